@@ -1,0 +1,95 @@
+// Files that are read whole and replaced whole. A reader never sees half of one.
+//
+// Caveats: nothing here follows a symlink in the last place of a path. Only the holder of the
+// job's writer lock may write: the names of the temporary files are fixed, so that whoever holds
+// the lock knows a dead writer's leavings without looking through the directory.
+#pragma once
+
+#include <sys/types.h>
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "common/unique_fd.hpp"
+
+namespace jobshim {
+
+// Which file it is, and whose.
+struct FileStamp {
+    dev_t device = 0;
+    ino_t inode = 0;
+    mode_t mode = 0600;
+    uid_t owner = 0;
+    gid_t group = 0;
+    off_t size = 0;
+
+    bool same_file(const FileStamp& other) const {
+        return device == other.device && inode == other.inode;
+    }
+};
+
+struct FileContents {
+    std::string text;
+    FileStamp stamp;
+};
+
+FileStamp stamp_of(int fd, const std::string& name);        // throws
+std::optional<FileStamp> stamp_at(const std::string& path); // not through a symlink
+
+// Nothing if there is no such file. Throws std::system_error, or Refusal for what is no regular
+// file or longer than `limit`; never waits for a FIFO's other end.
+std::optional<FileContents> read_file(const std::string& path, std::size_t limit);
+
+// Everything from `offset` on; throws std::system_error naming `name`.
+std::string read_from(int fd, off_t offset, std::size_t limit, const std::string& name);
+
+// Throws std::system_error naming `name`; short writes are gone on with.
+void write_all(int fd, std::string_view text, const std::string& name);
+
+// fsync of a directory, so that a rename in it outlives a power cut.
+void flush_directory(const std::string& path);
+
+// A file on its way to its place: made with O_EXCL, and removed unless it arrives.
+class StagedFile {
+public:
+    // A leaving of a dead writer under the same name is removed first. `like` gives mode and owner;
+    // without it: 0600. Throws if these cannot be had.
+    StagedFile(std::string path, const std::optional<FileStamp>& like);
+    ~StagedFile();
+    StagedFile(StagedFile&& other) noexcept;
+    StagedFile& operator=(StagedFile&& other) = delete;
+    StagedFile(const StagedFile&) = delete;
+    StagedFile& operator=(const StagedFile&) = delete;
+
+    // Sets disk space aside without changing the size. Throws for want of space; false where the
+    // file system cannot.
+    bool reserve(off_t bytes);
+    void take_after(const std::optional<FileStamp>& like);
+    void write(std::string_view text);
+    void flush();
+
+    enum class Arrival {
+        done,      // in its place, where there was no file
+        exchanged, // in its place; what was there lies under our path now
+        there_was_one,
+        there_was_none,
+    };
+    // Never over a file that is there.
+    Arrival arrive_as_new(const std::string& target);
+    // Never where there is none. Where the file system cannot exchange, it is a rename (done).
+    Arrival arrive_in_exchange(const std::string& target);
+
+    const std::string& path() const { return path_; }
+    FileStamp stamp() const;
+    int descriptor() const { return fd_.get(); }
+    void remove(); // what lies under our path
+
+private:
+    std::string path_;
+    UniqueFd fd_;
+    FileStamp stamp_;
+    bool ours_ = true; // something under path_ is ours to remove
+};
+
+} // namespace jobshim

@@ -1,0 +1,46 @@
+// The system's clocks, read in one place. CLOCK_BOOTTIME where a duration is reported (it counts
+// sleep), CLOCK_MONOTONIC where something is waited for (it does not), wall time only for people.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <ctime>
+
+namespace jobshim {
+
+inline std::chrono::nanoseconds read_clock(clockid_t clock) {
+    timespec now{};
+    ::clock_gettime(clock, &now);
+    return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
+}
+
+inline std::chrono::nanoseconds monotonic_now() {
+    return read_clock(CLOCK_MONOTONIC);
+}
+
+inline std::chrono::nanoseconds boottime_now() {
+#ifdef CLOCK_BOOTTIME
+    return read_clock(CLOCK_BOOTTIME);
+#else
+    return read_clock(CLOCK_MONOTONIC);
+#endif
+}
+
+// Milliseconds since 1970.
+inline std::int64_t wall_now_ms() {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(read_clock(CLOCK_REALTIME))
+        .count();
+}
+
+inline timespec to_timespec(std::chrono::nanoseconds duration) {
+    const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(duration);
+    return {static_cast<time_t>(seconds.count()), static_cast<long>((duration - seconds).count())};
+}
+
+// For the few places that must look again after a while and have nothing to wait on.
+inline void pause_for(std::chrono::milliseconds duration) {
+    const timespec time = to_timespec(duration);
+    ::nanosleep(&time, nullptr);
+}
+
+} // namespace jobshim

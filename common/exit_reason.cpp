@@ -1,0 +1,247 @@
+#include "common/exit_reason.hpp"
+
+#include <sys/wait.h>
+
+#include <array>
+#include <csignal>
+
+#include "common/units.hpp"
+
+namespace jobshim {
+
+namespace {
+
+template <class Value> struct Word {
+    Value value;
+    std::string_view text;
+};
+
+constexpr auto reasons = std::to_array<Word<ExitReason>>({
+    {ExitReason::success, "success"},
+    {ExitReason::exit_code, "exit-code"},
+    {ExitReason::signal, "signal"},
+    {ExitReason::core_dump, "core-dump"},
+    {ExitReason::oom_kill, "oom-kill"},
+    {ExitReason::timeout, "timeout"},
+    {ExitReason::cancelled, "cancelled"},
+    {ExitReason::spawn_failed, "spawn-failed"},
+    {ExitReason::no_result, "no-result"},
+    {ExitReason::shim_lost, "shim-lost"},
+    {ExitReason::host_rebooted, "host-rebooted"},
+    {ExitReason::unknown, "unknown"},
+});
+
+constexpr auto certainties = std::to_array<Word<Certainty>>({
+    {Certainty::observed, "observed"},
+    {Certainty::inferred, "inferred"},
+    {Certainty::told, "told"},
+    {Certainty::presumed, "presumed"},
+    {Certainty::unknown, "unknown"},
+});
+
+constexpr auto statuses = std::to_array<Word<Status>>({
+    {Status::queued, "queued"},
+    {Status::running, "running"},
+    {Status::completed, "completed"},
+    {Status::failed, "failed"},
+    {Status::cancelled, "cancelled"},
+});
+
+template <class Words, class Value>
+constexpr std::string_view word_in(const Words& words, Value value) {
+    for (const auto& entry : words)
+        if (entry.value == value)
+            return entry.text;
+    return "";
+}
+
+template <class Value, class Words>
+constexpr std::optional<Value> value_in(const Words& words, std::string_view text) {
+    for (const auto& entry : words)
+        if (entry.text == text)
+            return entry.value;
+    return std::nullopt;
+}
+
+std::string asked_for_by(const Requester& by) {
+    std::string text = "asked for by ";
+    if (by.uid)
+        text += "uid " + std::to_string(*by.uid);
+    else
+        text += "an unknown user";
+    if (by.pid && *by.pid > 0) {
+        text += " (pid " + std::to_string(*by.pid);
+        if (!by.command.empty())
+            text += ", " + by.command;
+        text += ")";
+    }
+    return text;
+}
+
+// "ended by SIGTERM", "exited with status 3": the tail of a sentence.
+std::string how_it_ended(int wait_status) {
+    if (WIFSIGNALED(wait_status))
+        return "ended by " + signal_name(WTERMSIG(wait_status));
+    return "exited with status " + std::to_string(WEXITSTATUS(wait_status));
+}
+
+std::string oom_sentence(const OomFinding& oom) {
+    std::string text = "Killed by SIGKILL by the out-of-memory killer";
+    if (!oom.group.empty()) {
+        text += " (group " + oom.group;
+        if (oom.limit_bytes)
+            text += ", limit " + std::to_string(*oom.limit_bytes >> 20U) + " MiB";
+        text += ")";
+    }
+    if (!oom.worker_was_the_victim)
+        text += "; inferred, a neighbour in the same group may have been its victim";
+    return text + ".";
+}
+
+} // namespace
+
+std::string_view word(ExitReason reason) {
+    return word_in(reasons, reason);
+}
+std::string_view word(Certainty certainty) {
+    return word_in(certainties, certainty);
+}
+std::string_view word(Status status) {
+    return word_in(statuses, status);
+}
+std::optional<ExitReason> exit_reason_from(std::string_view word) {
+    return value_in<ExitReason>(reasons, word);
+}
+std::optional<Certainty> certainty_from(std::string_view word) {
+    return value_in<Certainty>(certainties, word);
+}
+Status status_from(std::string_view word) {
+    return value_in<Status>(statuses, word).value_or(Status::other);
+}
+
+Status status_of(ExitReason reason) {
+    switch (reason) {
+    case ExitReason::success:
+        return Status::completed;
+    case ExitReason::cancelled:
+        return Status::cancelled;
+    case ExitReason::exit_code:
+    case ExitReason::signal:
+    case ExitReason::core_dump:
+    case ExitReason::oom_kill:
+    case ExitReason::timeout:
+    case ExitReason::spawn_failed:
+    case ExitReason::no_result:
+    case ExitReason::shim_lost:
+    case ExitReason::host_rebooted:
+    case ExitReason::unknown:
+        return Status::failed;
+    }
+    return Status::failed;
+}
+
+FinalWord judge_witnessed(const WitnessedEnd& end) {
+    FinalWord last;
+    ExitRecord& exit = last.exit;
+    const int status = end.wait_status;
+    exit.certainty = Certainty::observed;
+    exit.wait_status = status;
+    exit.core_dumped = WIFSIGNALED(status) && WCOREDUMP(status);
+    if (WIFSIGNALED(status))
+        exit.signal = WTERMSIG(status);
+    else
+        exit.code = WEXITSTATUS(status);
+    if (end.oom)
+        exit.evidence = end.oom->evidence;
+    exit.requested_by = end.signalled_by;
+
+    // From the most to the least particular. A request that was on disk before the end beats the
+    // way in which the worker obeyed it; a time-out reached is always one.
+    if (end.cancelled) {
+        exit.reason = ExitReason::cancelled;
+        exit.requested_by = end.cancelled->by;
+        last.sentence = "Cancelled, " + asked_for_by(end.cancelled->by);
+        if (!end.cancelled->reason.empty())
+            last.sentence += ": " + end.cancelled->reason;
+        last.sentence += "; the worker " + how_it_ended(status) + ".";
+    } else if (end.timed_out) {
+        exit.reason = ExitReason::timeout;
+        exit.requested_by = Requester{"timeout", std::nullopt, std::nullopt, ""};
+        last.sentence = "Timed out after " + duration_in_words(end.timeout) + "; the worker " +
+                        how_it_ended(status) + ".";
+    } else if (WIFSIGNALED(status)) {
+        const std::string name = signal_name(WTERMSIG(status));
+        const bool killed = WTERMSIG(status) == SIGKILL;
+        if (killed && end.oom && (end.oom->counter_rose || end.oom->worker_was_the_victim)) {
+            exit.reason = ExitReason::oom_kill;
+            if (!end.oom->worker_was_the_victim)
+                exit.certainty = Certainty::inferred;
+            last.sentence = oom_sentence(*end.oom);
+        } else if (WCOREDUMP(status)) {
+            exit.reason = ExitReason::core_dump;
+            last.sentence = "Ended by " + name + ", core dumped.";
+        } else {
+            exit.reason = ExitReason::signal;
+            if (end.signalled_by)
+                last.sentence = "Ended by " + name + ", " + asked_for_by(*end.signalled_by) + ".";
+            else if (killed)
+                last.sentence = "Killed by SIGKILL; who sent it cannot be known.";
+            else
+                last.sentence = "Ended by " + name + ".";
+        }
+    } else if (WEXITSTATUS(status) != 0) {
+        exit.reason = ExitReason::exit_code;
+        last.sentence = "Exited with status " + std::to_string(WEXITSTATUS(status));
+        if (end.signalled_by)
+            last.sentence += " after a signal " + asked_for_by(*end.signalled_by);
+        last.sentence += ".";
+    } else if (end.result_expected && !end.worker_wrote_terminal_status) {
+        exit.reason = ExitReason::no_result;
+        last.sentence = "Exited with status 0 without recording a result.";
+    } else {
+        exit.reason = ExitReason::success;
+    }
+    last.status = status_of(exit.reason);
+    return last;
+}
+
+FinalWord judge_spawn_failure(std::string_view errno_name, std::string_view what) {
+    FinalWord last;
+    last.exit.reason = ExitReason::spawn_failed;
+    last.exit.certainty = Certainty::observed;
+    last.exit.errno_name = errno_name;
+    last.status = status_of(last.exit.reason);
+    last.sentence = "Could not be started: " + std::string(what) + ".";
+    return last;
+}
+
+FinalWord judge_never_started(const std::optional<Requester>& by) {
+    FinalWord last;
+    last.exit.reason = ExitReason::cancelled;
+    last.exit.certainty = Certainty::observed;
+    last.exit.requested_by = by;
+    last.status = status_of(last.exit.reason);
+    last.sentence = "Called off before it was started";
+    if (by)
+        last.sentence += ", " + asked_for_by(*by);
+    last.sentence += ".";
+    return last;
+}
+
+FinalWord judge_lost(ExitReason reason, bool worker_was_started,
+                     std::vector<std::string> evidence) {
+    FinalWord last;
+    last.exit.reason = reason;
+    last.exit.certainty = Certainty::inferred;
+    last.exit.evidence = std::move(evidence);
+    last.status = status_of(reason);
+    if (reason == ExitReason::host_rebooted)
+        last.sentence = "The host was restarted while the job ran; how it ended is not known.";
+    else if (worker_was_started)
+        last.sentence = "The shim died and the worker is gone; how it ended is not known.";
+    else
+        last.sentence = "The shim died before the worker was started.";
+    return last;
+}
+
+} // namespace jobshim

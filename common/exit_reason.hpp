@@ -1,0 +1,134 @@
+// From what was seen of a worker's end to the reason that goes into the record. Pure: no clock, no
+// files, no processes; every row of SPEC section 2 is a unit test.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace jobshim {
+
+// systemd's words first (systemd.exec(5), $SERVICE_RESULT), then ours.
+enum class ExitReason {
+    success,
+    exit_code,
+    signal,
+    core_dump,
+    oom_kill,
+    timeout,
+    cancelled,
+    spawn_failed,   // COMMAND could not be executed
+    no_result,      // exit 0, but no terminal status where one was expected
+    shim_lost,      // nobody saw the worker's end
+    host_rebooted,
+    unknown,
+};
+
+// How sure the record is of its reason.
+enum class Certainty { observed, inferred, told, presumed, unknown };
+
+// The status words of a job file; `none` where it has no status, `other` for a word of the host's.
+enum class Status { none, queued, running, completed, failed, cancelled, other };
+
+std::string_view word(ExitReason reason);
+std::string_view word(Certainty certainty);
+std::string_view word(Status status); // "" for none and other
+std::optional<ExitReason> exit_reason_from(std::string_view word);
+std::optional<Certainty> certainty_from(std::string_view word);
+Status status_from(std::string_view word);
+
+constexpr bool is_active(Status status) {
+    return status == Status::queued || status == Status::running;
+}
+constexpr bool is_terminal(Status status) {
+    return status == Status::completed || status == Status::failed || status == Status::cancelled;
+}
+
+Status status_of(ExitReason reason);
+
+// Who asked for the end. `pid`, `uid` and `command` as far as they are known.
+struct Requester {
+    std::string how; // "jobctl cancel", "signal to the shim", "timeout"
+    std::optional<int> pid;
+    std::optional<std::int64_t> uid;
+    std::string command;
+};
+
+struct Resources {
+    std::int64_t user_ms = 0;
+    std::int64_t system_ms = 0;
+    std::int64_t max_rss_kib = 0;
+};
+
+struct Leftover {
+    int pid = 0;
+    std::string command;
+};
+
+// `exit` of SPEC section 2. What is not known is empty, never 0 or -1.
+struct ExitRecord {
+    ExitReason reason = ExitReason::unknown;
+    Certainty certainty = Certainty::unknown;
+    std::optional<int> code;
+    std::optional<int> signal;
+    std::optional<bool> core_dumped;
+    std::optional<int> wait_status; // as wait(2) gives it
+    std::string errno_name;         // with spawn_failed
+    std::vector<std::string> evidence;
+    std::optional<Requester> requested_by;
+    std::string ended_at; // ISO 8601
+    std::optional<std::int64_t> duration_ms;
+    std::optional<Resources> resources;
+    std::vector<Leftover> leftovers;
+    std::optional<std::string> tail; // UTF-8
+};
+
+// What the OOM killer left as evidence that belongs to this job.
+struct OomFinding {
+    bool counter_rose = false;        // in the worker's own memory group, during this run
+    bool worker_was_the_victim = false; // proven, not guessed
+    std::string group;                // path of the memory group
+    std::optional<std::uint64_t> limit_bytes;
+    std::vector<std::string> evidence;
+};
+
+struct Cancellation {
+    Requester by;
+    std::string reason; // may be empty
+};
+
+// All that was seen of an end that the shim witnessed.
+struct WitnessedEnd {
+    int wait_status = 0;
+    bool timed_out = false;                  // --timeout was reached before the end
+    std::chrono::milliseconds timeout{0};    // for the sentence
+    std::optional<Cancellation> cancelled;   // a request on disk before the end
+    std::optional<Requester> signalled_by;   // the last deadly signal that was passed on
+    bool result_expected = false;            // --expect-record
+    bool worker_wrote_terminal_status = false;
+    std::optional<OomFinding> oom;
+};
+
+// What goes into the record of an end, and the sentence for people (empty for success).
+struct FinalWord {
+    ExitRecord exit;
+    Status status = Status::failed;
+    std::string sentence;
+};
+
+// Leaves ended_at, duration_ms, resources, leftovers and tail to the caller.
+FinalWord judge_witnessed(const WitnessedEnd& end);
+
+// COMMAND could not be executed; `what` names the file and the reason.
+FinalWord judge_spawn_failure(std::string_view errno_name, std::string_view what);
+
+// The job was called off before its worker was started.
+FinalWord judge_never_started(const std::optional<Requester>& by);
+
+// Nobody saw the end. `evidence` says how that is known.
+FinalWord judge_lost(ExitReason reason, bool worker_was_started, std::vector<std::string> evidence);
+
+} // namespace jobshim

@@ -1,0 +1,77 @@
+// The job file on disk: read with patience, changed without losing what others write into it.
+//
+// Caveats: for the holder of the writer lock only (heartbeat.hpp). A host that rewrites the file
+// at the same time, in place or by rename, loses nothing: what a write of ours displaced is
+// compared with what it was made from, and merged again if somebody was faster.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/atomic_file.hpp"
+#include "common/job_files.hpp"
+#include "common/job_record.hpp"
+
+namespace jobshim {
+
+// When a write of the record is flushed to the disk.
+enum class SyncPolicy { always, final, never };
+
+class JobFile {
+public:
+    // Gets notes for people: a torn file that was set aside, for one.
+    using Notice = std::function<void(const std::string&)>;
+
+    JobFile(JobFiles files, SyncPolicy policy, Notice notice);
+
+    const JobFiles& files() const { return files_; }
+
+    // What is there now; nothing if there is no file. A text that is no JSON object is given a
+    // second, then set aside as NAME.corrupt-TIME (and the last good copy, if there is one, is
+    // what is returned). Throws Refusal for a file that is too large or too deep, or no file.
+    std::optional<JobDocument> load();
+
+    // Keeps space on the disk for a last version of so many bytes. Throws for want of it.
+    void reserve(std::size_t bytes);
+    // Renews the reserve if the file has grown past it.
+    void check_reserve(std::size_t for_us);
+
+    // The text to write, made from the document that is there (or, if there is none, from null).
+    // May be called more than once.
+    using Edit = std::function<std::string(const JobDocument*)>;
+    enum class Write { ordinary, last };
+    // Throws std::system_error; then the file is as it was.
+    void update(const Edit& edit, Write write);
+
+    // A dead writer's temporary files.
+    void remove_leavings();
+    // True if this object made the file that is there.
+    bool made_the_file() const { return made_new_; }
+    // Of the reserved space; -1 if there is none.
+    int reserve_descriptor() const { return reserve_ ? reserve_->descriptor() : -1; }
+
+private:
+    struct Found {
+        std::string text;
+        std::optional<FileStamp> stamp; // nothing: there is no file
+        std::optional<JobDocument> document;
+    };
+    Found find();
+    // Waits until the text under `path` is whole; a document only if it became so.
+    std::optional<JobDocument> wait_until_whole(const std::string& path, std::string text);
+    void set_aside(const std::string& path);
+
+    JobFiles files_;
+    SyncPolicy policy_;
+    Notice notice_;
+    std::unique_ptr<StagedFile> reserve_;
+    std::size_t reserved_ = 0;
+    std::optional<FileStamp> last_written_;
+    std::optional<JobDocument> last_good_;
+    bool made_new_ = false;
+};
+
+} // namespace jobshim

@@ -1,0 +1,477 @@
+#include "common/job_record.hpp"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "common/units.hpp"
+
+namespace jobshim {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+template <class Value> Json or_null(const std::optional<Value>& value) {
+    return value ? Json(*value) : Json(nullptr);
+}
+Json or_null(const std::string& text) {
+    return text.empty() ? Json(nullptr) : Json(text);
+}
+
+// Never throws: what is not JSON is a discarded value, which is neither object nor anything else.
+Json parse_leniently(std::string_view text) {
+    return Json::parse(text, nullptr, false);
+}
+
+std::string dump(const Json& json, int indent = -1, char indent_char = ' ') {
+    return json.dump(indent, indent_char, false, Json::error_handler_t::replace);
+}
+
+// Readers of members that may be absent, null, or (in a forged file) of another type.
+template <class Number> std::optional<Number> number(const Json& json, const char* key) {
+    const auto found = json.find(key);
+    if (found == json.end() || !found->is_number_integer())
+        return std::nullopt;
+    const auto wide = found->get<std::int64_t>();
+    const auto narrow = static_cast<Number>(wide);
+    if (static_cast<std::int64_t>(narrow) != wide)
+        return std::nullopt;
+    return narrow;
+}
+std::string text(const Json& json, const char* key) {
+    const auto found = json.find(key);
+    return found != json.end() && found->is_string() ? found->get<std::string>() : "";
+}
+Json object(const Json& json, const char* key) {
+    const auto found = json.find(key);
+    return found != json.end() && found->is_object() ? *found : Json();
+}
+std::vector<std::string> texts(const Json& json, const char* key) {
+    std::vector<std::string> result;
+    if (const auto found = json.find(key); found != json.end() && found->is_array())
+        for (const Json& item : *found)
+            if (item.is_string())
+                result.push_back(item.get<std::string>());
+    return result;
+}
+
+Json to_json(const ShimIdentity& shim) {
+    return {{"pid", shim.pid},
+            {"startTime", or_null(shim.start_time)},
+            {"bootId", or_null(shim.boot_id)},
+            {"machineId", or_null(shim.machine_id)},
+            {"pidNamespace", or_null(shim.pid_namespace)},
+            {"host", or_null(shim.host)}};
+}
+
+std::optional<ShimIdentity> shim_from(const Json& json) {
+    const auto pid = number<int>(json, "pid");
+    if (!pid || *pid <= 0)
+        return std::nullopt;
+    return ShimIdentity{*pid,
+                        number<std::uint64_t>(json, "startTime"),
+                        text(json, "bootId"),
+                        text(json, "machineId"),
+                        number<std::uint64_t>(json, "pidNamespace"),
+                        text(json, "host")};
+}
+
+Json to_json(const WorkerIdentity& worker) {
+    return {{"pid", worker.pid},
+            {"startTime", or_null(worker.start_time)},
+            {"group", worker.group == Group::own ? "own" : "share"}};
+}
+
+std::optional<WorkerIdentity> worker_from(const Json& json) {
+    const auto pid = number<int>(json, "pid");
+    if (!pid || *pid <= 0)
+        return std::nullopt;
+    return WorkerIdentity{*pid, number<std::uint64_t>(json, "startTime"),
+                          text(json, "group") == "share" ? Group::share : Group::own};
+}
+
+Json to_json(const Requester& by) {
+    return {{"pid", or_null(by.pid)}, {"uid", or_null(by.uid)}, {"command", or_null(by.command)}};
+}
+
+Requester requester_from(const Json& json, std::string how) {
+    return {std::move(how), number<int>(json, "pid"), number<std::int64_t>(json, "uid"),
+            text(json, "command")};
+}
+
+Json to_json(const CancelRequest& request) {
+    Json json = {{"by", to_json(request.what.by)},
+                 {"reason", or_null(request.what.reason)},
+                 {"at", request.at}};
+    if (request.signal)
+        json["signal"] = signal_name(*request.signal);
+    if (request.kill_after_ms)
+        json["killAfterMs"] = *request.kill_after_ms;
+    return json;
+}
+
+std::optional<CancelRequest> cancel_from(const Json& json) {
+    if (!json.is_object() || text(json, "at").empty())
+        return std::nullopt;
+    return CancelRequest{
+        {requester_from(object(json, "by"), "jobctl cancel"), text(json, "reason")},
+        text(json, "at"),
+        parse_signal(text(json, "signal")),
+        number<std::int64_t>(json, "killAfterMs")};
+}
+
+Json to_json(const ExitRecord& exit) {
+    Json json = {{"reason", word(exit.reason)},
+                 {"certainty", word(exit.certainty)},
+                 {"code", or_null(exit.code)},
+                 {"signal", or_null(exit.signal)},
+                 {"signalName", exit.signal ? Json(signal_name(*exit.signal)) : Json(nullptr)},
+                 {"coreDumped", or_null(exit.core_dumped)},
+                 {"waitStatus", or_null(exit.wait_status)}};
+    if (!exit.errno_name.empty())
+        json["errno"] = exit.errno_name;
+    json["evidence"] = exit.evidence;
+    json["requestedBy"] = nullptr;
+    if (exit.requested_by) {
+        json["requestedBy"] = {{"how", exit.requested_by->how}};
+        json["requestedBy"].update(to_json(*exit.requested_by));
+    }
+    json["endedAt"] = or_null(exit.ended_at);
+    json["durationMs"] = or_null(exit.duration_ms);
+    json["resources"] = nullptr;
+    if (exit.resources)
+        json["resources"] = {{"userMs", exit.resources->user_ms},
+                             {"systemMs", exit.resources->system_ms},
+                             {"maxRssKiB", exit.resources->max_rss_kib}};
+    json["leftovers"] = Json::array();
+    for (const Leftover& left : exit.leftovers)
+        json["leftovers"].push_back({{"pid", left.pid}, {"command", left.command}});
+    json["tail"] = or_null(exit.tail);
+    return json;
+}
+
+std::optional<ExitRecord> exit_from(const Json& json) {
+    const auto reason = exit_reason_from(text(json, "reason"));
+    if (!reason)
+        return std::nullopt;
+    ExitRecord exit;
+    exit.reason = *reason;
+    exit.certainty = certainty_from(text(json, "certainty")).value_or(Certainty::unknown);
+    exit.code = number<int>(json, "code");
+    exit.signal = number<int>(json, "signal");
+    if (const auto found = json.find("coreDumped"); found != json.end() && found->is_boolean())
+        exit.core_dumped = found->get<bool>();
+    exit.wait_status = number<int>(json, "waitStatus");
+    exit.errno_name = text(json, "errno");
+    exit.evidence = texts(json, "evidence");
+    if (const Json by = object(json, "requestedBy"); by.is_object())
+        exit.requested_by = requester_from(by, text(by, "how"));
+    exit.ended_at = text(json, "endedAt");
+    exit.duration_ms = number<std::int64_t>(json, "durationMs");
+    if (const Json used = object(json, "resources"); used.is_object())
+        exit.resources = Resources{number<std::int64_t>(used, "userMs").value_or(0),
+                                   number<std::int64_t>(used, "systemMs").value_or(0),
+                                   number<std::int64_t>(used, "maxRssKiB").value_or(0)};
+    if (const auto left = json.find("leftovers"); left != json.end() && left->is_array())
+        for (const Json& item : *left)
+            if (item.is_object())
+                exit.leftovers.push_back(
+                    {number<int>(item, "pid").value_or(0), text(item, "command")});
+    if (const auto found = json.find("tail"); found != json.end() && found->is_string())
+        exit.tail = found->get<std::string>();
+    return exit;
+}
+
+Json to_json(const RunRecord& run) {
+    Json json = run.source.empty() ? Json::object() : parse_leniently(run.source);
+    if (!json.is_object())
+        json = Json::object();
+    json["schema"] = 1;
+    json["version"] = JOBSHIM_VERSION;
+    json["shim"] = to_json(run.shim);
+    json["worker"] = run.worker ? to_json(*run.worker) : Json(nullptr);
+    json["heartbeat"] = {{"file", run.heartbeat_file}, {"intervalMs", run.interval_ms}};
+    json["onShimDeath"] = run.kill_on_shim_death ? "kill" : "keep";
+    json["log"] = nullptr;
+    if (run.log)
+        json["log"] = {{"file", run.log->file}, {"offset", run.log->offset}};
+    json["cancel"] = run.cancel ? to_json(*run.cancel) : Json(nullptr);
+    json["previous"] = run.previous.empty() ? Json(nullptr) : parse_leniently(run.previous);
+    if (json["previous"].is_discarded())
+        json["previous"] = nullptr;
+    json["exit"] = run.exit ? to_json(*run.exit) : Json(nullptr);
+    if (!run.raw_command.empty() || !run.raw_cwd.empty()) {
+        Json raw = Json::object();
+        if (!run.raw_command.empty()) {
+            raw["command"] = Json::array();
+            for (const std::string& argument : run.raw_command)
+                raw["command"].push_back(base64(argument));
+        }
+        if (!run.raw_cwd.empty())
+            raw["cwd"] = base64(run.raw_cwd);
+        json["raw"] = raw;
+    }
+    return json;
+}
+
+std::optional<RunRecord> run_from(const Json& json, std::string_view source) {
+    if (!json.is_object())
+        return std::nullopt;
+    const auto shim = shim_from(object(json, "shim"));
+    if (!shim)
+        return std::nullopt;
+    RunRecord run;
+    run.shim = *shim;
+    run.worker = worker_from(object(json, "worker"));
+    const Json beat = object(json, "heartbeat");
+    run.heartbeat_file = text(beat, "file");
+    run.interval_ms = number<std::int64_t>(beat, "intervalMs").value_or(5000);
+    run.kill_on_shim_death = text(json, "onShimDeath") != "keep";
+    if (const Json log = object(json, "log"); log.is_object())
+        run.log = LogPlace{text(log, "file"), number<std::int64_t>(log, "offset").value_or(0)};
+    run.cancel = cancel_from(object(json, "cancel"));
+    if (const Json previous = object(json, "previous"); previous.is_object())
+        run.previous = dump(previous);
+    run.exit = exit_from(object(json, "exit"));
+    run.source = source;
+    return run;
+}
+
+// How the members of a document are set apart, so that ours look like the host's.
+struct Layout {
+    std::string line_feed;  // "" for a document on one line
+    std::string indent;     // before each member
+    std::string separator;  // between the colon and the value
+
+    std::string render(const Json& value) const {
+        if (line_feed.empty() || !value.is_structured())
+            return dump(value);
+        const bool tabs = !indent.empty() && indent[0] == '\t';
+        const int width = indent.empty() ? 2 : static_cast<int>(indent.size());
+        const std::string plain = dump(value, width, tabs ? '\t' : ' ');
+        std::string result;
+        for (const char c : plain)
+            if (c == '\n')
+                result += line_feed + indent;
+            else
+                result += c;
+        return result;
+    }
+};
+
+Layout layout_of(const std::string& text, const JsonScan& scan) {
+    const std::size_t first =
+        scan.members.empty() ? scan.close : scan.members.front().key_begin;
+    const std::string gap = text.substr(scan.open + 1, first - scan.open - 1);
+    Layout layout;
+    const std::size_t feed = gap.rfind('\n');
+    if (feed != std::string::npos) {
+        layout.line_feed = feed > 0 && gap[feed - 1] == '\r' ? "\r\n" : "\n";
+        layout.indent = gap.substr(feed + 1);
+        layout.separator = " ";
+        if (scan.members.empty())
+            layout.indent = "  ";
+    }
+    return layout;
+}
+
+bool is_empty_value(const Json& value) {
+    return value.is_null() || ((value.is_array() || value.is_string()) && value.empty()) ||
+           (value.is_string() && value.get_ref<const std::string&>().empty());
+}
+
+struct Assignment {
+    const char* key;
+    Json value;
+    enum class When { always, absent, absent_or_null } when = When::always;
+};
+
+// Puts the assignments into the text. Every other byte stays as and where it is.
+std::string assign(const std::string& text, const JsonScan& scan,
+                   const std::vector<Assignment>& assignments) {
+    const Layout layout = layout_of(text, scan);
+    struct Splice {
+        std::size_t begin;
+        std::size_t end;
+        std::string replacement;
+    };
+    std::vector<Splice> splices;
+    std::string added;
+    for (const Assignment& assignment : assignments) {
+        bool there = false;
+        for (const JsonMember& member : scan.members) {
+            if (member.key != assignment.key)
+                continue;
+            there = true;
+            const bool null = std::string_view(text).substr(
+                                  member.value_begin, member.value_end - member.value_begin) ==
+                              "null";
+            using When = Assignment::When;
+            if (assignment.when == When::absent ||
+                (assignment.when == When::absent_or_null && !null))
+                continue;
+            // Of a repeated key every one is set: readers differ in which of them they take.
+            splices.push_back(
+                {member.value_begin, member.value_end, layout.render(assignment.value)});
+        }
+        if (there || (assignment.when == Assignment::When::absent &&
+                      is_empty_value(assignment.value)))
+            continue;
+        added += added.empty() && scan.members.empty() ? "" : ",";
+        added += layout.line_feed + layout.indent + dump(Json(assignment.key)) + ":" +
+                 layout.separator + layout.render(assignment.value);
+    }
+    if (!added.empty()) {
+        const std::size_t at = scan.members.empty() ? scan.open + 1 : scan.members.back().value_end;
+        splices.push_back({at, at, added});
+    }
+    std::sort(splices.begin(), splices.end(),
+              [](const Splice& a, const Splice& b) { return a.begin < b.begin; });
+    std::string result;
+    std::size_t at = 0;
+    for (const Splice& splice : splices) {
+        result.append(text, at, splice.begin - at);
+        result += splice.replacement;
+        at = splice.end;
+    }
+    result.append(text, at);
+    return result;
+}
+
+} // namespace
+
+JobDocument JobDocument::parse(std::string text) {
+    JobDocument document;
+    document.text_ = std::move(text);
+    document.scan_ = scan_json_object(document.text_);
+    return document;
+}
+
+std::optional<std::string_view> JobDocument::value(std::string_view key) const {
+    for (auto member = scan_.members.rbegin(); member != scan_.members.rend(); ++member)
+        if (member->key == key)
+            return std::string_view(text_).substr(member->value_begin,
+                                                  member->value_end - member->value_begin);
+    return std::nullopt;
+}
+
+std::optional<std::string> JobDocument::string(std::string_view key) const {
+    const auto raw = value(key);
+    if (!raw || raw->front() != '"')
+        return std::nullopt;
+    return decode_json_string(*raw);
+}
+
+Status JobDocument::status() const {
+    if (!value("status"))
+        return Status::none;
+    return status_from(string("status").value_or(""));
+}
+
+std::optional<RunRecord> JobDocument::run() const {
+    const auto raw = value("jobshim");
+    return raw ? run_from(parse_leniently(*raw), *raw) : std::nullopt;
+}
+
+std::string JobDocument::exit_text() const {
+    const auto raw = value("jobshim");
+    if (!raw)
+        return "";
+    const Json exit = object(parse_leniently(*raw), "exit");
+    return exit.is_object() ? dump(exit) : "";
+}
+
+std::string JobDocument::command_line() const {
+    const auto raw = value("command");
+    if (!raw)
+        return "";
+    if (raw->front() == '"')
+        return decode_json_string(*raw);
+    std::string line;
+    if (const Json words = parse_leniently(*raw); words.is_array())
+        for (const Json& argument : words)
+            if (argument.is_string())
+                line += (line.empty() ? "" : " ") + argument.get<std::string>();
+    return line;
+}
+
+std::string JobEdit::applied_to(const JobDocument& document, bool worker_spoke) const {
+    using When = Assignment::When;
+    std::vector<Assignment> ours;
+    if (worker_spoke) {
+        ours = {{"pid", or_null(pid)}};
+        if (!completed_at.empty())
+            ours.push_back({"completedAt", completed_at, When::absent_or_null});
+    } else {
+        ours = {{"id", id, When::absent},
+                {"title", title, When::absent},
+                {"status", word(status)},
+                {"phase", phase},
+                {"pid", or_null(pid)},
+                {"command", command, When::absent},
+                {"cwd", cwd, When::absent},
+                {"logFile", log_file, When::absent},
+                {"createdAt", created_at, When::absent}};
+        if (!started_at.empty())
+            ours.push_back({"startedAt", started_at});
+        ours.push_back({"updatedAt", updated_at});
+        ours.push_back({"completedAt", or_null(completed_at)});
+        ours.push_back({"errorMessage", or_null(error_message)});
+    }
+    ours.push_back({"jobshim", to_json(run)});
+    return assign(document.text_, document.scan_, ours);
+}
+
+std::string JobEdit::as_new_file() const {
+    return applied_to(JobDocument::parse("{\n}\n"), false);
+}
+
+std::string heartbeat_first_line(const RunRecord& run, std::string_view job_file,
+                                 std::string_view started_at) {
+    // The key order matters: the file is known as ours by its first bytes.
+    const Json line = {{"jobshim", to_json(run)}, {"job", job_file}, {"startedAt", started_at}};
+    return dump(line) + "\n";
+}
+
+std::string heartbeat_last_line(const FinalWord& last) {
+    const Json line = {{"exit", to_json(last.exit)},
+                       {"status", word(last.status)},
+                       {"errorMessage", or_null(last.sentence)}};
+    return dump(line) + "\n";
+}
+
+Heartbeat parse_heartbeat(std::string_view text) {
+    Heartbeat beat;
+    for (std::size_t end = text.find('\n'); end != std::string_view::npos; end = text.find('\n')) {
+        const Json line = parse_leniently(text.substr(0, end));
+        text.remove_prefix(end + 1);
+        if (!line.is_object())
+            continue;
+        if (const Json run = object(line, "jobshim"); run.is_object()) {
+            beat.run = run_from(run, dump(run));
+            beat.job_file = jobshim::text(line, "job");
+            beat.started_at = jobshim::text(line, "startedAt");
+        } else if (const Json worker = object(line, "worker"); worker.is_object() && beat.run) {
+            beat.run->worker = worker_from(worker);
+        } else if (const auto exit = exit_from(object(line, "exit")); exit && beat.run) {
+            const Status status = status_from(jobshim::text(line, "status"));
+            beat.last = FinalWord{*exit, is_terminal(status) ? status : status_of(exit->reason),
+                                  jobshim::text(line, "errorMessage")};
+        }
+    }
+    return beat;
+}
+
+std::string cancel_request_text(const CancelRequest& request) {
+    return dump(to_json(request), 2) + "\n";
+}
+
+std::optional<CancelRequest> parse_cancel_request(std::string_view text) {
+    return cancel_from(parse_leniently(text));
+}
+
+std::string json_string(std::string_view text) {
+    return dump(Json(text));
+}
+
+} // namespace jobshim

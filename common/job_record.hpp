@@ -1,0 +1,155 @@
+// The job file (SPEC section 2) and the heartbeat file's lines (section 3) as values. Pure, and the
+// only door to nlohmann_json of the writer and the readers.
+//
+// What the host wrote into a job file is kept byte for byte: a JobDocument is its text together
+// with the places of its members, and an edit replaces only values that are ours.
+//
+// Caveats: `pid` numbers mean something only beside the boot id and the pid namespace of `shim`.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/exit_reason.hpp"
+#include "common/json_text.hpp"
+
+namespace jobshim {
+
+constexpr std::size_t max_job_file_bytes = std::size_t{64} << 20U;
+
+struct ShimIdentity {
+    int pid = 0;
+    std::optional<std::uint64_t> start_time; // field 22 of /proc/PID/stat, ticks
+    std::string boot_id;                     // "" where unknown, here and below
+    std::string machine_id;
+    std::optional<std::uint64_t> pid_namespace; // inode of /proc/self/ns/pid
+    std::string host;
+
+    bool operator==(const ShimIdentity&) const = default;
+};
+
+enum class Group { own, share };
+
+struct WorkerIdentity {
+    int pid = 0;
+    std::optional<std::uint64_t> start_time;
+    Group group = Group::own;
+
+    bool operator==(const WorkerIdentity&) const = default;
+};
+
+struct LogPlace {
+    std::string file;
+    std::int64_t offset = 0; // where this run begins
+};
+
+struct CancelRequest {
+    Cancellation what;
+    std::string at;              // ISO 8601
+    std::optional<int> signal;
+    std::optional<std::int64_t> kill_after_ms;
+};
+
+// The `jobshim` member: one run.
+struct RunRecord {
+    ShimIdentity shim;
+    std::optional<WorkerIdentity> worker;
+    std::string heartbeat_file;
+    std::int64_t interval_ms = 5000;
+    bool kill_on_shim_death = true;
+    std::optional<LogPlace> log;
+    std::optional<CancelRequest> cancel;
+    std::string previous; // JSON text of the exit of the run before; "" for none
+    std::optional<ExitRecord> exit;
+    std::vector<std::string> raw_command; // exact bytes, where argv is not UTF-8; else empty
+    std::string raw_cwd;                  // likewise
+    // The member's text as it was read. What this version does not know is kept from it.
+    std::string source;
+};
+
+// A job file's text, and what it says.
+class JobDocument {
+public:
+    // The fault says why a text is none; `document` is usable only without one.
+    static JobDocument parse(std::string text);
+
+    JsonFault fault() const { return scan_.fault; }
+    std::size_t fault_at() const { return scan_.fault_at; }
+    const std::string& text() const { return text_; }
+
+    Status status() const;
+    // The value of a top-level string member, decoded; nothing if it is absent or no string. Of
+    // repeated keys the last counts, as in JavaScript.
+    std::optional<std::string> string(std::string_view key) const;
+    // The raw text of a member's value.
+    std::optional<std::string_view> value(std::string_view key) const;
+    // Nothing if the file has no `jobshim` member or one that is not of our making.
+    std::optional<RunRecord> run() const;
+    // The JSON text of the last run's exit, as it goes into `previous`; "" for none.
+    std::string exit_text() const;
+    // `command` as one line for people; "" if it is absent.
+    std::string command_line() const;
+
+    friend class JobEdit;
+
+private:
+    std::string text_;
+    JsonScan scan_;
+};
+
+// One write of the job file: our members, put into whatever document is found there.
+class JobEdit {
+public:
+    // Set whenever not empty; completed_at and error_message are written as null if empty.
+    Status status = Status::running;
+    std::string phase;
+    std::optional<int> pid;
+    std::string started_at; // "" leaves the member alone
+    std::string updated_at;
+    std::string completed_at;
+    std::string error_message;
+    RunRecord run;
+
+    // Set only where the document has no such member; "" and empty: not at all.
+    std::string id;
+    std::string title;
+    std::vector<std::string> command;
+    std::string cwd;
+    std::string log_file;
+    std::string created_at;
+
+    // With `worker_spoke` (the worker wrote a terminal status itself) only pid, completedAt where
+    // absent or null, and jobshim are touched.
+    std::string applied_to(const JobDocument& document, bool worker_spoke) const;
+    // A new job file.
+    std::string as_new_file() const;
+};
+
+// The heartbeat file's lines, each with its line feed.
+std::string heartbeat_first_line(const RunRecord& run, std::string_view job_file,
+                                 std::string_view started_at);
+std::string heartbeat_last_line(const FinalWord& last);
+// Every heartbeat file of ours starts with these bytes.
+constexpr std::string_view heartbeat_magic = R"({"jobshim":)";
+
+struct Heartbeat {
+    std::optional<RunRecord> run; // with the worker, if its line is there
+    std::string job_file;
+    std::string started_at;
+    std::optional<FinalWord> last;
+};
+
+// Reads as far as the lines are whole; never fails.
+Heartbeat parse_heartbeat(std::string_view text);
+
+// NAME.cancel
+std::string cancel_request_text(const CancelRequest& request);
+std::optional<CancelRequest> parse_cancel_request(std::string_view text);
+
+// A JSON string literal; bytes that are not UTF-8 become U+FFFD.
+std::string json_string(std::string_view text);
+
+} // namespace jobshim

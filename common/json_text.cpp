@@ -1,0 +1,299 @@
+#include "common/json_text.hpp"
+
+#include <cstdint>
+
+#include "common/units.hpp"
+
+namespace jobshim {
+
+namespace {
+
+// One pass without recursion: a text of 10,000 levels must not use up the stack.
+class Scanner {
+public:
+    explicit Scanner(std::string_view text) : text_(text) {}
+
+    JsonScan run() {
+        skip_space();
+        if (!value_at_top())
+            return fail();
+        skip_space();
+        if (at_ != text_.size())
+            return fail();
+        if (!object_)
+            result_.fault = JsonFault::not_object;
+        return std::move(result_);
+    }
+
+private:
+    JsonScan fail() {
+        if (result_.fault == JsonFault::none)
+            result_.fault = JsonFault::malformed;
+        result_.fault_at = at_;
+        result_.members.clear();
+        return std::move(result_);
+    }
+
+    bool value_at_top() {
+        object_ = at_ < text_.size() && text_[at_] == '{';
+        result_.open = at_;
+        std::string nesting; // the open brackets, outermost first
+        do {
+            if (!value(nesting))
+                return false;
+            // A value is complete here: close what it was the last of.
+            while (!nesting.empty()) {
+                skip_space();
+                if (at_ >= text_.size())
+                    return false;
+                const char c = text_[at_];
+                if (nesting.size() == 1 && object_)
+                    result_.members.back().value_end = value_end_;
+                if (c == ',') {
+                    ++at_;
+                    if (nesting.back() == '{' && !key(nesting.size()))
+                        return false;
+                    break;
+                }
+                if (c != (nesting.back() == '{' ? '}' : ']'))
+                    return false;
+                if (nesting.size() == 1)
+                    result_.close = at_;
+                ++at_;
+                value_end_ = at_;
+                nesting.pop_back();
+            }
+        } while (!nesting.empty());
+        return true;
+    }
+
+    // A scalar or an empty container as a whole; of any other container the opening (pushed onto
+    // `nesting`, its first key read), down to the first scalar or empty container.
+    bool value(std::string& nesting) {
+        for (;;) {
+            skip_space();
+            if (at_ >= text_.size())
+                return false;
+            if (nesting.size() == 1 && object_)
+                result_.members.back().value_begin = at_;
+            const char c = text_[at_];
+            if (c != '{' && c != '[') {
+                const bool good = scalar(c);
+                value_end_ = at_;
+                return good;
+            }
+            if (nesting.size() >= max_json_levels) {
+                result_.fault = JsonFault::too_deep;
+                return false;
+            }
+            ++at_;
+            skip_space();
+            if (at_ < text_.size() && text_[at_] == (c == '{' ? '}' : ']')) {
+                if (nesting.empty())
+                    result_.close = at_;
+                ++at_;
+                value_end_ = at_;
+                return true;
+            }
+            nesting += c;
+            if (c == '{' && !key(nesting.size()))
+                return false;
+        }
+    }
+
+    bool key(std::size_t level) {
+        skip_space();
+        const std::size_t begin = at_;
+        if (at_ >= text_.size() || text_[at_] != '"' || !string())
+            return false;
+        if (level == 1 && object_)
+            result_.members.push_back(
+                {decode_json_string(text_.substr(begin, at_ - begin)), begin, 0, 0});
+        skip_space();
+        if (at_ >= text_.size() || text_[at_] != ':')
+            return false;
+        ++at_;
+        return true;
+    }
+
+    bool scalar(char c) {
+        switch (c) {
+        case '"':
+            return string();
+        case 't':
+            return word("true");
+        case 'f':
+            return word("false");
+        case 'n':
+            return word("null");
+        default:
+            return number();
+        }
+    }
+
+    bool word(std::string_view expected) {
+        if (text_.substr(at_, expected.size()) != expected)
+            return false;
+        at_ += expected.size();
+        return true;
+    }
+
+    bool string() {
+        ++at_;
+        while (at_ < text_.size()) {
+            const auto c = static_cast<unsigned char>(text_[at_]);
+            if (c == '"') {
+                ++at_;
+                return true;
+            }
+            if (c < 0x20)
+                return false;
+            if (c == '\\') {
+                ++at_;
+                if (at_ >= text_.size())
+                    return false;
+                if (text_[at_] == 'u') {
+                    for (int digit = 0; digit < 4; ++digit)
+                        if (++at_ >= text_.size() || hex(text_[at_]) < 0)
+                            return false;
+                } else if (std::string_view("\"\\/bfnrt").find(text_[at_]) ==
+                           std::string_view::npos) {
+                    return false;
+                }
+            }
+            ++at_;
+        }
+        return false;
+    }
+
+    bool number() {
+        if (peek() == '-')
+            ++at_;
+        if (peek() == '0')
+            ++at_;
+        else if (!digits())
+            return false;
+        if (peek() == '.') {
+            ++at_;
+            if (!digits())
+                return false;
+        }
+        if (peek() == 'e' || peek() == 'E') {
+            ++at_;
+            if (peek() == '+' || peek() == '-')
+                ++at_;
+            if (!digits())
+                return false;
+        }
+        return true;
+    }
+
+    bool digits() {
+        const std::size_t begin = at_;
+        while (peek() >= '0' && peek() <= '9')
+            ++at_;
+        return at_ > begin;
+    }
+
+    char peek() const { return at_ < text_.size() ? text_[at_] : '\0'; }
+
+    void skip_space() {
+        while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\n' ||
+                                      text_[at_] == '\r' || text_[at_] == '\t'))
+            ++at_;
+    }
+
+public:
+    static int hex(char c) {
+        if (c >= '0' && c <= '9')
+            return c - '0';
+        if (c >= 'a' && c <= 'f')
+            return c - 'a' + 10;
+        if (c >= 'A' && c <= 'F')
+            return c - 'A' + 10;
+        return -1;
+    }
+
+private:
+    std::string_view text_;
+    std::size_t at_ = 0;
+    std::size_t value_end_ = 0;
+    bool object_ = false;
+    JsonScan result_;
+};
+
+void append_utf8(std::string& out, std::uint32_t code) {
+    const auto put = [&](std::uint32_t byte) { out += static_cast<char>(byte); };
+    if (code < 0x80) {
+        put(code);
+    } else if (code < 0x800) {
+        put(0xC0U | (code >> 6U)), put(0x80U | (code & 0x3FU));
+    } else if (code < 0x10000) {
+        put(0xE0U | (code >> 12U)), put(0x80U | ((code >> 6U) & 0x3FU)), put(0x80U | (code & 0x3FU));
+    } else {
+        put(0xF0U | (code >> 18U)), put(0x80U | ((code >> 12U) & 0x3FU));
+        put(0x80U | ((code >> 6U) & 0x3FU)), put(0x80U | (code & 0x3FU));
+    }
+}
+
+} // namespace
+
+JsonScan scan_json_object(std::string_view text) {
+    return Scanner(text).run();
+}
+
+std::string decode_json_string(std::string_view literal) {
+    const std::string_view body = literal.substr(1, literal.size() - 2);
+    if (body.find('\\') == std::string_view::npos)
+        return to_utf8(body);
+    const auto unit = [&](std::size_t at) { // the \uXXXX at `at`, or nothing legal: 0
+        std::uint32_t value = 0;
+        if (at + 6 > body.size() || body[at] != '\\' || body[at + 1] != 'u')
+            return value;
+        for (std::size_t k = at + 2; k < at + 6; ++k)
+            value = value * 16 + static_cast<std::uint32_t>(Scanner::hex(body[k]));
+        return value;
+    };
+    std::string result;
+    for (std::size_t i = 0; i < body.size(); ++i) {
+        if (body[i] != '\\') {
+            result += body[i];
+            continue;
+        }
+        switch (body[++i]) {
+        case 'b':
+            result += '\b';
+            break;
+        case 'f':
+            result += '\f';
+            break;
+        case 'n':
+            result += '\n';
+            break;
+        case 'r':
+            result += '\r';
+            break;
+        case 't':
+            result += '\t';
+            break;
+        case 'u': {
+            std::uint32_t code = unit(i - 1);
+            i += 4;
+            if (code >= 0xD800 && code < 0xDC00) {
+                const std::uint32_t low = unit(i + 1);
+                if (low >= 0xDC00 && low < 0xE000) {
+                    code = 0x10000 + ((code - 0xD800) << 10U) + (low - 0xDC00);
+                    i += 6;
+                }
+            }
+            append_utf8(result, code >= 0xD800 && code < 0xE000 ? 0xFFFD : code);
+            break;
+        }
+        default:
+            result += body[i];
+        }
+    }
+    return to_utf8(result);
+}
+
+} // namespace jobshim

@@ -1,0 +1,48 @@
+// Finds the members of a JSON object in its text, so that one of them can be replaced and every
+// other byte stays what it was. Pure.
+//
+// Accepts exactly what JavaScript's JSON.parse accepts of a file read as UTF-8: lone surrogates,
+// numbers of any length, repeated keys and stray bytes inside strings are legal; comments, trailing
+// commas, a byte order mark and control characters inside strings are not.
+//
+// Caveats: the views and offsets point into the text that was scanned; the caller keeps it alive.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace jobshim {
+
+constexpr std::size_t max_json_levels = 512;
+
+struct JsonMember {
+    std::string key;         // decoded
+    std::size_t key_begin;   // the opening quote
+    std::size_t value_begin; // first byte of the value
+    std::size_t value_end;   // one past its last byte
+};
+
+enum class JsonFault {
+    none,
+    malformed,   // no JSON text
+    not_object,  // JSON, but no object
+    too_deep,    // more than max_json_levels
+};
+
+struct JsonScan {
+    JsonFault fault = JsonFault::none;
+    std::size_t fault_at = 0; // the byte where `fault` was found
+    std::vector<JsonMember> members;
+    std::size_t open = 0;  // offset of the object's {
+    std::size_t close = 0; // offset of the object's }
+};
+
+JsonScan scan_json_object(std::string_view text);
+
+// The value of a JSON string literal, quotes included, as UTF-8; what has no UTF-8 form (a lone
+// surrogate, a stray byte) becomes U+FFFD. The literal must be a well-formed one.
+std::string decode_json_string(std::string_view literal);
+
+} // namespace jobshim

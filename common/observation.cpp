@@ -1,0 +1,267 @@
+#include "common/observation.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "common/clocks.hpp"
+#include "common/file_system.hpp"
+#include "common/posix_error.hpp"
+#include "common/units.hpp"
+
+namespace jobshim {
+
+namespace {
+
+using std::chrono::milliseconds;
+
+std::optional<FileContents> read_job(const JobFiles& files, std::string& trouble) {
+    try {
+        return read_file(files.job, max_job_file_bytes);
+    } catch (const std::exception& error) {
+        trouble = error.what();
+        return std::nullopt;
+    }
+}
+
+// Which of two runs came later. Start times are exact within a boot; across boots the one of the
+// present boot is later; the wall clock is the last resort.
+bool is_later(const RunRecord& a, const std::string& a_started, const RunRecord& b,
+              const std::string& b_started, const std::string& boot_here) {
+    if (a.shim.boot_id == b.shim.boot_id && a.shim.start_time && b.shim.start_time)
+        return *a.shim.start_time > *b.shim.start_time;
+    if (a.shim.boot_id == boot_here || b.shim.boot_id == boot_here)
+        return a.shim.boot_id == boot_here;
+    return parse_iso_time(a_started).value_or(0) > parse_iso_time(b_started).value_or(0);
+}
+
+// True if the record asks for a run that came after the heartbeat's: it was made after that run
+// began, or touched after that run ended. Else an active record beside a known end is an old copy
+// that the host wrote back.
+bool asks_for_a_new_run(const JobDocument& document, const Heartbeat& beat) {
+    const auto time = [&](const char* key) {
+        return parse_iso_time(document.string(key).value_or("")).value_or(0);
+    };
+    const std::int64_t began = parse_iso_time(beat.started_at).value_or(0);
+    const std::int64_t ended =
+        beat.last ? parse_iso_time(beat.last->exit.ended_at).value_or(0) : 0;
+    if (began != 0 && time("createdAt") > began)
+        return true;
+    return ended != 0 && (time("updatedAt") > ended || time("startedAt") > ended);
+}
+
+// Finds out which run the record and the heartbeat file speak of.
+void choose_run(Observation& seen, const JobFiles& files, const Observer& observer) {
+    Heartbeat beat = parse_heartbeat(seen.probe.text);
+    if (!beat.job_file.empty() && beat.job_file != to_utf8(files.job))
+        beat = {}; // a leaving of another job (the file was renamed)
+    std::optional<RunRecord> recorded;
+    if (seen.document)
+        recorded = seen.document->run();
+    const bool held = seen.probe.lock == LifeLock::held;
+    const bool active = is_active(seen.status());
+
+    if (beat.run && recorded && beat.run->shim == recorded->shim) {
+        if (!recorded->worker)
+            recorded->worker = beat.run->worker;
+        seen.run = recorded;
+        seen.worker_was_started = recorded->worker.has_value();
+        // The end was delivered, and then somebody made the record active again: a new request.
+        if (!held && active && recorded->exit)
+            seen.run.reset();
+        else
+            seen.known_end = beat.last;
+    } else if (beat.run &&
+               (held || !recorded ||
+                is_later(*beat.run, beat.started_at, *recorded,
+                         seen.document->string("startedAt").value_or(""),
+                         observer.here.boot_id))) {
+        if (!held && active && asks_for_a_new_run(*seen.document, beat))
+            return;
+        seen.run = beat.run;
+        seen.known_end = beat.last;
+        seen.worker_was_started = beat.run->worker.has_value();
+    } else if (recorded) {
+        if (!held && active && recorded->exit)
+            return;
+        seen.run = recorded;
+        // Without its heartbeat file nobody can say that it was never started.
+        seen.worker_was_started = recorded->worker || seen.probe.lock == LifeLock::no_file;
+    }
+    seen.end_in_heartbeat = seen.known_end.has_value();
+}
+
+void look_for_unrecorded_end(Observation& seen, const JobFiles& files, const Observer& observer) {
+    if (seen.known_end || !seen.run || !is_active(seen.status()) ||
+        observer.state_directory.empty())
+        return;
+    const std::string path = unrecorded_file(observer.state_directory, seen.run->shim);
+    try {
+        const auto contents = read_file(path, max_job_file_bytes);
+        if (!contents)
+            return;
+        const Heartbeat copy = parse_heartbeat(contents->text);
+        if (!copy.run || copy.run->shim != seen.run->shim ||
+            copy.job_file != to_utf8(files.job) || !copy.last)
+            return;
+        seen.known_end = copy.last;
+        seen.unrecorded_copy = path;
+    } catch (const std::exception&) {
+        return; // a copy that cannot be read is none
+    }
+}
+
+// The wall clock of the machine that keeps the file's times. On another host's file system that is
+// the file server's: a file is touched there and read back.
+std::optional<std::int64_t> clock_beside(const JobFiles& files, bool local) {
+    if (local)
+        return wall_now_ms() * 1'000'000;
+    const std::string path = files.reserve + "-clock-" + std::to_string(::getpid());
+    const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+    struct stat info {};
+    const bool good = fd && ::fstat(fd.get(), &info) == 0;
+    if (fd)
+        ::unlink(path.c_str());
+    if (!good)
+        return std::nullopt;
+    return static_cast<std::int64_t>(info.st_mtim.tv_sec) * 1'000'000'000 + info.st_mtim.tv_nsec;
+}
+
+// Looks the two processes up and fills the sighting in.
+void look_at_processes(Observation& seen, const JobFiles& files, const Observer& observer) {
+    Sighting& sighting = seen.sighting;
+    sighting = {};
+    sighting.lock = seen.probe.lock;
+    sighting.status = seen.status();
+    sighting.end_is_known = seen.known_end.has_value();
+    sighting.obstacle = seen.probe.obstacle;
+    if (!seen.run)
+        return;
+    const RunRecord& run = *seen.run;
+    sighting.shim_pid = run.shim.pid;
+    sighting.worker_pid = run.worker ? run.worker->pid : 0;
+    sighting.interval = milliseconds(run.interval_ms);
+    seen.place = place_of(run.shim, observer.here);
+
+    const bool active = is_active(sighting.status);
+    const bool here = seen.place == Place::here;
+    sighting.shim = here ? look_up_process(run.shim.pid, run.shim.start_time) : Witness::unknowable;
+    if (here && active && sighting.lock == LifeLock::free && sighting.shim == Witness::alive) {
+        // It has lost its lock, so it is on its way out (or its heartbeat file was replaced).
+        const UniqueFd shim = open_process(run.shim.pid, run.shim.start_time);
+        if (!shim || wait_for_end(shim, death_patience))
+            sighting.shim = look_up_process(run.shim.pid, run.shim.start_time);
+    }
+    const bool shim_alive = sighting.lock == LifeLock::held || sighting.shim == Witness::alive;
+    if (!active)
+        return;
+    if (shim_alive || sighting.shim == Witness::unknowable) {
+        const bool local = is_local_file_system(files.directory);
+        if (seen.probe.mtime_ns)
+            if (const auto now = clock_beside(files, local || here))
+                sighting.beat_age = milliseconds((*now - *seen.probe.mtime_ns) / 1'000'000);
+        sighting.rebooted = seen.place == Place::before_reboot && local && !shim_alive;
+        if (!shim_alive && sighting.obstacle.empty()) {
+            if (seen.place == Place::other_namespace)
+                sighting.obstacle = "Its shim (pid " + std::to_string(run.shim.pid) +
+                                    ") belongs to another pid namespace";
+            else if (seen.place == Place::before_reboot)
+                sighting.obstacle =
+                    "Its shim ran before the host was restarted, on a file system that other "
+                    "hosts may use";
+            else if (seen.place == Place::elsewhere)
+                sighting.obstacle = "Its shim runs on " +
+                                    (run.shim.host.empty() || run.shim.host == observer.here.host
+                                         ? std::string("a host that cannot be told")
+                                         : "another host, " + printable(run.shim.host));
+            else
+                sighting.obstacle = "Its shim (pid " + std::to_string(run.shim.pid) +
+                                    ") cannot be looked up";
+        }
+        return;
+    }
+    // The shim is dead.
+    if (!run.worker) {
+        sighting.worker = seen.worker_was_started ? Witness::unknowable : Witness::none;
+        return;
+    }
+    sighting.worker = look_up_process(run.worker->pid, run.worker->start_time);
+    if (sighting.worker == Witness::alive && run.kill_on_shim_death) {
+        const UniqueFd worker = open_process(run.worker->pid, run.worker->start_time);
+        if (!worker || wait_for_end(worker, death_patience))
+            sighting.worker = look_up_process(run.worker->pid, run.worker->start_time);
+    }
+}
+
+// True if a second look has to agree with the first before anything is concluded.
+bool rests_on_a_free_lock(const Observation& seen) {
+    return seen.probe.lock != LifeLock::held && is_active(seen.status()) &&
+           (seen.run || seen.known_end);
+}
+
+Observation look_once(const JobFiles& files, const Observer& observer, const Prober& prober) {
+    Observation seen;
+    seen.probe = prober ? prober() : probe_heartbeat(files.heartbeat);
+    if (auto contents = read_job(files, seen.trouble)) {
+        seen.file_exists = true;
+        JobDocument document = JobDocument::parse(std::move(contents->text));
+        if (document.fault() == JsonFault::none)
+            seen.document = std::move(document);
+        else
+            seen.trouble = files.job + ": not a JSON object (byte " +
+                           std::to_string(document.fault_at()) + ")";
+    } else {
+        seen.file_exists = !seen.trouble.empty();
+    }
+    choose_run(seen, files, observer);
+    look_for_unrecorded_end(seen, files, observer);
+    return seen;
+}
+
+} // namespace
+
+Observation observe(const JobFiles& files, const Observer& observer, const Prober& prober) {
+    const auto torn_deadline = monotonic_now() + death_patience;
+    Observation seen;
+    for (int attempt = 0; attempt < 50; ++attempt) {
+        seen = look_once(files, observer, prober);
+        // A host that writes in place: give it the time to finish.
+        while (seen.file_exists && !seen.document && monotonic_now() < torn_deadline) {
+            pause_for(milliseconds(10));
+            seen = look_once(files, observer, prober);
+        }
+        look_at_processes(seen, files, observer);
+        seen.verdict = judge(seen.sighting);
+        if (!rests_on_a_free_lock(seen))
+            break;
+        const Observation again = look_once(files, observer, prober);
+        if (again.probe.lock == seen.probe.lock && again.probe.text == seen.probe.text &&
+            again.document && seen.document && again.document->text() == seen.document->text())
+            break;
+        seen.verdict = {State::unknown, "The job file is being written all the time."};
+    }
+    if (seen.file_exists && !seen.document)
+        seen.verdict = {State::unknown, seen.trouble + "."};
+    else if (is_terminal(seen.status())) {
+        seen.sighting.end_sentence =
+            seen.document->string("errorMessage")
+                .value_or(seen.status() == Status::completed ? "Completed." : "");
+        seen.verdict = judge(seen.sighting);
+    }
+    return seen;
+}
+
+void BeatMemory::compare(const std::string& job_file, Observation& observation) {
+    if (!observation.probe.mtime_ns)
+        return;
+    const auto [entry, first] = seen_.try_emplace(job_file, *observation.probe.mtime_ns);
+    observation.sighting.beat_seen_to_change =
+        !first && entry->second != *observation.probe.mtime_ns;
+    entry->second = *observation.probe.mtime_ns;
+    if (observation.document && observation.sighting.beat_seen_to_change)
+        observation.verdict = judge(observation.sighting);
+}
+
+} // namespace jobshim

@@ -1,0 +1,68 @@
+// Who a process is, beyond a number that is used again: pid, start time, boot, pid namespace, host.
+//
+// Caveats: without /proc a start time is unknown and a living pid proves nothing. Start times are
+// seen through the reader's time namespace.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/job_record.hpp"
+#include "common/unique_fd.hpp"
+#include "common/verdict.hpp"
+
+namespace jobshim {
+
+struct ProcessStat {
+    int pid = 0;
+    char state = '?';
+    int parent = 0;
+    int group = 0;
+    int session = 0;
+    int terminal = 0; // device number, 0 for none
+    std::uint64_t start_time = 0;
+    std::string command; // at most 15 bytes, as the kernel keeps it
+};
+
+// Nothing if it is gone, or cannot be read.
+std::optional<ProcessStat> read_process_stat(int pid);
+ProcessStat own_process_stat(); // zeros where /proc is missing
+
+// This process, or one that is forked from it.
+ShimIdentity identity_of_this_process(const ProcessStat& own);
+
+// Alive, dead (gone, a zombie whose threads have all ended, or another process under the same
+// number), or unknowable here. A process that may not be signalled is alive.
+Witness look_up_process(int pid, std::optional<std::uint64_t> start_time);
+
+// Readable once the process has ended. Empty if it is gone already, is not the one meant, or cannot
+// be watched; `look_up_process` tells these apart.
+UniqueFd open_process(int pid, std::optional<std::uint64_t> start_time);
+
+// True once it ended, false at the time-out.
+bool wait_for_end(const UniqueFd& process, std::chrono::milliseconds timeout);
+
+enum class Place {
+    here,             // same boot, same pid namespace: a pid can be looked up
+    other_namespace,  // same boot
+    before_reboot,    // this host, an earlier boot
+    elsewhere,        // another host, or nobody can tell
+};
+Place place_of(const ShimIdentity& recorded, const ShimIdentity& here);
+
+// The living members of a process group but for `except`.
+std::vector<ProcessStat> members_of_group(int group, int except);
+
+// The command lines of all processes named `name` that can be read here.
+struct RunningCommand {
+    int pid = 0;
+    std::uint64_t start_time = 0;
+    std::vector<std::string> arguments;
+    std::string working_directory;
+};
+std::vector<RunningCommand> find_processes_named(const std::string& name);
+
+} // namespace jobshim

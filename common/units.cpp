@@ -1,0 +1,274 @@
+#include "common/units.hpp"
+
+#include <csignal>
+
+#include <array>
+#include <cctype>
+#include <charconv>
+#include <cmath>
+#include <cstdio>
+
+namespace jobshim {
+
+namespace {
+
+using std::chrono::milliseconds;
+
+struct SignalName {
+    int number;
+    const char* name;
+};
+
+constexpr auto signal_names = std::to_array<SignalName>({
+    {SIGHUP, "HUP"},       {SIGINT, "INT"},   {SIGQUIT, "QUIT"}, {SIGILL, "ILL"},
+    {SIGTRAP, "TRAP"},     {SIGABRT, "ABRT"}, {SIGBUS, "BUS"},   {SIGFPE, "FPE"},
+    {SIGKILL, "KILL"},     {SIGUSR1, "USR1"}, {SIGSEGV, "SEGV"}, {SIGUSR2, "USR2"},
+    {SIGPIPE, "PIPE"},     {SIGALRM, "ALRM"}, {SIGTERM, "TERM"}, {SIGCHLD, "CHLD"},
+    {SIGCONT, "CONT"},     {SIGSTOP, "STOP"}, {SIGTSTP, "TSTP"}, {SIGTTIN, "TTIN"},
+    {SIGTTOU, "TTOU"},     {SIGURG, "URG"},   {SIGXCPU, "XCPU"}, {SIGXFSZ, "XFSZ"},
+    {SIGVTALRM, "VTALRM"}, {SIGPROF, "PROF"}, {SIGWINCH, "WINCH"}, {SIGIO, "IO"},
+    {SIGSYS, "SYS"},
+#ifdef SIGPWR
+    {SIGPWR, "PWR"},
+#endif
+#ifdef SIGSTKFLT
+    {SIGSTKFLT, "STKFLT"},
+#endif
+});
+
+// The length of the UTF-8 sequence that starts at text[i], 0 if there is none.
+std::size_t utf8_length(std::string_view text, std::size_t i) {
+    const auto byte = [&](std::size_t k) { return static_cast<unsigned char>(text[k]); };
+    const unsigned char lead = byte(i);
+    if (lead < 0x80)
+        return 1;
+    std::size_t length = 0;
+    std::uint32_t smallest = 0;
+    std::uint32_t value = 0;
+    if ((lead & 0xE0U) == 0xC0) {
+        length = 2, smallest = 0x80, value = lead & 0x1FU;
+    } else if ((lead & 0xF0U) == 0xE0) {
+        length = 3, smallest = 0x800, value = lead & 0x0FU;
+    } else if ((lead & 0xF8U) == 0xF0) {
+        length = 4, smallest = 0x10000, value = lead & 0x07U;
+    } else {
+        return 0;
+    }
+    if (i + length > text.size())
+        return 0;
+    for (std::size_t k = i + 1; k < i + length; ++k) {
+        if ((byte(k) & 0xC0U) != 0x80)
+            return 0;
+        value = (value << 6U) | (byte(k) & 0x3FU);
+    }
+    const bool surrogate = value >= 0xD800 && value <= 0xDFFF;
+    return value < smallest || value > 0x10FFFF || surrogate ? 0 : length;
+}
+
+template <class Unwanted> std::string clean(std::string_view text, Unwanted unwanted) {
+    std::string result;
+    result.reserve(text.size());
+    for (std::size_t i = 0; i < text.size();) {
+        const std::size_t length = utf8_length(text, i);
+        if (length == 0 || unwanted(text.substr(i, length)))
+            result += "\xEF\xBF\xBD";
+        else
+            result += text.substr(i, length);
+        i += length == 0 ? 1 : length;
+    }
+    return result;
+}
+
+} // namespace
+
+std::optional<milliseconds> parse_duration(std::string_view text) {
+    // from_chars would take "inf", "nan" and "-0".
+    if (text.empty() || (!std::isdigit(static_cast<unsigned char>(text[0])) && text[0] != '.'))
+        return std::nullopt;
+    double number = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number,
+                                              std::chars_format::fixed);
+    if (error != std::errc{})
+        return std::nullopt;
+    const std::string_view unit = text.substr(static_cast<std::size_t>(end - text.data()));
+    double scale = 0;
+    if (unit == "ms")
+        scale = 1;
+    else if (unit.empty() || unit == "s")
+        scale = 1000;
+    else if (unit == "m")
+        scale = 60'000;
+    else if (unit == "h")
+        scale = 3'600'000;
+    else if (unit == "d")
+        scale = 86'400'000;
+    else
+        return std::nullopt;
+    const double century = 100.0 * 365 * 86'400'000;
+    // Rounded up, so that 0.0001s is a short time and not "never".
+    return milliseconds(static_cast<std::int64_t>(std::ceil(std::fmin(number * scale, century))));
+}
+
+std::string duration_in_words(milliseconds duration) {
+    const std::int64_t ms = duration.count();
+    const auto two = [](std::int64_t big, const char* big_unit, std::int64_t small,
+                        const char* small_unit) {
+        std::string words = std::to_string(big) + big_unit;
+        if (small != 0)
+            words += " " + std::to_string(small) + small_unit;
+        return words;
+    };
+    if (ms < 0)
+        return "-" + duration_in_words(-duration);
+    if (ms < 1000)
+        return std::to_string(ms) + " ms";
+    const std::int64_t s = ms / 1000;
+    if (s < 10 && ms % 1000 >= 100)
+        return std::to_string(s) + "." + std::to_string(ms % 1000 / 100) + " s";
+    if (s < 60)
+        return std::to_string(s) + " s";
+    if (s < 3600)
+        return two(s / 60, " min", s % 60, " s");
+    if (s < 86'400)
+        return two(s / 3600, " h", s % 3600 / 60, " min");
+    return two(s / 86'400, " d", s % 86'400 / 3600, " h");
+}
+
+std::optional<int> parse_signal(std::string_view text) {
+    int number = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    if (error == std::errc{} && end == text.data() + text.size())
+        return number >= 1 && number <= SIGRTMAX ? std::optional(number) : std::nullopt;
+    std::string name;
+    for (const char c : text)
+        name += static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+    if (name.starts_with("SIG"))
+        name.erase(0, 3);
+    for (const SignalName& entry : signal_names)
+        if (name == entry.name)
+            return entry.number;
+    if (name == "POLL")
+        return SIGIO;
+    const bool up = name.starts_with("RTMIN");
+    if (!up && !name.starts_with("RTMAX"))
+        return std::nullopt;
+    const std::string offset = name.substr(5);
+    if (offset.empty())
+        return up ? SIGRTMIN : SIGRTMAX;
+    if (offset.size() < 2 || offset.size() > 3 || offset[0] != (up ? '+' : '-'))
+        return std::nullopt;
+    const auto [stop, bad] =
+        std::from_chars(offset.data() + 1, offset.data() + offset.size(), number);
+    if (bad != std::errc{} || stop != offset.data() + offset.size())
+        return std::nullopt;
+    const int signal = up ? SIGRTMIN + number : SIGRTMAX - number;
+    return signal >= SIGRTMIN && signal <= SIGRTMAX ? std::optional(signal) : std::nullopt;
+}
+
+std::string signal_name(int signal) {
+    for (const SignalName& entry : signal_names)
+        if (signal == entry.number)
+            return std::string("SIG") + entry.name;
+    if (signal == SIGRTMIN)
+        return "SIGRTMIN";
+    if (signal > SIGRTMIN && signal <= SIGRTMAX)
+        return "SIGRTMIN+" + std::to_string(signal - SIGRTMIN);
+    return "signal " + std::to_string(signal);
+}
+
+std::string iso_time(std::int64_t ms_since_epoch) {
+    // Not gmtime_r: it reads the time zone's file, which every job would pay for.
+    using namespace std::chrono;
+    const sys_time<milliseconds> time{milliseconds(ms_since_epoch)};
+    const auto midnight = floor<days>(time);
+    const year_month_day date{midnight};
+    const hh_mm_ss clock{time - midnight};
+    std::array<char, 64> text{};
+    std::snprintf(text.data(), text.size(), "%04d-%02u-%02uT%02d:%02d:%02d.%03dZ",
+                  static_cast<int>(date.year()), static_cast<unsigned>(date.month()),
+                  static_cast<unsigned>(date.day()), static_cast<int>(clock.hours().count()),
+                  static_cast<int>(clock.minutes().count()),
+                  static_cast<int>(clock.seconds().count()),
+                  static_cast<int>(clock.subseconds().count()));
+    return text.data();
+}
+
+std::optional<std::int64_t> parse_iso_time(std::string_view text) {
+    const std::string_view shape = "dddd-dd-ddTdd:dd:dd";
+    if (text.size() < shape.size() + 1 || text.back() != 'Z')
+        return std::nullopt;
+    for (std::size_t i = 0; i < shape.size(); ++i)
+        if (shape[i] == 'd' ? !std::isdigit(static_cast<unsigned char>(text[i]))
+                            : text[i] != shape[i])
+            return std::nullopt;
+    const auto field = [&](std::size_t begin, std::size_t length) {
+        int value = 0;
+        std::from_chars(text.data() + begin, text.data() + begin + length, value);
+        return value;
+    };
+    std::int64_t ms = 0;
+    std::string_view rest = text.substr(shape.size(), text.size() - shape.size() - 1);
+    if (!rest.empty()) {
+        if (rest.size() < 2 || rest[0] != '.')
+            return std::nullopt;
+        int place = 100;
+        for (const char c : rest.substr(1)) {
+            if (!std::isdigit(static_cast<unsigned char>(c)))
+                return std::nullopt;
+            ms += place * (c - '0');
+            place /= 10;
+        }
+    }
+    using namespace std::chrono;
+    const year_month_day date{year(field(0, 4)), month(static_cast<unsigned>(field(5, 2))),
+                              day(static_cast<unsigned>(field(8, 2)))};
+    if (!date.ok() || field(11, 2) > 23 || field(14, 2) > 59 || field(17, 2) > 60)
+        return std::nullopt;
+    const auto days = sys_days(date).time_since_epoch();
+    return duration_cast<milliseconds>(days + hours(field(11, 2)) + minutes(field(14, 2)) +
+                                       seconds(field(17, 2)))
+               .count() +
+           ms;
+}
+
+bool is_utf8(std::string_view bytes) {
+    for (std::size_t i = 0; i < bytes.size();) {
+        const std::size_t length = utf8_length(bytes, i);
+        if (length == 0)
+            return false;
+        i += length;
+    }
+    return true;
+}
+
+std::string to_utf8(std::string_view bytes) {
+    return clean(bytes, [](std::string_view) { return false; });
+}
+
+std::string printable(std::string_view text, bool keep_lines) {
+    return clean(text, [&](std::string_view sequence) {
+        const auto c = static_cast<unsigned char>(sequence[0]);
+        if (sequence.size() == 1)
+            return (c < 0x20 && !(keep_lines && (c == '\n' || c == '\t'))) || c == 0x7F;
+        // U+0080 to U+009F: the C1 controls, which some terminals obey.
+        return c == 0xC2 && static_cast<unsigned char>(sequence[1]) < 0xA0;
+    });
+}
+
+std::string base64(std::string_view bytes) {
+    static constexpr char letters[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    std::string text;
+    for (std::size_t i = 0; i < bytes.size(); i += 3) {
+        std::uint32_t group = 0;
+        for (std::size_t k = 0; k < 3; ++k)
+            group = (group << 8U) |
+                    (i + k < bytes.size() ? static_cast<unsigned char>(bytes[i + k]) : 0U);
+        const std::size_t used = std::min<std::size_t>(3, bytes.size() - i);
+        for (std::size_t k = 0; k < 4; ++k)
+            text += k <= used ? letters[(group >> (18 - 6 * k)) & 0x3FU] : '=';
+    }
+    return text;
+}
+
+} // namespace jobshim

@@ -1,0 +1,40 @@
+// The units that options, records and messages share: durations, signals, times of day. Pure.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace jobshim {
+
+// DUR of the command lines: a number, fractions allowed, with ms, s (default), m, h or d.
+// Nothing for anything else, negative numbers included. Longer than 100 years is cut to that.
+std::optional<std::chrono::milliseconds> parse_duration(std::string_view text);
+
+// "250 ms", "5 s", "3 min 20 s", "2 h 5 min", "3 d 4 h": for sentences.
+std::string duration_in_words(std::chrono::milliseconds duration);
+
+// "TERM", "SIGTERM", "term", "15", "RTMIN+1"; nothing for what is no signal of this system.
+std::optional<int> parse_signal(std::string_view text);
+
+// "SIGTERM", "SIGRTMIN+1"; "signal 99" for what has no name.
+std::string signal_name(int signal);
+
+// Milliseconds since 1970 (UTC) <-> "2026-11-22T17:34:00.123Z". Parsing takes what JavaScript's
+// toISOString writes, with or without the fraction; nothing for any other form.
+std::string iso_time(std::int64_t ms_since_epoch);
+std::optional<std::int64_t> parse_iso_time(std::string_view text);
+
+// Text fit for a terminal: control characters (line feeds and tabs too, unless `keep_lines`) and
+// bytes that are not UTF-8 become U+FFFD.
+std::string printable(std::string_view text, bool keep_lines = false);
+
+// Bytes that are not UTF-8 become U+FFFD; all else is kept.
+std::string to_utf8(std::string_view bytes);
+bool is_utf8(std::string_view bytes);
+
+std::string base64(std::string_view bytes);
+
+} // namespace jobshim

@@ -1,0 +1,60 @@
+#include "shim/jobshim/log_file.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "common/atomic_file.hpp"
+#include "common/job_files.hpp"
+#include "common/posix_error.hpp"
+#include "common/units.hpp"
+
+namespace jobshim {
+
+LogFile::LogFile(const std::string& path) : path_(absolute_path(path)) {
+    // The very descriptor is read back at the end, so that what is shown is what was written to.
+    const int flags = O_APPEND | O_CREAT | O_NOCTTY | O_CLOEXEC;
+    fd_.reset(::open(path_.c_str(), O_RDWR | flags, 0600));
+    if (!fd_ && errno == EACCES) {
+        readable_ = false;
+        fd_.reset(::open(path_.c_str(), O_WRONLY | flags, 0600));
+    }
+    if (!fd_)
+        throw_errno("open " + path);
+    struct stat info {};
+    if (::fstat(fd_.get(), &info) != 0)
+        throw_errno("stat " + path);
+    readable_ = readable_ && S_ISREG(info.st_mode);
+    if (S_ISREG(info.st_mode))
+        offset_ = info.st_size;
+}
+
+std::optional<std::string> LogFile::tail(std::size_t bytes) const {
+    if (!readable_ || bytes == 0)
+        return std::nullopt;
+    try {
+        const std::int64_t size = stamp_of(fd_.get(), path_).size;
+        // Shorter than where this run began: it was cut since, and all that is there is newer.
+        const std::int64_t first = size < offset_ ? 0 : offset_;
+        const std::int64_t begin = std::max(first, size - static_cast<std::int64_t>(bytes));
+        std::string text = read_from(fd_.get(), begin, bytes, path_);
+        if (begin > first) {
+            // The first line is cut unless a line feed stands right before it.
+            const std::size_t feed = read_from(fd_.get(), begin - 1, 1, path_) == "\n"
+                                         ? std::string::npos
+                                         : text.find('\n');
+            if (feed != std::string::npos && feed + 1 < text.size())
+                text.erase(0, feed + 1);
+            // One long line: at least not from the middle of a character.
+            while (!text.empty() && (static_cast<unsigned char>(text[0]) & 0xC0U) == 0x80)
+                text.erase(0, 1);
+        }
+        return to_utf8(text);
+    } catch (const std::system_error&) {
+        return std::nullopt;
+    }
+}
+
+} // namespace jobshim

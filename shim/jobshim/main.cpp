@@ -1,0 +1,334 @@
+// jobshim: runs a worker as its child and records how it ended. The life of a job, top down.
+
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <memory>
+#include <string>
+
+#include "common/clocks.hpp"
+#include "common/oom_evidence.hpp"
+#include "common/posix_error.hpp"
+#include "common/process_identity.hpp"
+#include "common/units.hpp"
+#include "shim/jobshim/descriptors.hpp"
+#include "shim/jobshim/launcher.hpp"
+#include "shim/jobshim/log_file.hpp"
+#include "shim/jobshim/options.hpp"
+#include "shim/jobshim/recorder.hpp"
+#include "shim/jobshim/signals.hpp"
+#include "shim/jobshim/supervisor.hpp"
+#include "shim/jobshim/worker.hpp"
+
+namespace jobshim {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr int own_failure = 125;
+constexpr int timed_out = 124;
+
+void say(const std::string& message) {
+    std::fprintf(stderr, "jobshim: %s\n", printable(message).c_str());
+}
+
+std::string current_directory() {
+    const std::unique_ptr<char, decltype(&std::free)> path(::getcwd(nullptr, 0), &std::free);
+    return path ? path.get() : "";
+}
+
+Setting gather_setting(const Options& options) {
+    Setting setting;
+    const ProcessStat own = own_process_stat();
+    setting.observer.here = identity_of_this_process(own);
+    try {
+        setting.observer.state_directory =
+            state_directory(std::getenv("XDG_STATE_HOME"), std::getenv("HOME"));
+    } catch (const Refusal&) {
+        // Needed only for the default place of a job file, which says so itself.
+        setting.observer.state_directory.clear();
+    }
+    setting.working_directory = current_directory();
+    setting.group = options.group.value_or(own.terminal == 0 ? Group::own : Group::share);
+    return setting;
+}
+
+std::string made_up_id() {
+    const auto base36 = [](std::uint64_t number, std::size_t width) {
+        std::string text;
+        for (; number != 0 || text.size() < width; number /= 36)
+            text.insert(text.begin(), "0123456789abcdefghijklmnopqrstuvwxyz"[number % 36]);
+        return text;
+    };
+    const auto now = static_cast<std::uint64_t>(wall_now_ms());
+    // Unique, not secret: the file is made with O_EXCL, and a lock guards it.
+    const auto noise = static_cast<std::uint64_t>(monotonic_now().count()) * 6364136223846793005U +
+                       static_cast<std::uint64_t>(::getpid()) * 1442695040888963407U;
+    return "job-" + base36(now, 1) + "-" + base36((noise >> 16U) % 2176782336U, 6);
+}
+
+// Where the record goes. A folder that the user named must exist; the default one is made.
+JobFiles choose_files(Options& options) {
+    if (!options.job.empty())
+        return job_files_of(options.job);
+    const std::string jobs =
+        state_directory(std::getenv("XDG_STATE_HOME"), std::getenv("HOME")) + "/jobs";
+    make_directories(jobs);
+    if (options.id.empty())
+        options.id = made_up_id();
+    return job_files_of(jobs + "/" + options.id + ".json");
+}
+
+std::unique_ptr<LogFile> open_log(const Options& options, const Recorder* recorder) {
+    if (!options.log.empty())
+        return std::make_unique<LogFile>(options.log);
+    if (!options.detach)
+        return nullptr;
+    if (recorder == nullptr)
+        throw Refusal("--detach without a record needs --log");
+    return std::make_unique<LogFile>(recorder->files().directory + "/" + recorder->id() + ".log");
+}
+
+// A signal that called the job off before its worker was there. Of what the launcher ignored or
+// blocked none does.
+std::optional<siginfo_t> called_off(const SignalGate& signals) {
+    while (const auto info = signals.next(milliseconds(0))) {
+        switch (info->si_signo) {
+        case SIGTERM:
+        case SIGINT:
+        case SIGHUP:
+        case SIGQUIT:
+            if (!signals.is_unwanted(info->si_signo))
+                return info;
+        }
+    }
+    return std::nullopt;
+}
+
+// One run, from the first lock to the last.
+class Job {
+public:
+    Job(Options options, Launcher launcher, const SignalGate& signals)
+        : options_(std::move(options)), launcher_(std::move(launcher)), signals_(signals),
+          setting_(gather_setting(options_)) {}
+
+    // The status to end with, or the signal.
+    struct End {
+        int exit_status = 0;
+        int signal = 0;
+    };
+
+    End run() {
+        prepare_record();
+        log_ = open_log(options_, recorder_.get());
+        begin_record();
+        if (const auto info = called_off(signals_))
+            return call_off(*info);
+
+        const auto oom_before = read_oom_baseline();
+        const auto began = boottime_now();
+        const UniqueFd null(options_.detach ? ::open("/dev/null", O_RDONLY | O_CLOEXEC) : -1);
+        Start start = start_worker(plan(null.get()), signals_);
+        if (!start.worker)
+            return fail_to_start(*start.failure);
+        StartedWorker& worker = *start.worker;
+        if (recorder_)
+            recorder_->started(worker.identity);
+        if (const auto failure = worker.confirm())
+            return fail_to_start(*failure);
+        launcher_.report_start(recorder_ ? recorder_->id() : options_.id);
+        let_go_of_inherited(descriptors());
+
+        const SupervisorHooks hooks{[this] {
+                                        if (recorder_)
+                                            recorder_->beat();
+                                    },
+                                    [this] {
+                                        return recorder_ ? recorder_->cancel_request()
+                                                         : std::nullopt;
+                                    }};
+        const Ending ending = supervise(worker.identity, options_, signals_, hooks);
+        const auto took = std::chrono::duration_cast<milliseconds>(boottime_now() - began);
+        const bool recorded = record_end(worker.identity, ending, took, oom_before);
+        reap(worker.identity);
+        if (!recorded)
+            return {own_failure};
+        if (ending.timed_out)
+            return {timed_out};
+        if (WIFSIGNALED(ending.wait_status))
+            return {128 + WTERMSIG(ending.wait_status), WTERMSIG(ending.wait_status)};
+        return {WEXITSTATUS(ending.wait_status)};
+    }
+
+    void report_failure(int exit_status) { launcher_.report_failure(exit_status); }
+
+private:
+    // Does what keeps a record; without a record it is a failure only if one is insisted on.
+    template <class Action> void keep_record(Action action) {
+        try {
+            action();
+        } catch (const std::exception& error) {
+            recorder_.reset();
+            if (!options_.best_effort)
+                throw;
+            say(std::string("no record is kept: ") + error.what());
+        }
+    }
+
+    void prepare_record() {
+        keep_record([&] {
+            const JobFiles files = choose_files(options_);
+            recorder_ = std::make_unique<Recorder>(options_, setting_, files, say);
+        });
+    }
+
+    void begin_record() {
+        if (!recorder_)
+            return;
+        keep_record([&] {
+            std::optional<LogPlace> place;
+            if (log_)
+                place = LogPlace{to_utf8(log_->path()), log_->offset()};
+            recorder_->begin(place);
+        });
+    }
+
+    WorkerPlan plan(int null) const {
+        WorkerPlan plan;
+        plan.command = options_.command;
+        plan.group = setting_.group;
+        plan.kill_on_shim_death = options_.kill_on_shim_death;
+        plan.stdin_fd = null;
+        plan.output_fd = log_ ? log_->descriptor() : -1;
+        if (recorder_) {
+            plan.heartbeat_fd = recorder_->heartbeat_fd();
+            plan.job_file = recorder_->files().job;
+        }
+        return plan;
+    }
+
+    std::vector<int> descriptors() const {
+        std::vector<int> ours;
+        if (recorder_)
+            ours = recorder_->descriptors();
+        if (log_)
+            ours.push_back(log_->descriptor());
+        return ours;
+    }
+
+    bool finish(FinalWord last, int terms_so_far) {
+        if (!recorder_)
+            return true;
+        // One TERM may have been meant for the worker; the second is for us.
+        int terms = terms_so_far;
+        return recorder_->finish(std::move(last), [&](milliseconds pause) {
+            const auto until = monotonic_now() + pause;
+            while (monotonic_now() < until) {
+                const auto info = signals_.next(until - monotonic_now());
+                if (info && info->si_signo == SIGTERM && ++terms >= 2)
+                    return true;
+            }
+            return false;
+        });
+    }
+
+    End fail_to_start(const StartFailure& failure) {
+        say(failure.what);
+        finish(judge_spawn_failure(errno_name(failure.error), failure.what), 0);
+        return {failure.exit_status};
+    }
+
+    End call_off(const siginfo_t& info) {
+        say("called off before COMMAND was started");
+        finish(judge_never_started(requester_of(info)), 1);
+        return {128 + info.si_signo, info.si_signo};
+    }
+
+    bool record_end(const WorkerIdentity& worker, const Ending& ending, milliseconds took,
+                    const std::optional<OomBaseline>& oom_before) {
+        std::vector<Leftover> leftovers;
+        if (worker.group == Group::own) {
+            for (const ProcessStat& member : members_of_group(worker.pid, worker.pid))
+                leftovers.push_back({member.pid, printable(member.command)});
+            // The zombie is not reaped yet: the group's number is still its.
+            if (options_.kill_leftovers && !leftovers.empty())
+                ::kill(-worker.pid, SIGKILL);
+        }
+        if (!recorder_)
+            return true;
+        WitnessedEnd seen;
+        seen.wait_status = ending.wait_status;
+        seen.timed_out = ending.timed_out;
+        seen.timeout = options_.timeout;
+        if (ending.cancelled)
+            seen.cancelled = ending.cancelled->what;
+        seen.signalled_by = ending.signalled_by;
+        seen.result_expected = options_.expect_record;
+        seen.worker_wrote_terminal_status = options_.expect_record && recorder_->worker_spoke();
+        if (oom_before)
+            seen.oom = compare_oom_counter(*oom_before);
+        FinalWord last = judge_witnessed(seen);
+        last.exit.evidence.insert(last.exit.evidence.begin(), ending.evidence.begin(),
+                                  ending.evidence.end());
+        if (options_.kill_leftovers && !leftovers.empty())
+            last.exit.evidence.push_back("SIGKILL sent to what the worker left behind");
+        last.exit.leftovers = std::move(leftovers);
+        last.exit.duration_ms = took.count();
+        last.exit.resources = ending.resources;
+        if (log_)
+            last.exit.tail = log_->tail(options_.tail_bytes);
+        recorder_->set_cancel(ending.cancelled);
+        return finish(std::move(last), ending.signalled_by ? 1 : 0);
+    }
+
+    Options options_;
+    Launcher launcher_;
+    const SignalGate& signals_;
+    Setting setting_;
+    std::unique_ptr<Recorder> recorder_;
+    std::unique_ptr<LogFile> log_;
+};
+
+Job::End run_job(const Options& options, Launcher launcher, const SignalGate& signals) {
+    Job job(options, std::move(launcher), signals);
+    Job::End end;
+    try {
+        end = job.run();
+    } catch (const std::exception& error) {
+        say(error.what());
+        end = {own_failure};
+    }
+    if (end.exit_status != 0)
+        job.report_failure(end.exit_status); // no-op once COMMAND was executed
+    return end;
+}
+
+} // namespace
+} // namespace jobshim
+
+int main(int argc, char** argv) {
+    using namespace jobshim;
+    const CommandLine line = parse_command_line(argc, argv);
+    if (!line.options)
+        return line.exit_status;
+    const SignalGate signals;
+    occupy_low_descriptors();
+    Launcher::Detached detached;
+    try {
+        if (line.options->detach)
+            detached = Launcher::detach();
+    } catch (const std::exception& error) {
+        say(error.what());
+        return own_failure;
+    }
+    if (detached.exit_status)
+        return *detached.exit_status;
+    const Job::End end = run_job(*line.options, std::move(detached.launcher), signals);
+    if (end.signal != 0 && ::getpid() != 1)
+        die_by(end.signal);
+    return end.exit_status;
+}

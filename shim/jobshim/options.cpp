@@ -1,0 +1,204 @@
+#include "shim/jobshim/options.hpp"
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <map>
+#include <memory>
+#include <string_view>
+
+#include "common/units.hpp"
+
+namespace jobshim {
+
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr const char* description =
+    "Runs COMMAND as a child, waits on it, and on any end (a signal or the OOM killer included)\n"
+    "writes what happened into the job file. A prefix command, like env, timeout or nice.";
+
+constexpr const char* footer = R"(
+DUR is a number, fractions allowed, with ms, s (default), m, h or d; 0 means never.
+SIG is a name with or without SIG, or a number. COMMAND finds the job file's path in
+JOBSHIM_JOB_FILE.
+
+Exit status:
+  the worker's own: the same code, or death by the same signal
+         (128+n where that cannot be: process 1 of a pid namespace)
+  124    --timeout ended it
+  125    jobshim itself failed: bad usage, already supervised, record cannot be kept
+  126    COMMAND was found but cannot be executed
+  127    COMMAND was not found
+The record tells these from a worker that exits so itself. Read it with jobctl(1).)";
+
+class HelpFormatter : public CLI::Formatter {
+public:
+    std::string make_usage(const CLI::App*, std::string) const override {
+        return "Usage: jobshim [OPTIONS] [--] COMMAND [ARG...]\n";
+    }
+};
+
+milliseconds duration_option(const std::string& text) {
+    const auto duration = parse_duration(text);
+    if (!duration)
+        throw CLI::ValidationError("'" + text + "' is not a duration (such as 500ms, 10s, 5m)");
+    return *duration;
+}
+
+// Declares an option whose value is one of a few words.
+template <class Value>
+CLI::Option* add_choice(CLI::App& app, const std::string& name, Value& value,
+                        const std::map<std::string, Value>& words, const std::string& help,
+                        const std::string& type) {
+    return app
+        .add_option_function<std::string>(
+            name,
+            [&value, words, name](const std::string& word) {
+                const auto found = words.find(word);
+                if (found == words.end())
+                    throw CLI::ValidationError(name + ": '" + word + "' is none of the choices");
+                value = found->second;
+            },
+            help)
+        ->type_name(type);
+}
+
+void declare(CLI::App& app, Options& options) {
+    app.description(description);
+    app.formatter(std::make_shared<HelpFormatter>());
+    app.footer(footer);
+    app.set_help_flag("-h,--help", "print this help and exit");
+    app.set_version_flag("--version", std::string("jobshim ") + JOBSHIM_VERSION,
+                         "print the version and exit");
+
+    app.add_option("-j,--job", options.job,
+                   "the job file ($XDG_STATE_HOME/jobshim/jobs/ID.json, else below "
+                   "~/.local/state)")
+        ->type_name("FILE");
+    app.add_option_function<std::string>(
+           "--id",
+           [&options](const std::string& id) {
+               if (!is_job_id(id))
+                   throw CLI::ValidationError(
+                       "--id: '" + id + "' is no id ([A-Za-z0-9][A-Za-z0-9._-]{0,127})");
+               options.id = id;
+           },
+           "the job's id (the file's own; else its name; else made up)")
+        ->type_name("ID");
+    app.add_option("--title", options.title, "shown by jobctl (the command)")->type_name("TEXT");
+    app.add_option_function<std::string>(
+           "--heartbeat-interval",
+           [&options](const std::string& text) {
+               options.heartbeat_interval = duration_option(text);
+               if (options.heartbeat_interval < milliseconds(100) ||
+                   options.heartbeat_interval > std::chrono::hours(1))
+                   throw CLI::ValidationError("--heartbeat-interval: 100ms to 1h");
+           },
+           "how often the heartbeat file is touched (5s; 100ms to 1h)")
+        ->type_name("DUR");
+    app.add_option("--log", options.log,
+                   "append the worker's stdout and stderr there (inherit both)")
+        ->type_name("FILE");
+    app.add_option("--tail", options.tail_bytes,
+                   "how much of the log's end goes into the record (2048; 0 to 65536)")
+        ->check(CLI::Range(0, 65536))
+        ->type_name("BYTES");
+    app.add_option_function<std::string>(
+           "--timeout",
+           [&options](const std::string& text) { options.timeout = duration_option(text); },
+           "end the worker after DUR (never)")
+        ->type_name("DUR");
+    app.add_option_function<std::string>(
+           "--signal",
+           [&options](const std::string& text) {
+               const auto signal = parse_signal(text);
+               if (!signal)
+                   throw CLI::ValidationError("--signal: '" + text + "' is no signal");
+               options.signal = *signal;
+           },
+           "what the time-out sends first (TERM)")
+        ->type_name("SIG");
+    app.add_option_function<std::string>(
+           "--kill-after",
+           [&options](const std::string& text) { options.kill_after = duration_option(text); },
+           "and KILL so much later (10s)")
+        ->type_name("DUR");
+    add_choice<bool>(app, "--on-shim-death", options.kill_on_shim_death,
+                     {{"kill", true}, {"keep", false}},
+                     "what becomes of the worker if the shim dies (kill)", "kill|keep");
+    add_choice<bool>(app, "--leftovers", options.kill_leftovers, {{"keep", false}, {"kill", true}},
+                     "what becomes of members of the worker's own group that are still there at "
+                     "its end (keep)",
+                     "keep|kill");
+    add_choice<std::optional<Group>>(
+        app, "--group", options.group, {{"own", Group::own}, {"share", Group::share}},
+        "the worker's process group (own without a controlling terminal, share with one)",
+        "own|share");
+    app.add_flag("--expect-record", options.expect_record,
+                 "the worker writes a terminal status itself; exit 0 without one is a failure");
+    app.add_flag("--detach", options.detach,
+                 "run in the background: prints the id once COMMAND was executed");
+    app.add_flag("--best-effort", options.best_effort,
+                 "if the record cannot be kept, say so and run COMMAND all the same");
+    add_choice<SyncPolicy>(app, "--sync", options.sync,
+                           {{"always", SyncPolicy::always},
+                            {"final", SyncPolicy::final},
+                            {"never", SyncPolicy::never}},
+                           "which writes of the record are flushed to the disk (final)",
+                           "always|final|never");
+}
+
+// How many of argv are ours: up to the first word that is neither an option nor an option's value.
+// CLI11 is given no more than these; it would take brackets and quotes in the command's words for
+// syntax of its own.
+int count_own_words(const CLI::App& app, int argc, char** argv, int& command_at) {
+    int at = 1;
+    while (at < argc) {
+        const std::string_view word = argv[at];
+        if (word == "--") {
+            command_at = at + 1;
+            return at;
+        }
+        if (word.size() < 2 || word[0] != '-')
+            break;
+        const bool is_long = word[1] == '-';
+        const std::size_t equals = word.find('=');
+        const std::string name(is_long ? word.substr(0, equals) : word.substr(0, 2));
+        const CLI::Option* option = app.get_option_no_throw(name);
+        const bool takes_value = option != nullptr && option->get_items_expected_max() > 0;
+        const bool value_is_inside = is_long ? equals != std::string_view::npos : word.size() > 2;
+        at += takes_value && !value_is_inside ? 2 : 1;
+    }
+    at = at > argc ? argc : at;
+    command_at = at;
+    return at;
+}
+
+} // namespace
+
+CommandLine parse_command_line(int argc, char** argv) {
+    Options options;
+    CLI::App app;
+    declare(app, options);
+    int command_at = argc;
+    const int own = count_own_words(app, argc, argv, command_at);
+    try {
+        app.parse(own, argv);
+        if (command_at >= argc)
+            throw CLI::ValidationError("COMMAND is missing");
+    } catch (const CLI::CallForHelp&) {
+        std::fputs(app.help().c_str(), stdout);
+        return {std::nullopt, 0};
+    } catch (const CLI::CallForVersion& version) {
+        std::printf("%s\n", version.what());
+        return {std::nullopt, 0};
+    } catch (const CLI::ParseError& error) {
+        std::fprintf(stderr, "jobshim: %s\nTry 'jobshim --help'.\n", error.what());
+        return {std::nullopt, 125};
+    }
+    options.command = argv + command_at;
+    return {options, 0};
+}
+
+} // namespace jobshim

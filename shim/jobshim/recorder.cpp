@@ -1,0 +1,292 @@
+#include "shim/jobshim/recorder.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <exception>
+
+#include "common/clocks.hpp"
+#include "common/posix_error.hpp"
+#include "common/settle.hpp"
+#include "common/units.hpp"
+
+namespace jobshim {
+
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds settler_patience{5000};
+constexpr milliseconds retry_for{30'000};
+constexpr milliseconds retry_every{200};
+
+// For all of the record but the host's members and the tail.
+constexpr std::size_t room_for_record = 6144;
+
+std::string command_in_words(char** command) {
+    std::string words;
+    for (char** word = command; *word != nullptr; ++word)
+        words += (word == command ? "" : " ") + to_utf8(*word);
+    return words;
+}
+
+} // namespace
+
+Recorder::Recorder(const Options& options, const Setting& setting, const JobFiles& files,
+                   Notice notice)
+    : notice_(std::move(notice)), observer_(setting.observer),
+      hold_(HeartbeatHold::acquire(files.heartbeat, settler_patience)),
+      file_(files, options.sync, notice_), tail_bytes_(options.tail_bytes),
+      former_heartbeat_(hold_.text()) {
+    try {
+        take_over(options, setting);
+    } catch (...) {
+        hold_.abandon(former_heartbeat_);
+        throw;
+    }
+}
+
+Recorder::~Recorder() {
+    if (!begun_ && !finished_)
+        hold_.abandon(former_heartbeat_);
+}
+
+void Recorder::take_over(const Options& options, const Setting& setting) {
+    std::optional<JobDocument> document = file_.load();
+    if (document && !is_terminal(document->status())) {
+        const Observation seen = observe(files(), observer_, [this] { return hold_.probe(); });
+        if (seen.verdict.settle) {
+            // The last run's end comes first: it is part of what this run must not lose.
+            write_final_word(file_, seen, final_word_on(seen));
+            document = file_.load();
+        } else if (seen.run || seen.verdict.state == State::running) {
+            throw Refusal("this job is not over: " + seen.verdict.because);
+        }
+    }
+    choose_id(document, options.id);
+
+    RunRecord& run = edit_.run;
+    run.shim = observer_.here;
+    run.heartbeat_file = to_utf8(files().heartbeat);
+    run.interval_ms = options.heartbeat_interval.count();
+    run.kill_on_shim_death = options.kill_on_shim_death;
+    if (document)
+        run.previous = document->exit_text();
+
+    edit_.id = id_;
+    edit_.title = options.title.empty() ? command_in_words(options.command) : to_utf8(options.title);
+    edit_.cwd = to_utf8(setting.working_directory);
+    if (edit_.cwd != setting.working_directory)
+        run.raw_cwd = setting.working_directory;
+    bool exact = true;
+    for (char** word = options.command; *word != nullptr; ++word) {
+        edit_.command.push_back(to_utf8(*word));
+        exact = exact && edit_.command.back() == *word;
+    }
+    if (!exact)
+        for (char** word = options.command; *word != nullptr; ++word)
+            run.raw_command.emplace_back(*word);
+}
+
+void Recorder::choose_id(const std::optional<JobDocument>& document, const std::string& wanted) {
+    std::string theirs;
+    if (document)
+        theirs = document->string("id").value_or("");
+    const bool has_one = document && document->value("id");
+    if (has_one && !wanted.empty() && theirs != wanted)
+        throw Refusal(files().job + ": its id is '" + printable(theirs) + "', not '" + wanted + "'");
+    id_ = !wanted.empty()     ? wanted
+          : is_job_id(theirs) ? theirs
+                              : job_id_from_name(files().name);
+}
+
+std::size_t Recorder::space_for_the_end() const {
+    // Twice the tail: line feeds and quotes are escaped. If that is not enough, the tail is left
+    // out (SPEC 4.7).
+    return room_for_record + 2 * tail_bytes_;
+}
+
+void Recorder::begin(const std::optional<LogPlace>& log) {
+    const std::int64_t now = wall_now_ms();
+    edit_.status = Status::running;
+    edit_.phase = "starting";
+    edit_.started_at = edit_.updated_at = edit_.created_at = iso_time(now);
+    edit_.run.log = log;
+    if (log)
+        edit_.log_file = log->file;
+    ::unlink(files().cancel.c_str()); // a request that came too late for the last run
+    file_.remove_leavings();
+    try {
+        const auto stamp = stamp_at(files().job);
+        const std::size_t theirs = stamp ? static_cast<std::size_t>(stamp->size) : 0;
+        file_.reserve(theirs + 2 * space_for_the_end());
+        hold_.begin(heartbeat_first_line(edit_.run, to_utf8(files().job), edit_.started_at),
+                    space_for_the_end());
+        write(JobFile::Write::ordinary);
+    } catch (...) {
+        hold_.abandon(former_heartbeat_);
+        finished_ = true;
+        throw;
+    }
+    begun_ = true;
+}
+
+void Recorder::started(const WorkerIdentity& worker) {
+    edit_.run.worker = worker;
+    edit_.pid = worker.pid;
+    edit_.phase = "running";
+    edit_.updated_at = iso_time(wall_now_ms());
+    try {
+        write(JobFile::Write::ordinary);
+    } catch (const std::exception& error) {
+        // The heartbeat file has the worker; the job file gets it with the end.
+        notice_(error.what());
+    }
+}
+
+void Recorder::beat() {
+    hold_.beat();
+    try {
+        file_.check_reserve(2 * space_for_the_end());
+    } catch (const std::exception&) {
+        // No space for a larger reserve now; the next beat asks again.
+        return;
+    }
+}
+
+bool Recorder::spoke(const JobDocument& document) const {
+    if (!is_terminal(document.status()))
+        return false;
+    // A terminal status beside another run's identity is an old copy that the host wrote back.
+    const auto run = document.run();
+    return !run || run->shim == edit_.run.shim;
+}
+
+bool Recorder::worker_spoke() {
+    try {
+        const auto document = file_.load();
+        return document && spoke(*document);
+    } catch (const std::exception&) {
+        return false;
+    }
+}
+
+std::optional<CancelRequest> Recorder::cancel_request() const {
+    try {
+        const auto contents = read_file(files().cancel, 65536);
+        if (contents)
+            return parse_cancel_request(contents->text);
+    } catch (const std::exception&) {
+        return std::nullopt;
+    }
+    return std::nullopt;
+}
+
+void Recorder::write(JobFile::Write kind) {
+    file_.update(
+        [this](const JobDocument* document) {
+            if (document == nullptr)
+                return edit_.as_new_file();
+            // Before the worker is there, no status can be its own.
+            return edit_.applied_to(*document, edit_.run.worker && spoke(*document));
+        },
+        kind);
+}
+
+void Recorder::write_last_line(FinalWord& last) {
+    const off_t before = stamp_of(hold_.descriptor(), files().heartbeat).size;
+    const auto attempt = [&] {
+        try {
+            hold_.append(heartbeat_last_line(last));
+            return true;
+        } catch (const std::system_error&) {
+            // Half a line is no line; what follows must not be glued to it.
+            (void)!::ftruncate(hold_.descriptor(), before);
+            return false;
+        }
+    };
+    if (attempt())
+        return;
+    FinalWord shorter = last;
+    shorter.exit.tail.reset();
+    std::swap(last, shorter);
+    if (attempt())
+        return;
+    last.exit.evidence.clear();
+    if (attempt())
+        return;
+    std::swap(last, shorter); // the job file may take all of it yet
+}
+
+void Recorder::leave_copy(const FinalWord& last) {
+    if (observer_.state_directory.empty())
+        return;
+    copy_ = unrecorded_file(observer_.state_directory, observer_.here);
+    try {
+        make_directories(observer_.state_directory + "/unrecorded");
+        StagedFile staged(copy_ + ".new", std::nullopt);
+        staged.write(heartbeat_first_line(edit_.run, to_utf8(files().job), edit_.started_at) +
+                     heartbeat_last_line(last));
+        staged.arrive_as_new(copy_);
+    } catch (const std::exception& error) {
+        notice_(std::string("no copy of the end could be kept either: ") + error.what());
+    }
+}
+
+bool Recorder::finish(FinalWord last, const std::function<bool(milliseconds)>& give_up) {
+    const std::int64_t now = wall_now_ms();
+    last.exit.ended_at = iso_time(now);
+    edit_.status = last.status;
+    edit_.phase = last.status == Status::completed   ? "done"
+                  : last.status == Status::cancelled ? "cancelled"
+                                                     : "failed";
+    edit_.pid.reset();
+    edit_.updated_at = edit_.completed_at = last.exit.ended_at;
+    edit_.error_message = last.sentence;
+    write_last_line(last);
+    edit_.run.exit = last.exit;
+
+    const auto deadline = monotonic_now() + retry_for;
+    std::string told;
+    for (int attempt = 0;; ++attempt) {
+        try {
+            write(JobFile::Write::last);
+            break;
+        } catch (const std::exception& error) {
+            if (told.empty()) {
+                told = error.what();
+                notice_("the end could not be recorded yet: " + told);
+                leave_copy(last);
+            }
+        }
+        // If the record does not fit: without the tail, then without the evidence.
+        if (attempt == 0)
+            edit_.run.exit->tail.reset();
+        else if (attempt == 1)
+            edit_.run.exit->evidence.clear();
+        else if (monotonic_now() >= deadline || give_up(retry_every)) {
+            notice_("the end is not in the job file: " + told);
+            finished_ = true;
+            hold_.release(HeartbeatHold::Leave::file);
+            return false;
+        }
+    }
+    finished_ = true;
+    if (!copy_.empty())
+        ::unlink(copy_.c_str());
+    ::unlink(files().cancel.c_str());
+    file_.remove_leavings();
+    // An adopted file's host may yet write an old `running` over the end; then this is the proof.
+    hold_.release(file_.made_the_file() ? HeartbeatHold::Leave::nothing
+                                        : HeartbeatHold::Leave::file);
+    return true;
+}
+
+std::vector<int> Recorder::descriptors() const {
+    std::vector<int> result{hold_.descriptor()};
+    if (const int reserve = file_.reserve_descriptor(); reserve >= 0)
+        result.push_back(reserve);
+    return result;
+}
+
+} // namespace jobshim

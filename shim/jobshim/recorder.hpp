@@ -1,0 +1,84 @@
+// Which record is written when (SPEC section 4), and what a run leaves behind.
+//
+// The order is the promise: locks, space, first record, before the worker; the exit into the
+// heartbeat file, then into the job file, then the locks go.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/heartbeat.hpp"
+#include "common/job_file.hpp"
+#include "common/observation.hpp"
+#include "shim/jobshim/options.hpp"
+
+namespace jobshim {
+
+// What the shim was started with, gathered once.
+struct Setting {
+    Observer observer;
+    std::string working_directory; // exact bytes
+    Group group = Group::own;
+};
+
+class Recorder {
+public:
+    using Notice = JobFile::Notice;
+
+    // Takes the locks and the job over: an earlier run that is certainly dead is settled, its exit
+    // becomes `previous`. The record is not written yet. Throws Refusal or std::system_error; then
+    // all is as it was before.
+    Recorder(const Options& options, const Setting& setting, const JobFiles& files, Notice notice);
+    ~Recorder();
+    Recorder(const Recorder&) = delete;
+    Recorder& operator=(const Recorder&) = delete;
+
+    // The job file says `running` / `starting` afterwards. Throws likewise.
+    void begin(const std::optional<LogPlace>& log);
+    // COMMAND's process is there. A record that cannot be written now is written at the end.
+    void started(const WorkerIdentity& worker);
+    void beat();
+
+    // True if the worker wrote a terminal status itself during this run.
+    bool worker_spoke();
+    // A request to cancel this run, if there is one.
+    std::optional<CancelRequest> cancel_request() const;
+
+    void set_cancel(std::optional<CancelRequest> request) { edit_.run.cancel = std::move(request); }
+
+    // Writes the end. If it cannot be written, a copy goes to `unrecorded/` at once, and it is tried
+    // again for 30 s or until `give_up` says so. True if it is in the job file.
+    bool finish(FinalWord last, const std::function<bool(std::chrono::milliseconds)>& give_up);
+
+    const std::string& id() const { return id_; }
+    const JobFiles& files() const { return file_.files(); }
+    int heartbeat_fd() const { return hold_.descriptor(); }
+    // Descriptors that must stay open.
+    std::vector<int> descriptors() const;
+
+private:
+    void take_over(const Options& options, const Setting& setting);
+    void choose_id(const std::optional<JobDocument>& document, const std::string& wanted);
+    void write(JobFile::Write kind);
+    bool spoke(const JobDocument& document) const;
+    void write_last_line(FinalWord& last);
+    void leave_copy(const FinalWord& last);
+    std::size_t space_for_the_end() const;
+
+    Notice notice_;
+    Observer observer_;
+    HeartbeatHold hold_;
+    JobFile file_;
+    JobEdit edit_;
+    std::string id_;
+    std::size_t tail_bytes_;
+    std::string former_heartbeat_;
+    bool begun_ = false;
+    bool finished_ = false;
+    std::string copy_;
+};
+
+} // namespace jobshim

@@ -1,0 +1,48 @@
+// The shim's signals: all blocked, taken one by one where it waits, so that none interrupts
+// anything and none is lost.
+#pragma once
+
+#include <csignal>
+
+#include <chrono>
+#include <optional>
+
+namespace jobshim {
+
+class SignalGate {
+public:
+    // Blocks everything. SIGCHLD gets its default back if the launcher ignored it: else the kernel
+    // would reap the worker and throw its status away.
+    SignalGate();
+
+    // The next signal; nothing at the time-out. Without one it waits for ever.
+    std::optional<siginfo_t> next(std::optional<std::chrono::nanoseconds> timeout) const;
+
+    // Gives a child what the launcher meant it to have. Async-signal-safe.
+    void restore() const;
+
+    // The launcher blocked or ignored it: not for us to act on before the worker is there.
+    bool is_unwanted(int signal) const;
+
+private:
+    sigset_t all_{};
+    sigset_t original_mask_{};
+    bool child_was_ignored_ = false;
+};
+
+// A signal that this process caused itself (SIGPIPE and SIGXFSZ of a write of its own), or that
+// stands for its own fault.
+bool is_own_doing(const siginfo_t& info);
+
+// Sent by the terminal to its foreground group, whose members all have it already.
+bool is_from_terminal(const siginfo_t& info);
+
+// Stops this process as `signal` stopped the worker, until it is continued. A signal that is
+// ignored in an orphaned group (TSTP, TTIN, TTOU) stops nothing, as it should be.
+void stop_self(int signal);
+
+// Ends this process by `signal`, without a core dump of its own. Returns if that cannot be: as
+// process 1 of a pid namespace.
+void die_by(int signal);
+
+} // namespace jobshim

@@ -1,0 +1,231 @@
+#include "shim/jobshim/supervisor.hpp"
+
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "common/clocks.hpp"
+#include "common/process_identity.hpp"
+#include "common/units.hpp"
+
+namespace jobshim {
+
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::nanoseconds;
+
+Resources resources_of(const rusage& used) {
+    const auto ms = [](const timeval& time) {
+        return static_cast<std::int64_t>(time.tv_sec) * 1000 + time.tv_usec / 1000;
+    };
+    return {ms(used.ru_utime), ms(used.ru_stime), used.ru_maxrss};
+}
+
+// The raw status of wait(2), put together from what waitid(2) says: it alone can look at a zombie
+// without reaping it.
+int raw_wait_status(const siginfo_t& info) {
+    switch (info.si_code) {
+    case CLD_EXITED:
+        return (info.si_status & 0xFF) << 8;
+    case CLD_DUMPED:
+        return info.si_status | 0x80;
+    default:
+        return info.si_status;
+    }
+}
+
+class Supervisor {
+public:
+    Supervisor(const WorkerIdentity& worker, const Options& options, const SignalGate& signals,
+               const SupervisorHooks& hooks)
+        : worker_(worker), options_(options), signals_(signals), hooks_(hooks),
+          began_(monotonic_now()), next_beat_(began_ + options.heartbeat_interval) {
+        if (options.timeout.count() > 0)
+            time_is_up_ = began_ + options.timeout;
+    }
+
+    Ending run() {
+        while (!look_for_end()) {
+            if (const auto info = signals_.next(time_to_wait()))
+                take(*info);
+            keep_appointments();
+        }
+        if (!ending_.cancelled)
+            ending_.cancelled = hooks_.cancel_request(); // on disk before the end, if at all
+        return std::move(ending_);
+    }
+
+private:
+    bool look_for_end() {
+        siginfo_t info{};
+        rusage used{};
+        // The system call itself: unlike the library's it tells resources, without reaping.
+        const long result =
+            ::syscall(SYS_waitid, P_PID, worker_.pid, &info, WEXITED | WNOHANG | WNOWAIT, &used);
+        if (result != 0 || info.si_pid == 0)
+            return false;
+        ending_.wait_status = raw_wait_status(info);
+        ending_.resources = resources_of(used);
+        return true;
+    }
+
+    nanoseconds time_to_wait() const {
+        nanoseconds until = next_beat_;
+        for (const auto& appointment : {time_is_up_, kill_at_})
+            if (appointment)
+                until = std::min(until, *appointment);
+        return until - monotonic_now();
+    }
+
+    void keep_appointments() {
+        const nanoseconds now = monotonic_now();
+        if (now >= next_beat_) {
+            hooks_.beat();
+            next_beat_ = now + options_.heartbeat_interval;
+        }
+        if (kill_at_ && now >= *kill_at_) {
+            kill_at_.reset();
+            send(SIGKILL);
+            note("SIGKILL sent");
+        }
+        if (time_is_up_ && now >= *time_is_up_) {
+            time_is_up_.reset();
+            ending_.timed_out = !ending_.cancelled;
+            ask_to_end(options_.signal, options_.kill_after);
+            note(signal_name(options_.signal) + " sent: the time-out was reached");
+        }
+    }
+
+    void take(const siginfo_t& info) {
+        if (info.si_signo == SIGCHLD) {
+            if (::getpid() == 1)
+                reap_strangers();
+            follow_stop();
+            return;
+        }
+        if (is_own_doing(info))
+            return;
+        if (worker_.group == Group::share) {
+            if (is_from_terminal(info))
+                return; // the worker has it already
+            if (info.si_signo == SIGCONT && !is_stopped())
+                return; // the shell continued the whole group
+        }
+        if (info.si_signo == SIGTERM && !ending_.cancelled) {
+            if (auto request = hooks_.cancel_request()) {
+                carry_out(*request);
+                return;
+            }
+        }
+        if (is_deadly(info.si_signo))
+            ending_.signalled_by = requester_of(info);
+        send(info.si_signo);
+    }
+
+    void carry_out(const CancelRequest& request) {
+        ending_.cancelled = request;
+        const int signal = request.signal.value_or(SIGTERM);
+        ask_to_end(signal, request.kill_after_ms ? milliseconds(*request.kill_after_ms)
+                                                 : options_.kill_after);
+        note(signal_name(signal) + " sent: cancelled");
+    }
+
+    void ask_to_end(int signal, milliseconds grace) {
+        send(signal);
+        if (signal != SIGKILL && signal != SIGCONT)
+            send(SIGCONT); // a stopped worker could not obey
+        if (grace.count() > 0)
+            kill_at_ = monotonic_now() + grace;
+    }
+
+    void send(int signal) const {
+        // Not reaped yet, so the number is the worker's.
+        ::kill(worker_.group == Group::own ? -worker_.pid : worker_.pid, signal);
+    }
+
+    // Where the shim is in the worker's group, a shell sees one job: it must stop as the worker did.
+    void follow_stop() const {
+        siginfo_t info{};
+        if (worker_.group == Group::share &&
+            ::waitid(P_PID, static_cast<id_t>(worker_.pid), &info, WSTOPPED | WNOHANG) == 0 &&
+            info.si_pid != 0)
+            stop_self(info.si_status);
+    }
+
+    bool is_stopped() const {
+        const auto stat = read_process_stat(worker_.pid);
+        return stat && stat->state == 'T';
+    }
+
+    // As process 1 of a pid namespace the shim is every orphan's parent.
+    void reap_strangers() const {
+        for (;;) {
+            siginfo_t info{};
+            if (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0 ||
+                info.si_pid == worker_.pid)
+                return;
+            ::waitpid(info.si_pid, nullptr, WNOHANG);
+        }
+    }
+
+    static bool is_deadly(int signal) {
+        switch (signal) {
+        case SIGCONT:
+        case SIGTSTP:
+        case SIGTTIN:
+        case SIGTTOU:
+        case SIGURG:
+        case SIGWINCH:
+            return false;
+        }
+        return true;
+    }
+
+    void note(const std::string& what) {
+        ending_.evidence.push_back(
+            what + " after " +
+            duration_in_words(
+                std::chrono::duration_cast<milliseconds>(monotonic_now() - began_)));
+    }
+
+    const WorkerIdentity& worker_;
+    const Options& options_;
+    const SignalGate& signals_;
+    const SupervisorHooks& hooks_;
+    nanoseconds began_;
+    nanoseconds next_beat_;
+    std::optional<nanoseconds> time_is_up_;
+    std::optional<nanoseconds> kill_at_;
+    Ending ending_;
+};
+
+} // namespace
+
+Ending supervise(const WorkerIdentity& worker, const Options& options, const SignalGate& signals,
+                 const SupervisorHooks& hooks) {
+    return Supervisor(worker, options, signals, hooks).run();
+}
+
+void reap(const WorkerIdentity& worker) {
+    while (::waitpid(worker.pid, nullptr, 0) < 0 && errno == EINTR) {
+    }
+}
+
+Requester requester_of(const siginfo_t& info) {
+    Requester by;
+    by.how = "signal to the shim";
+    if (info.si_code == SI_KERNEL)
+        return by;
+    by.pid = info.si_pid;
+    by.uid = info.si_uid;
+    if (const auto stat = read_process_stat(info.si_pid))
+        by.command = printable(stat->command);
+    return by;
+}
+
+} // namespace jobshim

@@ -1,0 +1,40 @@
+// Waits for the worker's end: passes signals on, beats, times out, cancels, and looks at the end
+// before anybody reaps it.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <optional>
+
+#include "common/exit_reason.hpp"
+#include "common/job_record.hpp"
+#include "shim/jobshim/options.hpp"
+#include "shim/jobshim/signals.hpp"
+
+namespace jobshim {
+
+struct SupervisorHooks {
+    std::function<void()> beat;
+    std::function<std::optional<CancelRequest>()> cancel_request;
+};
+
+// How the worker ended, as far as waiting can tell. The worker is still a zombie: its number is
+// not used again until `reap` is called.
+struct Ending {
+    int wait_status = 0;
+    bool timed_out = false;
+    std::optional<CancelRequest> cancelled;
+    std::optional<Requester> signalled_by;
+    Resources resources;
+    std::vector<std::string> evidence; // what was sent, and when
+};
+
+Ending supervise(const WorkerIdentity& worker, const Options& options, const SignalGate& signals,
+                 const SupervisorHooks& hooks);
+
+void reap(const WorkerIdentity& worker);
+
+// Who sent a signal, as far as it can be known.
+Requester requester_of(const siginfo_t& info);
+
+} // namespace jobshim

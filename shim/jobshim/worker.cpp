@@ -1,0 +1,252 @@
+#include "shim/jobshim/worker.hpp"
+
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <boost/version.hpp>
+#include <cerrno>
+#include <cstring>
+#include <vector>
+#if BOOST_VERSION >= 108600
+#include <boost/process/v1/child.hpp>
+#include <boost/process/v1/error.hpp>
+#include <boost/process/v1/extend.hpp>
+namespace bp = boost::process::v1;
+#else
+#include <boost/process/child.hpp>
+#include <boost/process/error.hpp>
+#include <boost/process/extend.hpp>
+namespace bp = boost::process;
+#endif
+
+#include "common/atomic_file.hpp"
+#include "common/posix_error.hpp"
+#include "common/process_identity.hpp"
+#include "common/units.hpp"
+
+namespace jobshim {
+
+namespace {
+
+// What the child tells of a failure, in one write to the pipe.
+struct Report {
+    enum class Stage : int { preparing, executing } stage;
+    int error;
+};
+
+struct Found {
+    std::string path;
+    int error = 0;
+};
+
+// As execvp(3) looks, but before the fork, so that a failure costs none.
+Found find_executable(const std::string& name) {
+    if (name.find('/') != std::string::npos)
+        return {name, 0};
+    if (name.empty())
+        return {"", ENOENT};
+    const char* set = ::getenv("PATH");
+    const std::string search = set != nullptr ? set : "/bin:/usr/bin";
+    int error = ENOENT;
+    for (std::size_t at = 0; at <= search.size();) {
+        const std::size_t end = std::min(search.find(':', at), search.size());
+        const std::string directory = search.substr(at, end - at);
+        at = end + 1;
+        std::string candidate = (directory.empty() ? "" : directory + "/") + name;
+        struct stat info {};
+        if (::stat(candidate.c_str(), &info) != 0)
+            continue;
+        if (S_ISREG(info.st_mode) && ::faccessat(AT_FDCWD, candidate.c_str(), X_OK, AT_EACCESS) == 0)
+            return {candidate, 0};
+        error = EACCES; // there, but not for us; a later directory may have a better one
+    }
+    return {"", error};
+}
+
+std::string head_of(const std::string& path, std::size_t length) {
+    const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    if (!fd)
+        return "";
+    try {
+        return read_from(fd.get(), 0, length, path);
+    } catch (const std::system_error&) {
+        return "";
+    }
+}
+
+StartFailure explain(const std::string& name, const std::string& path, int error) {
+    StartFailure failure{error, error == ENOENT ? 127 : 126, name + ": " + errno_text(error)};
+    struct stat info {};
+    const bool exists = !path.empty() && ::stat(path.c_str(), &info) == 0;
+    if (error == ENOENT && exists) {
+        // The file is there, so it is what the file names that is missing.
+        const std::string head = head_of(path, 256);
+        std::string interpreter;
+        if (head.starts_with("#!")) {
+            const std::size_t begin = head.find_first_not_of(" \t", 2);
+            if (begin != std::string::npos)
+                interpreter =
+                    " " + printable(head.substr(begin, head.find_first_of(" \t\n", begin) - begin));
+        }
+        failure.exit_status = 126;
+        failure.what = name + ": its interpreter" + interpreter + " is missing";
+    } else if (error == ENOENT && name.find('/') == std::string::npos) {
+        failure.what = name + ": no such file (PATH searched)";
+    } else if (error == EACCES && exists && S_ISDIR(info.st_mode)) {
+        failure.what = name + ": is a directory";
+    }
+    return failure;
+}
+
+std::vector<char*> environment_with(const std::string& assignment) {
+    std::vector<char*> result;
+    const std::string_view name = std::string_view(assignment).substr(0, assignment.find('=') + 1);
+    bool there = assignment.empty();
+    for (char** at = environ; *at != nullptr; ++at) {
+        const bool same = !assignment.empty() && std::string_view(*at).starts_with(name);
+        result.push_back(same ? const_cast<char*>(assignment.c_str()) : *at);
+        there = there || same;
+    }
+    if (!there)
+        result.push_back(const_cast<char*>(assignment.c_str()));
+    result.push_back(nullptr);
+    return result;
+}
+
+// What happens between fork and exec, hung into Boost's sequence.
+struct Hooks : bp::extend::handler {
+    const WorkerPlan* plan = nullptr;
+    const SignalGate* signals = nullptr;
+    const std::string* path = nullptr;
+    char** environment = nullptr;
+    int report_fd = -1;
+    int shim_pid = 0;
+    int* fork_error = nullptr;
+
+    template <class Executor> void on_setup(Executor& executor) const {
+        executor.exe = path->c_str();
+        executor.cmd_line = plan->command; // argv as it came, argv[0] included
+        executor.env = environment;
+    }
+    template <class Executor>
+    void on_fork_error(Executor&, const std::error_code& error) const {
+        *fork_error = error.value();
+    }
+    template <class Executor> void on_exec_setup(Executor&) const {
+        // Without threads in the shim the child may do here whatever the shim may.
+        if (plan->group == Group::own && ::setpgid(0, 0) != 0)
+            give_up(Report::Stage::preparing, errno);
+        if (plan->kill_on_shim_death && ::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)
+            give_up(Report::Stage::preparing, errno);
+        if (plan->stdin_fd >= 0 && ::dup2(plan->stdin_fd, STDIN_FILENO) < 0)
+            give_up(Report::Stage::preparing, errno);
+        if (plan->output_fd >= 0 && (::dup2(plan->output_fd, STDOUT_FILENO) < 0 ||
+                                     ::dup2(plan->output_fd, STDERR_FILENO) < 0))
+            give_up(Report::Stage::preparing, errno);
+        write_own_line();
+        // The shim may have died before the line was written. A reader that found it dead, and no
+        // worker, must be right: so the worker is not executed then, whatever --on-shim-death says.
+        if (::getppid() != shim_pid)
+            ::_exit(125);
+        signals->restore();
+    }
+    template <class Executor> void on_exec_error(Executor&, const std::error_code& error) const {
+        // As execvp(3): a text without a first line that names an interpreter is the shell's.
+        if (error.value() == ENOEXEC && head_of(*path, 256).find('\0') == std::string::npos) {
+            std::vector<char*> words{const_cast<char*>("/bin/sh"), const_cast<char*>(path->c_str())};
+            for (char** argument = plan->command + 1; *argument != nullptr; ++argument)
+                words.push_back(*argument);
+            words.push_back(nullptr);
+            ::execve("/bin/sh", words.data(), environment);
+        }
+        give_up(Report::Stage::executing, error.value());
+    }
+
+private:
+    void write_own_line() const {
+        if (plan->heartbeat_fd < 0)
+            return;
+        const ProcessStat own = own_process_stat();
+        const std::string start =
+            own.start_time != 0 ? std::to_string(own.start_time) : std::string("null");
+        const std::string line = "{\"worker\":{\"pid\":" + std::to_string(own.pid) +
+                                 ",\"startTime\":" + start + ",\"group\":\"" +
+                                 (plan->group == Group::own ? "own" : "share") + "\"}}\n";
+        try {
+            write_all(plan->heartbeat_fd, line, "");
+        } catch (const std::system_error& error) {
+            give_up(Report::Stage::preparing, error.code().value());
+        }
+    }
+    [[noreturn]] void give_up(Report::Stage stage, int error) const {
+        const Report report{stage, error};
+        // Smaller than PIPE_BUF: whole or not at all. If nobody reads it, nobody needs it.
+        (void)!::write(report_fd, &report, sizeof report);
+        ::_exit(127);
+    }
+};
+
+} // namespace
+
+std::optional<StartFailure> StartedWorker::confirm() {
+    Report report{};
+    ssize_t got = 0;
+    do {
+        got = ::read(execution.get(), &report, sizeof report);
+    } while (got < 0 && errno == EINTR);
+    execution.reset();
+    if (got != sizeof report)
+        return std::nullopt; // closed by exec (or by a death before it: the wait status will tell)
+    ::waitpid(identity.pid, nullptr, 0);
+    if (report.stage == Report::Stage::preparing)
+        return StartFailure{report.error, 125,
+                            "the worker's process could not be prepared: " +
+                                errno_text(report.error)};
+    return explain(name, path, report.error);
+}
+
+Start start_worker(const WorkerPlan& plan, const SignalGate& signals) {
+    StartedWorker worker;
+    worker.name = plan.command[0];
+    const Found found = find_executable(worker.name);
+    worker.path = found.path;
+    if (found.error != 0)
+        return {std::nullopt, explain(worker.name, worker.path, found.error)};
+
+    int ends[2];
+    if (::pipe2(ends, O_CLOEXEC) != 0)
+        return {std::nullopt, StartFailure{errno, 125, "pipe: " + errno_text(errno)}};
+    worker.execution.reset(ends[0]);
+    const UniqueFd report(ends[1]);
+
+    const std::string assignment =
+        plan.job_file.empty() ? "" : "JOBSHIM_JOB_FILE=" + plan.job_file;
+    std::vector<char*> environment = environment_with(assignment);
+    int fork_error = 0;
+    Hooks hooks;
+    hooks.plan = &plan;
+    hooks.signals = &signals;
+    hooks.path = &worker.path;
+    hooks.environment = environment.data();
+    hooks.report_fd = report.get();
+    hooks.shim_pid = ::getpid();
+    hooks.fork_error = &fork_error;
+    // ignore_error: Boost waits for no exec then; the record goes on while the worker starts.
+    bp::child child(bp::ignore_error, hooks);
+    if (fork_error != 0)
+        return {std::nullopt, StartFailure{fork_error, 125, "fork: " + errno_text(fork_error)}};
+    worker.identity.pid = child.id();
+    worker.identity.group = plan.group;
+    child.detach(); // else Boost would end it in the destructor
+    if (plan.group == Group::own) // whoever is first; the child may not have come so far yet
+        (void)::setpgid(worker.identity.pid, worker.identity.pid);
+    // Its number cannot be used again before it is reaped, which is for us to do.
+    if (const auto stat = read_process_stat(worker.identity.pid))
+        worker.identity.start_time = stat->start_time;
+    return {std::move(worker), std::nullopt};
+}
+
+} // namespace jobshim

@@ -1,0 +1,56 @@
+// Starts the worker. The only includer of Boost.Process.
+//
+// Boost.Process v1, not v2: v2 closes every inherited descriptor above 2 in the child, and brings
+// an event loop that nothing here needs. Its own waiting is not used at all: it cannot tell exit 9
+// from death by SIGKILL (measured with 1.81), so the supervisor reads the raw wait status.
+//
+// Caveats: PR_SET_PDEATHSIG is tied to the thread that forks, and the kernel clears it when the
+// worker executes a setuid program.
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+
+#include "common/job_record.hpp"
+#include "common/unique_fd.hpp"
+#include "shim/jobshim/signals.hpp"
+
+namespace jobshim {
+
+struct WorkerPlan {
+    char** command = nullptr;
+    Group group = Group::own;
+    bool kill_on_shim_death = true;
+    int heartbeat_fd = -1; // where the worker's line goes; -1 for none
+    int stdin_fd = -1;     // -1: inherited, here and below
+    int output_fd = -1;
+    std::string job_file; // for JOBSHIM_JOB_FILE; "" leaves the variable as it is
+};
+
+// What stands between the name and a running program.
+struct StartFailure {
+    int error = 0;       // errno
+    int exit_status = 0; // 125 (our own doing), 126 or 127
+    std::string what;    // "node: no such file (PATH searched)"
+};
+
+class StartedWorker {
+public:
+    WorkerIdentity identity;
+    // Waits until COMMAND was executed, or nothing came of it (then the child is gone, and reaped).
+    std::optional<StartFailure> confirm();
+
+    UniqueFd execution; // closed by the kernel on exec
+    std::string name;
+    std::string path;
+};
+
+// Finds COMMAND as execvp(3) does. A failure leaves no process behind.
+struct Start {
+    std::optional<StartedWorker> worker;
+    std::optional<StartFailure> failure;
+};
+Start start_worker(const WorkerPlan& plan, const SignalGate& signals);
+
+} // namespace jobshim

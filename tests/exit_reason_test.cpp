@@ -1,0 +1,183 @@
+// Every exit reason of SPEC section 2: from the wait status and the evidence to record and sentence.
+#include "common/exit_reason.hpp"
+
+#include <csignal>
+
+#include <vector>
+
+#include "tests/catch.hpp"
+
+using namespace jobshim;
+
+namespace {
+
+constexpr int exited(int code) {
+    return code << 8;
+}
+constexpr int dumped(int signal) {
+    return signal | 0x80;
+}
+
+WitnessedEnd end_by(int wait_status) {
+    WitnessedEnd end;
+    end.wait_status = wait_status;
+    return end;
+}
+
+template <class Change> WitnessedEnd end_by(int wait_status, Change change) {
+    WitnessedEnd end = end_by(wait_status);
+    change(end);
+    return end;
+}
+
+const Requester bash{"signal to the shim", 77, 1000, "bash"};
+
+void time_out(WitnessedEnd& end) {
+    end.timed_out = true;
+    end.timeout = std::chrono::seconds(90);
+}
+void cancel(WitnessedEnd& end) {
+    end.cancelled = Cancellation{{"jobctl cancel", 7, 1000, "jobctl"}, "no longer needed"};
+}
+void signalled(WitnessedEnd& end) {
+    end.signalled_by = bash;
+}
+void expect_result(WitnessedEnd& end) {
+    end.result_expected = true;
+}
+OomFinding oom(bool proven) {
+    return {true, proven, "/jobs/x", std::uint64_t{512} << 20U,
+            {"memory.oom_control oom_kill 0 -> 1 in /jobs/x"}};
+}
+
+struct Row {
+    WitnessedEnd end;
+    ExitReason reason;
+    Certainty certainty;
+    Status status;
+    std::string sentence;
+};
+
+std::vector<Row> rows() {
+    using R = ExitReason;
+    constexpr auto seen = Certainty::observed;
+    return {
+        {end_by(exited(0)), R::success, seen, Status::completed, ""},
+        {end_by(exited(3)), R::exit_code, seen, Status::failed, "Exited with status 3."},
+        {end_by(exited(137)), R::exit_code, seen, Status::failed, "Exited with status 137."},
+        {end_by(exited(125)), R::exit_code, seen, Status::failed, "Exited with status 125."},
+        {end_by(SIGKILL), R::signal, seen, Status::failed,
+         "Killed by SIGKILL; who sent it cannot be known."},
+        {end_by(SIGSEGV), R::signal, seen, Status::failed, "Ended by SIGSEGV."},
+        {end_by(dumped(SIGABRT)), R::core_dump, seen, Status::failed,
+         "Ended by SIGABRT, core dumped."},
+        {end_by(SIGTERM, signalled), R::signal, seen, Status::failed,
+         "Ended by SIGTERM, asked for by uid 1000 (pid 77, bash)."},
+        {end_by(exited(143), signalled), R::exit_code, seen, Status::failed,
+         "Exited with status 143 after a signal asked for by uid 1000 (pid 77, bash)."},
+        {end_by(exited(0), signalled), R::success, seen, Status::completed, ""},
+        {end_by(SIGTERM, time_out), R::timeout, seen, Status::failed,
+         "Timed out after 1 min 30 s; the worker ended by SIGTERM."},
+        {end_by(exited(0), time_out), R::timeout, seen, Status::failed,
+         "Timed out after 1 min 30 s; the worker exited with status 0."},
+        {end_by(SIGTERM, cancel), R::cancelled, seen, Status::cancelled,
+         "Cancelled, asked for by uid 1000 (pid 7, jobctl): no longer needed; the worker ended by "
+         "SIGTERM."},
+        {end_by(exited(0), cancel), R::cancelled, seen, Status::cancelled,
+         "Cancelled, asked for by uid 1000 (pid 7, jobctl): no longer needed; the worker exited "
+         "with status 0."},
+        {end_by(exited(0), expect_result), R::no_result, seen, Status::failed,
+         "Exited with status 0 without recording a result."},
+        {end_by(exited(4), expect_result), R::exit_code, seen, Status::failed,
+         "Exited with status 4."},
+        {end_by(exited(0),
+                [](WitnessedEnd& end) {
+                    end.result_expected = true;
+                    end.worker_wrote_terminal_status = true;
+                }),
+         R::success, seen, Status::completed, ""},
+        {end_by(SIGKILL, [](WitnessedEnd& end) { end.oom = oom(true); }), R::oom_kill, seen,
+         Status::failed,
+         "Killed by SIGKILL by the out-of-memory killer (group /jobs/x, limit 512 MiB)."},
+        {end_by(SIGKILL, [](WitnessedEnd& end) { end.oom = oom(false); }), R::oom_kill,
+         Certainty::inferred, Status::failed,
+         "Killed by SIGKILL by the out-of-memory killer (group /jobs/x, limit 512 MiB); inferred, "
+         "a neighbour in the same group may have been its victim."},
+        // A child of the worker was hit; the worker ended in its own way.
+        {end_by(exited(4), [](WitnessedEnd& end) { end.oom = oom(false); }), R::exit_code, seen,
+         Status::failed, "Exited with status 4."},
+        {end_by(exited(0), [](WitnessedEnd& end) { end.oom = oom(false); }), R::success, seen,
+         Status::completed, ""},
+    };
+}
+
+} // namespace
+
+TEST_CASE("exit reason: every witnessed end") {
+    for (const Row& row : rows()) {
+        const FinalWord last = judge_witnessed(row.end);
+        INFO("wait status " << row.end.wait_status << ": " << last.sentence);
+        CHECK(word(last.exit.reason) == word(row.reason));
+        CHECK(word(last.exit.certainty) == word(row.certainty));
+        CHECK(last.status == row.status);
+        CHECK(last.sentence == row.sentence);
+        CHECK(last.exit.wait_status == row.end.wait_status);
+        // One of the two is known, and the other is nothing: never 0 or -1.
+        CHECK(last.exit.code.has_value() != last.exit.signal.has_value());
+        if (row.end.oom)
+            CHECK(last.exit.evidence == row.end.oom->evidence);
+    }
+}
+
+TEST_CASE("exit reason: a failure to start has no code, no signal, no wait status") {
+    const FinalWord last = judge_spawn_failure("ENOENT", "node: no such file (PATH searched)");
+    CHECK(last.exit.reason == ExitReason::spawn_failed);
+    CHECK(last.status == Status::failed);
+    CHECK_FALSE(last.exit.code);
+    CHECK_FALSE(last.exit.signal);
+    CHECK_FALSE(last.exit.wait_status);
+    CHECK_FALSE(last.exit.core_dumped);
+    CHECK(last.sentence == "Could not be started: node: no such file (PATH searched).");
+}
+
+TEST_CASE("exit reason: what nobody saw is inferred, and unknown in its parts") {
+    for (const ExitReason reason : {ExitReason::shim_lost, ExitReason::host_rebooted}) {
+        const FinalWord last = judge_lost(reason, true, {"seen"});
+        CHECK(last.exit.reason == reason);
+        CHECK(last.exit.certainty == Certainty::inferred);
+        CHECK(last.status == Status::failed);
+        CHECK_FALSE(last.exit.code);
+        CHECK_FALSE(last.exit.signal);
+        CHECK(last.sentence.find("not known") != std::string::npos);
+    }
+    CHECK(judge_lost(ExitReason::shim_lost, false, {}).sentence ==
+          "The shim died before the worker was started.");
+}
+
+TEST_CASE("exit reason: a job that is called off before its start is cancelled") {
+    const FinalWord last = judge_never_started(bash);
+    CHECK(last.exit.reason == ExitReason::cancelled);
+    CHECK(last.status == Status::cancelled);
+    CHECK_FALSE(last.exit.code);
+    CHECK(last.exit.requested_by->pid == 77);
+}
+
+TEST_CASE("exit reason: words and values agree both ways") {
+    for (const char* text : {"success", "exit-code", "signal", "core-dump", "oom-kill", "timeout",
+                             "cancelled", "spawn-failed", "no-result", "shim-lost", "host-rebooted",
+                             "unknown"}) {
+        const auto reason = exit_reason_from(text);
+        REQUIRE(reason);
+        CHECK(word(*reason) == text);
+        const Status expected = std::string(text) == "success"     ? Status::completed
+                                : std::string(text) == "cancelled" ? Status::cancelled
+                                                                   : Status::failed;
+        CHECK(status_of(*reason) == expected);
+    }
+    CHECK_FALSE(exit_reason_from("killed"));
+    for (const char* text : {"observed", "inferred", "told", "presumed", "unknown"})
+        CHECK(word(*certainty_from(text)) == text);
+    for (const char* text : {"queued", "running", "completed", "failed", "cancelled"})
+        CHECK(word(status_from(text)) == text);
+    CHECK(status_from("paused") == Status::other);
+}

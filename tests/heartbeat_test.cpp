@@ -1,0 +1,175 @@
+// The two locks, the three lines, the beat: with real processes and real locks.
+#include "common/heartbeat.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <chrono>
+
+#include "common/clocks.hpp"
+#include "common/job_record.hpp"
+#include "common/posix_error.hpp"
+#include "tests/catch.hpp"
+#include "tests/child.hpp"
+#include "tests/temp_dir.hpp"
+
+using namespace jobshim;
+using std::chrono::milliseconds;
+
+namespace {
+
+const std::string first_line = std::string(heartbeat_magic) + "{}}\n";
+
+
+// Holds the heartbeat file as a shim does, for as long as the process lives.
+void hold(const std::string& path, const std::function<void()>& ready) {
+    HeartbeatHold held = HeartbeatHold::acquire(path, milliseconds(0));
+    held.begin(first_line, 1000);
+    ready();
+    for (;;)
+        ::pause();
+}
+
+} // namespace
+
+TEST_CASE("heartbeat: life is the lock, and ends with the process") {
+    const TempDir dir;
+    const std::string path = dir / "j.heartbeat";
+    CHECK(probe_heartbeat(path).lock == LifeLock::no_file);
+    Child shim([&](auto ready) { hold(path, ready); });
+    CHECK(probe_heartbeat(path).lock == LifeLock::held);
+    CHECK(probe_heartbeat(path).text == first_line);
+    // A second shim is refused, and told by whom.
+    try {
+        HeartbeatHold::acquire(path, milliseconds(0));
+        FAIL("two shims held one job");
+    } catch (const Refusal& refusal) {
+        CHECK(std::string(refusal.what()).find("pid " + std::to_string(shim.pid())) !=
+              std::string::npos);
+    }
+    CHECK_FALSE(SettlerLock::try_take(path));
+    shim.make_zombie(); // killed and not reaped: its locks are gone all the same
+    CHECK(probe_heartbeat(path).lock == LifeLock::free);
+    CHECK(SettlerLock::try_take(path));
+}
+
+TEST_CASE("heartbeat: probing changes nothing and drops no lock of another process") {
+    const TempDir dir;
+    const std::string path = dir / "j.heartbeat";
+    const Child shim([&](auto ready) { hold(path, ready); });
+    for (int i = 0; i < 100; ++i)
+        REQUIRE(probe_heartbeat(path).lock == LifeLock::held);
+}
+
+TEST_CASE("heartbeat: a settler keeps others out, but is no sign of life") {
+    const TempDir dir;
+    const std::string path = dir / "j.heartbeat";
+    const Child settler([&](auto ready) {
+        const auto lock = SettlerLock::try_take(path);
+        ready();
+        for (;;)
+            ::pause();
+    });
+    CHECK(probe_heartbeat(path).lock == LifeLock::free);
+    CHECK_FALSE(SettlerLock::try_take(path));
+    // A shim waits for it, and gives up in the end.
+    const auto began = monotonic_now();
+    CHECK_THROWS_AS(HeartbeatHold::acquire(path, milliseconds(30)), Refusal);
+    CHECK(monotonic_now() - began >= milliseconds(30));
+    // Its failure left nothing behind: byte 0 is free again.
+    CHECK(probe_heartbeat(path).lock == LifeLock::free);
+}
+
+TEST_CASE("heartbeat: a shim that starts while a settler is at it gets its turn") {
+    const TempDir dir;
+    const std::string path = dir / "j.heartbeat";
+    Child settler([&](auto ready) {
+        const auto lock = SettlerLock::try_take(path);
+        ready();
+        // Until the shim has taken byte 0.
+        while (lock->probe().lock != LifeLock::held)
+            ::sched_yield();
+        ::_exit(0);
+    });
+    CHECK_NOTHROW(HeartbeatHold::acquire(path, milliseconds(5000)));
+}
+
+TEST_CASE("heartbeat: removed under a live shim, it is made and locked anew at the next beat") {
+    const TempDir dir;
+    const std::string path = dir / "j.heartbeat";
+    for (const bool replaced : {false, true}) {
+        HeartbeatHold held = HeartbeatHold::acquire(path, milliseconds(0));
+        held.begin(first_line, 1000);
+        held.append("{\"worker\":{\"pid\":7}}\n");
+        const std::string history = read_text(path);
+        std::filesystem::remove(path);
+        if (replaced)
+            write_text(path, "");
+        held.beat();
+        // Asked by another process: one's own locks are never in one's own way.
+        const Child reader([&](auto ready) {
+            const Probe probe = probe_heartbeat(path);
+            if (probe.lock == LifeLock::held && probe.text == history)
+                write_text(dir / "seen", "yes");
+            ready();
+        });
+        CHECK(read_text(dir / "seen") == "yes");
+        std::filesystem::remove(dir / "seen");
+        held.release(HeartbeatHold::Leave::nothing);
+        CHECK_FALSE(std::filesystem::exists(path));
+    }
+}
+
+TEST_CASE("heartbeat: a beat moves the time of the file, and nothing else") {
+    const TempDir dir;
+    const std::string path = dir / "j.heartbeat";
+    HeartbeatHold held = HeartbeatHold::acquire(path, milliseconds(0));
+    held.begin(first_line, 1000);
+    const timespec old[2] = {{1, 0}, {1, 0}};
+    REQUIRE(::utimensat(AT_FDCWD, path.c_str(), old, 0) == 0);
+    held.beat();
+    struct stat info {};
+    REQUIRE(::stat(path.c_str(), &info) == 0);
+    CHECK(info.st_mtim.tv_sec > 1);
+    CHECK(info.st_size == static_cast<off_t>(first_line.size()));
+    CHECK(info.st_blocks * 512 >= 1000); // the space for the end is there already
+}
+
+TEST_CASE("heartbeat: what is not ours is not touched") {
+    const TempDir dir;
+    const std::string path = dir / "j.heartbeat";
+    for (const char* foreign : {"notes\n", "{\"other\":1}\n", "{"}) {
+        write_text(path, foreign);
+        if (heartbeat_magic.starts_with(foreign)) { // torn at the first byte: ours
+            CHECK_NOTHROW(HeartbeatHold::acquire(path, milliseconds(0)));
+            continue;
+        }
+        CHECK_THROWS_AS(HeartbeatHold::acquire(path, milliseconds(0)), Refusal);
+        CHECK_THROWS_AS(SettlerLock::try_take(path), Refusal);
+        CHECK(read_text(path) == foreign);
+    }
+    std::filesystem::remove(path);
+    std::filesystem::create_symlink("elsewhere", path);
+    CHECK_THROWS_AS(HeartbeatHold::acquire(path, milliseconds(0)), std::system_error);
+    std::filesystem::remove(path);
+    REQUIRE(::mkfifo(path.c_str(), 0600) == 0);
+    CHECK_THROWS_AS(HeartbeatHold::acquire(path, milliseconds(0)), Refusal);
+    CHECK(probe_heartbeat(path).text.empty());
+}
+
+TEST_CASE("heartbeat: a start that fails leaves what the run before left") {
+    const TempDir dir;
+    const std::string path = dir / "j.heartbeat";
+    {
+        HeartbeatHold held = HeartbeatHold::acquire(path, milliseconds(0));
+        held.begin(first_line, 1000);
+        held.abandon("");
+    }
+    CHECK_FALSE(std::filesystem::exists(path));
+    const std::string former = first_line + "{\"exit\":{}}\n";
+    write_text(path, former);
+    HeartbeatHold held = HeartbeatHold::acquire(path, milliseconds(0));
+    held.begin(first_line, 1000);
+    held.abandon(former);
+    CHECK(read_text(path) == former);
+}

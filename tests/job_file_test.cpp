@@ -1,0 +1,207 @@
+// The job file on disk, with a host that writes at the same time.
+#include "common/job_file.hpp"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <vector>
+
+#include "common/posix_error.hpp"
+#include "tests/catch.hpp"
+#include "tests/temp_dir.hpp"
+
+using namespace jobshim;
+namespace fs = std::filesystem;
+
+namespace {
+
+struct Bench {
+    TempDir dir;
+    std::vector<std::string> notices;
+    JobFile file{job_files_of(dir / "j.json"), SyncPolicy::never,
+                 [this](const std::string& notice) { notices.push_back(notice); }};
+
+    std::string path() const { return dir / "j.json"; }
+    std::vector<std::string> names() const {
+        std::vector<std::string> result;
+        for (const auto& entry : fs::directory_iterator(dir.path()))
+            result.push_back(entry.path().filename());
+        std::sort(result.begin(), result.end());
+        return result;
+    }
+};
+
+// Sets "ours" and keeps the rest.
+std::string with_ours(const JobDocument* document, const std::string& value) {
+    if (document == nullptr)
+        return R"({"ours":")" + value + "\"}";
+    std::string text = document->text();
+    if (const auto old = document->value("ours"))
+        return text.replace(static_cast<std::size_t>(old->data() - document->text().data()),
+                            old->size(), "\"" + value + "\"");
+    return text.insert(text.find('{') + 1, R"("ours":")" + value + "\",");
+}
+
+} // namespace
+
+TEST_CASE("job file: made new with mode 0600, then replaced whole") {
+    Bench bench;
+    CHECK_FALSE(bench.file.load());
+    bench.file.update([](const JobDocument* d) { return with_ours(d, "1"); },
+                      JobFile::Write::ordinary);
+    CHECK(bench.file.made_the_file());
+    CHECK(fs::status(bench.path()).permissions() == (fs::perms::owner_read | fs::perms::owner_write));
+    bench.file.update([](const JobDocument* d) { return with_ours(d, "2"); }, JobFile::Write::last);
+    CHECK(read_text(bench.path()) == R"({"ours":"2"})");
+    CHECK(bench.names() == std::vector<std::string>{"j.json"});
+}
+
+TEST_CASE("job file: mode and owner of an existing file are kept") {
+    Bench bench;
+    write_text(bench.path(), "{}");
+    ::chmod(bench.path().c_str(), 0640);
+    const bool root = ::geteuid() == 0;
+    if (root)
+        REQUIRE(::chown(bench.path().c_str(), 1234, 4321) == 0);
+    bench.file.update([](const JobDocument*) { return R"({"a":1})"; }, JobFile::Write::ordinary);
+    struct stat info {};
+    REQUIRE(::stat(bench.path().c_str(), &info) == 0);
+    CHECK((info.st_mode & 07777) == 0640);
+    if (root) {
+        CHECK(info.st_uid == 1234);
+        CHECK(info.st_gid == 4321);
+    }
+    CHECK_FALSE(bench.file.made_the_file());
+}
+
+TEST_CASE("job file: what a host writes between our look and our write is merged, not lost") {
+    // In place (truncate, then write) and by rename, as hosts do it. The edit runs between the two.
+    for (const bool in_place : {true, false}) {
+        Bench bench;
+        write_text(bench.path(), R"({"theirs":0})");
+        int calls = 0;
+        bench.file.update(
+            [&](const JobDocument* document) {
+                if (++calls <= 3) {
+                    const std::string text = R"({"theirs":)" + std::to_string(calls) + "}";
+                    const std::string target = in_place ? bench.path() : bench.dir / "new";
+                    write_text(target, text);
+                    if (!in_place)
+                        fs::rename(target, bench.path());
+                }
+                return with_ours(document, "x");
+            },
+            JobFile::Write::ordinary);
+        CHECK(calls == 4);
+        CHECK(read_text(bench.path()) == R"({"ours":"x","theirs":3})");
+        CHECK(bench.names() == std::vector<std::string>{"j.json"});
+    }
+}
+
+TEST_CASE("job file: a host that is slow between truncating and writing still gets its text in") {
+    Bench bench;
+    write_text(bench.path(), R"({"theirs":0})");
+    int calls = 0;
+    bench.file.update(
+        [&](const JobDocument* document) {
+            if (++calls > 1)
+                return with_ours(document, "x");
+            // The host truncates before our write. It writes once it sees that the path leads to
+            // our new file, so that its text goes into the one that was displaced.
+            int ready[2];
+            REQUIRE(::pipe(ready) == 0);
+            if (::fork() == 0) {
+                struct stat mine {};
+                struct stat there {};
+                const int fd = ::open(bench.path().c_str(), O_WRONLY | O_TRUNC | O_CLOEXEC);
+                ::fstat(fd, &mine);
+                (void)!::write(ready[1], "x", 1);
+                while (::stat(bench.path().c_str(), &there) != 0 || there.st_ino == mine.st_ino)
+                    ::sched_yield();
+                (void)!::write(fd, R"({"theirs":1})", 12);
+                ::_exit(0);
+            }
+            char byte = 0;
+            REQUIRE(::read(ready[0], &byte, 1) == 1);
+            ::close(ready[0]);
+            ::close(ready[1]);
+            return with_ours(document, "x");
+        },
+        JobFile::Write::ordinary);
+    ::wait(nullptr);
+    CHECK(read_text(bench.path()) == R"({"ours":"x","theirs":1})");
+}
+
+TEST_CASE("job file: gone while we look, it is made again") {
+    Bench bench;
+    write_text(bench.path(), R"({"theirs":0})");
+    int calls = 0;
+    bench.file.update(
+        [&](const JobDocument* document) {
+            if (++calls == 1)
+                fs::remove(bench.path());
+            return with_ours(document, "x");
+        },
+        JobFile::Write::ordinary);
+    CHECK(read_text(bench.path()) == R"({"ours":"x","theirs":0})");
+}
+
+TEST_CASE("job file: no JSON object is set aside after a second, never over another file") {
+    Bench bench;
+    write_text(bench.path(), "{torn");
+    CHECK_FALSE(bench.file.load());
+    REQUIRE(bench.notices.size() == 1);
+    const auto names = bench.names();
+    REQUIRE(names.size() == 1);
+    CHECK(names[0].starts_with("j.json.corrupt-"));
+    CHECK(read_text(bench.dir / names[0]) == "{torn");
+    CHECK(bench.notices[0].find(names[0]) != std::string::npos);
+}
+
+TEST_CASE("job file: too large, too deep, or no file: refused and untouched") {
+    Bench bench;
+    std::string deep = R"({"a":)" + std::string(600, '[') + std::string(600, ']') + "}";
+    write_text(bench.path(), deep);
+    CHECK_THROWS_AS(bench.file.load(), Refusal);
+    CHECK(read_text(bench.path()) == deep);
+    fs::resize_file(bench.path(), max_job_file_bytes + 1);
+    CHECK_THROWS_AS(bench.file.load(), Refusal);
+    fs::remove(bench.path());
+    REQUIRE(::mkfifo(bench.path().c_str(), 0600) == 0);
+    CHECK_THROWS_AS(bench.file.load(), Refusal);
+    fs::remove(bench.path());
+    fs::create_directory(bench.path());
+    CHECK_THROWS(bench.file.load());
+    CHECK(bench.names() == std::vector<std::string>{"j.json"});
+}
+
+TEST_CASE("job file: the reserve takes the last write, and is renewed when the file has grown") {
+    Bench bench;
+    write_text(bench.path(), "{}");
+    bench.file.reserve(8192);
+    const std::string reserve = bench.dir / ".j.json.jobshim-reserve";
+    struct stat info {};
+    REQUIRE(::stat(reserve.c_str(), &info) == 0);
+    CHECK(info.st_size == 0);
+    write_text(bench.path(), R"({"a":")" + std::string(20'000, 'x') + "\"}");
+    bench.file.check_reserve(1000);
+    REQUIRE(::stat(reserve.c_str(), &info) == 0);
+    CHECK(info.st_blocks * 512 >= 20'000);
+    bench.file.update([](const JobDocument*) { return "{}"; }, JobFile::Write::last);
+    struct stat job {};
+    REQUIRE(::stat(bench.path().c_str(), &job) == 0);
+    CHECK(job.st_ino == info.st_ino);
+    CHECK(bench.names() == std::vector<std::string>{"j.json"});
+}
+
+TEST_CASE("job file: leavings of a dead writer are removed, and stand in nobody's way") {
+    Bench bench;
+    write_text(bench.dir / ".j.json.jobshim-new", "half");
+    bench.file.update([](const JobDocument*) { return "{}"; }, JobFile::Write::ordinary);
+    write_text(bench.dir / ".j.json.jobshim-reserve", "");
+    bench.file.remove_leavings();
+    CHECK(bench.names() == std::vector<std::string>{"j.json"});
+}

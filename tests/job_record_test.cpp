@@ -1,0 +1,272 @@
+// The job file as a value: what is ours is set, and every other byte stays.
+#include "common/job_record.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include "tests/catch.hpp"
+
+using namespace jobshim;
+
+namespace {
+
+JobEdit example_edit() {
+    JobEdit edit;
+    edit.status = Status::failed;
+    edit.phase = "failed";
+    edit.updated_at = edit.completed_at = "2026-11-22T17:34:00.123Z";
+    edit.started_at = edit.created_at = "2026-11-22T17:33:00.000Z";
+    edit.error_message = "Exited with status 3.";
+    edit.id = "j1";
+    edit.title = "make";
+    edit.command = {"make", "-j2"};
+    edit.cwd = "/src";
+    edit.run.shim = {41, 912345, "boot", "machine", 4026531836, "host"};
+    edit.run.worker = WorkerIdentity{42, 912346, Group::own};
+    edit.run.heartbeat_file = "/src/j1.heartbeat";
+    edit.run.exit = ExitRecord{};
+    edit.run.exit->reason = ExitReason::exit_code;
+    edit.run.exit->certainty = Certainty::observed;
+    edit.run.exit->code = 3;
+    edit.run.exit->wait_status = 768;
+    return edit;
+}
+
+JobDocument document(const std::string& text) {
+    JobDocument parsed = JobDocument::parse(text);
+    REQUIRE(parsed.fault() == JsonFault::none);
+    return parsed;
+}
+
+// The text without the values of the given members: what the host wrote, and nothing of ours.
+std::string without(const std::string& text, const std::vector<std::string>& keys) {
+    const JsonScan scan = scan_json_object(text);
+    REQUIRE(scan.fault == JsonFault::none);
+    std::string rest;
+    std::size_t at = 0;
+    for (const JsonMember& member : scan.members)
+        if (std::find(keys.begin(), keys.end(), member.key) != keys.end()) {
+            rest += text.substr(at, member.value_begin - at) + "?";
+            at = member.value_end;
+        }
+    return rest + text.substr(at);
+}
+
+const std::vector<std::string> always_ours = {"status",      "phase",        "pid",    "startedAt",
+                                              "updatedAt",   "completedAt",  "errorMessage",
+                                              "jobshim"};
+
+} // namespace
+
+TEST_CASE("record: a host's bytes stay as and where they are") {
+    const std::vector<std::string> hosts = {
+        R"({"status":"queued","emoji":"\ud83d","big":123456789012345678901234567890})",
+        R"({ "x" : 1.10 , "y":1E5,"z":1e400,"status" : "queued" , "x":[ 1 ,{"a":  2}] })",
+        "{\r\n\t\"id\": \"a\",\r\n\t\"status\": \"queued\",\r\n\t\"deep\": {\"b\": [1,\r\n2]}\r\n}\r\n",
+        "{\n  \"\\u0073tatus\": \"queued\",\n  \"t\": \"caf\\u00e9 \xff\"\n}\n",
+        R"(  {"status":null,"pid":12,"jobshim":{"schema":0},"a":"b"}   )",
+        "{\"a\":1}",
+        "{}",
+        " { } ",
+    };
+    for (const std::string& host : hosts) {
+        INFO(host);
+        const std::string text = example_edit().applied_to(document(host), false);
+        const JobDocument after = document(text);
+        CHECK(after.status() == Status::failed);
+        CHECK(after.run()->exit->code == 3);
+        // Take our members' values out of both, and the ones we added: the same bytes are left.
+        const std::string before_rest = without(host, always_ours);
+        const std::string after_rest = without(text, always_ours);
+        const std::size_t kept = before_rest.find_last_of("}");
+        std::size_t common = 0;
+        while (common < kept && before_rest[common] == after_rest[common])
+            ++common;
+        // All up to where new members are appended, and the end.
+        CHECK(before_rest.substr(common, kept - common)
+                  .find_first_not_of(" \t\r\n") == std::string::npos);
+        CHECK(after_rest.ends_with(before_rest.substr(kept)));
+    }
+}
+
+TEST_CASE("record: set only where absent") {
+    const JobDocument host = document(
+        R"({"id":"theirs","title":null,"command":"x","cwd":7,"createdAt":"t","status":"queued"})");
+    const JobDocument after = document(example_edit().applied_to(host, false));
+    CHECK(after.string("id") == "theirs");
+    CHECK(after.value("title") == "null");
+    CHECK(after.value("command") == "\"x\"");
+    CHECK(after.value("cwd") == "7");
+    CHECK(after.string("createdAt") == "t");
+    CHECK_FALSE(after.value("logFile"));
+}
+
+TEST_CASE("record: where the worker spoke only pid, completedAt and jobshim are ours") {
+    const std::string host =
+        R"({"status":"completed","phase":"x","pid":42,"completedAt":null,"errorMessage":"e","r":1})";
+    const JobDocument after = document(example_edit().applied_to(document(host), true));
+    CHECK(after.status() == Status::completed);
+    CHECK(after.string("phase") == "x");
+    CHECK(after.value("pid") == "null");
+    CHECK(after.string("completedAt") == "2026-11-22T17:34:00.123Z");
+    CHECK(after.string("errorMessage") == "e");
+    CHECK_FALSE(after.value("updatedAt"));
+    CHECK_FALSE(after.value("title"));
+    CHECK(after.run()->exit->reason == ExitReason::exit_code);
+
+    const JobDocument dated = document(example_edit().applied_to(
+        document(R"({"status":"completed","completedAt":"theirs"})"), true));
+    CHECK(dated.string("completedAt") == "theirs");
+}
+
+TEST_CASE("record: of repeated keys the last counts, and all of them are set") {
+    const std::string host = R"({"status":"completed","a":1,"status":"queued","a":2})";
+    CHECK(document(host).status() == Status::queued);
+    const std::string text = example_edit().applied_to(document(host), false);
+    CHECK(text.starts_with(R"({"status":"failed","a":1,"status":"failed","a":2,)"));
+}
+
+TEST_CASE("record: the same edit twice changes nothing more") {
+    const std::string once = example_edit().applied_to(document(R"({"k":[1]})"), false);
+    CHECK(example_edit().applied_to(document(once), false) == once);
+    const std::string fresh = example_edit().as_new_file();
+    CHECK(example_edit().applied_to(document(fresh), false) == fresh);
+}
+
+TEST_CASE("record: a new file reads as JSON for everyone") {
+    const std::string text = example_edit().as_new_file();
+    const auto json = nlohmann::json::parse(text);
+    CHECK(text.back() == '\n');
+    CHECK(json["id"] == "j1");
+    CHECK(json["command"] == nlohmann::json({"make", "-j2"}));
+    CHECK(json["pid"].is_null());
+    const auto& exit = json["jobshim"]["exit"];
+    CHECK(exit["code"] == 3);
+    for (const char* unknown : {"signal", "signalName", "coreDumped", "requestedBy", "endedAt",
+                                "durationMs", "resources", "tail"})
+        CHECK(exit[unknown].is_null());
+    CHECK(json["jobshim"]["log"].is_null());
+    CHECK(json["jobshim"]["previous"].is_null());
+}
+
+TEST_CASE("record: a run survives the way to the disk and back") {
+    JobEdit edit = example_edit();
+    RunRecord& run = edit.run;
+    run.log = LogPlace{"/src/log", 4711};
+    run.cancel = CancelRequest{{{"jobctl cancel", 7, 1000, "jobctl"}, "why"}, "when", 15, 10'000};
+    run.previous = R"({"reason":"signal","signal":9})";
+    ExitRecord& exit = *run.exit;
+    exit.requested_by = Requester{"timeout", {}, {}, ""};
+    exit.evidence = {"one", "two"};
+    exit.duration_ms = 5;
+    exit.resources = Resources{1, 2, 3};
+    exit.leftovers = {{77, "sleep"}};
+    exit.tail = "last\n";
+    exit.core_dumped = false;
+    const RunRecord back = *document(edit.as_new_file()).run();
+    CHECK(back.shim == run.shim);
+    CHECK(back.worker == run.worker);
+    CHECK(back.log->offset == 4711);
+    CHECK(back.cancel->what.reason == "why");
+    CHECK(back.cancel->kill_after_ms == 10'000);
+    CHECK(back.previous == run.previous);
+    CHECK(back.exit->requested_by->how == "timeout");
+    CHECK(back.exit->evidence == exit.evidence);
+    CHECK(back.exit->duration_ms == 5);
+    CHECK(back.exit->resources->max_rss_kib == 3);
+    CHECK(back.exit->leftovers.size() == 1);
+    CHECK(back.exit->tail == "last\n");
+    CHECK(back.exit->core_dumped == false);
+}
+
+TEST_CASE("record: what a settler does not know of a run it keeps") {
+    const JobDocument host = document(
+        R"({"status":"running","jobshim":{"shim":{"pid":4,"startTime":5,"bootId":"b"},"future":[1]}})");
+    JobEdit edit = example_edit();
+    edit.run = *host.run();
+    edit.run.exit = ExitRecord{};
+    const std::string text = edit.applied_to(host, false);
+    CHECK(text.find(R"("future":[1])") != std::string::npos);
+    CHECK(document(text).run()->shim.pid == 4);
+}
+
+TEST_CASE("record: a forged jobshim member is none, and never crashes") {
+    for (const char* forged :
+         {"null", "1", "[]", "{}", R"({"shim":null})", R"({"shim":{"pid":"41"}})",
+          R"({"shim":{"pid":-1}})", R"({"shim":{"pid":1e400}})",
+          R"({"shim":{"pid":99999999999999999999}})", R"({"shim":{"pid":4.5}})",
+          R"({"shim":{"pid":0}})"}) {
+        INFO(forged);
+        const std::string text = std::string(R"({"status":"running","jobshim":)") + forged + "}";
+        CHECK_FALSE(document(text).run());
+        CHECK(document(example_edit().applied_to(document(text), false)).run());
+    }
+    const JobDocument odd = document(
+        R"({"jobshim":{"shim":{"pid":4},"worker":{"pid":"x"},"heartbeat":7,"log":[],"exit":{"reason":"zzz"},"previous":1}})");
+    REQUIRE(odd.run());
+    CHECK_FALSE(odd.run()->worker);
+    CHECK_FALSE(odd.run()->exit);
+    CHECK(odd.run()->previous.empty());
+    // A lone surrogate inside our own member: nlohmann does not take it, so it is not ours.
+    CHECK_FALSE(document(R"({"jobshim":{"shim":{"pid":4,"host":"\ud83d"}}})").run());
+}
+
+TEST_CASE("record: status words") {
+    CHECK(document(R"({"status":"cancelled"})").status() == Status::cancelled);
+    CHECK(document(R"({"status":"c\u0061ncelled"})").status() == Status::cancelled);
+    CHECK(document(R"({"status":"paused"})").status() == Status::other);
+    CHECK(document(R"({"status":7})").status() == Status::other);
+    CHECK(document("{}").status() == Status::none);
+}
+
+TEST_CASE("record: argv that is not UTF-8 is kept exactly, too") {
+    JobEdit edit = example_edit();
+    edit.command = {"a\xff"};
+    edit.run.raw_command = {"a\xff"};
+    edit.run.raw_cwd = "/\xfe";
+    const auto json = nlohmann::json::parse(edit.as_new_file());
+    CHECK(json["command"][0] == "a\uFFFD");
+    CHECK(json["jobshim"]["raw"]["command"][0] == "Yf8=");
+    CHECK(json["jobshim"]["raw"]["cwd"] == "L/4=");
+}
+
+TEST_CASE("heartbeat lines: there and back, torn or not") {
+    JobEdit edit = example_edit();
+    edit.run.exit.reset();
+    edit.run.worker.reset();
+    const std::string first = heartbeat_first_line(edit.run, "/src/j1.json", "start");
+    REQUIRE(first.starts_with(heartbeat_magic));
+    const std::string second = "{\"worker\":{\"pid\":42,\"startTime\":7,\"group\":\"own\"}}\n";
+    FinalWord last = judge_witnessed({});
+    const std::string third = heartbeat_last_line(last);
+
+    const Heartbeat all = parse_heartbeat(first + second + third);
+    REQUIRE(all.run);
+    CHECK(all.run->shim == edit.run.shim);
+    CHECK(all.job_file == "/src/j1.json");
+    CHECK(all.started_at == "start");
+    CHECK(all.run->worker->pid == 42);
+    CHECK(all.last->status == Status::completed);
+
+    // A torn last line is ignored, wherever it is torn.
+    const std::string text = first + second + third;
+    for (std::size_t length = 0; length < text.size(); ++length) {
+        const Heartbeat torn = parse_heartbeat(text.substr(0, length));
+        CHECK(torn.run.has_value() == (length >= first.size()));
+        CHECK((torn.run && torn.run->worker) == (length >= first.size() + second.size()));
+        CHECK_FALSE(torn.last);
+    }
+    CHECK_FALSE(parse_heartbeat(second + third).run);
+    CHECK_FALSE(parse_heartbeat("\n\n[]\nnull\n").run);
+}
+
+TEST_CASE("cancel request: there and back") {
+    const CancelRequest request{{{"jobctl cancel", 7, 1000, "jobctl"}, "why"}, "when", 2, {}};
+    const auto back = parse_cancel_request(cancel_request_text(request));
+    REQUIRE(back);
+    CHECK(back->what.by.pid == 7);
+    CHECK(back->what.by.how == "jobctl cancel");
+    CHECK(back->signal == 2);
+    CHECK_FALSE(back->kill_after_ms);
+    for (const char* text : {"", "{", "[]", "{}", R"({"by":1})"})
+        CHECK_FALSE(parse_cancel_request(text));
+}

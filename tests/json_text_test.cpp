@@ -1,0 +1,133 @@
+#include "common/json_text.hpp"
+
+#include <map>
+
+#include "tests/catch.hpp"
+
+using namespace jobshim;
+
+namespace {
+
+std::string nested(std::size_t levels) {
+    std::string text = R"({"a":)";
+    text.append(levels - 1, '[').append(levels - 1, ']');
+    return text + "}";
+}
+
+std::map<std::string, std::string> members_of(const std::string& text) {
+    std::map<std::string, std::string> result;
+    const JsonScan scan = scan_json_object(text);
+    REQUIRE(scan.fault == JsonFault::none);
+    for (const JsonMember& member : scan.members)
+        result[member.key] =
+            text.substr(member.value_begin, member.value_end - member.value_begin);
+    return result;
+}
+
+} // namespace
+
+TEST_CASE("json: what JavaScript's JSON.parse takes") {
+    for (const char* text : {
+             "{}",
+             " \t\r\n{ } \n",
+             R"({"a":1})",
+             R"({"a":"\ud83d"})",
+             R"({"a":123456789012345678901234567890,"b":1.10,"c":1E5,"d":1e400,"e":-0})",
+             R"({"a":1,"a":2,"":3})",
+             R"({"a":[[],{},[{}],"]}"],"b":{"c":{"d":null}},"e":true,"f":false})",
+             "{\"a\":\"\xff\xfe\x7f\"}",
+             R"({"a":"\"\\\/\b\f\n\r\t\u00e9"})",
+         }) {
+        INFO(text);
+        CHECK(scan_json_object(text).fault == JsonFault::none);
+    }
+}
+
+TEST_CASE("json: what it does not take") {
+    for (const char* text : {
+             "",
+             " ",
+             "{",
+             "}",
+             R"({"a")",
+             R"({"a":)",
+             R"({"a":1)",
+             R"({"a":1,})",
+             R"({,"a":1})",
+             R"({"a" 1})",
+             R"({a:1})",
+             R"({'a':1})",
+             R"({"a":1}x)",
+             R"({"a":1}{"b":2})",
+             R"({"a":01})",
+             R"({"a":1.})",
+             R"({"a":.5})",
+             R"({"a":+1})",
+             R"({"a":-})",
+             R"({"a":1e})",
+             R"({"a":tru})",
+             R"({"a":nul})",
+             R"({"a":NaN})",
+             R"({"a":"\x"})",
+             R"({"a":"\u12g4"})",
+             R"({"a":"\ud83)",
+             R"({"a":"b)",
+             R"({"a":[1,]})",
+             R"({"a":[1 2]})",
+             R"({"a":[1}})",
+             "{\"a\":\"\n\"}",
+             "{\"a\":\"\t\"}",
+             "\xEF\xBB\xBF{}",
+             "{/**/}",
+         }) {
+        INFO(text);
+        CHECK(scan_json_object(text).fault == JsonFault::malformed);
+    }
+    CHECK(scan_json_object(std::string("{\0}", 3)).fault == JsonFault::malformed);
+}
+
+TEST_CASE("json: every prefix of a good text is torn, and none crashes") {
+    const std::string text =
+        R"( {"a":[1,-2.5e+7,{"b":"\ud83d\ude00\n"}],"c":{"d":[[],{}]},"e":null,"f":"x"} )";
+    const std::size_t end = text.rfind('}');
+    for (std::size_t length = 0; length <= end; ++length)
+        CHECK(scan_json_object(text.substr(0, length)).fault == JsonFault::malformed);
+    CHECK(scan_json_object(text.substr(0, end + 1)).fault == JsonFault::none);
+}
+
+TEST_CASE("json: no object") {
+    for (const char* text : {"[]", "1", "null", "\"x\"", "[{\"a\":1}]", "true"})
+        CHECK(scan_json_object(text).fault == JsonFault::not_object);
+}
+
+TEST_CASE("json: depth is counted, not recursed into") {
+    CHECK(scan_json_object(nested(max_json_levels)).fault == JsonFault::none);
+    CHECK(scan_json_object(nested(max_json_levels + 1)).fault == JsonFault::too_deep);
+    CHECK(scan_json_object(nested(10'000)).fault == JsonFault::too_deep);
+    CHECK(scan_json_object(std::string(5'000'000, '[')).fault == JsonFault::too_deep);
+}
+
+TEST_CASE("json: the members' places") {
+    const std::string text = "{ \"a\" : 1 ,\"\\u0062\":[ 1, {\"a\":2} ] , \"c\":{} }";
+    const auto members = members_of(text);
+    CHECK(members.at("a") == "1");
+    CHECK(members.at("b") == "[ 1, {\"a\":2} ]");
+    CHECK(members.at("c") == "{}");
+    CHECK(members.size() == 3);
+    const JsonScan scan = scan_json_object(text);
+    CHECK(text[scan.open] == '{');
+    CHECK(scan.close == text.size() - 1);
+    CHECK(text[scan.members[0].key_begin] == '"');
+}
+
+TEST_CASE("json: strings are decoded to UTF-8, what has none becomes U+FFFD") {
+    CHECK(decode_json_string(R"("plain")") == "plain");
+    CHECK(decode_json_string(R"("\"\\\/\b\f\n\r\t")") == "\"\\/\b\f\n\r\t");
+    CHECK(decode_json_string(R"("\u00e9\u20ac\ud83d\ude00")") == "é€😀");
+    CHECK(decode_json_string(R"("\ud83d")") == "\xEF\xBF\xBD");
+    CHECK(decode_json_string(R"("\ud83dx")") == "\xEF\xBF\xBDx");
+    CHECK(decode_json_string(R"("\ude00\ud83d\u0041")") == "\xEF\xBF\xBD\xEF\xBF\xBD"
+                                                            "A");
+    CHECK(decode_json_string("\"a\xff\"") == "a\xEF\xBF\xBD");
+    CHECK(decode_json_string(R"("")").empty());
+}

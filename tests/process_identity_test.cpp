@@ -1,0 +1,142 @@
+// Who a process is, asked of real ones.
+#include "common/process_identity.hpp"
+
+#include <pthread.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+#include "tests/catch.hpp"
+#include "tests/child.hpp"
+
+using namespace jobshim;
+using std::chrono::milliseconds;
+
+TEST_CASE("process: alive, a zombie, gone, another under the same number") {
+    Child child([](auto ready) { ready(); });
+    const auto stat = read_process_stat(child.pid());
+    REQUIRE(stat);
+    CHECK(stat->parent == ::getpid());
+    CHECK(look_up_process(child.pid(), stat->start_time) == Witness::alive);
+    CHECK(look_up_process(child.pid(), stat->start_time + 1) == Witness::dead); // a reused number
+    CHECK(look_up_process(child.pid(), std::nullopt) == Witness::unknowable);
+    child.kill(SIGSTOP);
+    CHECK(look_up_process(child.pid(), stat->start_time) == Witness::alive);
+    child.make_zombie();
+    CHECK(look_up_process(child.pid(), stat->start_time) == Witness::dead);
+    CHECK(look_up_process(child.pid(), std::nullopt) == Witness::dead);
+    const int pid = child.pid();
+    child.end();
+    CHECK(look_up_process(pid, stat->start_time) == Witness::dead);
+    CHECK(look_up_process(0, 1) == Witness::unknowable);
+    CHECK(look_up_process(-1, 1) == Witness::unknowable);
+}
+
+TEST_CASE("process: a zombie leader whose threads run is alive") {
+    static std::function<void()> tell;
+    const Child child([](auto ready) {
+        tell = ready;
+        pthread_t thread{};
+        ::pthread_create(
+            &thread, nullptr,
+            [](void*) -> void* {
+                // Until the leader is a zombie.
+                for (;;) {
+                    const auto stat = read_process_stat(::getpid());
+                    if (stat && stat->state == 'Z')
+                        break;
+                    ::sched_yield();
+                }
+                tell();
+                for (;;)
+                    ::pause();
+            },
+            nullptr);
+        ::syscall(SYS_exit, 0); // this thread alone
+    });
+    const auto stat = read_process_stat(child.pid());
+    REQUIRE(stat);
+    CHECK(stat->state == 'Z');
+    CHECK(look_up_process(child.pid(), stat->start_time) == Witness::alive);
+}
+
+TEST_CASE("process: another user's is alive, though it may not be signalled") {
+    if (::geteuid() != 0) {
+        WARN("test skipped: needs root to become another user");
+        return;
+    }
+    const auto self = read_process_stat(::getpid());
+    int status = 0;
+    const pid_t child = ::fork();
+    if (child == 0) {
+        if (::setresuid(65534, 65534, 65534) != 0)
+            ::_exit(9);
+        const bool refused = ::kill(::getppid(), 0) != 0 && errno == EPERM;
+        const bool alive = look_up_process(::getppid(), self->start_time) == Witness::alive;
+        ::_exit(refused && alive ? 0 : 1);
+    }
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    CHECK(WEXITSTATUS(status) == 0);
+}
+
+TEST_CASE("process: its end can be waited for") {
+    Child child([](auto ready) { ready(); });
+    const auto stat = read_process_stat(child.pid());
+    CHECK_FALSE(open_process(child.pid(), stat->start_time + 1));
+    const UniqueFd process = open_process(child.pid(), stat->start_time);
+    REQUIRE(process);
+    CHECK_FALSE(wait_for_end(process, milliseconds(0)));
+    child.kill();
+    CHECK(wait_for_end(process, milliseconds(10'000)));
+}
+
+TEST_CASE("process: a name with parentheses and spaces does not shift the fields") {
+    const Child child([](auto ready) {
+        ::prctl(PR_SET_NAME, ") S 1 (x");
+        ready();
+    });
+    const auto stat = read_process_stat(child.pid());
+    REQUIRE(stat);
+    CHECK(stat->parent == ::getpid());
+    CHECK(stat->command == ") S 1 (x");
+}
+
+TEST_CASE("process: members of a group") {
+    const Child leader([](auto ready) {
+        ::setpgid(0, 0);
+        if (::fork() == 0)
+            for (;;)
+                ::pause();
+        ready();
+    });
+    const auto others = members_of_group(leader.pid(), leader.pid());
+    REQUIRE(others.size() == 1);
+    CHECK(others[0].parent == leader.pid());
+    CHECK(members_of_group(leader.pid(), 0).size() == 2);
+    ::kill(-leader.pid(), SIGKILL);
+}
+
+TEST_CASE("process: where a recorded one can be looked up") {
+    const ShimIdentity here = identity_of_this_process(own_process_stat());
+    CHECK(here.pid == ::getpid());
+    CHECK(here.start_time == read_process_stat(::getpid())->start_time);
+    CHECK(place_of(here, here) == Place::here);
+    ShimIdentity other = here;
+    other.pid_namespace = *here.pid_namespace + 1;
+    CHECK(place_of(other, here) == Place::other_namespace);
+    other.pid_namespace.reset();
+    CHECK(place_of(other, here) == Place::other_namespace);
+    other = here;
+    other.boot_id = "another";
+    CHECK(place_of(other, here) ==
+          (here.machine_id.empty() ? Place::elsewhere : Place::before_reboot));
+    other.host = "another";
+    CHECK(place_of(other, here) == Place::elsewhere);
+    other = here;
+    other.boot_id = "another";
+    other.machine_id = "";
+    ShimIdentity nameless = here;
+    nameless.machine_id = "";
+    CHECK(place_of(other, nameless) == Place::elsewhere); // two hosts without an id are not one
+    other.boot_id = "";
+    CHECK(place_of(other, here) == Place::elsewhere);
+}

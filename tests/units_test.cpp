@@ -1,0 +1,99 @@
+#include "common/units.hpp"
+
+#include <csignal>
+
+#include "tests/catch.hpp"
+
+using namespace jobshim;
+using std::chrono::milliseconds;
+
+TEST_CASE("units: durations") {
+    CHECK(parse_duration("5") == milliseconds(5000));
+    CHECK(parse_duration("0") == milliseconds(0));
+    CHECK(parse_duration("250ms") == milliseconds(250));
+    CHECK(parse_duration("1.5s") == milliseconds(1500));
+    CHECK(parse_duration(".5s") == milliseconds(500));
+    CHECK(parse_duration("0.5m") == milliseconds(30'000));
+    CHECK(parse_duration("2h") == milliseconds(7'200'000));
+    CHECK(parse_duration("1d") == milliseconds(86'400'000));
+    CHECK(parse_duration("0.0001s") == milliseconds(1)); // short, not never
+    CHECK(parse_duration("99999999999d") == std::chrono::hours(24 * 365 * 100));
+    for (const char* text : {"", "s", "-1", "-1s", "+1", "1 s", "1x", "1ss", "nan", "inf", "1e3",
+                             "1,5", "0x10", " 1"}) {
+        INFO(text);
+        CHECK_FALSE(parse_duration(text));
+    }
+}
+
+TEST_CASE("units: durations in words") {
+    CHECK(duration_in_words(milliseconds(0)) == "0 ms");
+    CHECK(duration_in_words(milliseconds(250)) == "250 ms");
+    CHECK(duration_in_words(milliseconds(1500)) == "1.5 s");
+    CHECK(duration_in_words(milliseconds(17'000)) == "17 s");
+    CHECK(duration_in_words(milliseconds(90'000)) == "1 min 30 s");
+    CHECK(duration_in_words(milliseconds(3'600'000)) == "1 h");
+    CHECK(duration_in_words(milliseconds(90'000'000)) == "1 d 1 h");
+}
+
+TEST_CASE("units: signals by name and number") {
+    for (const char* text : {"TERM", "SIGTERM", "term", "sigterm", "15"})
+        CHECK(parse_signal(text) == SIGTERM);
+    CHECK(parse_signal("RTMIN") == SIGRTMIN);
+    CHECK(parse_signal("SIGRTMIN+1") == SIGRTMIN + 1);
+    CHECK(parse_signal("RTMAX-2") == SIGRTMAX - 2);
+    for (const char* text : {"", "0", "-9", "65", "1000000000000", "NOPE", "SIG", "RTMIN+99",
+                             "RTMIN-1", "RTMIN+", "RTMAX+1", "9 "}) {
+        INFO(text);
+        CHECK_FALSE(parse_signal(text));
+    }
+    for (int signal = 1; signal < 32; ++signal) {
+        const std::string name = signal_name(signal);
+        CHECK(parse_signal(name) == signal);
+    }
+    CHECK(signal_name(SIGRTMIN + 1) == "SIGRTMIN+1");
+    CHECK(parse_signal(signal_name(SIGRTMAX)) == SIGRTMAX);
+}
+
+TEST_CASE("units: times of day, both ways") {
+    CHECK(iso_time(0) == "1970-01-01T00:00:00.000Z");
+    CHECK(iso_time(1'795'368'840'123) == "2026-11-22T17:34:00.123Z");
+    CHECK(iso_time(-1) == "1969-12-31T23:59:59.999Z");
+    for (const std::int64_t ms : {std::int64_t{0}, std::int64_t{951'782'400'000},
+                                  std::int64_t{1'795'368'840'123}, std::int64_t{4'102'444'800'001}})
+        CHECK(parse_iso_time(iso_time(ms)) == ms);
+    CHECK(parse_iso_time("2026-11-22T17:34:00Z") == 1'795'368'840'000);
+    for (const char* text : {"", "2026-11-22", "2026-13-22T17:34:00Z", "2026-02-30T17:34:00Z",
+                             "2026-11-22T25:34:00Z", "2026-11-22 17:34:00Z", "2026-11-22T17:34:00",
+                             "2026-11-22T17:34:00.Z", "2026-11-22T17:34:00.1xZ"}) {
+        INFO(text);
+        CHECK_FALSE(parse_iso_time(text));
+    }
+}
+
+TEST_CASE("units: nothing that commands a terminal gets through") {
+    CHECK(printable("a\x1b[31mb\x07\n\t\x7f") == "a\uFFFD[31mb\uFFFD\uFFFD\uFFFD\uFFFD");
+    CHECK(printable("a\nb\tc\r", true) == "a\nb\tc\uFFFD");
+    CHECK(printable("\xc2\x9b\x41") == "\uFFFD"
+                                       "A"); // C1's CSI
+    CHECK(printable("é\xff") == "é\uFFFD");
+}
+
+TEST_CASE("units: UTF-8") {
+    CHECK(is_utf8("aé€😀"));
+    for (const char* bytes : {"\xff", "\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe2\x82",
+                              "\x80", "\xf0\x80\x80\x80"}) {
+        CHECK_FALSE(is_utf8(bytes));
+        CHECK(is_utf8(to_utf8(bytes)));
+    }
+    CHECK(to_utf8("a\xff"
+                  "b") == "a\uFFFDb");
+}
+
+TEST_CASE("units: base64") {
+    CHECK(base64("").empty());
+    CHECK(base64("f") == "Zg==");
+    CHECK(base64("fo") == "Zm8=");
+    CHECK(base64("foo") == "Zm9v");
+    CHECK(base64("foobar") == "Zm9vYmFy");
+    CHECK(base64("\xff\xfe\xfd") == "//79");
+}

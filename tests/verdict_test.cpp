@@ -1,0 +1,188 @@
+// Every row of the table in SPEC section 5, and the cases between the rows.
+#include "common/verdict.hpp"
+
+#include <vector>
+
+#include "tests/catch.hpp"
+
+using namespace jobshim;
+using std::chrono::milliseconds;
+
+namespace {
+
+struct Row {
+    const char* name;
+    Sighting seen;
+    State state;
+    bool ended;
+    bool settle;
+};
+
+Sighting sighting(LifeLock lock, Witness shim, Witness worker, Status status) {
+    Sighting seen;
+    seen.lock = lock;
+    seen.shim = shim;
+    seen.worker = worker;
+    seen.status = status;
+    seen.beat_age = milliseconds(1000);
+    return seen;
+}
+
+Sighting with_beat(Sighting seen, milliseconds age) {
+    seen.beat_age = age;
+    return seen;
+}
+
+Sighting with_known_end(Sighting seen) {
+    seen.end_is_known = true;
+    return seen;
+}
+
+Sighting after_reboot(Sighting seen) {
+    seen.rebooted = true;
+    return seen;
+}
+
+Sighting with_moving_beat(Sighting seen) {
+    seen.beat_seen_to_change = true;
+    return seen;
+}
+
+std::vector<Row> rows() {
+    using L = LifeLock;
+    using W = Witness;
+    using S = Status;
+    return {
+        {"dead, terminal: that status", sighting(L::free, W::dead, W::dead, S::completed),
+         State::completed, true, false},
+        {"dead, failed", sighting(L::no_file, W::dead, W::dead, S::failed), State::failed, true,
+         false},
+        {"dead, cancelled", sighting(L::no_file, W::dead, W::dead, S::cancelled), State::cancelled,
+         true, false},
+        {"terminal, no shim recorded", sighting(L::no_file, W::none, W::none, S::completed),
+         State::completed, true, false},
+        {"terminal, shim elsewhere", sighting(L::free, W::unknowable, W::none, S::failed),
+         State::failed, true, false},
+        {"alive, terminal: that status, not ended",
+         sighting(L::held, W::alive, W::dead, S::completed), State::completed, false, false},
+        {"terminal, a lock held by a shim of another namespace",
+         sighting(L::held, W::unknowable, W::none, S::failed), State::failed, false, false},
+        {"alive, beat fresh", sighting(L::held, W::alive, W::alive, S::running), State::running,
+         false, false},
+        {"alive, no beat known", with_beat(sighting(L::held, W::alive, W::alive, S::running), {}),
+         State::running, false, false},
+        {"alive, a beat from the future is fresh",
+         with_beat(sighting(L::held, W::alive, W::alive, S::running), milliseconds(-9'000'000)),
+         State::running, false, false},
+        {"alive, beat just not overdue (3 x 5 s + 2 s)",
+         with_beat(sighting(L::held, W::alive, W::alive, S::running), milliseconds(17'000)),
+         State::running, false, false},
+        {"alive, beat overdue: stalled, never dead",
+         with_beat(sighting(L::held, W::alive, W::alive, S::running), milliseconds(17'001)),
+         State::stalled, false, false},
+        {"alive, overdue since 1970",
+         with_beat(sighting(L::held, W::alive, W::dead, S::running),
+                   std::chrono::hours(24 * 365 * 50)),
+         State::stalled, false, false},
+        {"alive, queued is active, too", sighting(L::held, W::alive, W::none, S::queued),
+         State::running, false, false},
+        {"the lock counts, whatever the look-up says",
+         sighting(L::held, W::dead, W::dead, S::running), State::running, false, false},
+        {"no locks here: the identity agrees",
+         sighting(L::unavailable, W::alive, W::alive, S::running), State::running, false, false},
+        {"heartbeat file missing: the identity agrees",
+         sighting(L::no_file, W::alive, W::alive, S::running), State::running, false, false},
+        {"lock free, but the shim is there: one witness is not enough",
+         sighting(L::free, W::alive, W::dead, S::running), State::running, false, false},
+        {"dead, worker alive", sighting(L::free, W::dead, W::alive, S::running), State::orphaned,
+         false, false},
+        {"dead, dead, the end is in the heartbeat file",
+         with_known_end(sighting(L::free, W::dead, W::dead, S::running)), State::lost, false, true},
+        {"dead, the end is known: the worker's number means nothing any more",
+         with_known_end(sighting(L::free, W::dead, W::unknowable, S::running)), State::lost, false,
+         true},
+        {"dead, dead, active", sighting(L::free, W::dead, W::dead, S::running), State::lost, false,
+         true},
+        {"dead, never started", sighting(L::free, W::dead, W::none, S::running), State::lost, false,
+         true},
+        {"dead, dead, queued", sighting(L::free, W::dead, W::dead, S::queued), State::lost, false,
+         true},
+        {"dead, dead, no locks here", sighting(L::unavailable, W::dead, W::dead, S::running),
+         State::lost, false, true},
+        {"dead, dead, heartbeat file missing", sighting(L::no_file, W::dead, W::dead, S::running),
+         State::lost, false, true},
+        {"an earlier boot of this host, local file system",
+         after_reboot(sighting(L::free, W::unknowable, W::none, S::running)), State::lost, false,
+         true},
+        {"dead, worker cannot be looked up",
+         sighting(L::free, W::dead, W::unknowable, S::running), State::unknown, false, false},
+        {"shim of another pid namespace, lock free",
+         sighting(L::free, W::unknowable, W::unknowable, S::running), State::unknown, false, false},
+        {"cannot be told, not even with a known end: no second witness",
+         with_known_end(sighting(L::free, W::unknowable, W::unknowable, S::running)),
+         State::unknown, false, false},
+        {"other host, beat seen to change",
+         with_moving_beat(sighting(L::unavailable, W::unknowable, W::none, S::running)),
+         State::running, false, false},
+        {"other host, beat not seen to change",
+         sighting(L::unavailable, W::unknowable, W::none, S::running), State::unknown, false, false},
+        {"none recorded, queued", sighting(L::no_file, W::none, W::none, S::queued), State::queued,
+         false, false},
+        {"none recorded, running", sighting(L::no_file, W::none, W::none, S::running),
+         State::unknown, false, false},
+        {"none recorded, no status", sighting(L::no_file, W::none, W::none, S::none),
+         State::unknown, false, false},
+        {"a word of the host's is neither active nor terminal",
+         sighting(L::free, W::dead, W::dead, S::other), State::unknown, false, false},
+        {"a word of the host's, shim alive", sighting(L::held, W::alive, W::alive, S::other),
+         State::running, false, false},
+    };
+}
+
+} // namespace
+
+TEST_CASE("verdict: every row of the table") {
+    for (const Row& row : rows()) {
+        INFO(row.name);
+        const Verdict verdict = judge(row.seen);
+        CHECK(word(verdict.state) == word(row.state));
+        CHECK(verdict.ended == row.ended);
+        CHECK(verdict.settle == row.settle);
+    }
+}
+
+TEST_CASE("verdict: whatever is seen, only the dead are settled, and only by two witnesses") {
+    for (const LifeLock lock :
+         {LifeLock::held, LifeLock::free, LifeLock::no_file, LifeLock::unavailable})
+        for (const Witness shim :
+             {Witness::alive, Witness::dead, Witness::unknowable, Witness::none})
+            for (const Witness worker :
+                 {Witness::alive, Witness::dead, Witness::unknowable, Witness::none})
+                for (const Status status : {Status::none, Status::queued, Status::running,
+                                            Status::completed, Status::failed, Status::cancelled,
+                                            Status::other})
+                    for (const bool known : {false, true}) {
+                        Sighting seen = sighting(lock, shim, worker, status);
+                        seen.end_is_known = known;
+                        const Verdict verdict = judge(seen);
+                        if (verdict.settle) {
+                            CHECK(lock != LifeLock::held);
+                            CHECK(shim == Witness::dead);
+                            CHECK(is_active(status));
+                            CHECK((known || worker == Witness::dead || worker == Witness::none));
+                        }
+                        if (verdict.ended)
+                            CHECK(is_terminal(status));
+                        if (!is_terminal(status))
+                            CHECK_FALSE(verdict.because.empty());
+                    }
+}
+
+TEST_CASE("verdict: the sentence names what was seen") {
+    Sighting seen = sighting(LifeLock::free, Witness::dead, Witness::alive, Status::running);
+    seen.shim_pid = 41;
+    seen.worker_pid = 42;
+    const std::string because = judge(seen).because;
+    CHECK(because.find("pid 41") != std::string::npos);
+    CHECK(because.find("pid 42") != std::string::npos);
+}
