@@ -1,7 +1,7 @@
 #include "common/atomic_file.hpp"
 
 #include <fcntl.h>
-#include <stdio.h> // renameat2
+#include <stdio.h>  // renameat2
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -19,7 +19,7 @@ FileStamp to_stamp(const struct stat& info) {
     return {info.st_dev, info.st_ino, info.st_mode & 07777, info.st_uid, info.st_gid, info.st_size};
 }
 
-constexpr unsigned no_replace = 1; // RENAME_NOREPLACE and RENAME_EXCHANGE of linux/fs.h
+constexpr unsigned no_replace = 1;  // RENAME_NOREPLACE and RENAME_EXCHANGE of linux/fs.h
 constexpr unsigned exchange = 2;
 
 int rename_with(const std::string& from, const std::string& to, unsigned flags) {
@@ -27,23 +27,19 @@ int rename_with(const std::string& from, const std::string& to, unsigned flags) 
         ::syscall(SYS_renameat2, AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), flags));
 }
 
-bool unsupported(int error) {
-    return error == EINVAL || error == ENOSYS || error == EOPNOTSUPP;
-}
+bool unsupported(int error) { return error == EINVAL || error == ENOSYS || error == EOPNOTSUPP; }
 
-} // namespace
+}  // namespace
 
 FileStamp stamp_of(int fd, const std::string& name) {
     struct stat info {};
-    if (::fstat(fd, &info) != 0)
-        throw_errno("stat " + name);
+    if (::fstat(fd, &info) != 0) throw_errno("stat " + name);
     return to_stamp(info);
 }
 
 std::optional<FileStamp> stamp_at(const std::string& path) {
     struct stat info {};
-    if (::lstat(path.c_str(), &info) != 0)
-        return std::nullopt;
+    if (::lstat(path.c_str(), &info) != 0) return std::nullopt;
     return to_stamp(info);
 }
 
@@ -53,12 +49,9 @@ std::string read_from(int fd, off_t offset, std::size_t limit, const std::string
     while (text.size() < limit) {
         const std::size_t wanted = std::min(buffer.size(), limit - text.size());
         const ssize_t got = ::pread(fd, buffer.data(), wanted, offset);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            throw_errno("read " + name);
-        if (got == 0)
-            break;
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) throw_errno("read " + name);
+        if (got == 0) break;
         text.append(buffer.data(), static_cast<std::size_t>(got));
         offset += got;
     }
@@ -70,15 +63,12 @@ std::optional<FileContents> read_file(const std::string& path, std::size_t limit
     const UniqueFd fd(
         ::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
     if (!fd) {
-        if (errno == ENOENT)
-            return std::nullopt;
+        if (errno == ENOENT) return std::nullopt;
         throw_errno("open " + path);
     }
     struct stat info {};
-    if (::fstat(fd.get(), &info) != 0)
-        throw_errno("stat " + path);
-    if (!S_ISREG(info.st_mode))
-        throw Refusal(path + ": not a regular file");
+    if (::fstat(fd.get(), &info) != 0) throw_errno("stat " + path);
+    if (!S_ISREG(info.st_mode)) throw Refusal(path + ": not a regular file");
     if (static_cast<std::uint64_t>(info.st_size) > limit)
         throw Refusal(path + ": larger than " + std::to_string(limit >> 20U) + " MiB");
     FileContents contents{read_from(fd.get(), 0, limit + 1, path), to_stamp(info)};
@@ -90,19 +80,16 @@ std::optional<FileContents> read_file(const std::string& path, std::size_t limit
 void write_all(int fd, std::string_view text, const std::string& name) {
     while (!text.empty()) {
         const ssize_t written = ::write(fd, text.data(), text.size());
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written < 0)
-            throw_errno("write " + name);
+        if (written < 0 && errno == EINTR) continue;
+        if (written < 0) throw_errno("write " + name);
         text.remove_prefix(static_cast<std::size_t>(written));
     }
 }
 
 void flush_directory(const std::string& path) {
     const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!fd)
-        throw_errno("open " + path);
-    if (::fsync(fd.get()) != 0 && errno != EINVAL) // EINVAL: a file system without the notion
+    if (!fd) throw_errno("open " + path);
+    if (::fsync(fd.get()) != 0 && errno != EINVAL)  // EINVAL: a file system without the notion
         throw_errno("flush " + path);
 }
 
@@ -112,8 +99,7 @@ StagedFile::StagedFile(std::string path, const std::optional<FileStamp>& like)
     fd_.reset(::open(path_.c_str(), flags, 0600));
     if (!fd_ && errno == EEXIST && ::unlink(path_.c_str()) == 0)
         fd_.reset(::open(path_.c_str(), flags, 0600));
-    if (!fd_)
-        throw_errno("create " + path_);
+    if (!fd_) throw_errno("create " + path_);
     stamp_ = stamp_of(fd_.get(), path_);
     try {
         take_after(like);
@@ -124,27 +110,25 @@ StagedFile::StagedFile(std::string path, const std::optional<FileStamp>& like)
 }
 
 StagedFile::StagedFile(StagedFile&& other) noexcept
-    : path_(std::move(other.path_)), fd_(std::move(other.fd_)), stamp_(other.stamp_),
+    : path_(std::move(other.path_)),
+      fd_(std::move(other.fd_)),
+      stamp_(other.stamp_),
       ours_(std::exchange(other.ours_, false)) {}
 
-StagedFile::~StagedFile() {
-    remove();
-}
+StagedFile::~StagedFile() { remove(); }
 
 void StagedFile::remove() {
-    if (std::exchange(ours_, false))
-        ::unlink(path_.c_str());
+    if (std::exchange(ours_, false)) ::unlink(path_.c_str());
 }
 
 void StagedFile::take_after(const std::optional<FileStamp>& like) {
-    if (!like)
-        return;
+    if (!like) return;
     if (stamp_.owner != like->owner || stamp_.group != like->group) {
         if (::fchown(fd_.get(), like->owner, like->group) != 0)
             throw_errno("keep the owner of the job file on " + path_);
         stamp_.owner = like->owner;
         stamp_.group = like->group;
-        stamp_.mode = 0; // a change of owner may take bits away
+        stamp_.mode = 0;  // a change of owner may take bits away
     }
     if (stamp_.mode != like->mode) {
         if (::fchmod(fd_.get(), like->mode) != 0)
@@ -158,55 +142,42 @@ bool StagedFile::reserve(off_t bytes) {
     do {
         result = ::fallocate(fd_.get(), FALLOC_FL_KEEP_SIZE, 0, bytes);
     } while (result != 0 && errno == EINTR);
-    if (result == 0)
-        return true;
-    if (unsupported(errno))
-        return false;
+    if (result == 0) return true;
+    if (unsupported(errno)) return false;
     throw_errno("reserve space in " + path_);
 }
 
-void StagedFile::write(std::string_view text) {
-    write_all(fd_.get(), text, path_);
-}
+void StagedFile::write(std::string_view text) { write_all(fd_.get(), text, path_); }
 
 void StagedFile::flush() {
-    if (::fsync(fd_.get()) != 0)
-        throw_errno("flush " + path_);
+    if (::fsync(fd_.get()) != 0) throw_errno("flush " + path_);
 }
 
-FileStamp StagedFile::stamp() const {
-    return stamp_;
-}
+FileStamp StagedFile::stamp() const { return stamp_; }
 
 StagedFile::Arrival StagedFile::arrive_as_new(const std::string& target) {
     if (rename_with(path_, target, no_replace) == 0) {
         ours_ = false;
         return Arrival::done;
     }
-    if (errno == EEXIST)
-        return Arrival::there_was_one;
-    if (!unsupported(errno))
-        throw_errno("rename " + path_ + " to " + target);
+    if (errno == EEXIST) return Arrival::there_was_one;
+    if (!unsupported(errno)) throw_errno("rename " + path_ + " to " + target);
     if (::link(path_.c_str(), target.c_str()) == 0) {
         remove();
         return Arrival::done;
     }
-    if (errno == EEXIST)
-        return Arrival::there_was_one;
+    if (errno == EEXIST) return Arrival::there_was_one;
     throw_errno("link " + path_ + " to " + target);
 }
 
 StagedFile::Arrival StagedFile::arrive_in_exchange(const std::string& target) {
-    if (rename_with(path_, target, exchange) == 0)
-        return Arrival::exchanged;
-    if (errno == ENOENT)
-        return Arrival::there_was_none;
-    if (!unsupported(errno))
-        throw_errno("replace " + target);
+    if (rename_with(path_, target, exchange) == 0) return Arrival::exchanged;
+    if (errno == ENOENT) return Arrival::there_was_none;
+    if (!unsupported(errno)) throw_errno("replace " + target);
     if (::rename(path_.c_str(), target.c_str()) != 0)
         throw_errno("rename " + path_ + " to " + target);
     ours_ = false;
     return Arrival::done;
 }
 
-} // namespace jobshim
+}  // namespace jobshim

@@ -34,8 +34,8 @@ struct FileContents {
     FileStamp stamp;
 };
 
-FileStamp stamp_of(int fd, const std::string& name);        // throws
-std::optional<FileStamp> stamp_at(const std::string& path); // not through a symlink
+FileStamp stamp_of(int fd, const std::string& name);         // throws
+std::optional<FileStamp> stamp_at(const std::string& path);  // not through a symlink
 
 // Nothing if there is no such file. Throws std::system_error, or Refusal for what is no regular
 // file or longer than `limit`; never waits for a FIFO's other end.
@@ -70,8 +70,8 @@ public:
     void flush();
 
     enum class Arrival {
-        done,      // in its place, where there was no file
-        exchanged, // in its place; what was there lies under our path now
+        done,       // in its place, where there was no file
+        exchanged,  // in its place; what was there lies under our path now
         there_was_one,
         there_was_none,
     };
@@ -83,13 +83,13 @@ public:
     const std::string& path() const { return path_; }
     FileStamp stamp() const;
     int descriptor() const { return fd_.get(); }
-    void remove(); // what lies under our path
+    void remove();  // what lies under our path
 
 private:
     std::string path_;
     UniqueFd fd_;
     FileStamp stamp_;
-    bool ours_ = true; // something under path_ is ours to remove
+    bool ours_ = true;  // something under path_ is ours to remove
 };
 
-} // namespace jobshim
+}  // namespace jobshim

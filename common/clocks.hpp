@@ -14,9 +14,7 @@ inline std::chrono::nanoseconds read_clock(clockid_t clock) {
     return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
 }
 
-inline std::chrono::nanoseconds monotonic_now() {
-    return read_clock(CLOCK_MONOTONIC);
-}
+inline std::chrono::nanoseconds monotonic_now() { return read_clock(CLOCK_MONOTONIC); }
 
 inline std::chrono::nanoseconds boottime_now() {
 #ifdef CLOCK_BOOTTIME
@@ -43,4 +41,4 @@ inline void pause_for(std::chrono::milliseconds duration) {
     ::nanosleep(&time, nullptr);
 }
 
-} // namespace jobshim
+}  // namespace jobshim

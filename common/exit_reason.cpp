@@ -11,7 +11,8 @@ namespace jobshim {
 
 namespace {
 
-template <class Value> struct Word {
+template <class Value>
+struct Word {
     Value value;
     std::string_view text;
 };
@@ -50,16 +51,14 @@ constexpr auto statuses = std::to_array<Word<Status>>({
 template <class Words, class Value>
 constexpr std::string_view word_in(const Words& words, Value value) {
     for (const auto& entry : words)
-        if (entry.value == value)
-            return entry.text;
+        if (entry.value == value) return entry.text;
     return "";
 }
 
 template <class Value, class Words>
 constexpr std::optional<Value> value_in(const Words& words, std::string_view text) {
     for (const auto& entry : words)
-        if (entry.text == text)
-            return entry.value;
+        if (entry.text == text) return entry.value;
     return std::nullopt;
 }
 
@@ -71,8 +70,7 @@ std::string asked_for_by(const Requester& by) {
         text += "an unknown user";
     if (by.pid && *by.pid > 0) {
         text += " (pid " + std::to_string(*by.pid);
-        if (!by.command.empty())
-            text += ", " + by.command;
+        if (!by.command.empty()) text += ", " + by.command;
         text += ")";
     }
     return text;
@@ -80,8 +78,7 @@ std::string asked_for_by(const Requester& by) {
 
 // "ended by SIGTERM", "exited with status 3": the tail of a sentence.
 std::string how_it_ended(int wait_status) {
-    if (WIFSIGNALED(wait_status))
-        return "ended by " + signal_name(WTERMSIG(wait_status));
+    if (WIFSIGNALED(wait_status)) return "ended by " + signal_name(WTERMSIG(wait_status));
     return "exited with status " + std::to_string(WEXITSTATUS(wait_status));
 }
 
@@ -89,8 +86,7 @@ std::string oom_sentence(const OomFinding& oom) {
     std::string text = "Killed by SIGKILL by the out-of-memory killer";
     if (!oom.group.empty()) {
         text += " (group " + oom.group;
-        if (oom.limit_bytes)
-            text += ", limit " + std::to_string(*oom.limit_bytes >> 20U) + " MiB";
+        if (oom.limit_bytes) text += ", limit " + std::to_string(*oom.limit_bytes >> 20U) + " MiB";
         text += ")";
     }
     if (!oom.worker_was_the_victim)
@@ -98,17 +94,11 @@ std::string oom_sentence(const OomFinding& oom) {
     return text + ".";
 }
 
-} // namespace
+}  // namespace
 
-std::string_view word(ExitReason reason) {
-    return word_in(reasons, reason);
-}
-std::string_view word(Certainty certainty) {
-    return word_in(certainties, certainty);
-}
-std::string_view word(Status status) {
-    return word_in(statuses, status);
-}
+std::string_view word(ExitReason reason) { return word_in(reasons, reason); }
+std::string_view word(Certainty certainty) { return word_in(certainties, certainty); }
+std::string_view word(Status status) { return word_in(statuses, status); }
 std::optional<ExitReason> exit_reason_from(std::string_view word) {
     return value_in<ExitReason>(reasons, word);
 }
@@ -121,21 +111,21 @@ Status status_from(std::string_view word) {
 
 Status status_of(ExitReason reason) {
     switch (reason) {
-    case ExitReason::success:
-        return Status::completed;
-    case ExitReason::cancelled:
-        return Status::cancelled;
-    case ExitReason::exit_code:
-    case ExitReason::signal:
-    case ExitReason::core_dump:
-    case ExitReason::oom_kill:
-    case ExitReason::timeout:
-    case ExitReason::spawn_failed:
-    case ExitReason::no_result:
-    case ExitReason::shim_lost:
-    case ExitReason::host_rebooted:
-    case ExitReason::unknown:
-        return Status::failed;
+        case ExitReason::success:
+            return Status::completed;
+        case ExitReason::cancelled:
+            return Status::cancelled;
+        case ExitReason::exit_code:
+        case ExitReason::signal:
+        case ExitReason::core_dump:
+        case ExitReason::oom_kill:
+        case ExitReason::timeout:
+        case ExitReason::spawn_failed:
+        case ExitReason::no_result:
+        case ExitReason::shim_lost:
+        case ExitReason::host_rebooted:
+        case ExitReason::unknown:
+            return Status::failed;
     }
     return Status::failed;
 }
@@ -151,8 +141,7 @@ FinalWord judge_witnessed(const WitnessedEnd& end) {
         exit.signal = WTERMSIG(status);
     else
         exit.code = WEXITSTATUS(status);
-    if (end.oom)
-        exit.evidence = end.oom->evidence;
+    if (end.oom) exit.evidence = end.oom->evidence;
     exit.requested_by = end.signalled_by;
 
     // From the most to the least particular. A request that was on disk before the end beats the
@@ -161,8 +150,7 @@ FinalWord judge_witnessed(const WitnessedEnd& end) {
         exit.reason = ExitReason::cancelled;
         exit.requested_by = end.cancelled->by;
         last.sentence = "Cancelled, " + asked_for_by(end.cancelled->by);
-        if (!end.cancelled->reason.empty())
-            last.sentence += ": " + end.cancelled->reason;
+        if (!end.cancelled->reason.empty()) last.sentence += ": " + end.cancelled->reason;
         last.sentence += "; the worker " + how_it_ended(status) + ".";
     } else if (end.timed_out) {
         exit.reason = ExitReason::timeout;
@@ -174,8 +162,7 @@ FinalWord judge_witnessed(const WitnessedEnd& end) {
         const bool killed = WTERMSIG(status) == SIGKILL;
         if (killed && end.oom && (end.oom->counter_rose || end.oom->worker_was_the_victim)) {
             exit.reason = ExitReason::oom_kill;
-            if (!end.oom->worker_was_the_victim)
-                exit.certainty = Certainty::inferred;
+            if (!end.oom->worker_was_the_victim) exit.certainty = Certainty::inferred;
             last.sentence = oom_sentence(*end.oom);
         } else if (WCOREDUMP(status)) {
             exit.reason = ExitReason::core_dump;
@@ -192,8 +179,7 @@ FinalWord judge_witnessed(const WitnessedEnd& end) {
     } else if (WEXITSTATUS(status) != 0) {
         exit.reason = ExitReason::exit_code;
         last.sentence = "Exited with status " + std::to_string(WEXITSTATUS(status));
-        if (end.signalled_by)
-            last.sentence += " after a signal " + asked_for_by(*end.signalled_by);
+        if (end.signalled_by) last.sentence += " after a signal " + asked_for_by(*end.signalled_by);
         last.sentence += ".";
     } else if (end.result_expected && !end.worker_wrote_terminal_status) {
         exit.reason = ExitReason::no_result;
@@ -222,8 +208,7 @@ FinalWord judge_never_started(const std::optional<Requester>& by) {
     last.exit.requested_by = by;
     last.status = status_of(last.exit.reason);
     last.sentence = "Called off before it was started";
-    if (by)
-        last.sentence += ", " + asked_for_by(*by);
+    if (by) last.sentence += ", " + asked_for_by(*by);
     last.sentence += ".";
     return last;
 }
@@ -244,4 +229,4 @@ FinalWord judge_lost(ExitReason reason, bool worker_was_started,
     return last;
 }
 
-} // namespace jobshim
+}  // namespace jobshim

@@ -20,9 +20,9 @@ enum class ExitReason {
     oom_kill,
     timeout,
     cancelled,
-    spawn_failed,   // COMMAND could not be executed
-    no_result,      // exit 0, but no terminal status where one was expected
-    shim_lost,      // nobody saw the worker's end
+    spawn_failed,  // COMMAND could not be executed
+    no_result,     // exit 0, but no terminal status where one was expected
+    shim_lost,     // nobody saw the worker's end
     host_rebooted,
     unknown,
 };
@@ -35,7 +35,7 @@ enum class Status { none, queued, running, completed, failed, cancelled, other }
 
 std::string_view word(ExitReason reason);
 std::string_view word(Certainty certainty);
-std::string_view word(Status status); // "" for none and other
+std::string_view word(Status status);  // "" for none and other
 std::optional<ExitReason> exit_reason_from(std::string_view word);
 std::optional<Certainty> certainty_from(std::string_view word);
 Status status_from(std::string_view word);
@@ -51,7 +51,7 @@ Status status_of(ExitReason reason);
 
 // Who asked for the end. `pid`, `uid` and `command` as far as they are known.
 struct Requester {
-    std::string how; // "jobctl cancel", "signal to the shim", "timeout"
+    std::string how;  // "jobctl cancel", "signal to the shim", "timeout"
     std::optional<int> pid;
     std::optional<std::int64_t> uid;
     std::string command;
@@ -75,39 +75,39 @@ struct ExitRecord {
     std::optional<int> code;
     std::optional<int> signal;
     std::optional<bool> core_dumped;
-    std::optional<int> wait_status; // as wait(2) gives it
-    std::string errno_name;         // with spawn_failed
+    std::optional<int> wait_status;  // as wait(2) gives it
+    std::string errno_name;          // with spawn_failed
     std::vector<std::string> evidence;
     std::optional<Requester> requested_by;
-    std::string ended_at; // ISO 8601
+    std::string ended_at;  // ISO 8601
     std::optional<std::int64_t> duration_ms;
     std::optional<Resources> resources;
     std::vector<Leftover> leftovers;
-    std::optional<std::string> tail; // UTF-8
+    std::optional<std::string> tail;  // UTF-8
 };
 
 // What the OOM killer left as evidence that belongs to this job.
 struct OomFinding {
-    bool counter_rose = false;        // in the worker's own memory group, during this run
-    bool worker_was_the_victim = false; // proven, not guessed
-    std::string group;                // path of the memory group
+    bool counter_rose = false;           // in the worker's own memory group, during this run
+    bool worker_was_the_victim = false;  // proven, not guessed
+    std::string group;                   // path of the memory group
     std::optional<std::uint64_t> limit_bytes;
     std::vector<std::string> evidence;
 };
 
 struct Cancellation {
     Requester by;
-    std::string reason; // may be empty
+    std::string reason;  // may be empty
 };
 
 // All that was seen of an end that the shim witnessed.
 struct WitnessedEnd {
     int wait_status = 0;
-    bool timed_out = false;                  // --timeout was reached before the end
-    std::chrono::milliseconds timeout{0};    // for the sentence
-    std::optional<Cancellation> cancelled;   // a request on disk before the end
-    std::optional<Requester> signalled_by;   // the last deadly signal that was passed on
-    bool result_expected = false;            // --expect-record
+    bool timed_out = false;                 // --timeout was reached before the end
+    std::chrono::milliseconds timeout{0};   // for the sentence
+    std::optional<Cancellation> cancelled;  // a request on disk before the end
+    std::optional<Requester> signalled_by;  // the last deadly signal that was passed on
+    bool result_expected = false;           // --expect-record
     bool worker_wrote_terminal_status = false;
     std::optional<OomFinding> oom;
 };
@@ -131,4 +131,4 @@ FinalWord judge_never_started(const std::optional<Requester>& by);
 // Nobody saw the end. `evidence` says how that is known.
 FinalWord judge_lost(ExitReason reason, bool worker_was_started, std::vector<std::string> evidence);
 
-} // namespace jobshim
+}  // namespace jobshim

@@ -10,4 +10,4 @@ namespace jobshim {
 // where it cannot be told.
 bool is_local_file_system(const std::string& path);
 
-} // namespace jobshim
+}  // namespace jobshim

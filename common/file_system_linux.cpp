@@ -6,21 +6,20 @@ namespace jobshim {
 
 bool is_local_file_system(const std::string& path) {
     struct statfs info {};
-    if (::statfs(path.c_str(), &info) != 0)
-        return false;
+    if (::statfs(path.c_str(), &info) != 0) return false;
     // linux/magic.h; the header has no zfs, and f2fs only since 5.x.
     switch (static_cast<unsigned long>(info.f_type) & 0xFFFFFFFFUL) {
-    case 0xEF53:     // ext2, ext3, ext4
-    case 0x58465342: // xfs
-    case 0x9123683E: // btrfs
-    case 0xF2F52010: // f2fs
-    case 0x2FC12FC1: // zfs
-    case 0x01021994: // tmpfs
-    case 0x794C7630: // overlay
-        return true;
-    default:
-        return false;
+        case 0xEF53:      // ext2, ext3, ext4
+        case 0x58465342:  // xfs
+        case 0x9123683E:  // btrfs
+        case 0xF2F52010:  // f2fs
+        case 0x2FC12FC1:  // zfs
+        case 0x01021994:  // tmpfs
+        case 0x794C7630:  // overlay
+            return true;
+        default:
+            return false;
     }
 }
 
-} // namespace jobshim
+}  // namespace jobshim

@@ -37,10 +37,8 @@ Taken take(int fd, off_t byte, const std::string& path) {
     do {
         result = ::fcntl(fd, F_SETLK, &lock);
     } while (result != 0 && errno == EINTR);
-    if (result == 0)
-        return Taken::yes;
-    if (errno == EAGAIN || errno == EACCES)
-        return Taken::busy;
+    if (result == 0) return Taken::yes;
+    if (errno == EAGAIN || errno == EACCES) return Taken::busy;
     if (errno == ENOLCK || errno == ENOSYS || errno == EOPNOTSUPP || errno == EINVAL)
         return Taken::no_locks_here;
     throw_errno("lock " + path);
@@ -55,17 +53,13 @@ std::string holder_in_words(int fd, off_t byte) {
 }
 
 UniqueFd open_or_make(const std::string& path, int more_flags) {
-    UniqueFd fd(::open(path.c_str(),
-                       O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC |
-                           more_flags,
-                       0600));
-    if (!fd)
-        throw_errno("open " + path);
+    UniqueFd fd(::open(
+        path.c_str(),
+        O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC | more_flags, 0600));
+    if (!fd) throw_errno("open " + path);
     struct stat info {};
-    if (::fstat(fd.get(), &info) != 0)
-        throw_errno("stat " + path);
-    if (!S_ISREG(info.st_mode))
-        throw Refusal(path + ": not a regular file");
+    if (::fstat(fd.get(), &info) != 0) throw_errno("stat " + path);
+    if (!S_ISREG(info.st_mode)) throw Refusal(path + ": not a regular file");
     return fd;
 }
 
@@ -94,31 +88,27 @@ Probe probe_descriptor(int fd, const std::string& path) {
         probe.lock = lock.l_type == F_UNLCK ? LifeLock::free : LifeLock::held;
     }
     struct stat info {};
-    if (::fstat(fd, &info) == 0)
-        probe.mtime_ns = mtime_of(info);
+    if (::fstat(fd, &info) == 0) probe.mtime_ns = mtime_of(info);
     try {
         probe.text = read_from(fd, 0, text_limit, path);
     } catch (const std::system_error&) {
-        probe.text.clear(); // an unreadable history is none; the lock has been seen all the same
+        probe.text.clear();  // an unreadable history is none; the lock has been seen all the same
     }
     return probe;
 }
 
-} // namespace
+}  // namespace
 
 Probe probe_heartbeat(const std::string& path) {
     const UniqueFd fd(
         ::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
-    if (fd)
-        return probe_descriptor(fd.get(), path);
+    if (fd) return probe_descriptor(fd.get(), path);
     Probe probe;
-    if (errno == ENOENT)
-        return probe;
+    if (errno == ENOENT) return probe;
     probe.lock = LifeLock::unavailable;
     probe.obstacle = "Its heartbeat file cannot be read (" + errno_text(errno) + ")";
     struct stat info {};
-    if (::lstat(path.c_str(), &info) == 0)
-        probe.mtime_ns = mtime_of(info);
+    if (::lstat(path.c_str(), &info) == 0) probe.mtime_ns = mtime_of(info);
     return probe;
 }
 
@@ -132,37 +122,32 @@ HeartbeatHold HeartbeatHold::acquire(const std::string& path, milliseconds patie
         refuse_foreign(fd.get(), path);
         bool locked = true;
         switch (take(fd.get(), life_byte, path)) {
-        case Taken::yes:
-            break;
-        case Taken::busy:
-            throw Refusal("this job is supervised already" + holder_in_words(fd.get(), life_byte) +
-                          " (" + path + " is locked)");
-        case Taken::no_locks_here:
-            locked = false;
-            break;
+            case Taken::yes:
+                break;
+            case Taken::busy:
+                throw Refusal("this job is supervised already" +
+                              holder_in_words(fd.get(), life_byte) + " (" + path + " is locked)");
+            case Taken::no_locks_here:
+                locked = false;
+                break;
         }
         // Removed or replaced between the open and the lock: two shims would hold two files.
-        if (!leads_to(path, fd.get()))
-            continue;
+        if (!leads_to(path, fd.get())) continue;
         while (locked && take(fd.get(), writer_byte, path) == Taken::busy) {
             if (monotonic_now() >= deadline)
-                throw Refusal("this job is being settled" +
-                              holder_in_words(fd.get(), writer_byte) + " (" + path +
-                              " is locked)");
+                throw Refusal("this job is being settled" + holder_in_words(fd.get(), writer_byte) +
+                              " (" + path + " is locked)");
             // Nothing to wait on: a blocking lock could not be given up in time.
             pause_for(milliseconds(2));
         }
-        if (leads_to(path, fd.get()))
-            return {path, std::move(fd), locked};
+        if (leads_to(path, fd.get())) return {path, std::move(fd), locked};
     }
 }
 
-std::string HeartbeatHold::text() const {
-    return read_from(fd_.get(), 0, text_limit, path_);
-}
+std::string HeartbeatHold::text() const { return read_from(fd_.get(), 0, text_limit, path_); }
 
 Probe HeartbeatHold::probe() const {
-    Probe probe = probe_descriptor(fd_.get(), path_); // one's own lock is never in one's way
+    Probe probe = probe_descriptor(fd_.get(), path_);  // one's own lock is never in one's way
     probe.lock = locked_ ? LifeLock::free : LifeLock::unavailable;
     return probe;
 }
@@ -173,8 +158,7 @@ void HeartbeatHold::abandon(std::string_view former_text) noexcept {
             release(Leave::nothing);
             return;
         }
-        if (::ftruncate(fd_.get(), 0) == 0)
-            append(former_text);
+        if (::ftruncate(fd_.get(), 0) == 0) append(former_text);
     } catch (const std::exception&) {
         // The failure that led here is the one to be told.
     }
@@ -185,8 +169,7 @@ void HeartbeatHold::begin(std::string_view first_line, std::size_t space) {
     // Only what holds something needs to be cut: on ext4 the call costs a journal transaction.
     if (stamp_of(fd_.get(), path_).size > 0 && ::ftruncate(fd_.get(), 0) != 0)
         throw_errno("empty " + path_);
-    if (::fcntl(fd_.get(), F_SETFL, O_APPEND) != 0)
-        throw_errno("set up " + path_);
+    if (::fcntl(fd_.get(), F_SETFL, O_APPEND) != 0) throw_errno("set up " + path_);
     space_ = first_line.size() + space;
     if (::fallocate(fd_.get(), FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(space_)) != 0 &&
         (errno == ENOSPC || errno == EDQUOT || errno == EIO || errno == EFBIG))
@@ -194,15 +177,12 @@ void HeartbeatHold::begin(std::string_view first_line, std::size_t space) {
     write_all(fd_.get(), first_line, path_);
 }
 
-void HeartbeatHold::append(std::string_view line) {
-    write_all(fd_.get(), line, path_);
-}
+void HeartbeatHold::append(std::string_view line) { write_all(fd_.get(), line, path_); }
 
 void HeartbeatHold::beat() noexcept {
     ::futimens(fd_.get(), nullptr);
     try {
-        if (!leads_to(path_, fd_.get()))
-            remake();
+        if (!leads_to(path_, fd_.get())) remake();
     } catch (const std::exception&) {
         // The next beat tries again; until then the reader goes by the shim's identity.
         return;
@@ -216,11 +196,9 @@ void HeartbeatHold::remake() {
     refuse_foreign(fd.get(), path_);
     if (locked_ && (take(fd.get(), life_byte, path_) != Taken::yes ||
                     take(fd.get(), writer_byte, path_) != Taken::yes))
-        return; // a settler has it; it will see that the shim lives, and let go
-    if (!leads_to(path_, fd.get()))
-        return;
-    if (::ftruncate(fd.get(), 0) != 0)
-        throw_errno("empty " + path_);
+        return;  // a settler has it; it will see that the shim lives, and let go
+    if (!leads_to(path_, fd.get())) return;
+    if (::ftruncate(fd.get(), 0) != 0) throw_errno("empty " + path_);
     ::fallocate(fd.get(), FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(space_));
     write_all(fd.get(), history, path_);
     // The old descriptor's file is another inode: closing it drops no lock of the new one.
@@ -228,8 +206,7 @@ void HeartbeatHold::remake() {
 }
 
 void HeartbeatHold::release(Leave leave) {
-    if (leave == Leave::nothing && leads_to(path_, fd_.get()))
-        ::unlink(path_.c_str());
+    if (leave == Leave::nothing && leads_to(path_, fd_.get())) ::unlink(path_.c_str());
     fd_.reset();
 }
 
@@ -240,24 +217,16 @@ std::optional<SettlerLock> SettlerLock::try_take(const std::string& path) {
     for (int attempt = 0; attempt < 100; ++attempt) {
         UniqueFd fd = open_or_make(path, O_APPEND);
         refuse_foreign(fd.get(), path);
-        if (take(fd.get(), writer_byte, path) == Taken::busy)
-            return std::nullopt;
-        if (leads_to(path, fd.get()))
-            return SettlerLock(path, std::move(fd));
+        if (take(fd.get(), writer_byte, path) == Taken::busy) return std::nullopt;
+        if (leads_to(path, fd.get())) return SettlerLock(path, std::move(fd));
     }
     return std::nullopt;
 }
 
-Probe SettlerLock::probe() const {
-    return probe_descriptor(fd_.get(), path_);
-}
+Probe SettlerLock::probe() const { return probe_descriptor(fd_.get(), path_); }
 
-bool SettlerLock::still_in_place() const {
-    return leads_to(path_, fd_.get());
-}
+bool SettlerLock::still_in_place() const { return leads_to(path_, fd_.get()); }
 
-void SettlerLock::append(std::string_view line) {
-    write_all(fd_.get(), line, path_);
-}
+void SettlerLock::append(std::string_view line) { write_all(fd_.get(), line, path_); }
 
-} // namespace jobshim
+}  // namespace jobshim

@@ -22,9 +22,9 @@ namespace jobshim {
 // What a reader sees. Looking changes nothing.
 struct Probe {
     LifeLock lock = LifeLock::no_file;
-    std::string text;                       // "" if it cannot be read
-    std::optional<std::int64_t> mtime_ns;   // of the last beat, wall time
-    std::string obstacle;                   // why the lock could not be looked at
+    std::string text;                      // "" if it cannot be read
+    std::optional<std::int64_t> mtime_ns;  // of the last beat, wall time
+    std::string obstacle;                  // why the lock could not be looked at
 };
 Probe probe_heartbeat(const std::string& path);
 
@@ -91,4 +91,4 @@ private:
     UniqueFd fd_;
 };
 
-} // namespace jobshim
+}  // namespace jobshim

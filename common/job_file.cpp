@@ -26,11 +26,10 @@ bool is_torn(const JobDocument& document) {
 
 void refuse_too_deep(const JobDocument& document, const std::string& path) {
     if (document.fault() == JsonFault::too_deep)
-        throw Refusal(path + ": nested deeper than " + std::to_string(max_json_levels) +
-                      " levels");
+        throw Refusal(path + ": nested deeper than " + std::to_string(max_json_levels) + " levels");
 }
 
-} // namespace
+}  // namespace
 
 JobFile::JobFile(JobFiles files, SyncPolicy policy, Notice notice)
     : files_(std::move(files)), policy_(policy), notice_(std::move(notice)) {}
@@ -40,10 +39,8 @@ std::optional<JobDocument> JobFile::wait_until_whole(const std::string& path, st
     for (;;) {
         JobDocument document = JobDocument::parse(std::move(text));
         refuse_too_deep(document, path);
-        if (!is_torn(document))
-            return document;
-        if (monotonic_now() >= deadline)
-            return std::nullopt;
+        if (!is_torn(document)) return document;
+        if (monotonic_now() >= deadline) return std::nullopt;
         pause_for(torn_look);
         auto contents = read_file(path, max_job_file_bytes);
         text = contents ? std::move(contents->text) : "";
@@ -63,16 +60,14 @@ void JobFile::set_aside(const std::string& path) {
             notice_(files_.job + ": not a JSON object; moved aside to " + aside);
             return;
         }
-        if (errno != EEXIST)
-            throw_errno("move " + path + " aside to " + aside);
+        if (errno != EEXIST) throw_errno("move " + path + " aside to " + aside);
     }
     throw_errno("move " + path + " aside", EEXIST);
 }
 
 JobFile::Found JobFile::find() {
     auto contents = read_file(files_.job, max_job_file_bytes);
-    if (!contents)
-        return {"", std::nullopt, last_good_};
+    if (!contents) return {"", std::nullopt, last_good_};
     auto document = wait_until_whole(files_.job, std::move(contents->text));
     if (!document) {
         set_aside(files_.job);
@@ -83,12 +78,10 @@ JobFile::Found JobFile::find() {
     return {document->text(), stamp ? stamp : contents->stamp, std::move(document)};
 }
 
-std::optional<JobDocument> JobFile::load() {
-    return find().document;
-}
+std::optional<JobDocument> JobFile::load() { return find().document; }
 
 void JobFile::reserve(std::size_t bytes) {
-    reserve_.reset(); // the name is free again
+    reserve_.reset();  // the name is free again
     reserve_ = std::make_unique<StagedFile>(files_.reserve, stamp_at(files_.job));
     reserve_->reserve(static_cast<off_t>(bytes));
     reserved_ = bytes;
@@ -119,11 +112,10 @@ void JobFile::update(const Edit& edit, Write write) {
             base.stamp && !(last_written_ && base.stamp->same_file(*last_written_));
         const bool flush = policy_ == SyncPolicy::always ||
                            (policy_ == SyncPolicy::final && (write == Write::last || foreign));
-        if (flush)
-            staged->flush();
+        if (flush) staged->flush();
 
-        const auto arrival = base.stamp ? staged->arrive_in_exchange(files_.job)
-                                        : staged->arrive_as_new(files_.job);
+        const auto arrival =
+            base.stamp ? staged->arrive_in_exchange(files_.job) : staged->arrive_as_new(files_.job);
         if (arrival == StagedFile::Arrival::there_was_one) {
             base = find();
             continue;
@@ -132,8 +124,7 @@ void JobFile::update(const Edit& edit, Write write) {
             base.stamp.reset();
             continue;
         }
-        if (!base.stamp && !last_good_)
-            made_new_ = true;
+        if (!base.stamp && !last_good_) made_new_ = true;
         last_written_ = staged->stamp();
         last_good_ = JobDocument::parse(text);
         if (arrival == StagedFile::Arrival::exchanged) {
@@ -142,7 +133,7 @@ void JobFile::update(const Edit& edit, Write write) {
                 auto theirs = wait_until_whole(staged->path(), std::move(displaced->text));
                 if (theirs) {
                     base.document = std::move(theirs);
-                    base.text = text; // this is what the next exchange should displace
+                    base.text = text;  // this is what the next exchange should displace
                     base.stamp = last_written_;
                     continue;
                 }
@@ -150,8 +141,7 @@ void JobFile::update(const Edit& edit, Write write) {
             }
             staged->remove();
         }
-        if (flush)
-            flush_directory(files_.directory);
+        if (flush) flush_directory(files_.directory);
         return;
     }
 }
@@ -161,4 +151,4 @@ void JobFile::remove_leavings() {
     ::unlink(files_.reserve.c_str());
 }
 
-} // namespace jobshim
+}  // namespace jobshim

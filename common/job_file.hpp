@@ -56,7 +56,7 @@ public:
 private:
     struct Found {
         std::string text;
-        std::optional<FileStamp> stamp; // nothing: there is no file
+        std::optional<FileStamp> stamp;  // nothing: there is no file
         std::optional<JobDocument> document;
     };
     Found find();
@@ -74,4 +74,4 @@ private:
     bool made_new_ = false;
 };
 
-} // namespace jobshim
+}  // namespace jobshim

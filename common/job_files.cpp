@@ -18,14 +18,12 @@ bool is_word(char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 }
 
-} // namespace
+}  // namespace
 
 std::string absolute_path(const std::string& path) {
-    if (!path.empty() && path.front() == '/')
-        return path;
+    if (!path.empty() && path.front() == '/') return path;
     const std::unique_ptr<char, decltype(&std::free)> cwd(::getcwd(nullptr, 0), &std::free);
-    if (!cwd)
-        throw_errno("current directory");
+    if (!cwd) throw_errno("current directory");
     return std::string(cwd.get()) + "/" + path;
 }
 
@@ -40,24 +38,19 @@ JobFiles job_files_of(const std::string& path) {
         const std::string directory = slash == 0 ? "/" : at.substr(0, slash);
         const std::unique_ptr<char, decltype(&std::free)> real(
             ::realpath(directory.c_str(), nullptr), &std::free);
-        if (!real)
-            throw_errno("open " + path + " (directory " + directory + ")");
+        if (!real) throw_errno("open " + path + " (directory " + directory + ")");
         files.directory = real.get();
         files.job = (files.directory == "/" ? "" : files.directory) + "/" + files.name;
 
         std::array<char, PATH_MAX> target;
         const ssize_t length = ::readlink(files.job.c_str(), target.data(), target.size());
-        if (length < 0)
-            break; // no symlink, or not there yet
-        if (links == 40)
-            throw_errno("open " + path, ELOOP);
+        if (length < 0) break;  // no symlink, or not there yet
+        if (links == 40) throw_errno("open " + path, ELOOP);
         const std::string_view link(target.data(), static_cast<std::size_t>(length));
-        at = link.starts_with('/') ? std::string(link)
-                                   : files.directory + "/" + std::string(link);
+        at = link.starts_with('/') ? std::string(link) : files.directory + "/" + std::string(link);
     }
-    const std::string stem = files.name.ends_with(".json")
-                                 ? files.job.substr(0, files.job.size() - 5)
-                                 : files.job;
+    const std::string stem =
+        files.name.ends_with(".json") ? files.job.substr(0, files.job.size() - 5) : files.job;
     files.heartbeat = stem + ".heartbeat";
     files.cancel = files.job + ".cancel";
     const std::string hidden =
@@ -71,25 +64,21 @@ std::string state_directory(const char* xdg_state_home, const char* home) {
     // The XDG base directory specification: a relative path counts as none.
     if (xdg_state_home != nullptr && *xdg_state_home == '/')
         return std::string(xdg_state_home) + "/jobshim";
-    if (home != nullptr && *home == '/')
-        return std::string(home) + "/.local/state/jobshim";
+    if (home != nullptr && *home == '/') return std::string(home) + "/.local/state/jobshim";
     throw Refusal("no state directory: neither XDG_STATE_HOME nor HOME is an absolute path");
 }
 
 void make_directories(const std::string& path) {
-    if (::mkdir(path.c_str(), 0700) == 0)
-        return;
+    if (::mkdir(path.c_str(), 0700) == 0) return;
     int error = errno;
     const std::size_t slash = path.rfind('/');
     if (error == ENOENT && slash != std::string::npos && slash > 0) {
         make_directories(path.substr(0, slash));
-        if (::mkdir(path.c_str(), 0700) == 0)
-            return;
+        if (::mkdir(path.c_str(), 0700) == 0) return;
         error = errno;
     }
     struct stat info {};
-    if (error == EEXIST && ::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode))
-        return;
+    if (error == EEXIST && ::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) return;
     throw_errno("make directory " + path, error == EEXIST ? ENOTDIR : error);
 }
 
@@ -99,24 +88,19 @@ std::string unrecorded_file(const std::string& state_directory, const ShimIdenti
 }
 
 bool is_job_id(std::string_view text) {
-    if (text.empty() || text.size() > 128 || !is_word(text[0]))
-        return false;
+    if (text.empty() || text.size() > 128 || !is_word(text[0])) return false;
     for (const char c : text)
-        if (!is_word(c) && c != '.' && c != '_' && c != '-')
-            return false;
+        if (!is_word(c) && c != '.' && c != '_' && c != '-') return false;
     return true;
 }
 
 std::string job_id_from_name(std::string_view name) {
-    if (name.ends_with(".json"))
-        name.remove_suffix(5);
+    if (name.ends_with(".json")) name.remove_suffix(5);
     std::string id;
-    for (const char c : name)
-        id += is_word(c) || c == '.' || c == '_' ? c : '-';
+    for (const char c : name) id += is_word(c) || c == '.' || c == '_' ? c : '-';
     id.erase(0, id.find_first_not_of("._-"));
-    if (id.size() > 128)
-        id.resize(128);
+    if (id.size() > 128) id.resize(128);
     return id.empty() ? "job" : id;
 }
 
-} // namespace jobshim
+}  // namespace jobshim

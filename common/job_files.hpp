@@ -13,11 +13,11 @@ namespace jobshim {
 struct JobFiles {
     std::string job;
     std::string directory;
-    std::string name;      // of the job file in `directory`
-    std::string heartbeat; // NAME with .json replaced by .heartbeat, else appended
-    std::string cancel;    // NAME.cancel
-    std::string fresh;     // the next version of the job file while it is written
-    std::string reserve;   // space kept for the last version
+    std::string name;       // of the job file in `directory`
+    std::string heartbeat;  // NAME with .json replaced by .heartbeat, else appended
+    std::string cancel;     // NAME.cancel
+    std::string fresh;      // the next version of the job file while it is written
+    std::string reserve;    // space kept for the last version
 };
 
 // Throws std::system_error if the directory is not there or a symlink leads round in a circle;
@@ -43,4 +43,4 @@ std::string job_id_from_name(std::string_view name);
 // Absolute form of a path, as text; nothing is resolved. Throws std::system_error.
 std::string absolute_path(const std::string& path);
 
-} // namespace jobshim
+}  // namespace jobshim

@@ -11,31 +11,27 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-template <class Value> Json or_null(const std::optional<Value>& value) {
+template <class Value>
+Json or_null(const std::optional<Value>& value) {
     return value ? Json(*value) : Json(nullptr);
 }
-Json or_null(const std::string& text) {
-    return text.empty() ? Json(nullptr) : Json(text);
-}
+Json or_null(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
 
 // Never throws: what is not JSON is a discarded value, which is neither object nor anything else.
-Json parse_leniently(std::string_view text) {
-    return Json::parse(text, nullptr, false);
-}
+Json parse_leniently(std::string_view text) { return Json::parse(text, nullptr, false); }
 
 std::string dump(const Json& json, int indent = -1, char indent_char = ' ') {
     return json.dump(indent, indent_char, false, Json::error_handler_t::replace);
 }
 
 // Readers of members that may be absent, null, or (in a forged file) of another type.
-template <class Number> std::optional<Number> number(const Json& json, const char* key) {
+template <class Number>
+std::optional<Number> number(const Json& json, const char* key) {
     const auto found = json.find(key);
-    if (found == json.end() || !found->is_number_integer())
-        return std::nullopt;
+    if (found == json.end() || !found->is_number_integer()) return std::nullopt;
     const auto wide = found->get<std::int64_t>();
     const auto narrow = static_cast<Number>(wide);
-    if (static_cast<std::int64_t>(narrow) != wide)
-        return std::nullopt;
+    if (static_cast<std::int64_t>(narrow) != wide) return std::nullopt;
     return narrow;
 }
 std::string text(const Json& json, const char* key) {
@@ -50,8 +46,7 @@ std::vector<std::string> texts(const Json& json, const char* key) {
     std::vector<std::string> result;
     if (const auto found = json.find(key); found != json.end() && found->is_array())
         for (const Json& item : *found)
-            if (item.is_string())
-                result.push_back(item.get<std::string>());
+            if (item.is_string()) result.push_back(item.get<std::string>());
     return result;
 }
 
@@ -66,8 +61,7 @@ Json to_json(const ShimIdentity& shim) {
 
 std::optional<ShimIdentity> shim_from(const Json& json) {
     const auto pid = number<int>(json, "pid");
-    if (!pid || *pid <= 0)
-        return std::nullopt;
+    if (!pid || *pid <= 0) return std::nullopt;
     return ShimIdentity{*pid,
                         number<std::uint64_t>(json, "startTime"),
                         text(json, "bootId"),
@@ -79,15 +73,16 @@ std::optional<ShimIdentity> shim_from(const Json& json) {
 Json to_json(const WorkerIdentity& worker) {
     return {{"pid", worker.pid},
             {"startTime", or_null(worker.start_time)},
-            {"group", worker.group == Group::own ? "own" : "share"}};
+            {"group", worker.group == Group::own ? "own" : "share"},
+            {"session", or_null(worker.session)}};
 }
 
 std::optional<WorkerIdentity> worker_from(const Json& json) {
     const auto pid = number<int>(json, "pid");
-    if (!pid || *pid <= 0)
-        return std::nullopt;
+    if (!pid || *pid <= 0) return std::nullopt;
     return WorkerIdentity{*pid, number<std::uint64_t>(json, "startTime"),
-                          text(json, "group") == "share" ? Group::share : Group::own};
+                          text(json, "group") == "share" ? Group::share : Group::own,
+                          number<int>(json, "session")};
 }
 
 Json to_json(const Requester& by) {
@@ -103,16 +98,13 @@ Json to_json(const CancelRequest& request) {
     Json json = {{"by", to_json(request.what.by)},
                  {"reason", or_null(request.what.reason)},
                  {"at", request.at}};
-    if (request.signal)
-        json["signal"] = signal_name(*request.signal);
-    if (request.kill_after_ms)
-        json["killAfterMs"] = *request.kill_after_ms;
+    if (request.signal) json["signal"] = signal_name(*request.signal);
+    if (request.kill_after_ms) json["killAfterMs"] = *request.kill_after_ms;
     return json;
 }
 
 std::optional<CancelRequest> cancel_from(const Json& json) {
-    if (!json.is_object() || text(json, "at").empty())
-        return std::nullopt;
+    if (!json.is_object() || text(json, "at").empty()) return std::nullopt;
     return CancelRequest{
         {requester_from(object(json, "by"), "jobctl cancel"), text(json, "reason")},
         text(json, "at"),
@@ -128,8 +120,7 @@ Json to_json(const ExitRecord& exit) {
                  {"signalName", exit.signal ? Json(signal_name(*exit.signal)) : Json(nullptr)},
                  {"coreDumped", or_null(exit.core_dumped)},
                  {"waitStatus", or_null(exit.wait_status)}};
-    if (!exit.errno_name.empty())
-        json["errno"] = exit.errno_name;
+    if (!exit.errno_name.empty()) json["errno"] = exit.errno_name;
     json["evidence"] = exit.evidence;
     json["requestedBy"] = nullptr;
     if (exit.requested_by) {
@@ -152,8 +143,7 @@ Json to_json(const ExitRecord& exit) {
 
 std::optional<ExitRecord> exit_from(const Json& json) {
     const auto reason = exit_reason_from(text(json, "reason"));
-    if (!reason)
-        return std::nullopt;
+    if (!reason) return std::nullopt;
     ExitRecord exit;
     exit.reason = *reason;
     exit.certainty = certainty_from(text(json, "certainty")).value_or(Certainty::unknown);
@@ -184,8 +174,7 @@ std::optional<ExitRecord> exit_from(const Json& json) {
 
 Json to_json(const RunRecord& run) {
     Json json = run.source.empty() ? Json::object() : parse_leniently(run.source);
-    if (!json.is_object())
-        json = Json::object();
+    if (!json.is_object()) json = Json::object();
     json["schema"] = 1;
     json["version"] = JOBSHIM_VERSION;
     json["shim"] = to_json(run.shim);
@@ -193,12 +182,10 @@ Json to_json(const RunRecord& run) {
     json["heartbeat"] = {{"file", run.heartbeat_file}, {"intervalMs", run.interval_ms}};
     json["onShimDeath"] = run.kill_on_shim_death ? "kill" : "keep";
     json["log"] = nullptr;
-    if (run.log)
-        json["log"] = {{"file", run.log->file}, {"offset", run.log->offset}};
+    if (run.log) json["log"] = {{"file", run.log->file}, {"offset", run.log->offset}};
     json["cancel"] = run.cancel ? to_json(*run.cancel) : Json(nullptr);
     json["previous"] = run.previous.empty() ? Json(nullptr) : parse_leniently(run.previous);
-    if (json["previous"].is_discarded())
-        json["previous"] = nullptr;
+    if (json["previous"].is_discarded()) json["previous"] = nullptr;
     json["exit"] = run.exit ? to_json(*run.exit) : Json(nullptr);
     if (!run.raw_command.empty() || !run.raw_cwd.empty()) {
         Json raw = Json::object();
@@ -207,19 +194,16 @@ Json to_json(const RunRecord& run) {
             for (const std::string& argument : run.raw_command)
                 raw["command"].push_back(base64(argument));
         }
-        if (!run.raw_cwd.empty())
-            raw["cwd"] = base64(run.raw_cwd);
+        if (!run.raw_cwd.empty()) raw["cwd"] = base64(run.raw_cwd);
         json["raw"] = raw;
     }
     return json;
 }
 
 std::optional<RunRecord> run_from(const Json& json, std::string_view source) {
-    if (!json.is_object())
-        return std::nullopt;
+    if (!json.is_object()) return std::nullopt;
     const auto shim = shim_from(object(json, "shim"));
-    if (!shim)
-        return std::nullopt;
+    if (!shim) return std::nullopt;
     RunRecord run;
     run.shim = *shim;
     run.worker = worker_from(object(json, "worker"));
@@ -244,8 +228,7 @@ struct Layout {
     std::string separator;  // between the colon and the value
 
     std::string render(const Json& value) const {
-        if (line_feed.empty() || !value.is_structured())
-            return dump(value);
+        if (line_feed.empty() || !value.is_structured()) return dump(value);
         const bool tabs = !indent.empty() && indent[0] == '\t';
         const int width = indent.empty() ? 2 : static_cast<int>(indent.size());
         const std::string plain = dump(value, width, tabs ? '\t' : ' ');
@@ -260,8 +243,7 @@ struct Layout {
 };
 
 Layout layout_of(const std::string& text, const JsonScan& scan) {
-    const std::size_t first =
-        scan.members.empty() ? scan.close : scan.members.front().key_begin;
+    const std::size_t first = scan.members.empty() ? scan.close : scan.members.front().key_begin;
     const std::string gap = text.substr(scan.open + 1, first - scan.open - 1);
     Layout layout;
     const std::size_t feed = gap.rfind('\n');
@@ -269,8 +251,7 @@ Layout layout_of(const std::string& text, const JsonScan& scan) {
         layout.line_feed = feed > 0 && gap[feed - 1] == '\r' ? "\r\n" : "\n";
         layout.indent = gap.substr(feed + 1);
         layout.separator = " ";
-        if (scan.members.empty())
-            layout.indent = "  ";
+        if (scan.members.empty()) layout.indent = "  ";
     }
     return layout;
 }
@@ -300,12 +281,11 @@ std::string assign(const std::string& text, const JsonScan& scan,
     for (const Assignment& assignment : assignments) {
         bool there = false;
         for (const JsonMember& member : scan.members) {
-            if (member.key != assignment.key)
-                continue;
+            if (member.key != assignment.key) continue;
             there = true;
-            const bool null = std::string_view(text).substr(
-                                  member.value_begin, member.value_end - member.value_begin) ==
-                              "null";
+            const bool null =
+                std::string_view(text).substr(member.value_begin,
+                                              member.value_end - member.value_begin) == "null";
             using When = Assignment::When;
             if (assignment.when == When::absent ||
                 (assignment.when == When::absent_or_null && !null))
@@ -314,8 +294,8 @@ std::string assign(const std::string& text, const JsonScan& scan,
             splices.push_back(
                 {member.value_begin, member.value_end, layout.render(assignment.value)});
         }
-        if (there || (assignment.when == Assignment::When::absent &&
-                      is_empty_value(assignment.value)))
+        if (there ||
+            (assignment.when == Assignment::When::absent && is_empty_value(assignment.value)))
             continue;
         added += added.empty() && scan.members.empty() ? "" : ",";
         added += layout.line_feed + layout.indent + dump(Json(assignment.key)) + ":" +
@@ -338,7 +318,7 @@ std::string assign(const std::string& text, const JsonScan& scan,
     return result;
 }
 
-} // namespace
+}  // namespace
 
 JobDocument JobDocument::parse(std::string text) {
     JobDocument document;
@@ -357,14 +337,12 @@ std::optional<std::string_view> JobDocument::value(std::string_view key) const {
 
 std::optional<std::string> JobDocument::string(std::string_view key) const {
     const auto raw = value(key);
-    if (!raw || raw->front() != '"')
-        return std::nullopt;
+    if (!raw || raw->front() != '"') return std::nullopt;
     return decode_json_string(*raw);
 }
 
 Status JobDocument::status() const {
-    if (!value("status"))
-        return Status::none;
+    if (!value("status")) return Status::none;
     return status_from(string("status").value_or(""));
 }
 
@@ -375,18 +353,15 @@ std::optional<RunRecord> JobDocument::run() const {
 
 std::string JobDocument::exit_text() const {
     const auto raw = value("jobshim");
-    if (!raw)
-        return "";
+    if (!raw) return "";
     const Json exit = object(parse_leniently(*raw), "exit");
     return exit.is_object() ? dump(exit) : "";
 }
 
 std::string JobDocument::command_line() const {
     const auto raw = value("command");
-    if (!raw)
-        return "";
-    if (raw->front() == '"')
-        return decode_json_string(*raw);
+    if (!raw) return "";
+    if (raw->front() == '"') return decode_json_string(*raw);
     std::string line;
     if (const Json words = parse_leniently(*raw); words.is_array())
         for (const Json& argument : words)
@@ -412,8 +387,7 @@ std::string JobEdit::applied_to(const JobDocument& document, bool worker_spoke) 
                 {"cwd", cwd, When::absent},
                 {"logFile", log_file, When::absent},
                 {"createdAt", created_at, When::absent}};
-        if (!started_at.empty())
-            ours.push_back({"startedAt", started_at});
+        if (!started_at.empty()) ours.push_back({"startedAt", started_at});
         ours.push_back({"updatedAt", updated_at});
         ours.push_back({"completedAt", or_null(completed_at)});
         ours.push_back({"errorMessage", or_null(error_message)});
@@ -422,15 +396,17 @@ std::string JobEdit::applied_to(const JobDocument& document, bool worker_spoke) 
     return assign(document.text_, document.scan_, ours);
 }
 
-std::string JobEdit::as_new_file() const {
-    return applied_to(JobDocument::parse("{\n}\n"), false);
-}
+std::string JobEdit::as_new_file() const { return applied_to(JobDocument::parse("{\n}\n"), false); }
 
 std::string heartbeat_first_line(const RunRecord& run, std::string_view job_file,
                                  std::string_view started_at) {
     // The key order matters: the file is known as ours by its first bytes.
     const Json line = {{"jobshim", to_json(run)}, {"job", job_file}, {"startedAt", started_at}};
     return dump(line) + "\n";
+}
+
+std::string heartbeat_worker_line(const WorkerIdentity& worker) {
+    return dump(Json{{"worker", to_json(worker)}}) + "\n";
 }
 
 std::string heartbeat_last_line(const FinalWord& last) {
@@ -445,8 +421,7 @@ Heartbeat parse_heartbeat(std::string_view text) {
     for (std::size_t end = text.find('\n'); end != std::string_view::npos; end = text.find('\n')) {
         const Json line = parse_leniently(text.substr(0, end));
         text.remove_prefix(end + 1);
-        if (!line.is_object())
-            continue;
+        if (!line.is_object()) continue;
         if (const Json run = object(line, "jobshim"); run.is_object()) {
             beat.run = run_from(run, dump(run));
             beat.job_file = jobshim::text(line, "job");
@@ -470,8 +445,6 @@ std::optional<CancelRequest> parse_cancel_request(std::string_view text) {
     return cancel_from(parse_leniently(text));
 }
 
-std::string json_string(std::string_view text) {
-    return dump(Json(text));
-}
+std::string json_string(std::string_view text) { return dump(Json(text)); }
 
-} // namespace jobshim
+}  // namespace jobshim

@@ -22,10 +22,10 @@ constexpr std::size_t max_job_file_bytes = std::size_t{64} << 20U;
 
 struct ShimIdentity {
     int pid = 0;
-    std::optional<std::uint64_t> start_time; // field 22 of /proc/PID/stat, ticks
-    std::string boot_id;                     // "" where unknown, here and below
+    std::optional<std::uint64_t> start_time;  // field 22 of /proc/PID/stat, ticks
+    std::string boot_id;                      // "" where unknown, here and below
     std::string machine_id;
-    std::optional<std::uint64_t> pid_namespace; // inode of /proc/self/ns/pid
+    std::optional<std::uint64_t> pid_namespace;  // inode of /proc/self/ns/pid
     std::string host;
 
     bool operator==(const ShimIdentity&) const = default;
@@ -37,18 +37,19 @@ struct WorkerIdentity {
     int pid = 0;
     std::optional<std::uint64_t> start_time;
     Group group = Group::own;
+    std::optional<int> session;  // the one it was started in, with a group of its own
 
     bool operator==(const WorkerIdentity&) const = default;
 };
 
 struct LogPlace {
     std::string file;
-    std::int64_t offset = 0; // where this run begins
+    std::int64_t offset = 0;  // where this run begins
 };
 
 struct CancelRequest {
     Cancellation what;
-    std::string at;              // ISO 8601
+    std::string at;  // ISO 8601
     std::optional<int> signal;
     std::optional<std::int64_t> kill_after_ms;
 };
@@ -62,10 +63,10 @@ struct RunRecord {
     bool kill_on_shim_death = true;
     std::optional<LogPlace> log;
     std::optional<CancelRequest> cancel;
-    std::string previous; // JSON text of the exit of the run before; "" for none
+    std::string previous;  // JSON text of the exit of the run before; "" for none
     std::optional<ExitRecord> exit;
-    std::vector<std::string> raw_command; // exact bytes, where argv is not UTF-8; else empty
-    std::string raw_cwd;                  // likewise
+    std::vector<std::string> raw_command;  // exact bytes, where argv is not UTF-8; else empty
+    std::string raw_cwd;                   // likewise
     // The member's text as it was read. What this version does not know is kept from it.
     std::string source;
 };
@@ -107,7 +108,7 @@ public:
     Status status = Status::running;
     std::string phase;
     std::optional<int> pid;
-    std::string started_at; // "" leaves the member alone
+    std::string started_at;  // "" leaves the member alone
     std::string updated_at;
     std::string completed_at;
     std::string error_message;
@@ -136,7 +137,7 @@ std::string heartbeat_last_line(const FinalWord& last);
 constexpr std::string_view heartbeat_magic = R"({"jobshim":)";
 
 struct Heartbeat {
-    std::optional<RunRecord> run; // with the worker, if its line is there
+    std::optional<RunRecord> run;  // with the worker, if its line is there
     std::string job_file;
     std::string started_at;
     std::optional<FinalWord> last;
@@ -145,6 +146,9 @@ struct Heartbeat {
 // Reads as far as the lines are whole; never fails.
 Heartbeat parse_heartbeat(std::string_view text);
 
+// The second line, which the worker's process writes of itself.
+std::string heartbeat_worker_line(const WorkerIdentity& worker);
+
 // NAME.cancel
 std::string cancel_request_text(const CancelRequest& request);
 std::optional<CancelRequest> parse_cancel_request(std::string_view text);
@@ -152,4 +156,4 @@ std::optional<CancelRequest> parse_cancel_request(std::string_view text);
 // A JSON string literal; bytes that are not UTF-8 become U+FFFD.
 std::string json_string(std::string_view text);
 
-} // namespace jobshim
+}  // namespace jobshim

@@ -15,20 +15,16 @@ public:
 
     JsonScan run() {
         skip_space();
-        if (!value_at_top())
-            return fail();
+        if (!value_at_top()) return fail();
         skip_space();
-        if (at_ != text_.size())
-            return fail();
-        if (!object_)
-            result_.fault = JsonFault::not_object;
+        if (at_ != text_.size()) return fail();
+        if (!object_) result_.fault = JsonFault::not_object;
         return std::move(result_);
     }
 
 private:
     JsonScan fail() {
-        if (result_.fault == JsonFault::none)
-            result_.fault = JsonFault::malformed;
+        if (result_.fault == JsonFault::none) result_.fault = JsonFault::malformed;
         result_.fault_at = at_;
         result_.members.clear();
         return std::move(result_);
@@ -37,28 +33,22 @@ private:
     bool value_at_top() {
         object_ = at_ < text_.size() && text_[at_] == '{';
         result_.open = at_;
-        std::string nesting; // the open brackets, outermost first
+        std::string nesting;  // the open brackets, outermost first
         do {
-            if (!value(nesting))
-                return false;
+            if (!value(nesting)) return false;
             // A value is complete here: close what it was the last of.
             while (!nesting.empty()) {
                 skip_space();
-                if (at_ >= text_.size())
-                    return false;
+                if (at_ >= text_.size()) return false;
                 const char c = text_[at_];
-                if (nesting.size() == 1 && object_)
-                    result_.members.back().value_end = value_end_;
+                if (nesting.size() == 1 && object_) result_.members.back().value_end = value_end_;
                 if (c == ',') {
                     ++at_;
-                    if (nesting.back() == '{' && !key(nesting.size()))
-                        return false;
+                    if (nesting.back() == '{' && !key(nesting.size())) return false;
                     break;
                 }
-                if (c != (nesting.back() == '{' ? '}' : ']'))
-                    return false;
-                if (nesting.size() == 1)
-                    result_.close = at_;
+                if (c != (nesting.back() == '{' ? '}' : ']')) return false;
+                if (nesting.size() == 1) result_.close = at_;
                 ++at_;
                 value_end_ = at_;
                 nesting.pop_back();
@@ -72,10 +62,8 @@ private:
     bool value(std::string& nesting) {
         for (;;) {
             skip_space();
-            if (at_ >= text_.size())
-                return false;
-            if (nesting.size() == 1 && object_)
-                result_.members.back().value_begin = at_;
+            if (at_ >= text_.size()) return false;
+            if (nesting.size() == 1 && object_) result_.members.back().value_begin = at_;
             const char c = text_[at_];
             if (c != '{' && c != '[') {
                 const bool good = scalar(c);
@@ -89,51 +77,46 @@ private:
             ++at_;
             skip_space();
             if (at_ < text_.size() && text_[at_] == (c == '{' ? '}' : ']')) {
-                if (nesting.empty())
-                    result_.close = at_;
+                if (nesting.empty()) result_.close = at_;
                 ++at_;
                 value_end_ = at_;
                 return true;
             }
             nesting += c;
-            if (c == '{' && !key(nesting.size()))
-                return false;
+            if (c == '{' && !key(nesting.size())) return false;
         }
     }
 
     bool key(std::size_t level) {
         skip_space();
         const std::size_t begin = at_;
-        if (at_ >= text_.size() || text_[at_] != '"' || !string())
-            return false;
+        if (at_ >= text_.size() || text_[at_] != '"' || !string()) return false;
         if (level == 1 && object_)
             result_.members.push_back(
                 {decode_json_string(text_.substr(begin, at_ - begin)), begin, 0, 0});
         skip_space();
-        if (at_ >= text_.size() || text_[at_] != ':')
-            return false;
+        if (at_ >= text_.size() || text_[at_] != ':') return false;
         ++at_;
         return true;
     }
 
     bool scalar(char c) {
         switch (c) {
-        case '"':
-            return string();
-        case 't':
-            return word("true");
-        case 'f':
-            return word("false");
-        case 'n':
-            return word("null");
-        default:
-            return number();
+            case '"':
+                return string();
+            case 't':
+                return word("true");
+            case 'f':
+                return word("false");
+            case 'n':
+                return word("null");
+            default:
+                return number();
         }
     }
 
     bool word(std::string_view expected) {
-        if (text_.substr(at_, expected.size()) != expected)
-            return false;
+        if (text_.substr(at_, expected.size()) != expected) return false;
         at_ += expected.size();
         return true;
     }
@@ -146,16 +129,13 @@ private:
                 ++at_;
                 return true;
             }
-            if (c < 0x20)
-                return false;
+            if (c < 0x20) return false;
             if (c == '\\') {
                 ++at_;
-                if (at_ >= text_.size())
-                    return false;
+                if (at_ >= text_.size()) return false;
                 if (text_[at_] == 'u') {
                     for (int digit = 0; digit < 4; ++digit)
-                        if (++at_ >= text_.size() || hex(text_[at_]) < 0)
-                            return false;
+                        if (++at_ >= text_.size() || hex(text_[at_]) < 0) return false;
                 } else if (std::string_view("\"\\/bfnrt").find(text_[at_]) ==
                            std::string_view::npos) {
                     return false;
@@ -167,31 +147,26 @@ private:
     }
 
     bool number() {
-        if (peek() == '-')
-            ++at_;
+        if (peek() == '-') ++at_;
         if (peek() == '0')
             ++at_;
         else if (!digits())
             return false;
         if (peek() == '.') {
             ++at_;
-            if (!digits())
-                return false;
+            if (!digits()) return false;
         }
         if (peek() == 'e' || peek() == 'E') {
             ++at_;
-            if (peek() == '+' || peek() == '-')
-                ++at_;
-            if (!digits())
-                return false;
+            if (peek() == '+' || peek() == '-') ++at_;
+            if (!digits()) return false;
         }
         return true;
     }
 
     bool digits() {
         const std::size_t begin = at_;
-        while (peek() >= '0' && peek() <= '9')
-            ++at_;
+        while (peek() >= '0' && peek() <= '9') ++at_;
         return at_ > begin;
     }
 
@@ -205,12 +180,9 @@ private:
 
 public:
     static int hex(char c) {
-        if (c >= '0' && c <= '9')
-            return c - '0';
-        if (c >= 'a' && c <= 'f')
-            return c - 'a' + 10;
-        if (c >= 'A' && c <= 'F')
-            return c - 'A' + 10;
+        if (c >= '0' && c <= '9') return c - '0';
+        if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+        if (c >= 'A' && c <= 'F') return c - 'A' + 10;
         return -1;
     }
 
@@ -229,27 +201,24 @@ void append_utf8(std::string& out, std::uint32_t code) {
     } else if (code < 0x800) {
         put(0xC0U | (code >> 6U)), put(0x80U | (code & 0x3FU));
     } else if (code < 0x10000) {
-        put(0xE0U | (code >> 12U)), put(0x80U | ((code >> 6U) & 0x3FU)), put(0x80U | (code & 0x3FU));
+        put(0xE0U | (code >> 12U)), put(0x80U | ((code >> 6U) & 0x3FU)),
+            put(0x80U | (code & 0x3FU));
     } else {
         put(0xF0U | (code >> 18U)), put(0x80U | ((code >> 12U) & 0x3FU));
         put(0x80U | ((code >> 6U) & 0x3FU)), put(0x80U | (code & 0x3FU));
     }
 }
 
-} // namespace
+}  // namespace
 
-JsonScan scan_json_object(std::string_view text) {
-    return Scanner(text).run();
-}
+JsonScan scan_json_object(std::string_view text) { return Scanner(text).run(); }
 
 std::string decode_json_string(std::string_view literal) {
     const std::string_view body = literal.substr(1, literal.size() - 2);
-    if (body.find('\\') == std::string_view::npos)
-        return to_utf8(body);
-    const auto unit = [&](std::size_t at) { // the \uXXXX at `at`, or nothing legal: 0
+    if (body.find('\\') == std::string_view::npos) return to_utf8(body);
+    const auto unit = [&](std::size_t at) {  // the \uXXXX at `at`, or nothing legal: 0
         std::uint32_t value = 0;
-        if (at + 6 > body.size() || body[at] != '\\' || body[at + 1] != 'u')
-            return value;
+        if (at + 6 > body.size() || body[at] != '\\' || body[at + 1] != 'u') return value;
         for (std::size_t k = at + 2; k < at + 6; ++k)
             value = value * 16 + static_cast<std::uint32_t>(Scanner::hex(body[k]));
         return value;
@@ -261,39 +230,39 @@ std::string decode_json_string(std::string_view literal) {
             continue;
         }
         switch (body[++i]) {
-        case 'b':
-            result += '\b';
-            break;
-        case 'f':
-            result += '\f';
-            break;
-        case 'n':
-            result += '\n';
-            break;
-        case 'r':
-            result += '\r';
-            break;
-        case 't':
-            result += '\t';
-            break;
-        case 'u': {
-            std::uint32_t code = unit(i - 1);
-            i += 4;
-            if (code >= 0xD800 && code < 0xDC00) {
-                const std::uint32_t low = unit(i + 1);
-                if (low >= 0xDC00 && low < 0xE000) {
-                    code = 0x10000 + ((code - 0xD800) << 10U) + (low - 0xDC00);
-                    i += 6;
+            case 'b':
+                result += '\b';
+                break;
+            case 'f':
+                result += '\f';
+                break;
+            case 'n':
+                result += '\n';
+                break;
+            case 'r':
+                result += '\r';
+                break;
+            case 't':
+                result += '\t';
+                break;
+            case 'u': {
+                std::uint32_t code = unit(i - 1);
+                i += 4;
+                if (code >= 0xD800 && code < 0xDC00) {
+                    const std::uint32_t low = unit(i + 1);
+                    if (low >= 0xDC00 && low < 0xE000) {
+                        code = 0x10000 + ((code - 0xD800) << 10U) + (low - 0xDC00);
+                        i += 6;
+                    }
                 }
+                append_utf8(result, code >= 0xD800 && code < 0xE000 ? 0xFFFD : code);
+                break;
             }
-            append_utf8(result, code >= 0xD800 && code < 0xE000 ? 0xFFFD : code);
-            break;
-        }
-        default:
-            result += body[i];
+            default:
+                result += body[i];
         }
     }
     return to_utf8(result);
 }
 
-} // namespace jobshim
+}  // namespace jobshim

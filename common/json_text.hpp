@@ -18,10 +18,10 @@ namespace jobshim {
 constexpr std::size_t max_json_levels = 512;
 
 struct JsonMember {
-    std::string key;         // decoded
-    std::size_t key_begin;   // the opening quote
-    std::size_t value_begin; // first byte of the value
-    std::size_t value_end;   // one past its last byte
+    std::string key;          // decoded
+    std::size_t key_begin;    // the opening quote
+    std::size_t value_begin;  // first byte of the value
+    std::size_t value_end;    // one past its last byte
 };
 
 enum class JsonFault {
@@ -33,10 +33,10 @@ enum class JsonFault {
 
 struct JsonScan {
     JsonFault fault = JsonFault::none;
-    std::size_t fault_at = 0; // the byte where `fault` was found
+    std::size_t fault_at = 0;  // the byte where `fault` was found
     std::vector<JsonMember> members;
-    std::size_t open = 0;  // offset of the object's {
-    std::size_t close = 0; // offset of the object's }
+    std::size_t open = 0;   // offset of the object's {
+    std::size_t close = 0;  // offset of the object's }
 };
 
 JsonScan scan_json_object(std::string_view text);
@@ -45,4 +45,4 @@ JsonScan scan_json_object(std::string_view text);
 // surrogate, a stray byte) becomes U+FFFD. The literal must be a well-formed one.
 std::string decode_json_string(std::string_view literal);
 
-} // namespace jobshim
+}  // namespace jobshim

@@ -45,10 +45,8 @@ bool asks_for_a_new_run(const JobDocument& document, const Heartbeat& beat) {
         return parse_iso_time(document.string(key).value_or("")).value_or(0);
     };
     const std::int64_t began = parse_iso_time(beat.started_at).value_or(0);
-    const std::int64_t ended =
-        beat.last ? parse_iso_time(beat.last->exit.ended_at).value_or(0) : 0;
-    if (began != 0 && time("createdAt") > began)
-        return true;
+    const std::int64_t ended = beat.last ? parse_iso_time(beat.last->exit.ended_at).value_or(0) : 0;
+    if (began != 0 && time("createdAt") > began) return true;
     return ended != 0 && (time("updatedAt") > ended || time("startedAt") > ended);
 }
 
@@ -56,16 +54,14 @@ bool asks_for_a_new_run(const JobDocument& document, const Heartbeat& beat) {
 void choose_run(Observation& seen, const JobFiles& files, const Observer& observer) {
     Heartbeat beat = parse_heartbeat(seen.probe.text);
     if (!beat.job_file.empty() && beat.job_file != to_utf8(files.job))
-        beat = {}; // a leaving of another job (the file was renamed)
+        beat = {};  // a leaving of another job (the file was renamed)
     std::optional<RunRecord> recorded;
-    if (seen.document)
-        recorded = seen.document->run();
+    if (seen.document) recorded = seen.document->run();
     const bool held = seen.probe.lock == LifeLock::held;
     const bool active = is_active(seen.status());
 
     if (beat.run && recorded && beat.run->shim == recorded->shim) {
-        if (!recorded->worker)
-            recorded->worker = beat.run->worker;
+        if (!recorded->worker) recorded->worker = beat.run->worker;
         seen.run = recorded;
         seen.worker_was_started = recorded->worker.has_value();
         // The end was delivered, and then somebody made the record active again: a new request.
@@ -76,16 +72,13 @@ void choose_run(Observation& seen, const JobFiles& files, const Observer& observ
     } else if (beat.run &&
                (held || !recorded ||
                 is_later(*beat.run, beat.started_at, *recorded,
-                         seen.document->string("startedAt").value_or(""),
-                         observer.here.boot_id))) {
-        if (!held && active && asks_for_a_new_run(*seen.document, beat))
-            return;
+                         seen.document->string("startedAt").value_or(""), observer.here.boot_id))) {
+        if (!held && active && asks_for_a_new_run(*seen.document, beat)) return;
         seen.run = beat.run;
         seen.known_end = beat.last;
         seen.worker_was_started = beat.run->worker.has_value();
     } else if (recorded) {
-        if (!held && active && recorded->exit)
-            return;
+        if (!held && active && recorded->exit) return;
         seen.run = recorded;
         // Without its heartbeat file nobody can say that it was never started.
         seen.worker_was_started = recorded->worker || seen.probe.lock == LifeLock::no_file;
@@ -100,32 +93,28 @@ void look_for_unrecorded_end(Observation& seen, const JobFiles& files, const Obs
     const std::string path = unrecorded_file(observer.state_directory, seen.run->shim);
     try {
         const auto contents = read_file(path, max_job_file_bytes);
-        if (!contents)
-            return;
+        if (!contents) return;
         const Heartbeat copy = parse_heartbeat(contents->text);
-        if (!copy.run || copy.run->shim != seen.run->shim ||
-            copy.job_file != to_utf8(files.job) || !copy.last)
+        if (!copy.run || copy.run->shim != seen.run->shim || copy.job_file != to_utf8(files.job) ||
+            !copy.last)
             return;
         seen.known_end = copy.last;
         seen.unrecorded_copy = path;
     } catch (const std::exception&) {
-        return; // a copy that cannot be read is none
+        return;  // a copy that cannot be read is none
     }
 }
 
 // The wall clock of the machine that keeps the file's times. On another host's file system that is
 // the file server's: a file is touched there and read back.
 std::optional<std::int64_t> clock_beside(const JobFiles& files, bool local) {
-    if (local)
-        return wall_now_ms() * 1'000'000;
+    if (local) return wall_now_ms() * 1'000'000;
     const std::string path = files.reserve + "-clock-" + std::to_string(::getpid());
     const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
     struct stat info {};
     const bool good = fd && ::fstat(fd.get(), &info) == 0;
-    if (fd)
-        ::unlink(path.c_str());
-    if (!good)
-        return std::nullopt;
+    if (fd) ::unlink(path.c_str());
+    if (!good) return std::nullopt;
     return static_cast<std::int64_t>(info.st_mtim.tv_sec) * 1'000'000'000 + info.st_mtim.tv_nsec;
 }
 
@@ -137,8 +126,7 @@ void look_at_processes(Observation& seen, const JobFiles& files, const Observer&
     sighting.status = seen.status();
     sighting.end_is_known = seen.known_end.has_value();
     sighting.obstacle = seen.probe.obstacle;
-    if (!seen.run)
-        return;
+    if (!seen.run) return;
     const RunRecord& run = *seen.run;
     sighting.shim_pid = run.shim.pid;
     sighting.worker_pid = run.worker ? run.worker->pid : 0;
@@ -155,8 +143,7 @@ void look_at_processes(Observation& seen, const JobFiles& files, const Observer&
             sighting.shim = look_up_process(run.shim.pid, run.shim.start_time);
     }
     const bool shim_alive = sighting.lock == LifeLock::held || sighting.shim == Witness::alive;
-    if (!active)
-        return;
+    if (!active) return;
     if (shim_alive || sighting.shim == Witness::unknowable) {
         const bool local = is_local_file_system(files.directory);
         if (seen.probe.mtime_ns)
@@ -177,8 +164,8 @@ void look_at_processes(Observation& seen, const JobFiles& files, const Observer&
                                          ? std::string("a host that cannot be told")
                                          : "another host, " + printable(run.shim.host));
             else
-                sighting.obstacle = "Its shim (pid " + std::to_string(run.shim.pid) +
-                                    ") cannot be looked up";
+                sighting.obstacle =
+                    "Its shim (pid " + std::to_string(run.shim.pid) + ") cannot be looked up";
         }
         return;
     }
@@ -207,11 +194,21 @@ Observation look_once(const JobFiles& files, const Observer& observer, const Pro
     if (auto contents = read_job(files, seen.trouble)) {
         seen.file_exists = true;
         JobDocument document = JobDocument::parse(std::move(contents->text));
-        if (document.fault() == JsonFault::none)
-            seen.document = std::move(document);
-        else
-            seen.trouble = files.job + ": not a JSON object (byte " +
-                           std::to_string(document.fault_at()) + ")";
+        switch (document.fault()) {
+            case JsonFault::none:
+                seen.document = std::move(document);
+                break;
+            case JsonFault::malformed:
+            case JsonFault::not_object:
+                seen.is_torn = true;
+                seen.trouble = files.job + ": not a JSON object (byte " +
+                               std::to_string(document.fault_at()) + ")";
+                break;
+            case JsonFault::too_deep:
+                seen.trouble = files.job + ": nested deeper than " +
+                               std::to_string(max_json_levels) + " levels";
+                break;
+        }
     } else {
         seen.file_exists = !seen.trouble.empty();
     }
@@ -220,7 +217,7 @@ Observation look_once(const JobFiles& files, const Observer& observer, const Pro
     return seen;
 }
 
-} // namespace
+}  // namespace
 
 Observation observe(const JobFiles& files, const Observer& observer, const Prober& prober) {
     const auto torn_deadline = monotonic_now() + death_patience;
@@ -228,14 +225,13 @@ Observation observe(const JobFiles& files, const Observer& observer, const Probe
     for (int attempt = 0; attempt < 50; ++attempt) {
         seen = look_once(files, observer, prober);
         // A host that writes in place: give it the time to finish.
-        while (seen.file_exists && !seen.document && monotonic_now() < torn_deadline) {
+        while (seen.is_torn && monotonic_now() < torn_deadline) {
             pause_for(milliseconds(10));
             seen = look_once(files, observer, prober);
         }
         look_at_processes(seen, files, observer);
         seen.verdict = judge(seen.sighting);
-        if (!rests_on_a_free_lock(seen))
-            break;
+        if (!rests_on_a_free_lock(seen)) break;
         const Observation again = look_once(files, observer, prober);
         if (again.probe.lock == seen.probe.lock && again.probe.text == seen.probe.text &&
             again.document && seen.document && again.document->text() == seen.document->text())
@@ -254,14 +250,15 @@ Observation observe(const JobFiles& files, const Observer& observer, const Probe
 }
 
 void BeatMemory::compare(const std::string& job_file, Observation& observation) {
-    if (!observation.probe.mtime_ns)
-        return;
-    const auto [entry, first] = seen_.try_emplace(job_file, *observation.probe.mtime_ns);
+    if (!observation.probe.mtime_ns) return;
+    const std::int64_t mtime = *observation.probe.mtime_ns;
+    Seen& seen = seen_.try_emplace(job_file, Seen{mtime, std::nullopt}).first->second;
+    const auto now = monotonic_now();
+    if (seen.mtime_ns != mtime) seen = {mtime, now};
     observation.sighting.beat_seen_to_change =
-        !first && entry->second != *observation.probe.mtime_ns;
-    entry->second = *observation.probe.mtime_ns;
+        seen.moved_at && now - *seen.moved_at <= overdue_after(observation.sighting.interval);
     if (observation.document && observation.sighting.beat_seen_to_change)
         observation.verdict = judge(observation.sighting);
 }
 
-} // namespace jobshim
+}  // namespace jobshim

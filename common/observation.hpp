@@ -20,14 +20,15 @@ namespace jobshim {
 
 // Who looks, and from where. Made once in main.
 struct Observer {
-    ShimIdentity here;           // this very process
-    std::string state_directory; // "" if there is none
+    ShimIdentity here;            // this very process
+    std::string state_directory;  // "" if there is none
 };
 
 struct Observation {
     // Nothing: no such file, or one that is no JSON object (then `trouble` says so).
     std::optional<JobDocument> document;
     bool file_exists = false;
+    bool is_torn = false;  // no JSON object, which a writer may be about to mend
     std::string trouble;
 
     Probe probe;
@@ -37,7 +38,7 @@ struct Observation {
     // An end of this run that lies outside the record.
     std::optional<FinalWord> known_end;
     bool end_in_heartbeat = false;
-    std::string unrecorded_copy; // where known_end was found, "" if it was the heartbeat file
+    std::string unrecorded_copy;  // where known_end was found, "" if it was the heartbeat file
     bool worker_was_started = false;
     Place place = Place::here;
 
@@ -58,14 +59,18 @@ using Prober = std::function<Probe()>;
 Observation observe(const JobFiles& files, const Observer& observer, const Prober& prober = {});
 
 // For one who looks again and again: a beat that changes between two looks is a sign of life where
-// nothing else can be known. Times of last beat by job file.
+// nothing else can be known, until the next one is overdue.
 class BeatMemory {
 public:
-    // Marks the observation if its beat has moved since it was last seen here, and judges anew.
+    // Marks the observation if its beat was seen to move here, and judges anew.
     void compare(const std::string& job_file, Observation& observation);
 
 private:
-    std::map<std::string, std::int64_t> seen_;
+    struct Seen {
+        std::int64_t mtime_ns = 0;
+        std::optional<std::chrono::nanoseconds> moved_at;  // monotonic
+    };
+    std::map<std::string, Seen> seen_;  // by job file
 };
 
-} // namespace jobshim
+}  // namespace jobshim

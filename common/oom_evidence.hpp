@@ -15,8 +15,8 @@ namespace jobshim {
 
 // The counter at one time. Nothing where there is no memory controller to be read.
 struct OomBaseline {
-    std::string group;   // as /proc/self/cgroup names it
-    std::string counter; // the file that holds `oom_kill N`
+    std::string group;    // as /proc/self/cgroup names it
+    std::string counter;  // the file that holds `oom_kill N`
     std::uint64_t kills = 0;
 };
 std::optional<OomBaseline> read_oom_baseline();
@@ -27,4 +27,4 @@ std::optional<OomFinding> compare_oom_counter(const OomBaseline& before);
 // The pure part: N of a line "oom_kill N".
 std::optional<std::uint64_t> oom_kill_count(std::string_view text);
 
-} // namespace jobshim
+}  // namespace jobshim

@@ -18,24 +18,22 @@ std::string text_of(const std::string& path) {
 }
 
 // The path behind the first line of /proc/self/cgroup whose controllers satisfy `wanted`.
-template <class Wanted> std::optional<std::string> group_of(const std::string& lines, Wanted wanted) {
+template <class Wanted>
+std::optional<std::string> group_of(const std::string& lines, Wanted wanted) {
     for (std::size_t at = 0; at < lines.size();) {
         const std::size_t end = std::min(lines.find('\n', at), lines.size());
         const std::string line = lines.substr(at, end - at);
         at = end + 1;
         const std::size_t first = line.find(':');
         const std::size_t second = line.find(':', first + 1);
-        if (first == std::string::npos || second == std::string::npos)
-            continue;
-        if (wanted(line.substr(first + 1, second - first - 1)))
-            return line.substr(second + 1);
+        if (first == std::string::npos || second == std::string::npos) continue;
+        if (wanted(line.substr(first + 1, second - first - 1))) return line.substr(second + 1);
     }
     return std::nullopt;
 }
 
 std::optional<OomBaseline> baseline_at(const std::string& group, const std::string& file) {
-    if (const auto kills = oom_kill_count(text_of(file)))
-        return OomBaseline{group, file, *kills};
+    if (const auto kills = oom_kill_count(text_of(file))) return OomBaseline{group, file, *kills};
     return std::nullopt;
 }
 
@@ -52,13 +50,13 @@ std::optional<std::uint64_t> limit_beside(const std::string& counter) {
     return std::nullopt;
 }
 
-} // namespace
+}  // namespace
 
 std::optional<std::uint64_t> oom_kill_count(std::string_view text) {
     constexpr std::string_view key = "oom_kill ";
-    for (std::size_t at = text.find(key); at != std::string_view::npos; at = text.find(key, at + 1)) {
-        if (at != 0 && text[at - 1] != '\n')
-            continue;
+    for (std::size_t at = text.find(key); at != std::string_view::npos;
+         at = text.find(key, at + 1)) {
+        if (at != 0 && text[at - 1] != '\n') continue;
         std::uint64_t count = 0;
         const std::string_view number = text.substr(at + key.size());
         if (std::from_chars(number.data(), number.data() + number.size(), count).ec == std::errc{})
@@ -75,20 +73,18 @@ std::optional<OomBaseline> read_oom_baseline() {
     if (v1)
         if (auto found = baseline_at(*v1, "/sys/fs/cgroup/memory" + *v1 + "/memory.oom_control"))
             return found;
-    const auto v2 = group_of(lines, [](const std::string& controllers) { return controllers.empty(); });
-    if (!v2)
-        return std::nullopt;
+    const auto v2 =
+        group_of(lines, [](const std::string& controllers) { return controllers.empty(); });
+    if (!v2) return std::nullopt;
     // .local counts the group's own members; kernels before 5.12 have only the other.
     for (const char* name : {"/memory.events.local", "/memory.events"})
-        if (auto found = baseline_at(*v2, "/sys/fs/cgroup" + *v2 + name))
-            return found;
+        if (auto found = baseline_at(*v2, "/sys/fs/cgroup" + *v2 + name)) return found;
     return std::nullopt;
 }
 
 std::optional<OomFinding> compare_oom_counter(const OomBaseline& before) {
     const auto now = oom_kill_count(text_of(before.counter));
-    if (!now || *now <= before.kills)
-        return std::nullopt;
+    if (!now || *now <= before.kills) return std::nullopt;
     OomFinding finding;
     finding.counter_rose = true;
     finding.group = before.group;
@@ -99,4 +95,4 @@ std::optional<OomFinding> compare_oom_counter(const OomBaseline& before) {
     return finding;
 }
 
-} // namespace jobshim
+}  // namespace jobshim

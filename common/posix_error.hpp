@@ -24,4 +24,4 @@ public:
     using std::runtime_error::runtime_error;
 };
 
-} // namespace jobshim
+}  // namespace jobshim

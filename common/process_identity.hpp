@@ -22,14 +22,14 @@ struct ProcessStat {
     int parent = 0;
     int group = 0;
     int session = 0;
-    int terminal = 0; // device number, 0 for none
+    int terminal = 0;  // device number, 0 for none
     std::uint64_t start_time = 0;
-    std::string command; // at most 15 bytes, as the kernel keeps it
+    std::string command;  // at most 15 bytes, as the kernel keeps it
 };
 
 // Nothing if it is gone, or cannot be read.
 std::optional<ProcessStat> read_process_stat(int pid);
-ProcessStat own_process_stat(); // zeros where /proc is missing
+ProcessStat own_process_stat();  // zeros where /proc is missing
 
 // This process, or one that is forked from it.
 ShimIdentity identity_of_this_process(const ProcessStat& own);
@@ -44,6 +44,9 @@ UniqueFd open_process(int pid, std::optional<std::uint64_t> start_time);
 
 // True once it ended, false at the time-out.
 bool wait_for_end(const UniqueFd& process, std::chrono::milliseconds timeout);
+
+// SIGKILL; false if it is gone or may not be signalled.
+bool kill_process(const UniqueFd& process);
 
 enum class Place {
     here,             // same boot, same pid namespace: a pid can be looked up
@@ -65,4 +68,4 @@ struct RunningCommand {
 };
 std::vector<RunningCommand> find_processes_named(const std::string& name);
 
-} // namespace jobshim
+}  // namespace jobshim

@@ -26,10 +26,8 @@ std::string read_small_file(const std::string& path, std::size_t limit = 4096) {
     std::array<char, 4096> buffer;
     while (fd && text.size() < limit) {
         const ssize_t got = ::read(fd.get(), buffer.data(), buffer.size());
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            break;
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) break;
         text.append(buffer.data(), static_cast<std::size_t>(got));
     }
     return text;
@@ -51,12 +49,11 @@ std::optional<ProcessStat> parse_stat(const std::string& text) {
     stat.command = text.substr(open + 1, close - open - 1);
     const char* at = text.c_str() + close + 2;
     stat.state = *at++;
-    std::array<std::uint64_t, 19> fields{}; // proc(5): fields 4 (ppid) to 22 (starttime)
+    std::array<std::uint64_t, 19> fields{};  // proc(5): fields 4 (ppid) to 22 (starttime)
     for (std::uint64_t& field : fields) {
         char* end = nullptr;
         field = static_cast<std::uint64_t>(std::strtoll(at, &end, 10));
-        if (end == at)
-            return std::nullopt;
+        if (end == at) return std::nullopt;
         at = end;
     }
     stat.parent = static_cast<int>(fields[0]);
@@ -67,9 +64,7 @@ std::optional<ProcessStat> parse_stat(const std::string& text) {
     return stat;
 }
 
-int pidfd_open(int pid) {
-    return static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
-}
+int pidfd_open(int pid) { return static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)); }
 
 bool has_ended(int pidfd) {
     pollfd poll{pidfd, POLLIN, 0};
@@ -77,21 +72,20 @@ bool has_ended(int pidfd) {
 }
 
 // Calls visit(pid) for every process that /proc shows.
-template <class Visit> void for_each_process(Visit visit) {
+template <class Visit>
+void for_each_process(Visit visit) {
     DIR* directory = ::opendir("/proc");
-    if (directory == nullptr)
-        return;
+    if (directory == nullptr) return;
     while (const dirent* entry = ::readdir(directory)) {
         const std::string_view name = entry->d_name;
         int pid = 0;
         const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), pid);
-        if (error == std::errc{} && end == name.data() + name.size())
-            visit(pid);
+        if (error == std::errc{} && end == name.data() + name.size()) visit(pid);
     }
     ::closedir(directory);
 }
 
-} // namespace
+}  // namespace
 
 std::optional<ProcessStat> read_process_stat(int pid) {
     return parse_stat(read_small_file("/proc/" + std::to_string(pid) + "/stat"));
@@ -99,63 +93,52 @@ std::optional<ProcessStat> read_process_stat(int pid) {
 
 ProcessStat own_process_stat() {
     ProcessStat stat = parse_stat(read_small_file("/proc/self/stat")).value_or(ProcessStat{});
-    stat.pid = ::getpid(); // /proc may be that of another pid namespace
+    stat.pid = ::getpid();  // /proc may be that of another pid namespace
     return stat;
 }
 
 ShimIdentity identity_of_this_process(const ProcessStat& own) {
     ShimIdentity id;
     id.pid = own.pid;
-    if (own.start_time != 0)
-        id.start_time = own.start_time;
+    if (own.start_time != 0) id.start_time = own.start_time;
     id.boot_id = first_line(read_small_file("/proc/sys/kernel/random/boot_id"));
     id.machine_id = first_line(read_small_file("/etc/machine-id"));
     struct stat info {};
-    if (::stat("/proc/self/ns/pid", &info) == 0)
-        id.pid_namespace = info.st_ino;
+    if (::stat("/proc/self/ns/pid", &info) == 0) id.pid_namespace = info.st_ino;
     utsname names{};
-    if (::uname(&names) == 0)
-        id.host = names.nodename;
+    if (::uname(&names) == 0) id.host = names.nodename;
     return id;
 }
 
 Witness look_up_process(int pid, std::optional<std::uint64_t> start_time) {
-    if (pid <= 0)
-        return Witness::unknowable;
+    if (pid <= 0) return Witness::unknowable;
     const UniqueFd process(pidfd_open(pid));
     if (!process) {
         // EINVAL and ENOENT: the number is a thread's by now, so the process is gone.
-        if (errno == ESRCH || errno == EINVAL || errno == ENOENT)
-            return Witness::dead;
+        if (errno == ESRCH || errno == EINVAL || errno == ENOENT) return Witness::dead;
         // No pidfds here (or no descriptors left): a signal that is not sent tells as much.
-        if (::kill(pid, 0) != 0 && errno == ESRCH)
-            return Witness::dead;
+        if (::kill(pid, 0) != 0 && errno == ESRCH) return Witness::dead;
     }
     const auto stat = read_process_stat(pid);
-    if (process && has_ended(process.get()))
-        return Witness::dead;
+    if (process && has_ended(process.get())) return Witness::dead;
     if (!stat || !start_time) {
         // It was there a moment ago. Hidden by hidepid, or no /proc: a number alone proves nothing.
         return process || ::kill(pid, 0) == 0 || errno == EPERM ? Witness::unknowable
                                                                 : Witness::dead;
     }
-    if (stat->start_time != *start_time)
-        return Witness::dead;
+    if (stat->start_time != *start_time) return Witness::dead;
     // A zombie whose pidfd is not readable has threads that live on.
-    if (!process && (stat->state == 'Z' || stat->state == 'X'))
-        return Witness::dead;
+    if (!process && (stat->state == 'Z' || stat->state == 'X')) return Witness::dead;
     return Witness::alive;
 }
 
 UniqueFd open_process(int pid, std::optional<std::uint64_t> start_time) {
-    if (pid <= 0)
-        return {};
+    if (pid <= 0) return {};
     UniqueFd process(pidfd_open(pid));
     // Opened first, compared then: the descriptor keeps to the process that was compared.
     if (process && start_time) {
         const auto stat = read_process_stat(pid);
-        if (stat && stat->start_time != *start_time)
-            return {};
+        if (stat && stat->start_time != *start_time) return {};
     }
     return process;
 }
@@ -169,9 +152,12 @@ bool wait_for_end(const UniqueFd& process, std::chrono::milliseconds timeout) {
     return result == 1;
 }
 
+bool kill_process(const UniqueFd& process) {
+    return ::syscall(SYS_pidfd_send_signal, process.get(), SIGKILL, nullptr, 0) == 0;
+}
+
 Place place_of(const ShimIdentity& recorded, const ShimIdentity& here) {
-    if (recorded.boot_id.empty() || here.boot_id.empty())
-        return Place::elsewhere;
+    if (recorded.boot_id.empty() || here.boot_id.empty()) return Place::elsewhere;
     if (recorded.boot_id == here.boot_id) {
         const bool known = recorded.pid_namespace && here.pid_namespace;
         return known && *recorded.pid_namespace == *here.pid_namespace ? Place::here
@@ -185,8 +171,7 @@ Place place_of(const ShimIdentity& recorded, const ShimIdentity& here) {
 std::vector<ProcessStat> members_of_group(int group, int except) {
     std::vector<ProcessStat> members;
     for_each_process([&](int pid) {
-        if (pid == except)
-            return;
+        if (pid == except) return;
         auto stat = read_process_stat(pid);
         if (stat && stat->group == group && stat->state != 'Z' && stat->state != 'X')
             members.push_back(std::move(*stat));
@@ -198,12 +183,10 @@ std::vector<RunningCommand> find_processes_named(const std::string& name) {
     std::vector<RunningCommand> found;
     for_each_process([&](int pid) {
         const std::string directory = "/proc/" + std::to_string(pid);
-        if (first_line(read_small_file(directory + "/comm")) != name)
-            return;
+        if (first_line(read_small_file(directory + "/comm")) != name) return;
         RunningCommand running;
         running.pid = pid;
-        if (const auto stat = read_process_stat(pid))
-            running.start_time = stat->start_time;
+        if (const auto stat = read_process_stat(pid)) running.start_time = stat->start_time;
         const std::string line = read_small_file(directory + "/cmdline", std::size_t{1} << 20U);
         for (std::size_t at = 0; at < line.size();) {
             const std::size_t end = std::min(line.find('\0', at), line.size());
@@ -211,8 +194,7 @@ std::vector<RunningCommand> find_processes_named(const std::string& name) {
             at = end + 1;
         }
         std::array<char, 4096> cwd;
-        const ssize_t length =
-            ::readlink((directory + "/cwd").c_str(), cwd.data(), cwd.size());
+        const ssize_t length = ::readlink((directory + "/cwd").c_str(), cwd.data(), cwd.size());
         if (length > 0)
             running.working_directory.assign(cwd.data(), static_cast<std::size_t>(length));
         found.push_back(std::move(running));
@@ -220,4 +202,4 @@ std::vector<RunningCommand> find_processes_named(const std::string& name) {
     return found;
 }
 
-} // namespace jobshim
+}  // namespace jobshim

@@ -16,46 +16,68 @@ using std::chrono::milliseconds;
 
 std::string phase_of(Status status) {
     switch (status) {
-    case Status::completed:
-        return "done";
-    case Status::cancelled:
-        return "cancelled";
-    case Status::failed:
-    case Status::queued:
-    case Status::running:
-    case Status::none:
-    case Status::other:
-        return "failed";
+        case Status::completed:
+            return "done";
+        case Status::cancelled:
+            return "cancelled";
+        case Status::failed:
+        case Status::queued:
+        case Status::running:
+        case Status::none:
+        case Status::other:
+            return "failed";
     }
     return "failed";
 }
 
-// The verdict as it would read if it could be written.
-void show_as_settled(Observation& seen, const std::string& why_not) {
-    const FinalWord last = final_word_on(seen);
-    Sighting settled = seen.sighting;
-    settled.status = last.status;
-    settled.end_sentence = (last.sentence.empty() ? "Completed." : last.sentence) +
-                           " (not recorded: " + why_not + ")";
-    seen.verdict = judge(settled);
+// PR_SET_PDEATHSIG reaches the worker alone. The rest of its own group is ended here: what has its
+// group number and session, and is no older than it was. A group's number is not given to a new
+// process while the group has members; if its leader lives all the same, it is somebody else's.
+std::size_t end_rest_of_group(const Observation& seen) {
+    const bool meant_to_die = !seen.known_end && seen.place == Place::here && seen.run &&
+                              seen.run->kill_on_shim_death && seen.run->worker &&
+                              seen.run->worker->group == Group::own;
+    if (!meant_to_die || !seen.run->worker->start_time || !seen.run->worker->session) return 0;
+    const WorkerIdentity& worker = *seen.run->worker;
+    std::size_t ended = 0;
+    for (const ProcessStat& member : members_of_group(worker.pid, 0)) {
+        if (member.pid == worker.pid) return ended;
+        if (member.session != *worker.session || member.start_time < *worker.start_time) continue;
+        const UniqueFd process = open_process(member.pid, member.start_time);
+        if (process && kill_process(process)) ++ended;
+    }
+    return ended;
 }
 
-} // namespace
+// The verdict as it would read if it could be written.
+void show_as_settled(Settled& result, const std::string& why_not) {
+    result.unwritable = why_not;
+    result.unwritten = final_word_on(result.now);
+    Sighting& settled = result.now.sighting;
+    settled.status = result.unwritten->status;
+    settled.end_sentence =
+        (result.unwritten->sentence.empty() ? "Completed." : result.unwritten->sentence) +
+        " (not recorded: " + why_not + ")";
+    result.now.verdict = judge(settled);
+}
+
+}  // namespace
 
 FinalWord final_word_on(const Observation& seen) {
-    if (seen.known_end)
-        return *seen.known_end;
+    if (seen.known_end) return *seen.known_end;
     const ExitReason reason =
         seen.sighting.rebooted ? ExitReason::host_rebooted : ExitReason::shim_lost;
     std::vector<std::string> evidence{seen.verdict.because};
-    if (seen.sighting.beat_age || seen.probe.mtime_ns)
+    if (seen.probe.mtime_ns)
         evidence.push_back("last beat " + iso_time(*seen.probe.mtime_ns / 1'000'000));
-    FinalWord last = judge_lost(reason, seen.worker_was_started, std::move(evidence));
-    last.exit.ended_at = ""; // nobody saw it
-    return last;
+    return judge_lost(reason, seen.worker_was_started, std::move(evidence));
 }
 
-void write_final_word(JobFile& file, const Observation& seen, const FinalWord& last) {
+void settle(JobFile& file, const Observation& seen) {
+    FinalWord last = final_word_on(seen);
+    if (const std::size_t ended = end_rest_of_group(seen))
+        last.exit.evidence.push_back("SIGKILL sent to " + std::to_string(ended) +
+                                     " left in the worker's group");
     JobEdit edit;
     edit.status = last.status;
     edit.phase = phase_of(last.status);
@@ -66,8 +88,8 @@ void write_final_word(JobFile& file, const Observation& seen, const FinalWord& l
     edit.run.exit = last.exit;
     file.update(
         [&](const JobDocument* document) {
-            if (document == nullptr)
-                return edit.as_new_file();
+            if (document == nullptr)  // deleted this moment: that is no reason to bring it back
+                throw Refusal(file.files().job + ": is gone");
             // Somebody may have written an end since; that stands.
             return edit.applied_to(*document, is_terminal(document->status()));
         },
@@ -79,8 +101,7 @@ Settled observe_and_settle(const JobFiles& files, const Observer& observer) {
     const auto deadline = monotonic_now() + 5 * death_patience;
     for (;;) {
         result.now = observe(files, observer);
-        if (!result.now.verdict.settle)
-            return result;
+        if (!result.now.verdict.settle) return result;
         try {
             auto lock = SettlerLock::try_take(files.heartbeat);
             if (lock) {
@@ -89,32 +110,28 @@ Settled observe_and_settle(const JobFiles& files, const Observer& observer) {
                 Observation sure = observe(files, observer, prober);
                 if (!sure.verdict.settle || !lock->still_in_place()) {
                     result.now = std::move(sure);
-                    if (!result.now.verdict.settle)
-                        return result;
+                    if (!result.now.verdict.settle) return result;
                     continue;
                 }
                 JobFile file(files, SyncPolicy::final, [](const std::string&) {});
-                write_final_word(file, sure, final_word_on(sure));
+                settle(file, sure);
                 file.remove_leavings();
-                if (!sure.unrecorded_copy.empty())
-                    ::unlink(sure.unrecorded_copy.c_str());
+                if (!sure.unrecorded_copy.empty()) ::unlink(sure.unrecorded_copy.c_str());
                 result.wrote = true;
                 result.now = observe(files, observer, prober);
                 return result;
             }
         } catch (const std::exception& error) {
-            result.unwritable = error.what();
-            show_as_settled(result.now, result.unwritable);
+            show_as_settled(result, error.what());
             return result;
         }
         // Another settler is at it, or a shim has just begun: look again shortly.
         if (monotonic_now() >= deadline) {
-            result.unwritable = files.heartbeat + " stays locked";
-            show_as_settled(result.now, result.unwritable);
+            show_as_settled(result, files.heartbeat + " stays locked");
             return result;
         }
         pause_for(milliseconds(5));
     }
 }
 
-} // namespace jobshim
+}  // namespace jobshim

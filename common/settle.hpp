@@ -2,6 +2,7 @@
 // record which the last one left active.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "common/job_file.hpp"
@@ -13,16 +14,19 @@ struct Settled {
     Observation now;         // as it is after all that was done
     bool wrote = false;      // by this call
     std::string unwritable;  // why a verdict could not be written; it is in `now` all the same
+    std::optional<FinalWord> unwritten;  // what would have been written then
 };
 
 // Observes, and settles what is certainly dead. Of any number of callers at once one writes.
 Settled observe_and_settle(const JobFiles& files, const Observer& observer);
 
-// What would be written for a job that is dead. `observation.verdict.settle` must hold.
+// What would be written on a job that is dead; what a reader shows who may not or shall not write.
 FinalWord final_word_on(const Observation& observation);
 
-// Writes it; the caller holds the writer lock and has made sure, under it, that the job is dead.
-// Throws std::system_error or Refusal; then nothing is changed.
-void write_final_word(JobFile& file, const Observation& observation, const FinalWord& last);
+// Writes the final word on a job that is dead; the caller holds the writer lock and has made sure,
+// under it, that `observation.verdict.settle` holds. What is left of the worker's own group is
+// ended first, if the worker was meant to die with its shim. Throws std::system_error or Refusal;
+// then the record is as it was.
+void settle(JobFile& file, const Observation& observation);
 
-} // namespace jobshim
+}  // namespace jobshim

@@ -23,8 +23,7 @@ public:
     int get() const { return fd_; }
     explicit operator bool() const { return fd_ >= 0; }
     void reset(int fd = -1) {
-        if (fd_ >= 0)
-            ::close(fd_);
+        if (fd_ >= 0) ::close(fd_);
         fd_ = fd;
     }
     int release() { return std::exchange(fd_, -1); }
@@ -33,4 +32,4 @@ private:
     int fd_ = -1;
 };
 
-} // namespace jobshim
+}  // namespace jobshim

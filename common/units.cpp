@@ -20,12 +20,12 @@ struct SignalName {
 };
 
 constexpr auto signal_names = std::to_array<SignalName>({
-    {SIGHUP, "HUP"},       {SIGINT, "INT"},   {SIGQUIT, "QUIT"}, {SIGILL, "ILL"},
-    {SIGTRAP, "TRAP"},     {SIGABRT, "ABRT"}, {SIGBUS, "BUS"},   {SIGFPE, "FPE"},
-    {SIGKILL, "KILL"},     {SIGUSR1, "USR1"}, {SIGSEGV, "SEGV"}, {SIGUSR2, "USR2"},
-    {SIGPIPE, "PIPE"},     {SIGALRM, "ALRM"}, {SIGTERM, "TERM"}, {SIGCHLD, "CHLD"},
-    {SIGCONT, "CONT"},     {SIGSTOP, "STOP"}, {SIGTSTP, "TSTP"}, {SIGTTIN, "TTIN"},
-    {SIGTTOU, "TTOU"},     {SIGURG, "URG"},   {SIGXCPU, "XCPU"}, {SIGXFSZ, "XFSZ"},
+    {SIGHUP, "HUP"},       {SIGINT, "INT"},   {SIGQUIT, "QUIT"},   {SIGILL, "ILL"},
+    {SIGTRAP, "TRAP"},     {SIGABRT, "ABRT"}, {SIGBUS, "BUS"},     {SIGFPE, "FPE"},
+    {SIGKILL, "KILL"},     {SIGUSR1, "USR1"}, {SIGSEGV, "SEGV"},   {SIGUSR2, "USR2"},
+    {SIGPIPE, "PIPE"},     {SIGALRM, "ALRM"}, {SIGTERM, "TERM"},   {SIGCHLD, "CHLD"},
+    {SIGCONT, "CONT"},     {SIGSTOP, "STOP"}, {SIGTSTP, "TSTP"},   {SIGTTIN, "TTIN"},
+    {SIGTTOU, "TTOU"},     {SIGURG, "URG"},   {SIGXCPU, "XCPU"},   {SIGXFSZ, "XFSZ"},
     {SIGVTALRM, "VTALRM"}, {SIGPROF, "PROF"}, {SIGWINCH, "WINCH"}, {SIGIO, "IO"},
     {SIGSYS, "SYS"},
 #ifdef SIGPWR
@@ -40,8 +40,7 @@ constexpr auto signal_names = std::to_array<SignalName>({
 std::size_t utf8_length(std::string_view text, std::size_t i) {
     const auto byte = [&](std::size_t k) { return static_cast<unsigned char>(text[k]); };
     const unsigned char lead = byte(i);
-    if (lead < 0x80)
-        return 1;
+    if (lead < 0x80) return 1;
     std::size_t length = 0;
     std::uint32_t smallest = 0;
     std::uint32_t value = 0;
@@ -54,18 +53,17 @@ std::size_t utf8_length(std::string_view text, std::size_t i) {
     } else {
         return 0;
     }
-    if (i + length > text.size())
-        return 0;
+    if (i + length > text.size()) return 0;
     for (std::size_t k = i + 1; k < i + length; ++k) {
-        if ((byte(k) & 0xC0U) != 0x80)
-            return 0;
+        if ((byte(k) & 0xC0U) != 0x80) return 0;
         value = (value << 6U) | (byte(k) & 0x3FU);
     }
     const bool surrogate = value >= 0xD800 && value <= 0xDFFF;
     return value < smallest || value > 0x10FFFF || surrogate ? 0 : length;
 }
 
-template <class Unwanted> std::string clean(std::string_view text, Unwanted unwanted) {
+template <class Unwanted>
+std::string clean(std::string_view text, Unwanted unwanted) {
     std::string result;
     result.reserve(text.size());
     for (std::size_t i = 0; i < text.size();) {
@@ -79,17 +77,16 @@ template <class Unwanted> std::string clean(std::string_view text, Unwanted unwa
     return result;
 }
 
-} // namespace
+}  // namespace
 
 std::optional<milliseconds> parse_duration(std::string_view text) {
     // from_chars would take "inf", "nan" and "-0".
     if (text.empty() || (!std::isdigit(static_cast<unsigned char>(text[0])) && text[0] != '.'))
         return std::nullopt;
     double number = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number,
-                                              std::chars_format::fixed);
-    if (error != std::errc{})
-        return std::nullopt;
+    const auto [end, error] =
+        std::from_chars(text.data(), text.data() + text.size(), number, std::chars_format::fixed);
+    if (error != std::errc{}) return std::nullopt;
     const std::string_view unit = text.substr(static_cast<std::size_t>(end - text.data()));
     double scale = 0;
     if (unit == "ms")
@@ -114,23 +111,17 @@ std::string duration_in_words(milliseconds duration) {
     const auto two = [](std::int64_t big, const char* big_unit, std::int64_t small,
                         const char* small_unit) {
         std::string words = std::to_string(big) + big_unit;
-        if (small != 0)
-            words += " " + std::to_string(small) + small_unit;
+        if (small != 0) words += " " + std::to_string(small) + small_unit;
         return words;
     };
-    if (ms < 0)
-        return "-" + duration_in_words(-duration);
-    if (ms < 1000)
-        return std::to_string(ms) + " ms";
+    if (ms < 0) return "-" + duration_in_words(-duration);
+    if (ms < 1000) return std::to_string(ms) + " ms";
     const std::int64_t s = ms / 1000;
     if (s < 10 && ms % 1000 >= 100)
         return std::to_string(s) + "." + std::to_string(ms % 1000 / 100) + " s";
-    if (s < 60)
-        return std::to_string(s) + " s";
-    if (s < 3600)
-        return two(s / 60, " min", s % 60, " s");
-    if (s < 86'400)
-        return two(s / 3600, " h", s % 3600 / 60, " min");
+    if (s < 60) return std::to_string(s) + " s";
+    if (s < 3600) return two(s / 60, " min", s % 60, " s");
+    if (s < 86'400) return two(s / 3600, " h", s % 3600 / 60, " min");
     return two(s / 86'400, " d", s % 86'400 / 3600, " h");
 }
 
@@ -142,35 +133,27 @@ std::optional<int> parse_signal(std::string_view text) {
     std::string name;
     for (const char c : text)
         name += static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-    if (name.starts_with("SIG"))
-        name.erase(0, 3);
+    if (name.starts_with("SIG")) name.erase(0, 3);
     for (const SignalName& entry : signal_names)
-        if (name == entry.name)
-            return entry.number;
-    if (name == "POLL")
-        return SIGIO;
+        if (name == entry.name) return entry.number;
+    if (name == "POLL") return SIGIO;
     const bool up = name.starts_with("RTMIN");
-    if (!up && !name.starts_with("RTMAX"))
-        return std::nullopt;
+    if (!up && !name.starts_with("RTMAX")) return std::nullopt;
     const std::string offset = name.substr(5);
-    if (offset.empty())
-        return up ? SIGRTMIN : SIGRTMAX;
+    if (offset.empty()) return up ? SIGRTMIN : SIGRTMAX;
     if (offset.size() < 2 || offset.size() > 3 || offset[0] != (up ? '+' : '-'))
         return std::nullopt;
     const auto [stop, bad] =
         std::from_chars(offset.data() + 1, offset.data() + offset.size(), number);
-    if (bad != std::errc{} || stop != offset.data() + offset.size())
-        return std::nullopt;
+    if (bad != std::errc{} || stop != offset.data() + offset.size()) return std::nullopt;
     const int signal = up ? SIGRTMIN + number : SIGRTMAX - number;
     return signal >= SIGRTMIN && signal <= SIGRTMAX ? std::optional(signal) : std::nullopt;
 }
 
 std::string signal_name(int signal) {
     for (const SignalName& entry : signal_names)
-        if (signal == entry.number)
-            return std::string("SIG") + entry.name;
-    if (signal == SIGRTMIN)
-        return "SIGRTMIN";
+        if (signal == entry.number) return std::string("SIG") + entry.name;
+    if (signal == SIGRTMIN) return "SIGRTMIN";
     if (signal > SIGRTMIN && signal <= SIGRTMAX)
         return "SIGRTMIN+" + std::to_string(signal - SIGRTMIN);
     return "signal " + std::to_string(signal);
@@ -195,8 +178,7 @@ std::string iso_time(std::int64_t ms_since_epoch) {
 
 std::optional<std::int64_t> parse_iso_time(std::string_view text) {
     const std::string_view shape = "dddd-dd-ddTdd:dd:dd";
-    if (text.size() < shape.size() + 1 || text.back() != 'Z')
-        return std::nullopt;
+    if (text.size() < shape.size() + 1 || text.back() != 'Z') return std::nullopt;
     for (std::size_t i = 0; i < shape.size(); ++i)
         if (shape[i] == 'd' ? !std::isdigit(static_cast<unsigned char>(text[i]))
                             : text[i] != shape[i])
@@ -209,12 +191,10 @@ std::optional<std::int64_t> parse_iso_time(std::string_view text) {
     std::int64_t ms = 0;
     std::string_view rest = text.substr(shape.size(), text.size() - shape.size() - 1);
     if (!rest.empty()) {
-        if (rest.size() < 2 || rest[0] != '.')
-            return std::nullopt;
+        if (rest.size() < 2 || rest[0] != '.') return std::nullopt;
         int place = 100;
         for (const char c : rest.substr(1)) {
-            if (!std::isdigit(static_cast<unsigned char>(c)))
-                return std::nullopt;
+            if (!std::isdigit(static_cast<unsigned char>(c))) return std::nullopt;
             ms += place * (c - '0');
             place /= 10;
         }
@@ -234,8 +214,7 @@ std::optional<std::int64_t> parse_iso_time(std::string_view text) {
 bool is_utf8(std::string_view bytes) {
     for (std::size_t i = 0; i < bytes.size();) {
         const std::size_t length = utf8_length(bytes, i);
-        if (length == 0)
-            return false;
+        if (length == 0) return false;
         i += length;
     }
     return true;
@@ -271,4 +250,4 @@ std::string base64(std::string_view bytes) {
     return text;
 }
 
-} // namespace jobshim
+}  // namespace jobshim

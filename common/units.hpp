@@ -37,4 +37,4 @@ bool is_utf8(std::string_view bytes);
 
 std::string base64(std::string_view bytes);
 
-} // namespace jobshim
+}  // namespace jobshim

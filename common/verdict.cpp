@@ -9,10 +9,8 @@ namespace {
 using std::chrono::milliseconds;
 
 std::string beat_in_words(const Sighting& seen) {
-    if (!seen.beat_age)
-        return "no beat has been seen";
-    if (*seen.beat_age < milliseconds(0))
-        return "its last beat bears a time in the future";
+    if (!seen.beat_age) return "no beat has been seen";
+    if (*seen.beat_age < milliseconds(0)) return "its last beat bears a time in the future";
     return "its last beat was " + duration_in_words(*seen.beat_age) + " ago";
 }
 
@@ -22,19 +20,19 @@ std::string pid_in_words(const char* who, int pid) {
 
 State state_of(Status status) {
     switch (status) {
-    case Status::completed:
-        return State::completed;
-    case Status::failed:
-        return State::failed;
-    case Status::cancelled:
-        return State::cancelled;
-    case Status::queued:
-        return State::queued;
-    case Status::running:
-        return State::running;
-    case Status::none:
-    case Status::other:
-        return State::unknown;
+        case Status::completed:
+            return State::completed;
+        case Status::failed:
+            return State::failed;
+        case Status::cancelled:
+            return State::cancelled;
+        case Status::queued:
+            return State::queued;
+        case Status::running:
+            return State::running;
+        case Status::none:
+        case Status::other:
+            return State::unknown;
     }
     return State::unknown;
 }
@@ -42,12 +40,12 @@ State state_of(Status status) {
 // The shim as the two witnesses show it together.
 Witness shim_of(const Sighting& seen) {
     switch (seen.lock) {
-    case LifeLock::held:
-        return Witness::alive;
-    case LifeLock::free:
-    case LifeLock::no_file:
-    case LifeLock::unavailable:
-        return seen.shim;
+        case LifeLock::held:
+            return Witness::alive;
+        case LifeLock::free:
+        case LifeLock::no_file:
+        case LifeLock::unavailable:
+            return seen.shim;
     }
     return seen.shim;
 }
@@ -66,31 +64,31 @@ Verdict judge_terminal(const Sighting& seen) {
 Verdict judge_alive(const Sighting& seen) {
     const bool overdue = seen.beat_age && *seen.beat_age > overdue_after(seen.interval);
     if (overdue)
-        return {State::stalled,
-                pid_in_words("The shim", seen.shim_pid) + " is alive, but " + beat_in_words(seen) +
-                    ": stopped, starved or asleep."};
-    return {State::running, pid_in_words("The shim", seen.shim_pid) + " is alive; " +
-                                beat_in_words(seen) + "."};
+        return {State::stalled, pid_in_words("The shim", seen.shim_pid) + " is alive, but " +
+                                    beat_in_words(seen) + ": stopped, starved or asleep."};
+    return {State::running,
+            pid_in_words("The shim", seen.shim_pid) + " is alive; " + beat_in_words(seen) + "."};
 }
 
 Verdict judge_dead(const Sighting& seen) {
     if (seen.end_is_known)
         return {State::lost, "The shim recorded the end, but not in the job file.", false, true};
     switch (seen.worker) {
-    case Witness::alive:
-        return {State::orphaned, pid_in_words("The shim", seen.shim_pid) + " is dead, " +
-                                     pid_in_words("the worker", seen.worker_pid) +
-                                     " runs on; nobody will record its end."};
-    case Witness::unknowable:
-        return {State::unknown, pid_in_words("The shim", seen.shim_pid) +
-                                    " is dead; whether the worker lives cannot be known here."};
-    case Witness::dead:
-        return {State::lost,
-                pid_in_words("The shim", seen.shim_pid) + " and " +
-                    pid_in_words("the worker", seen.worker_pid) + " are dead.",
-                false, true};
-    case Witness::none:
-        return {State::lost,
+        case Witness::alive:
+            return {State::orphaned, pid_in_words("The shim", seen.shim_pid) + " is dead, " +
+                                         pid_in_words("the worker", seen.worker_pid) +
+                                         " runs on; nobody will record its end."};
+        case Witness::unknowable:
+            return {State::unknown, pid_in_words("The shim", seen.shim_pid) +
+                                        " is dead; whether the worker lives cannot be known here."};
+        case Witness::dead:
+            return {State::lost,
+                    pid_in_words("The shim", seen.shim_pid) + " and " +
+                        pid_in_words("the worker", seen.worker_pid) + " are dead.",
+                    false, true};
+        case Witness::none:
+            return {
+                State::lost,
                 pid_in_words("The shim", seen.shim_pid) + " died before the worker was started.",
                 false, true};
     }
@@ -101,64 +99,59 @@ Verdict judge_unreachable(const Sighting& seen) {
     if (seen.rebooted) {
         return {State::lost, "The host was restarted since.", false, true};
     }
-    if (seen.beat_seen_to_change)
-        return {State::running, "Its heartbeat was seen to change."};
-    return {State::unknown,
-            seen.obstacle + (seen.obstacle.empty() ? "Nothing can be known here" : "") + "; " +
-                beat_in_words(seen) + "."};
+    if (seen.beat_seen_to_change) return {State::running, "Its heartbeat was seen to change."};
+    return {State::unknown, seen.obstacle +
+                                (seen.obstacle.empty() ? "Nothing can be known here" : "") + "; " +
+                                beat_in_words(seen) + "."};
 }
 
-} // namespace
+}  // namespace
 
 std::string_view word(State state) {
     switch (state) {
-    case State::queued:
-        return "queued";
-    case State::running:
-        return "running";
-    case State::stalled:
-        return "stalled";
-    case State::orphaned:
-        return "orphaned";
-    case State::lost:
-        return "lost";
-    case State::unknown:
-        return "unknown";
-    case State::completed:
-        return "completed";
-    case State::failed:
-        return "failed";
-    case State::cancelled:
-        return "cancelled";
+        case State::queued:
+            return "queued";
+        case State::running:
+            return "running";
+        case State::stalled:
+            return "stalled";
+        case State::orphaned:
+            return "orphaned";
+        case State::lost:
+            return "lost";
+        case State::unknown:
+            return "unknown";
+        case State::completed:
+            return "completed";
+        case State::failed:
+            return "failed";
+        case State::cancelled:
+            return "cancelled";
     }
     return "unknown";
 }
 
-milliseconds overdue_after(milliseconds interval) {
-    return 3 * interval + std::chrono::seconds(2);
-}
+milliseconds overdue_after(milliseconds interval) { return 3 * interval + std::chrono::seconds(2); }
 
 Verdict judge(const Sighting& seen) {
-    if (is_terminal(seen.status))
-        return judge_terminal(seen);
+    if (is_terminal(seen.status)) return judge_terminal(seen);
     if (!is_active(seen.status) && shim_of(seen) != Witness::alive)
         return {State::unknown, seen.status == Status::none
                                     ? "The job file has no status."
                                     : "Its status is a word of the host's own."};
     switch (shim_of(seen)) {
-    case Witness::alive:
-        return judge_alive(seen);
-    case Witness::dead:
-        return judge_dead(seen);
-    case Witness::unknowable:
-        // The end that the shim itself wrote down needs no look-up, but its death does.
-        return judge_unreachable(seen);
-    case Witness::none:
-        if (seen.status == Status::queued)
-            return {State::queued, "Nobody has started it yet."};
-        return {State::unknown, "No shim has supervised it."};
+        case Witness::alive:
+            return judge_alive(seen);
+        case Witness::dead:
+            return judge_dead(seen);
+        case Witness::unknowable:
+            // The end that the shim itself wrote down needs no look-up, but its death does.
+            return judge_unreachable(seen);
+        case Witness::none:
+            if (seen.status == Status::queued) return {State::queued, "Nobody has started it yet."};
+            return {State::unknown, "No shim has supervised it."};
     }
     return {};
 }
 
-} // namespace jobshim
+}  // namespace jobshim

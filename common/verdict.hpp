@@ -16,32 +16,32 @@ enum class LifeLock {
     held,
     free,
     no_file,
-    unavailable, // no locks on this file system, or no permission to look
+    unavailable,  // no locks on this file system, or no permission to look
 };
 
 enum class Witness {
     alive,
     dead,
     unknowable,
-    none, // no such process is recorded
+    none,  // no such process is recorded
 };
 
 // What was seen, each part by itself. No part draws conclusions from another.
 struct Sighting {
     LifeLock lock = LifeLock::no_file;
-    Witness shim = Witness::none;   // the recorded shim, looked up by pid and start time
-    Witness worker = Witness::none; // likewise
+    Witness shim = Witness::none;    // the recorded shim, looked up by pid and start time
+    Witness worker = Witness::none;  // likewise
     Status status = Status::none;
     bool rebooted = false;      // an earlier boot of this very host, on a local file system
     bool end_is_known = false;  // an exit of this run lies outside the record
     bool beat_seen_to_change = false;
-    std::optional<std::chrono::milliseconds> beat_age; // negative: a beat from the future
+    std::optional<std::chrono::milliseconds> beat_age;  // negative: a beat from the future
     std::chrono::milliseconds interval{5000};
 
     // For the sentences.
     int shim_pid = 0;
     int worker_pid = 0;
-    std::string obstacle; // why the shim cannot be looked up
+    std::string obstacle;  // why the shim cannot be looked up
     std::string end_sentence;
 };
 
@@ -60,9 +60,9 @@ std::string_view word(State state);
 
 struct Verdict {
     State state = State::unknown;
-    std::string because; // one sentence
-    bool ended = false;  // a terminal status, and no shim alive
-    bool settle = false; // certainly dead: the record may be put right
+    std::string because;  // one sentence
+    bool ended = false;   // a terminal status, and no shim alive
+    bool settle = false;  // certainly dead: the record may be put right
 };
 
 Verdict judge(const Sighting& sighting);
@@ -70,4 +70,4 @@ Verdict judge(const Sighting& sighting);
 // A beat is overdue after three intervals and two seconds.
 std::chrono::milliseconds overdue_after(std::chrono::milliseconds interval);
 
-} // namespace jobshim
+}  // namespace jobshim

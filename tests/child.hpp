@@ -16,14 +16,12 @@ public:
     // end by a signal.
     explicit Child(const std::function<void(const std::function<void()>& ready)>& body) {
         int ends[2];
-        if (::pipe(ends) != 0)
-            ::abort();
+        if (::pipe(ends) != 0) ::abort();
         pid_ = ::fork();
         if (pid_ == 0) {
             ::close(ends[0]);
             body([&] { (void)!::write(ends[1], "x", 1); });
-            for (;;)
-                ::pause();
+            for (;;) ::pause();
         }
         ::close(ends[1]);
         char byte = 0;
@@ -43,8 +41,7 @@ public:
         ::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOWAIT);
     }
     void end() {
-        if (pid_ <= 0)
-            return;
+        if (pid_ <= 0) return;
         kill();
         ::waitpid(pid_, nullptr, 0);
         pid_ = -1;
@@ -54,4 +51,4 @@ private:
     int pid_ = -1;
 };
 
-} // namespace jobshim
+}  // namespace jobshim

@@ -1,4 +1,5 @@
-// Every exit reason of SPEC section 2: from the wait status and the evidence to record and sentence.
+// Every exit reason of SPEC section 2: from the wait status and the evidence to record and
+// sentence.
 #include "common/exit_reason.hpp"
 
 #include <csignal>
@@ -11,12 +12,8 @@ using namespace jobshim;
 
 namespace {
 
-constexpr int exited(int code) {
-    return code << 8;
-}
-constexpr int dumped(int signal) {
-    return signal | 0x80;
-}
+constexpr int exited(int code) { return code << 8; }
+constexpr int dumped(int signal) { return signal | 0x80; }
 
 WitnessedEnd end_by(int wait_status) {
     WitnessedEnd end;
@@ -24,7 +21,8 @@ WitnessedEnd end_by(int wait_status) {
     return end;
 }
 
-template <class Change> WitnessedEnd end_by(int wait_status, Change change) {
+template <class Change>
+WitnessedEnd end_by(int wait_status, Change change) {
     WitnessedEnd end = end_by(wait_status);
     change(end);
     return end;
@@ -39,14 +37,13 @@ void time_out(WitnessedEnd& end) {
 void cancel(WitnessedEnd& end) {
     end.cancelled = Cancellation{{"jobctl cancel", 7, 1000, "jobctl"}, "no longer needed"};
 }
-void signalled(WitnessedEnd& end) {
-    end.signalled_by = bash;
-}
-void expect_result(WitnessedEnd& end) {
-    end.result_expected = true;
-}
+void signalled(WitnessedEnd& end) { end.signalled_by = bash; }
+void expect_result(WitnessedEnd& end) { end.result_expected = true; }
 OomFinding oom(bool proven) {
-    return {true, proven, "/jobs/x", std::uint64_t{512} << 20U,
+    return {true,
+            proven,
+            "/jobs/x",
+            std::uint64_t{512} << 20U,
             {"memory.oom_control oom_kill 0 -> 1 in /jobs/x"}};
 }
 
@@ -111,7 +108,7 @@ std::vector<Row> rows() {
     };
 }
 
-} // namespace
+}  // namespace
 
 TEST_CASE("exit reason: every witnessed end") {
     for (const Row& row : rows()) {
@@ -124,8 +121,7 @@ TEST_CASE("exit reason: every witnessed end") {
         CHECK(last.exit.wait_status == row.end.wait_status);
         // One of the two is known, and the other is nothing: never 0 or -1.
         CHECK(last.exit.code.has_value() != last.exit.signal.has_value());
-        if (row.end.oom)
-            CHECK(last.exit.evidence == row.end.oom->evidence);
+        if (row.end.oom) CHECK(last.exit.evidence == row.end.oom->evidence);
     }
 }
 
@@ -163,9 +159,9 @@ TEST_CASE("exit reason: a job that is called off before its start is cancelled")
 }
 
 TEST_CASE("exit reason: words and values agree both ways") {
-    for (const char* text : {"success", "exit-code", "signal", "core-dump", "oom-kill", "timeout",
-                             "cancelled", "spawn-failed", "no-result", "shim-lost", "host-rebooted",
-                             "unknown"}) {
+    for (const char* text :
+         {"success", "exit-code", "signal", "core-dump", "oom-kill", "timeout", "cancelled",
+          "spawn-failed", "no-result", "shim-lost", "host-rebooted", "unknown"}) {
         const auto reason = exit_reason_from(text);
         REQUIRE(reason);
         CHECK(word(*reason) == text);

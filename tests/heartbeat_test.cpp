@@ -20,17 +20,15 @@ namespace {
 
 const std::string first_line = std::string(heartbeat_magic) + "{}}\n";
 
-
 // Holds the heartbeat file as a shim does, for as long as the process lives.
 void hold(const std::string& path, const std::function<void()>& ready) {
     HeartbeatHold held = HeartbeatHold::acquire(path, milliseconds(0));
     held.begin(first_line, 1000);
     ready();
-    for (;;)
-        ::pause();
+    for (;;) ::pause();
 }
 
-} // namespace
+}  // namespace
 
 TEST_CASE("heartbeat: life is the lock, and ends with the process") {
     const TempDir dir;
@@ -48,7 +46,7 @@ TEST_CASE("heartbeat: life is the lock, and ends with the process") {
               std::string::npos);
     }
     CHECK_FALSE(SettlerLock::try_take(path));
-    shim.make_zombie(); // killed and not reaped: its locks are gone all the same
+    shim.make_zombie();  // killed and not reaped: its locks are gone all the same
     CHECK(probe_heartbeat(path).lock == LifeLock::free);
     CHECK(SettlerLock::try_take(path));
 }
@@ -57,8 +55,7 @@ TEST_CASE("heartbeat: probing changes nothing and drops no lock of another proce
     const TempDir dir;
     const std::string path = dir / "j.heartbeat";
     const Child shim([&](auto ready) { hold(path, ready); });
-    for (int i = 0; i < 100; ++i)
-        REQUIRE(probe_heartbeat(path).lock == LifeLock::held);
+    for (int i = 0; i < 100; ++i) REQUIRE(probe_heartbeat(path).lock == LifeLock::held);
 }
 
 TEST_CASE("heartbeat: a settler keeps others out, but is no sign of life") {
@@ -67,8 +64,7 @@ TEST_CASE("heartbeat: a settler keeps others out, but is no sign of life") {
     const Child settler([&](auto ready) {
         const auto lock = SettlerLock::try_take(path);
         ready();
-        for (;;)
-            ::pause();
+        for (;;) ::pause();
     });
     CHECK(probe_heartbeat(path).lock == LifeLock::free);
     CHECK_FALSE(SettlerLock::try_take(path));
@@ -87,8 +83,7 @@ TEST_CASE("heartbeat: a shim that starts while a settler is at it gets its turn"
         const auto lock = SettlerLock::try_take(path);
         ready();
         // Until the shim has taken byte 0.
-        while (lock->probe().lock != LifeLock::held)
-            ::sched_yield();
+        while (lock->probe().lock != LifeLock::held) ::sched_yield();
         ::_exit(0);
     });
     CHECK_NOTHROW(HeartbeatHold::acquire(path, milliseconds(5000)));
@@ -103,8 +98,7 @@ TEST_CASE("heartbeat: removed under a live shim, it is made and locked anew at t
         held.append("{\"worker\":{\"pid\":7}}\n");
         const std::string history = read_text(path);
         std::filesystem::remove(path);
-        if (replaced)
-            write_text(path, "");
+        if (replaced) write_text(path, "");
         held.beat();
         // Asked by another process: one's own locks are never in one's own way.
         const Child reader([&](auto ready) {
@@ -132,7 +126,7 @@ TEST_CASE("heartbeat: a beat moves the time of the file, and nothing else") {
     REQUIRE(::stat(path.c_str(), &info) == 0);
     CHECK(info.st_mtim.tv_sec > 1);
     CHECK(info.st_size == static_cast<off_t>(first_line.size()));
-    CHECK(info.st_blocks * 512 >= 1000); // the space for the end is there already
+    CHECK(info.st_blocks * 512 >= 1000);  // the space for the end is there already
 }
 
 TEST_CASE("heartbeat: what is not ours is not touched") {
@@ -140,7 +134,7 @@ TEST_CASE("heartbeat: what is not ours is not touched") {
     const std::string path = dir / "j.heartbeat";
     for (const char* foreign : {"notes\n", "{\"other\":1}\n", "{"}) {
         write_text(path, foreign);
-        if (heartbeat_magic.starts_with(foreign)) { // torn at the first byte: ours
+        if (heartbeat_magic.starts_with(foreign)) {  // torn at the first byte: ours
             CHECK_NOTHROW(HeartbeatHold::acquire(path, milliseconds(0)));
             continue;
         }

@@ -36,8 +36,7 @@ struct Bench {
 
 // Sets "ours" and keeps the rest.
 std::string with_ours(const JobDocument* document, const std::string& value) {
-    if (document == nullptr)
-        return R"({"ours":")" + value + "\"}";
+    if (document == nullptr) return R"({"ours":")" + value + "\"}";
     std::string text = document->text();
     if (const auto old = document->value("ours"))
         return text.replace(static_cast<std::size_t>(old->data() - document->text().data()),
@@ -45,7 +44,7 @@ std::string with_ours(const JobDocument* document, const std::string& value) {
     return text.insert(text.find('{') + 1, R"("ours":")" + value + "\",");
 }
 
-} // namespace
+}  // namespace
 
 TEST_CASE("job file: made new with mode 0600, then replaced whole") {
     Bench bench;
@@ -53,7 +52,8 @@ TEST_CASE("job file: made new with mode 0600, then replaced whole") {
     bench.file.update([](const JobDocument* d) { return with_ours(d, "1"); },
                       JobFile::Write::ordinary);
     CHECK(bench.file.made_the_file());
-    CHECK(fs::status(bench.path()).permissions() == (fs::perms::owner_read | fs::perms::owner_write));
+    CHECK(fs::status(bench.path()).permissions() ==
+          (fs::perms::owner_read | fs::perms::owner_write));
     bench.file.update([](const JobDocument* d) { return with_ours(d, "2"); }, JobFile::Write::last);
     CHECK(read_text(bench.path()) == R"({"ours":"2"})");
     CHECK(bench.names() == std::vector<std::string>{"j.json"});
@@ -64,8 +64,7 @@ TEST_CASE("job file: mode and owner of an existing file are kept") {
     write_text(bench.path(), "{}");
     ::chmod(bench.path().c_str(), 0640);
     const bool root = ::geteuid() == 0;
-    if (root)
-        REQUIRE(::chown(bench.path().c_str(), 1234, 4321) == 0);
+    if (root) REQUIRE(::chown(bench.path().c_str(), 1234, 4321) == 0);
     bench.file.update([](const JobDocument*) { return R"({"a":1})"; }, JobFile::Write::ordinary);
     struct stat info {};
     REQUIRE(::stat(bench.path().c_str(), &info) == 0);
@@ -89,8 +88,7 @@ TEST_CASE("job file: what a host writes between our look and our write is merged
                     const std::string text = R"({"theirs":)" + std::to_string(calls) + "}";
                     const std::string target = in_place ? bench.path() : bench.dir / "new";
                     write_text(target, text);
-                    if (!in_place)
-                        fs::rename(target, bench.path());
+                    if (!in_place) fs::rename(target, bench.path());
                 }
                 return with_ours(document, "x");
             },
@@ -107,8 +105,7 @@ TEST_CASE("job file: a host that is slow between truncating and writing still ge
     int calls = 0;
     bench.file.update(
         [&](const JobDocument* document) {
-            if (++calls > 1)
-                return with_ours(document, "x");
+            if (++calls > 1) return with_ours(document, "x");
             // The host truncates before our write. It writes once it sees that the path leads to
             // our new file, so that its text goes into the one that was displaced.
             int ready[2];
@@ -141,8 +138,7 @@ TEST_CASE("job file: gone while we look, it is made again") {
     int calls = 0;
     bench.file.update(
         [&](const JobDocument* document) {
-            if (++calls == 1)
-                fs::remove(bench.path());
+            if (++calls == 1) fs::remove(bench.path());
             return with_ours(document, "x");
         },
         JobFile::Write::ordinary);

@@ -66,12 +66,10 @@ TEST_CASE("job files: directories are made private, and only where there is none
 }
 
 TEST_CASE("job files: ids") {
-    for (const char* id : {"a", "0", "A.b_c-d", "job-mws5pajt-qs8z10"})
-        CHECK(is_job_id(id));
+    for (const char* id : {"a", "0", "A.b_c-d", "job-mws5pajt-qs8z10"}) CHECK(is_job_id(id));
     CHECK(is_job_id(std::string(128, 'x')));
     CHECK_FALSE(is_job_id(std::string(129, 'x')));
-    for (const char* id : {"", ".a", "-a", "_a", "a b", "a/b", "ä"})
-        CHECK_FALSE(is_job_id(id));
+    for (const char* id : {"", ".a", "-a", "_a", "a b", "a/b", "ä"}) CHECK_FALSE(is_job_id(id));
     CHECK(job_id_from_name("a.json") == "a");
     CHECK(job_id_from_name("my job (1).json") == "my-job--1-");
     CHECK(job_id_from_name(".hidden.json") == "hidden");

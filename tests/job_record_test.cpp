@@ -21,7 +21,7 @@ JobEdit example_edit() {
     edit.command = {"make", "-j2"};
     edit.cwd = "/src";
     edit.run.shim = {41, 912345, "boot", "machine", 4026531836, "host"};
-    edit.run.worker = WorkerIdentity{42, 912346, Group::own};
+    edit.run.worker = WorkerIdentity{42, 912346, Group::own, 40};
     edit.run.heartbeat_file = "/src/j1.heartbeat";
     edit.run.exit = ExitRecord{};
     edit.run.exit->reason = ExitReason::exit_code;
@@ -51,17 +51,17 @@ std::string without(const std::string& text, const std::vector<std::string>& key
     return rest + text.substr(at);
 }
 
-const std::vector<std::string> always_ours = {"status",      "phase",        "pid",    "startedAt",
-                                              "updatedAt",   "completedAt",  "errorMessage",
-                                              "jobshim"};
+const std::vector<std::string> always_ours = {
+    "status", "phase", "pid", "startedAt", "updatedAt", "completedAt", "errorMessage", "jobshim"};
 
-} // namespace
+}  // namespace
 
 TEST_CASE("record: a host's bytes stay as and where they are") {
     const std::vector<std::string> hosts = {
         R"({"status":"queued","emoji":"\ud83d","big":123456789012345678901234567890})",
         R"({ "x" : 1.10 , "y":1E5,"z":1e400,"status" : "queued" , "x":[ 1 ,{"a":  2}] })",
-        "{\r\n\t\"id\": \"a\",\r\n\t\"status\": \"queued\",\r\n\t\"deep\": {\"b\": [1,\r\n2]}\r\n}\r\n",
+        "{\r\n\t\"id\": \"a\",\r\n\t\"status\": \"queued\",\r\n\t\"deep\": {\"b\": "
+        "[1,\r\n2]}\r\n}\r\n",
         "{\n  \"\\u0073tatus\": \"queued\",\n  \"t\": \"caf\\u00e9 \xff\"\n}\n",
         R"(  {"status":null,"pid":12,"jobshim":{"schema":0},"a":"b"}   )",
         "{\"a\":1}",
@@ -79,11 +79,10 @@ TEST_CASE("record: a host's bytes stay as and where they are") {
         const std::string after_rest = without(text, always_ours);
         const std::size_t kept = before_rest.find_last_of("}");
         std::size_t common = 0;
-        while (common < kept && before_rest[common] == after_rest[common])
-            ++common;
+        while (common < kept && before_rest[common] == after_rest[common]) ++common;
         // All up to where new members are appended, and the end.
-        CHECK(before_rest.substr(common, kept - common)
-                  .find_first_not_of(" \t\r\n") == std::string::npos);
+        CHECK(before_rest.substr(common, kept - common).find_first_not_of(" \t\r\n") ==
+              std::string::npos);
         CHECK(after_rest.ends_with(before_rest.substr(kept)));
     }
 }
@@ -235,7 +234,7 @@ TEST_CASE("heartbeat lines: there and back, torn or not") {
     edit.run.worker.reset();
     const std::string first = heartbeat_first_line(edit.run, "/src/j1.json", "start");
     REQUIRE(first.starts_with(heartbeat_magic));
-    const std::string second = "{\"worker\":{\"pid\":42,\"startTime\":7,\"group\":\"own\"}}\n";
+    const std::string second = heartbeat_worker_line({42, 7, Group::own, 40});
     FinalWord last = judge_witnessed({});
     const std::string third = heartbeat_last_line(last);
 
@@ -244,7 +243,7 @@ TEST_CASE("heartbeat lines: there and back, torn or not") {
     CHECK(all.run->shim == edit.run.shim);
     CHECK(all.job_file == "/src/j1.json");
     CHECK(all.started_at == "start");
-    CHECK(all.run->worker->pid == 42);
+    CHECK(*all.run->worker == WorkerIdentity{42, 7, Group::own, 40});
     CHECK(all.last->status == Status::completed);
 
     // A torn last line is ignored, wherever it is torn.

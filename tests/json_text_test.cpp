@@ -19,12 +19,11 @@ std::map<std::string, std::string> members_of(const std::string& text) {
     const JsonScan scan = scan_json_object(text);
     REQUIRE(scan.fault == JsonFault::none);
     for (const JsonMember& member : scan.members)
-        result[member.key] =
-            text.substr(member.value_begin, member.value_end - member.value_begin);
+        result[member.key] = text.substr(member.value_begin, member.value_end - member.value_begin);
     return result;
 }
 
-} // namespace
+}  // namespace
 
 TEST_CASE("json: what JavaScript's JSON.parse takes") {
     for (const char* text : {
@@ -126,8 +125,9 @@ TEST_CASE("json: strings are decoded to UTF-8, what has none becomes U+FFFD") {
     CHECK(decode_json_string(R"("\u00e9\u20ac\ud83d\ude00")") == "é€😀");
     CHECK(decode_json_string(R"("\ud83d")") == "\xEF\xBF\xBD");
     CHECK(decode_json_string(R"("\ud83dx")") == "\xEF\xBF\xBDx");
-    CHECK(decode_json_string(R"("\ude00\ud83d\u0041")") == "\xEF\xBF\xBD\xEF\xBF\xBD"
-                                                            "A");
+    CHECK(decode_json_string(R"("\ude00\ud83d\u0041")") ==
+          "\xEF\xBF\xBD\xEF\xBF\xBD"
+          "A");
     CHECK(decode_json_string("\"a\xff\"") == "a\xEF\xBF\xBD");
     CHECK(decode_json_string(R"("")").empty());
 }

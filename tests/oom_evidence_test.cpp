@@ -25,8 +25,9 @@ TEST_CASE("oom: only a counter that rose is a finding") {
     CHECK(finding->counter_rose);
     CHECK_FALSE(finding->worker_was_the_victim);
     CHECK(finding->limit_bytes == std::uint64_t{512} << 20U);
-    CHECK(finding->evidence == std::vector<std::string>{"memory.oom_control oom_kill 3 -> 4 in /jobs/x"});
-    write_text(dir / "memory.limit_in_bytes", "9223372036854771712\n"); // v1: no limit
+    CHECK(finding->evidence ==
+          std::vector<std::string>{"memory.oom_control oom_kill 3 -> 4 in /jobs/x"});
+    write_text(dir / "memory.limit_in_bytes", "9223372036854771712\n");  // v1: no limit
     CHECK_FALSE(compare_oom_counter({"/jobs/x", counter, 3})->limit_bytes);
     std::filesystem::remove(counter);
     CHECK_FALSE(compare_oom_counter({"/jobs/x", counter, 3}));

@@ -17,7 +17,7 @@ TEST_CASE("process: alive, a zombie, gone, another under the same number") {
     REQUIRE(stat);
     CHECK(stat->parent == ::getpid());
     CHECK(look_up_process(child.pid(), stat->start_time) == Witness::alive);
-    CHECK(look_up_process(child.pid(), stat->start_time + 1) == Witness::dead); // a reused number
+    CHECK(look_up_process(child.pid(), stat->start_time + 1) == Witness::dead);  // a reused number
     CHECK(look_up_process(child.pid(), std::nullopt) == Witness::unknowable);
     child.kill(SIGSTOP);
     CHECK(look_up_process(child.pid(), stat->start_time) == Witness::alive);
@@ -42,16 +42,14 @@ TEST_CASE("process: a zombie leader whose threads run is alive") {
                 // Until the leader is a zombie.
                 for (;;) {
                     const auto stat = read_process_stat(::getpid());
-                    if (stat && stat->state == 'Z')
-                        break;
+                    if (stat && stat->state == 'Z') break;
                     ::sched_yield();
                 }
                 tell();
-                for (;;)
-                    ::pause();
+                for (;;) ::pause();
             },
             nullptr);
-        ::syscall(SYS_exit, 0); // this thread alone
+        ::syscall(SYS_exit, 0);  // this thread alone
     });
     const auto stat = read_process_stat(child.pid());
     REQUIRE(stat);
@@ -68,8 +66,7 @@ TEST_CASE("process: another user's is alive, though it may not be signalled") {
     int status = 0;
     const pid_t child = ::fork();
     if (child == 0) {
-        if (::setresuid(65534, 65534, 65534) != 0)
-            ::_exit(9);
+        if (::setresuid(65534, 65534, 65534) != 0) ::_exit(9);
         const bool refused = ::kill(::getppid(), 0) != 0 && errno == EPERM;
         const bool alive = look_up_process(::getppid(), self->start_time) == Witness::alive;
         ::_exit(refused && alive ? 0 : 1);
@@ -104,8 +101,7 @@ TEST_CASE("process: members of a group") {
     const Child leader([](auto ready) {
         ::setpgid(0, 0);
         if (::fork() == 0)
-            for (;;)
-                ::pause();
+            for (;;) ::pause();
         ready();
     });
     const auto others = members_of_group(leader.pid(), leader.pid());
@@ -136,7 +132,7 @@ TEST_CASE("process: where a recorded one can be looked up") {
     other.machine_id = "";
     ShimIdentity nameless = here;
     nameless.machine_id = "";
-    CHECK(place_of(other, nameless) == Place::elsewhere); // two hosts without an id are not one
+    CHECK(place_of(other, nameless) == Place::elsewhere);  // two hosts without an id are not one
     other.boot_id = "";
     CHECK(place_of(other, here) == Place::elsewhere);
 }

@@ -14,8 +14,7 @@ class TempDir {
 public:
     TempDir() {
         std::string name = std::filesystem::temp_directory_path() / "jobshim-unit-XXXXXX";
-        if (::mkdtemp(name.data()) == nullptr)
-            throw std::runtime_error("mkdtemp");
+        if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp");
         path_ = std::filesystem::canonical(name);
     }
     ~TempDir() {
@@ -41,4 +40,4 @@ inline std::string read_text(const std::string& path) {
     return {std::istreambuf_iterator<char>(file), {}};
 }
 
-} // namespace jobshim
+}  // namespace jobshim

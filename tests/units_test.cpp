@@ -16,7 +16,7 @@ TEST_CASE("units: durations") {
     CHECK(parse_duration("0.5m") == milliseconds(30'000));
     CHECK(parse_duration("2h") == milliseconds(7'200'000));
     CHECK(parse_duration("1d") == milliseconds(86'400'000));
-    CHECK(parse_duration("0.0001s") == milliseconds(1)); // short, not never
+    CHECK(parse_duration("0.0001s") == milliseconds(1));  // short, not never
     CHECK(parse_duration("99999999999d") == std::chrono::hours(24 * 365 * 100));
     for (const char* text : {"", "s", "-1", "-1s", "+1", "1 s", "1x", "1ss", "nan", "inf", "1e3",
                              "1,5", "0x10", " 1"}) {
@@ -73,8 +73,9 @@ TEST_CASE("units: times of day, both ways") {
 TEST_CASE("units: nothing that commands a terminal gets through") {
     CHECK(printable("a\x1b[31mb\x07\n\t\x7f") == "a\uFFFD[31mb\uFFFD\uFFFD\uFFFD\uFFFD");
     CHECK(printable("a\nb\tc\r", true) == "a\nb\tc\uFFFD");
-    CHECK(printable("\xc2\x9b\x41") == "\uFFFD"
-                                       "A"); // C1's CSI
+    CHECK(printable("\xc2\x9b\x41") ==
+          "\uFFFD"
+          "A");  // C1's CSI
     CHECK(printable("é\xff") == "é\uFFFD");
 }
 

@@ -114,8 +114,8 @@ std::vector<Row> rows() {
         {"an earlier boot of this host, local file system",
          after_reboot(sighting(L::free, W::unknowable, W::none, S::running)), State::lost, false,
          true},
-        {"dead, worker cannot be looked up",
-         sighting(L::free, W::dead, W::unknowable, S::running), State::unknown, false, false},
+        {"dead, worker cannot be looked up", sighting(L::free, W::dead, W::unknowable, S::running),
+         State::unknown, false, false},
         {"shim of another pid namespace, lock free",
          sighting(L::free, W::unknowable, W::unknowable, S::running), State::unknown, false, false},
         {"cannot be told, not even with a known end: no second witness",
@@ -125,7 +125,8 @@ std::vector<Row> rows() {
          with_moving_beat(sighting(L::unavailable, W::unknowable, W::none, S::running)),
          State::running, false, false},
         {"other host, beat not seen to change",
-         sighting(L::unavailable, W::unknowable, W::none, S::running), State::unknown, false, false},
+         sighting(L::unavailable, W::unknowable, W::none, S::running), State::unknown, false,
+         false},
         {"none recorded, queued", sighting(L::no_file, W::none, W::none, S::queued), State::queued,
          false, false},
         {"none recorded, running", sighting(L::no_file, W::none, W::none, S::running),
@@ -139,7 +140,7 @@ std::vector<Row> rows() {
     };
 }
 
-} // namespace
+}  // namespace
 
 TEST_CASE("verdict: every row of the table") {
     for (const Row& row : rows()) {
@@ -158,9 +159,9 @@ TEST_CASE("verdict: whatever is seen, only the dead are settled, and only by two
              {Witness::alive, Witness::dead, Witness::unknowable, Witness::none})
             for (const Witness worker :
                  {Witness::alive, Witness::dead, Witness::unknowable, Witness::none})
-                for (const Status status : {Status::none, Status::queued, Status::running,
-                                            Status::completed, Status::failed, Status::cancelled,
-                                            Status::other})
+                for (const Status status :
+                     {Status::none, Status::queued, Status::running, Status::completed,
+                      Status::failed, Status::cancelled, Status::other})
                     for (const bool known : {false, true}) {
                         Sighting seen = sighting(lock, shim, worker, status);
                         seen.end_is_known = known;
@@ -171,10 +172,8 @@ TEST_CASE("verdict: whatever is seen, only the dead are settled, and only by two
                             CHECK(is_active(status));
                             CHECK((known || worker == Witness::dead || worker == Witness::none));
                         }
-                        if (verdict.ended)
-                            CHECK(is_terminal(status));
-                        if (!is_terminal(status))
-                            CHECK_FALSE(verdict.because.empty());
+                        if (verdict.ended) CHECK(is_terminal(status));
+                        if (!is_terminal(status)) CHECK_FALSE(verdict.because.empty());
                     }
 }
 

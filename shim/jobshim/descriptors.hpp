@@ -14,4 +14,4 @@ void occupy_low_descriptors();
 // worker closes it. stderr is kept if it is a terminal or a regular file. `ours` stay.
 void let_go_of_inherited(std::vector<int> ours);
 
-} // namespace jobshim
+}  // namespace jobshim

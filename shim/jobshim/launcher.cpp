@@ -20,8 +20,7 @@ int tell_outcome(const std::string& report) {
         std::fputs("jobshim: the shim died before COMMAND was executed\n", stderr);
         return 125;
     }
-    if (report[0] != started)
-        return static_cast<unsigned char>(report[0]);
+    if (report[0] != started) return static_cast<unsigned char>(report[0]);
     std::printf("%s\n", report.c_str() + 1);
     return std::fflush(stdout) == 0 ? 0 : 125;
 }
@@ -31,44 +30,38 @@ std::string read_to_end(int fd) {
     char buffer[256];
     for (;;) {
         const ssize_t got = ::read(fd, buffer, sizeof buffer);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            return text;
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) return text;
         text.append(buffer, static_cast<std::size_t>(got));
     }
 }
 
-} // namespace
+}  // namespace
 
 Launcher::Detached Launcher::detach() {
     int ends[2];
-    if (::pipe2(ends, O_CLOEXEC) != 0)
-        throw_errno("pipe");
+    if (::pipe2(ends, O_CLOEXEC) != 0) throw_errno("pipe");
     UniqueFd reader(ends[0]);
     UniqueFd writer(ends[1]);
     const pid_t child = ::fork();
-    if (child < 0)
-        throw_errno("fork");
+    if (child < 0) throw_errno("fork");
     if (child > 0) {
         writer.reset();
         return {Launcher(), tell_outcome(read_to_end(reader.get()))};
     }
-    ::setsid(); // a new child leads no group, so this cannot fail
+    ::setsid();  // a new child leads no group, so this cannot fail
     return {Launcher(std::move(writer)), std::nullopt};
 }
 
 void Launcher::report_start(const std::string& id) {
-    if (fd_)
-        (void)!::write(fd_.get(), (started + id).c_str(), id.size() + 1);
+    if (fd_) (void)!::write(fd_.get(), (started + id).c_str(), id.size() + 1);
     fd_.reset();
 }
 
 void Launcher::report_failure(int exit_status) {
     const auto byte = static_cast<char>(exit_status);
-    if (fd_)
-        (void)!::write(fd_.get(), &byte, 1);
+    if (fd_) (void)!::write(fd_.get(), &byte, 1);
     fd_.reset();
 }
 
-} // namespace jobshim
+}  // namespace jobshim

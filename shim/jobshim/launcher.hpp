@@ -31,7 +31,7 @@ private:
 
 struct Launcher::Detached {
     Launcher launcher;
-    std::optional<int> exit_status; // in the parent
+    std::optional<int> exit_status;  // in the parent
 };
 
-} // namespace jobshim
+}  // namespace jobshim

@@ -21,19 +21,15 @@ LogFile::LogFile(const std::string& path) : path_(absolute_path(path)) {
         readable_ = false;
         fd_.reset(::open(path_.c_str(), O_WRONLY | flags, 0600));
     }
-    if (!fd_)
-        throw_errno("open " + path);
+    if (!fd_) throw_errno("open " + path);
     struct stat info {};
-    if (::fstat(fd_.get(), &info) != 0)
-        throw_errno("stat " + path);
+    if (::fstat(fd_.get(), &info) != 0) throw_errno("stat " + path);
     readable_ = readable_ && S_ISREG(info.st_mode);
-    if (S_ISREG(info.st_mode))
-        offset_ = info.st_size;
+    if (S_ISREG(info.st_mode)) offset_ = info.st_size;
 }
 
 std::optional<std::string> LogFile::tail(std::size_t bytes) const {
-    if (!readable_ || bytes == 0)
-        return std::nullopt;
+    if (!readable_ || bytes == 0) return std::nullopt;
     try {
         const std::int64_t size = stamp_of(fd_.get(), path_).size;
         // Shorter than where this run began: it was cut since, and all that is there is newer.
@@ -45,8 +41,7 @@ std::optional<std::string> LogFile::tail(std::size_t bytes) const {
             const std::size_t feed = read_from(fd_.get(), begin - 1, 1, path_) == "\n"
                                          ? std::string::npos
                                          : text.find('\n');
-            if (feed != std::string::npos && feed + 1 < text.size())
-                text.erase(0, feed + 1);
+            if (feed != std::string::npos && feed + 1 < text.size()) text.erase(0, feed + 1);
             // One long line: at least not from the middle of a character.
             while (!text.empty() && (static_cast<unsigned char>(text[0]) & 0xC0U) == 0x80)
                 text.erase(0, 1);
@@ -57,4 +52,4 @@ std::optional<std::string> LogFile::tail(std::size_t bytes) const {
     }
 }
 
-} // namespace jobshim
+}  // namespace jobshim

@@ -16,7 +16,7 @@ public:
 
     int descriptor() const { return fd_.get(); }
     const std::string& path() const { return path_; }
-    std::int64_t offset() const { return offset_; } // where this run begins
+    std::int64_t offset() const { return offset_; }  // where this run begins
 
     // The last whole lines of this run within `bytes`, as UTF-8; of one line that is longer, its
     // end. Nothing if the log cannot be read back (a FIFO, a terminal, no permission).
@@ -29,4 +29,4 @@ private:
     bool readable_ = true;
 };
 
-} // namespace jobshim
+}  // namespace jobshim

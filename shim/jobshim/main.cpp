@@ -73,23 +73,18 @@ std::string made_up_id() {
 
 // Where the record goes. A folder that the user named must exist; the default one is made.
 JobFiles choose_files(Options& options) {
-    if (!options.job.empty())
-        return job_files_of(options.job);
+    if (!options.job.empty()) return job_files_of(options.job);
     const std::string jobs =
         state_directory(std::getenv("XDG_STATE_HOME"), std::getenv("HOME")) + "/jobs";
     make_directories(jobs);
-    if (options.id.empty())
-        options.id = made_up_id();
+    if (options.id.empty()) options.id = made_up_id();
     return job_files_of(jobs + "/" + options.id + ".json");
 }
 
 std::unique_ptr<LogFile> open_log(const Options& options, const Recorder* recorder) {
-    if (!options.log.empty())
-        return std::make_unique<LogFile>(options.log);
-    if (!options.detach)
-        return nullptr;
-    if (recorder == nullptr)
-        throw Refusal("--detach without a record needs --log");
+    if (!options.log.empty()) return std::make_unique<LogFile>(options.log);
+    if (!options.detach) return nullptr;
+    if (recorder == nullptr) throw Refusal("--detach without a record needs --log");
     return std::make_unique<LogFile>(recorder->files().directory + "/" + recorder->id() + ".log");
 }
 
@@ -98,12 +93,11 @@ std::unique_ptr<LogFile> open_log(const Options& options, const Recorder* record
 std::optional<siginfo_t> called_off(const SignalGate& signals) {
     while (const auto info = signals.next(milliseconds(0))) {
         switch (info->si_signo) {
-        case SIGTERM:
-        case SIGINT:
-        case SIGHUP:
-        case SIGQUIT:
-            if (!signals.is_unwanted(info->si_signo))
-                return info;
+            case SIGTERM:
+            case SIGINT:
+            case SIGHUP:
+            case SIGQUIT:
+                if (!signals.is_unwanted(info->si_signo)) return info;
         }
     }
     return std::nullopt;
@@ -113,7 +107,9 @@ std::optional<siginfo_t> called_off(const SignalGate& signals) {
 class Job {
 public:
     Job(Options options, Launcher launcher, const SignalGate& signals)
-        : options_(std::move(options)), launcher_(std::move(launcher)), signals_(signals),
+        : options_(std::move(options)),
+          launcher_(std::move(launcher)),
+          signals_(signals),
           setting_(gather_setting(options_)) {}
 
     // The status to end with, or the signal.
@@ -126,39 +122,30 @@ public:
         prepare_record();
         log_ = open_log(options_, recorder_.get());
         begin_record();
-        if (const auto info = called_off(signals_))
-            return call_off(*info);
+        if (const auto info = called_off(signals_)) return call_off(*info);
 
         const auto oom_before = read_oom_baseline();
         const auto began = boottime_now();
         const UniqueFd null(options_.detach ? ::open("/dev/null", O_RDONLY | O_CLOEXEC) : -1);
         Start start = start_worker(plan(null.get()), signals_);
-        if (!start.worker)
-            return fail_to_start(*start.failure);
+        if (!start.worker) return fail_to_start(*start.failure);
         StartedWorker& worker = *start.worker;
-        if (recorder_)
-            recorder_->started(worker.identity);
-        if (const auto failure = worker.confirm())
-            return fail_to_start(*failure);
+        if (recorder_) recorder_->started(worker.identity);
+        if (const auto failure = worker.confirm()) return fail_to_start(*failure);
         launcher_.report_start(recorder_ ? recorder_->id() : options_.id);
         let_go_of_inherited(descriptors());
 
-        const SupervisorHooks hooks{[this] {
-                                        if (recorder_)
-                                            recorder_->beat();
-                                    },
-                                    [this] {
-                                        return recorder_ ? recorder_->cancel_request()
-                                                         : std::nullopt;
-                                    }};
+        const SupervisorHooks hooks{
+            [this] {
+                if (recorder_) recorder_->beat();
+            },
+            [this] { return recorder_ ? recorder_->cancel_request() : std::nullopt; }};
         const Ending ending = supervise(worker.identity, options_, signals_, hooks);
         const auto took = std::chrono::duration_cast<milliseconds>(boottime_now() - began);
         const bool recorded = record_end(worker.identity, ending, took, oom_before);
         reap(worker.identity);
-        if (!recorded)
-            return {own_failure};
-        if (ending.timed_out)
-            return {timed_out};
+        if (!recorded) return {own_failure};
+        if (ending.timed_out) return {timed_out};
         if (WIFSIGNALED(ending.wait_status))
             return {128 + WTERMSIG(ending.wait_status), WTERMSIG(ending.wait_status)};
         return {WEXITSTATUS(ending.wait_status)};
@@ -168,31 +155,33 @@ public:
 
 private:
     // Does what keeps a record; without a record it is a failure only if one is insisted on.
-    template <class Action> void keep_record(Action action) {
+    template <class Action>
+    void keep_record(Action action) {
         try {
             action();
         } catch (const std::exception& error) {
             recorder_.reset();
-            if (!options_.best_effort)
-                throw;
-            say(std::string("no record is kept: ") + error.what());
+            std::string what = error.what();
+            if (what.find(job_file_) == std::string::npos)  // it names another file beside it
+                what.insert(0, job_file_ + ": ");
+            if (!options_.best_effort) throw Refusal(what);
+            say("no record is kept: " + what);
         }
     }
 
     void prepare_record() {
         keep_record([&] {
             const JobFiles files = choose_files(options_);
+            job_file_ = files.job;
             recorder_ = std::make_unique<Recorder>(options_, setting_, files, say);
         });
     }
 
     void begin_record() {
-        if (!recorder_)
-            return;
+        if (!recorder_) return;
         keep_record([&] {
             std::optional<LogPlace> place;
-            if (log_)
-                place = LogPlace{to_utf8(log_->path()), log_->offset()};
+            if (log_) place = LogPlace{to_utf8(log_->path()), log_->offset()};
             recorder_->begin(place);
         });
     }
@@ -213,24 +202,20 @@ private:
 
     std::vector<int> descriptors() const {
         std::vector<int> ours;
-        if (recorder_)
-            ours = recorder_->descriptors();
-        if (log_)
-            ours.push_back(log_->descriptor());
+        if (recorder_) ours = recorder_->descriptors();
+        if (log_) ours.push_back(log_->descriptor());
         return ours;
     }
 
     bool finish(FinalWord last, int terms_so_far) {
-        if (!recorder_)
-            return true;
+        if (!recorder_) return true;
         // One TERM may have been meant for the worker; the second is for us.
         int terms = terms_so_far;
         return recorder_->finish(std::move(last), [&](milliseconds pause) {
             const auto until = monotonic_now() + pause;
             while (monotonic_now() < until) {
                 const auto info = signals_.next(until - monotonic_now());
-                if (info && info->si_signo == SIGTERM && ++terms >= 2)
-                    return true;
+                if (info && info->si_signo == SIGTERM && ++terms >= 2) return true;
             }
             return false;
         });
@@ -255,22 +240,18 @@ private:
             for (const ProcessStat& member : members_of_group(worker.pid, worker.pid))
                 leftovers.push_back({member.pid, printable(member.command)});
             // The zombie is not reaped yet: the group's number is still its.
-            if (options_.kill_leftovers && !leftovers.empty())
-                ::kill(-worker.pid, SIGKILL);
+            if (options_.kill_leftovers && !leftovers.empty()) ::kill(-worker.pid, SIGKILL);
         }
-        if (!recorder_)
-            return true;
+        if (!recorder_) return true;
         WitnessedEnd seen;
         seen.wait_status = ending.wait_status;
         seen.timed_out = ending.timed_out;
         seen.timeout = options_.timeout;
-        if (ending.cancelled)
-            seen.cancelled = ending.cancelled->what;
+        if (ending.cancelled) seen.cancelled = ending.cancelled->what;
         seen.signalled_by = ending.signalled_by;
         seen.result_expected = options_.expect_record;
         seen.worker_wrote_terminal_status = options_.expect_record && recorder_->worker_spoke();
-        if (oom_before)
-            seen.oom = compare_oom_counter(*oom_before);
+        if (oom_before) seen.oom = compare_oom_counter(*oom_before);
         FinalWord last = judge_witnessed(seen);
         last.exit.evidence.insert(last.exit.evidence.begin(), ending.evidence.begin(),
                                   ending.evidence.end());
@@ -279,8 +260,7 @@ private:
         last.exit.leftovers = std::move(leftovers);
         last.exit.duration_ms = took.count();
         last.exit.resources = ending.resources;
-        if (log_)
-            last.exit.tail = log_->tail(options_.tail_bytes);
+        if (log_) last.exit.tail = log_->tail(options_.tail_bytes);
         recorder_->set_cancel(ending.cancelled);
         return finish(std::move(last), ending.signalled_by ? 1 : 0);
     }
@@ -289,6 +269,7 @@ private:
     Launcher launcher_;
     const SignalGate& signals_;
     Setting setting_;
+    std::string job_file_;
     std::unique_ptr<Recorder> recorder_;
     std::unique_ptr<LogFile> log_;
 };
@@ -303,32 +284,28 @@ Job::End run_job(const Options& options, Launcher launcher, const SignalGate& si
         end = {own_failure};
     }
     if (end.exit_status != 0)
-        job.report_failure(end.exit_status); // no-op once COMMAND was executed
+        job.report_failure(end.exit_status);  // no-op once COMMAND was executed
     return end;
 }
 
-} // namespace
-} // namespace jobshim
+}  // namespace
+}  // namespace jobshim
 
 int main(int argc, char** argv) {
     using namespace jobshim;
     const CommandLine line = parse_command_line(argc, argv);
-    if (!line.options)
-        return line.exit_status;
+    if (!line.options) return line.exit_status;
     const SignalGate signals;
     occupy_low_descriptors();
     Launcher::Detached detached;
     try {
-        if (line.options->detach)
-            detached = Launcher::detach();
+        if (line.options->detach) detached = Launcher::detach();
     } catch (const std::exception& error) {
         say(error.what());
         return own_failure;
     }
-    if (detached.exit_status)
-        return *detached.exit_status;
+    if (detached.exit_status) return *detached.exit_status;
     const Job::End end = run_job(*line.options, std::move(detached.launcher), signals);
-    if (end.signal != 0 && ::getpid() != 1)
-        die_by(end.signal);
+    if (end.signal != 0 && ::getpid() != 1) die_by(end.signal);
     return end.exit_status;
 }

@@ -80,8 +80,8 @@ void declare(CLI::App& app, Options& options) {
            "--id",
            [&options](const std::string& id) {
                if (!is_job_id(id))
-                   throw CLI::ValidationError(
-                       "--id: '" + id + "' is no id ([A-Za-z0-9][A-Za-z0-9._-]{0,127})");
+                   throw CLI::ValidationError("--id: '" + id +
+                                              "' is no id ([A-Za-z0-9][A-Za-z0-9._-]{0,127})");
                options.id = id;
            },
            "the job's id (the file's own; else its name; else made up)")
@@ -113,8 +113,7 @@ void declare(CLI::App& app, Options& options) {
            "--signal",
            [&options](const std::string& text) {
                const auto signal = parse_signal(text);
-               if (!signal)
-                   throw CLI::ValidationError("--signal: '" + text + "' is no signal");
+               if (!signal) throw CLI::ValidationError("--signal: '" + text + "' is no signal");
                options.signal = *signal;
            },
            "what the time-out sends first (TERM)")
@@ -160,8 +159,7 @@ int count_own_words(const CLI::App& app, int argc, char** argv, int& command_at)
             command_at = at + 1;
             return at;
         }
-        if (word.size() < 2 || word[0] != '-')
-            break;
+        if (word.size() < 2 || word[0] != '-') break;
         const bool is_long = word[1] == '-';
         const std::size_t equals = word.find('=');
         const std::string name(is_long ? word.substr(0, equals) : word.substr(0, 2));
@@ -175,7 +173,7 @@ int count_own_words(const CLI::App& app, int argc, char** argv, int& command_at)
     return at;
 }
 
-} // namespace
+}  // namespace
 
 CommandLine parse_command_line(int argc, char** argv) {
     Options options;
@@ -185,8 +183,7 @@ CommandLine parse_command_line(int argc, char** argv) {
     const int own = count_own_words(app, argc, argv, command_at);
     try {
         app.parse(own, argv);
-        if (command_at >= argc)
-            throw CLI::ValidationError("COMMAND is missing");
+        if (command_at >= argc) throw CLI::ValidationError("COMMAND is missing");
     } catch (const CLI::CallForHelp&) {
         std::fputs(app.help().c_str(), stdout);
         return {std::nullopt, 0};
@@ -201,4 +198,4 @@ CommandLine parse_command_line(int argc, char** argv) {
     return {options, 0};
 }
 
-} // namespace jobshim
+}  // namespace jobshim

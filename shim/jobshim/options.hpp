@@ -15,23 +15,23 @@
 namespace jobshim {
 
 struct Options {
-    std::string job; // "" for the default place
+    std::string job;  // "" for the default place
     std::string id;
     std::string title;
     std::chrono::milliseconds heartbeat_interval{5000};
-    std::string log; // "" for none
+    std::string log;  // "" for none
     std::size_t tail_bytes = 2048;
-    std::chrono::milliseconds timeout{0};      // 0: never
-    int signal = SIGTERM;                      // what a time-out sends first
-    std::chrono::milliseconds kill_after{10'000}; // 0: never
+    std::chrono::milliseconds timeout{0};          // 0: never
+    int signal = SIGTERM;                          // what a time-out sends first
+    std::chrono::milliseconds kill_after{10'000};  // 0: never
     bool kill_on_shim_death = true;
     bool kill_leftovers = false;
-    std::optional<Group> group; // nothing: by whether there is a controlling terminal
+    std::optional<Group> group;  // nothing: by whether there is a controlling terminal
     bool expect_record = false;
     bool detach = false;
     bool best_effort = false;
     SyncPolicy sync = SyncPolicy::final;
-    char** command = nullptr; // into argv, ended by a null pointer; its bytes are the user's
+    char** command = nullptr;  // into argv, ended by a null pointer; its bytes are the user's
 };
 
 // The options, or the status to exit with at once (--help, --version, bad usage: said already).
@@ -41,4 +41,4 @@ struct CommandLine {
 };
 CommandLine parse_command_line(int argc, char** argv);
 
-} // namespace jobshim
+}  // namespace jobshim

@@ -30,13 +30,15 @@ std::string command_in_words(char** command) {
     return words;
 }
 
-} // namespace
+}  // namespace
 
 Recorder::Recorder(const Options& options, const Setting& setting, const JobFiles& files,
                    Notice notice)
-    : notice_(std::move(notice)), observer_(setting.observer),
+    : notice_(std::move(notice)),
+      observer_(setting.observer),
       hold_(HeartbeatHold::acquire(files.heartbeat, settler_patience)),
-      file_(files, options.sync, notice_), tail_bytes_(options.tail_bytes),
+      file_(files, options.sync, notice_),
+      tail_bytes_(options.tail_bytes),
       former_heartbeat_(hold_.text()) {
     try {
         take_over(options, setting);
@@ -47,8 +49,7 @@ Recorder::Recorder(const Options& options, const Setting& setting, const JobFile
 }
 
 Recorder::~Recorder() {
-    if (!begun_ && !finished_)
-        hold_.abandon(former_heartbeat_);
+    if (!begun_ && !finished_) hold_.abandon(former_heartbeat_);
 }
 
 void Recorder::take_over(const Options& options, const Setting& setting) {
@@ -57,9 +58,10 @@ void Recorder::take_over(const Options& options, const Setting& setting) {
         const Observation seen = observe(files(), observer_, [this] { return hold_.probe(); });
         if (seen.verdict.settle) {
             // The last run's end comes first: it is part of what this run must not lose.
-            write_final_word(file_, seen, final_word_on(seen));
+            settle(file_, seen);
             document = file_.load();
-        } else if (seen.run || seen.verdict.state == State::running) {
+        } else if (seen.run && (is_active(document->status()) ||
+                                (seen.sighting.shim == Witness::alive && !seen.known_end))) {
             throw Refusal("this job is not over: " + seen.verdict.because);
         }
     }
@@ -70,14 +72,13 @@ void Recorder::take_over(const Options& options, const Setting& setting) {
     run.heartbeat_file = to_utf8(files().heartbeat);
     run.interval_ms = options.heartbeat_interval.count();
     run.kill_on_shim_death = options.kill_on_shim_death;
-    if (document)
-        run.previous = document->exit_text();
+    if (document) run.previous = document->exit_text();
 
     edit_.id = id_;
-    edit_.title = options.title.empty() ? command_in_words(options.command) : to_utf8(options.title);
+    edit_.title =
+        options.title.empty() ? command_in_words(options.command) : to_utf8(options.title);
     edit_.cwd = to_utf8(setting.working_directory);
-    if (edit_.cwd != setting.working_directory)
-        run.raw_cwd = setting.working_directory;
+    if (edit_.cwd != setting.working_directory) run.raw_cwd = setting.working_directory;
     bool exact = true;
     for (char** word = options.command; *word != nullptr; ++word) {
         edit_.command.push_back(to_utf8(*word));
@@ -90,14 +91,12 @@ void Recorder::take_over(const Options& options, const Setting& setting) {
 
 void Recorder::choose_id(const std::optional<JobDocument>& document, const std::string& wanted) {
     std::string theirs;
-    if (document)
-        theirs = document->string("id").value_or("");
+    if (document) theirs = document->string("id").value_or("");
     const bool has_one = document && document->value("id");
     if (has_one && !wanted.empty() && theirs != wanted)
-        throw Refusal(files().job + ": its id is '" + printable(theirs) + "', not '" + wanted + "'");
-    id_ = !wanted.empty()     ? wanted
-          : is_job_id(theirs) ? theirs
-                              : job_id_from_name(files().name);
+        throw Refusal(files().job + ": its id is '" + printable(theirs) + "', not '" + wanted +
+                      "'");
+    id_ = !wanted.empty() ? wanted : is_job_id(theirs) ? theirs : job_id_from_name(files().name);
 }
 
 std::size_t Recorder::space_for_the_end() const {
@@ -112,9 +111,8 @@ void Recorder::begin(const std::optional<LogPlace>& log) {
     edit_.phase = "starting";
     edit_.started_at = edit_.updated_at = edit_.created_at = iso_time(now);
     edit_.run.log = log;
-    if (log)
-        edit_.log_file = log->file;
-    ::unlink(files().cancel.c_str()); // a request that came too late for the last run
+    if (log) edit_.log_file = log->file;
+    ::unlink(files().cancel.c_str());  // a request that came too late for the last run
     file_.remove_leavings();
     try {
         const auto stamp = stamp_at(files().job);
@@ -155,8 +153,7 @@ void Recorder::beat() {
 }
 
 bool Recorder::spoke(const JobDocument& document) const {
-    if (!is_terminal(document.status()))
-        return false;
+    if (!is_terminal(document.status())) return false;
     // A terminal status beside another run's identity is an old copy that the host wrote back.
     const auto run = document.run();
     return !run || run->shim == edit_.run.shim;
@@ -174,8 +171,7 @@ bool Recorder::worker_spoke() {
 std::optional<CancelRequest> Recorder::cancel_request() const {
     try {
         const auto contents = read_file(files().cancel, 65536);
-        if (contents)
-            return parse_cancel_request(contents->text);
+        if (contents) return parse_cancel_request(contents->text);
     } catch (const std::exception&) {
         return std::nullopt;
     }
@@ -185,8 +181,7 @@ std::optional<CancelRequest> Recorder::cancel_request() const {
 void Recorder::write(JobFile::Write kind) {
     file_.update(
         [this](const JobDocument* document) {
-            if (document == nullptr)
-                return edit_.as_new_file();
+            if (document == nullptr) return edit_.as_new_file();
             // Before the worker is there, no status can be its own.
             return edit_.applied_to(*document, edit_.run.worker && spoke(*document));
         },
@@ -205,22 +200,18 @@ void Recorder::write_last_line(FinalWord& last) {
             return false;
         }
     };
-    if (attempt())
-        return;
+    if (attempt()) return;
     FinalWord shorter = last;
     shorter.exit.tail.reset();
     std::swap(last, shorter);
-    if (attempt())
-        return;
+    if (attempt()) return;
     last.exit.evidence.clear();
-    if (attempt())
-        return;
-    std::swap(last, shorter); // the job file may take all of it yet
+    if (attempt()) return;
+    std::swap(last, shorter);  // the job file may take all of it yet
 }
 
 void Recorder::leave_copy(const FinalWord& last) {
-    if (observer_.state_directory.empty())
-        return;
+    if (observer_.state_directory.empty()) return;
     copy_ = unrecorded_file(observer_.state_directory, observer_.here);
     try {
         make_directories(observer_.state_directory + "/unrecorded");
@@ -272,8 +263,7 @@ bool Recorder::finish(FinalWord last, const std::function<bool(milliseconds)>& g
         }
     }
     finished_ = true;
-    if (!copy_.empty())
-        ::unlink(copy_.c_str());
+    if (!copy_.empty()) ::unlink(copy_.c_str());
     ::unlink(files().cancel.c_str());
     file_.remove_leavings();
     // An adopted file's host may yet write an old `running` over the end; then this is the proof.
@@ -284,9 +274,8 @@ bool Recorder::finish(FinalWord last, const std::function<bool(milliseconds)>& g
 
 std::vector<int> Recorder::descriptors() const {
     std::vector<int> result{hold_.descriptor()};
-    if (const int reserve = file_.reserve_descriptor(); reserve >= 0)
-        result.push_back(reserve);
+    if (const int reserve = file_.reserve_descriptor(); reserve >= 0) result.push_back(reserve);
     return result;
 }
 
-} // namespace jobshim
+}  // namespace jobshim

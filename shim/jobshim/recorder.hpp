@@ -20,7 +20,7 @@ namespace jobshim {
 // What the shim was started with, gathered once.
 struct Setting {
     Observer observer;
-    std::string working_directory; // exact bytes
+    std::string working_directory;  // exact bytes
     Group group = Group::own;
 };
 
@@ -49,8 +49,8 @@ public:
 
     void set_cancel(std::optional<CancelRequest> request) { edit_.run.cancel = std::move(request); }
 
-    // Writes the end. If it cannot be written, a copy goes to `unrecorded/` at once, and it is tried
-    // again for 30 s or until `give_up` says so. True if it is in the job file.
+    // Writes the end. If it cannot be written, a copy goes to `unrecorded/` at once, and it is
+    // tried again for 30 s or until `give_up` says so. True if it is in the job file.
     bool finish(FinalWord last, const std::function<bool(std::chrono::milliseconds)>& give_up);
 
     const std::string& id() const { return id_; }
@@ -81,4 +81,4 @@ private:
     std::string copy_;
 };
 
-} // namespace jobshim
+}  // namespace jobshim

@@ -33,12 +33,10 @@ std::optional<siginfo_t> SignalGate::next(std::optional<std::chrono::nanoseconds
         } else {
             signal = ::sigwaitinfo(&all_, &info);
         }
-        if (signal > 0)
-            return info;
-        if (errno != EINTR) // stopped and continued: wait on
+        if (signal > 0) return info;
+        if (errno != EINTR)  // stopped and continued: wait on
             return std::nullopt;
-        if (timeout)
-            return std::nullopt; // the caller works out anew how long to wait
+        if (timeout) return std::nullopt;  // the caller works out anew how long to wait
     }
 }
 
@@ -52,8 +50,7 @@ void SignalGate::restore() const {
 }
 
 bool SignalGate::is_unwanted(int signal) const {
-    if (::sigismember(&original_mask_, signal) == 1)
-        return true;
+    if (::sigismember(&original_mask_, signal) == 1) return true;
     struct sigaction action {};
     return ::sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_IGN;
 }
@@ -63,18 +60,17 @@ bool is_own_doing(const siginfo_t& info) {
 }
 
 bool is_from_terminal(const siginfo_t& info) {
-    if (info.si_code != SI_KERNEL)
-        return false;
+    if (info.si_code != SI_KERNEL) return false;
     switch (info.si_signo) {
-    case SIGINT:
-    case SIGQUIT:
-    case SIGTSTP:
-    case SIGHUP:
-    case SIGCONT:
-    case SIGTTIN:
-    case SIGTTOU:
-    case SIGWINCH:
-        return true;
+        case SIGINT:
+        case SIGQUIT:
+        case SIGTSTP:
+        case SIGHUP:
+        case SIGCONT:
+        case SIGTTIN:
+        case SIGTTOU:
+        case SIGWINCH:
+            return true;
     }
     return false;
 }
@@ -83,12 +79,12 @@ void stop_self(int signal) {
     struct sigaction standard {};
     struct sigaction former {};
     standard.sa_handler = SIG_DFL;
-    ::sigaction(signal, &standard, &former); // fails for SIGSTOP, which needs it not
+    ::sigaction(signal, &standard, &former);  // fails for SIGSTOP, which needs it not
     sigset_t set;
     ::sigemptyset(&set);
     ::sigaddset(&set, signal);
     ::kill(::getpid(), signal);
-    ::sigprocmask(SIG_UNBLOCK, &set, nullptr); // stops here
+    ::sigprocmask(SIG_UNBLOCK, &set, nullptr);  // stops here
     ::sigprocmask(SIG_BLOCK, &set, nullptr);
     ::sigaction(signal, &former, nullptr);
 }
@@ -96,7 +92,7 @@ void stop_self(int signal) {
 void die_by(int signal) {
     const rlimit none{0, 0};
     ::setrlimit(RLIMIT_CORE, &none);
-    ::prctl(PR_SET_DUMPABLE, 0); // a core pipe handler ignores the limit
+    ::prctl(PR_SET_DUMPABLE, 0);  // a core pipe handler ignores the limit
     struct sigaction standard {};
     standard.sa_handler = SIG_DFL;
     ::sigaction(signal, &standard, nullptr);
@@ -107,4 +103,4 @@ void die_by(int signal) {
     ::sigprocmask(SIG_UNBLOCK, &set, nullptr);
 }
 
-} // namespace jobshim
+}  // namespace jobshim

@@ -45,4 +45,4 @@ void stop_self(int signal);
 // process 1 of a pid namespace.
 void die_by(int signal);
 
-} // namespace jobshim
+}  // namespace jobshim

@@ -30,12 +30,12 @@ Resources resources_of(const rusage& used) {
 // without reaping it.
 int raw_wait_status(const siginfo_t& info) {
     switch (info.si_code) {
-    case CLD_EXITED:
-        return (info.si_status & 0xFF) << 8;
-    case CLD_DUMPED:
-        return info.si_status | 0x80;
-    default:
-        return info.si_status;
+        case CLD_EXITED:
+            return (info.si_status & 0xFF) << 8;
+        case CLD_DUMPED:
+            return info.si_status | 0x80;
+        default:
+            return info.si_status;
     }
 }
 
@@ -43,20 +43,22 @@ class Supervisor {
 public:
     Supervisor(const WorkerIdentity& worker, const Options& options, const SignalGate& signals,
                const SupervisorHooks& hooks)
-        : worker_(worker), options_(options), signals_(signals), hooks_(hooks),
-          began_(monotonic_now()), next_beat_(began_ + options.heartbeat_interval) {
-        if (options.timeout.count() > 0)
-            time_is_up_ = began_ + options.timeout;
+        : worker_(worker),
+          options_(options),
+          signals_(signals),
+          hooks_(hooks),
+          began_(monotonic_now()),
+          next_beat_(began_ + options.heartbeat_interval) {
+        if (options.timeout.count() > 0) time_is_up_ = began_ + options.timeout;
     }
 
     Ending run() {
         while (!look_for_end()) {
-            if (const auto info = signals_.next(time_to_wait()))
-                take(*info);
+            if (const auto info = signals_.next(time_to_wait())) take(*info);
             keep_appointments();
         }
         if (!ending_.cancelled)
-            ending_.cancelled = hooks_.cancel_request(); // on disk before the end, if at all
+            ending_.cancelled = hooks_.cancel_request();  // on disk before the end, if at all
         return std::move(ending_);
     }
 
@@ -67,8 +69,7 @@ private:
         // The system call itself: unlike the library's it tells resources, without reaping.
         const long result =
             ::syscall(SYS_waitid, P_PID, worker_.pid, &info, WEXITED | WNOHANG | WNOWAIT, &used);
-        if (result != 0 || info.si_pid == 0)
-            return false;
+        if (result != 0 || info.si_pid == 0) return false;
         ending_.wait_status = raw_wait_status(info);
         ending_.resources = resources_of(used);
         return true;
@@ -77,8 +78,7 @@ private:
     nanoseconds time_to_wait() const {
         nanoseconds until = next_beat_;
         for (const auto& appointment : {time_is_up_, kill_at_})
-            if (appointment)
-                until = std::min(until, *appointment);
+            if (appointment) until = std::min(until, *appointment);
         return until - monotonic_now();
     }
 
@@ -103,18 +103,15 @@ private:
 
     void take(const siginfo_t& info) {
         if (info.si_signo == SIGCHLD) {
-            if (::getpid() == 1)
-                reap_strangers();
+            if (::getpid() == 1) reap_strangers();
             follow_stop();
             return;
         }
-        if (is_own_doing(info))
-            return;
+        if (is_own_doing(info)) return;
         if (worker_.group == Group::share) {
-            if (is_from_terminal(info))
-                return; // the worker has it already
+            if (is_from_terminal(info)) return;  // the worker has it already
             if (info.si_signo == SIGCONT && !is_stopped())
-                return; // the shell continued the whole group
+                return;  // the shell continued the whole group
         }
         if (info.si_signo == SIGTERM && !ending_.cancelled) {
             if (auto request = hooks_.cancel_request()) {
@@ -122,8 +119,7 @@ private:
                 return;
             }
         }
-        if (is_deadly(info.si_signo))
-            ending_.signalled_by = requester_of(info);
+        if (is_deadly(info.si_signo)) ending_.signalled_by = requester_of(info);
         send(info.si_signo);
     }
 
@@ -138,9 +134,8 @@ private:
     void ask_to_end(int signal, milliseconds grace) {
         send(signal);
         if (signal != SIGKILL && signal != SIGCONT)
-            send(SIGCONT); // a stopped worker could not obey
-        if (grace.count() > 0)
-            kill_at_ = monotonic_now() + grace;
+            send(SIGCONT);  // a stopped worker could not obey
+        if (grace.count() > 0) kill_at_ = monotonic_now() + grace;
     }
 
     void send(int signal) const {
@@ -148,7 +143,8 @@ private:
         ::kill(worker_.group == Group::own ? -worker_.pid : worker_.pid, signal);
     }
 
-    // Where the shim is in the worker's group, a shell sees one job: it must stop as the worker did.
+    // Where the shim is in the worker's group, a shell sees one job: it must stop as the worker
+    // did.
     void follow_stop() const {
         siginfo_t info{};
         if (worker_.group == Group::share &&
@@ -175,13 +171,13 @@ private:
 
     static bool is_deadly(int signal) {
         switch (signal) {
-        case SIGCONT:
-        case SIGTSTP:
-        case SIGTTIN:
-        case SIGTTOU:
-        case SIGURG:
-        case SIGWINCH:
-            return false;
+            case SIGCONT:
+            case SIGTSTP:
+            case SIGTTIN:
+            case SIGTTOU:
+            case SIGURG:
+            case SIGWINCH:
+                return false;
         }
         return true;
     }
@@ -189,8 +185,7 @@ private:
     void note(const std::string& what) {
         ending_.evidence.push_back(
             what + " after " +
-            duration_in_words(
-                std::chrono::duration_cast<milliseconds>(monotonic_now() - began_)));
+            duration_in_words(std::chrono::duration_cast<milliseconds>(monotonic_now() - began_)));
     }
 
     const WorkerIdentity& worker_;
@@ -204,7 +199,7 @@ private:
     Ending ending_;
 };
 
-} // namespace
+}  // namespace
 
 Ending supervise(const WorkerIdentity& worker, const Options& options, const SignalGate& signals,
                  const SupervisorHooks& hooks) {
@@ -219,13 +214,11 @@ void reap(const WorkerIdentity& worker) {
 Requester requester_of(const siginfo_t& info) {
     Requester by;
     by.how = "signal to the shim";
-    if (info.si_code == SI_KERNEL)
-        return by;
+    if (info.si_code == SI_KERNEL) return by;
     by.pid = info.si_pid;
     by.uid = info.si_uid;
-    if (const auto stat = read_process_stat(info.si_pid))
-        by.command = printable(stat->command);
+    if (const auto stat = read_process_stat(info.si_pid)) by.command = printable(stat->command);
     return by;
 }
 
-} // namespace jobshim
+}  // namespace jobshim

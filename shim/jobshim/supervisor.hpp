@@ -26,7 +26,7 @@ struct Ending {
     std::optional<CancelRequest> cancelled;
     std::optional<Requester> signalled_by;
     Resources resources;
-    std::vector<std::string> evidence; // what was sent, and when
+    std::vector<std::string> evidence;  // what was sent, and when
 };
 
 Ending supervise(const WorkerIdentity& worker, const Options& options, const SignalGate& signals,
@@ -37,4 +37,4 @@ void reap(const WorkerIdentity& worker);
 // Who sent a signal, as far as it can be known.
 Requester requester_of(const siginfo_t& info);
 
-} // namespace jobshim
+}  // namespace jobshim

@@ -44,10 +44,8 @@ struct Found {
 
 // As execvp(3) looks, but before the fork, so that a failure costs none.
 Found find_executable(const std::string& name) {
-    if (name.find('/') != std::string::npos)
-        return {name, 0};
-    if (name.empty())
-        return {"", ENOENT};
+    if (name.find('/') != std::string::npos) return {name, 0};
+    if (name.empty()) return {"", ENOENT};
     const char* set = ::getenv("PATH");
     const std::string search = set != nullptr ? set : "/bin:/usr/bin";
     int error = ENOENT;
@@ -57,19 +55,18 @@ Found find_executable(const std::string& name) {
         at = end + 1;
         std::string candidate = (directory.empty() ? "" : directory + "/") + name;
         struct stat info {};
-        if (::stat(candidate.c_str(), &info) != 0)
-            continue;
-        if (S_ISREG(info.st_mode) && ::faccessat(AT_FDCWD, candidate.c_str(), X_OK, AT_EACCESS) == 0)
+        if (::stat(candidate.c_str(), &info) != 0) continue;
+        if (S_ISREG(info.st_mode) &&
+            ::faccessat(AT_FDCWD, candidate.c_str(), X_OK, AT_EACCESS) == 0)
             return {candidate, 0};
-        error = EACCES; // there, but not for us; a later directory may have a better one
+        error = EACCES;  // there, but not for us; a later directory may have a better one
     }
     return {"", error};
 }
 
 std::string head_of(const std::string& path, std::size_t length) {
     const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-    if (!fd)
-        return "";
+    if (!fd) return "";
     try {
         return read_from(fd.get(), 0, length, path);
     } catch (const std::system_error&) {
@@ -110,10 +107,18 @@ std::vector<char*> environment_with(const std::string& assignment) {
         result.push_back(same ? const_cast<char*>(assignment.c_str()) : *at);
         there = there || same;
     }
-    if (!there)
-        result.push_back(const_cast<char*>(assignment.c_str()));
+    if (!there) result.push_back(const_cast<char*>(assignment.c_str()));
     result.push_back(nullptr);
     return result;
+}
+
+WorkerIdentity identity_of(const ProcessStat& stat, Group group) {
+    WorkerIdentity worker{stat.pid, std::nullopt, group, std::nullopt};
+    if (stat.start_time != 0) {
+        worker.start_time = stat.start_time;
+        worker.session = stat.session;
+    }
+    return worker;
 }
 
 // What happens between fork and exec, hung into Boost's sequence.
@@ -126,16 +131,18 @@ struct Hooks : bp::extend::handler {
     int shim_pid = 0;
     int* fork_error = nullptr;
 
-    template <class Executor> void on_setup(Executor& executor) const {
+    template <class Executor>
+    void on_setup(Executor& executor) const {
         executor.exe = path->c_str();
-        executor.cmd_line = plan->command; // argv as it came, argv[0] included
+        executor.cmd_line = plan->command;  // argv as it came, argv[0] included
         executor.env = environment;
     }
     template <class Executor>
     void on_fork_error(Executor&, const std::error_code& error) const {
         *fork_error = error.value();
     }
-    template <class Executor> void on_exec_setup(Executor&) const {
+    template <class Executor>
+    void on_exec_setup(Executor&) const {
         // Without threads in the shim the child may do here whatever the shim may.
         if (plan->group == Group::own && ::setpgid(0, 0) != 0)
             give_up(Report::Stage::preparing, errno);
@@ -149,14 +156,15 @@ struct Hooks : bp::extend::handler {
         write_own_line();
         // The shim may have died before the line was written. A reader that found it dead, and no
         // worker, must be right: so the worker is not executed then, whatever --on-shim-death says.
-        if (::getppid() != shim_pid)
-            ::_exit(125);
+        if (::getppid() != shim_pid) ::_exit(125);
         signals->restore();
     }
-    template <class Executor> void on_exec_error(Executor&, const std::error_code& error) const {
+    template <class Executor>
+    void on_exec_error(Executor&, const std::error_code& error) const {
         // As execvp(3): a text without a first line that names an interpreter is the shell's.
         if (error.value() == ENOEXEC && head_of(*path, 256).find('\0') == std::string::npos) {
-            std::vector<char*> words{const_cast<char*>("/bin/sh"), const_cast<char*>(path->c_str())};
+            std::vector<char*> words{const_cast<char*>("/bin/sh"),
+                                     const_cast<char*>(path->c_str())};
             for (char** argument = plan->command + 1; *argument != nullptr; ++argument)
                 words.push_back(*argument);
             words.push_back(nullptr);
@@ -167,14 +175,9 @@ struct Hooks : bp::extend::handler {
 
 private:
     void write_own_line() const {
-        if (plan->heartbeat_fd < 0)
-            return;
-        const ProcessStat own = own_process_stat();
-        const std::string start =
-            own.start_time != 0 ? std::to_string(own.start_time) : std::string("null");
-        const std::string line = "{\"worker\":{\"pid\":" + std::to_string(own.pid) +
-                                 ",\"startTime\":" + start + ",\"group\":\"" +
-                                 (plan->group == Group::own ? "own" : "share") + "\"}}\n";
+        if (plan->heartbeat_fd < 0) return;
+        const std::string line =
+            heartbeat_worker_line(identity_of(own_process_stat(), plan->group));
         try {
             write_all(plan->heartbeat_fd, line, "");
         } catch (const std::system_error& error) {
@@ -189,7 +192,7 @@ private:
     }
 };
 
-} // namespace
+}  // namespace
 
 std::optional<StartFailure> StartedWorker::confirm() {
     Report report{};
@@ -199,12 +202,12 @@ std::optional<StartFailure> StartedWorker::confirm() {
     } while (got < 0 && errno == EINTR);
     execution.reset();
     if (got != sizeof report)
-        return std::nullopt; // closed by exec (or by a death before it: the wait status will tell)
+        return std::nullopt;  // closed by exec (or by a death before it: the wait status will tell)
     ::waitpid(identity.pid, nullptr, 0);
     if (report.stage == Report::Stage::preparing)
-        return StartFailure{report.error, 125,
-                            "the worker's process could not be prepared: " +
-                                errno_text(report.error)};
+        return StartFailure{
+            report.error, 125,
+            "the worker's process could not be prepared: " + errno_text(report.error)};
     return explain(name, path, report.error);
 }
 
@@ -213,8 +216,7 @@ Start start_worker(const WorkerPlan& plan, const SignalGate& signals) {
     worker.name = plan.command[0];
     const Found found = find_executable(worker.name);
     worker.path = found.path;
-    if (found.error != 0)
-        return {std::nullopt, explain(worker.name, worker.path, found.error)};
+    if (found.error != 0) return {std::nullopt, explain(worker.name, worker.path, found.error)};
 
     int ends[2];
     if (::pipe2(ends, O_CLOEXEC) != 0)
@@ -222,8 +224,7 @@ Start start_worker(const WorkerPlan& plan, const SignalGate& signals) {
     worker.execution.reset(ends[0]);
     const UniqueFd report(ends[1]);
 
-    const std::string assignment =
-        plan.job_file.empty() ? "" : "JOBSHIM_JOB_FILE=" + plan.job_file;
+    const std::string assignment = plan.job_file.empty() ? "" : "JOBSHIM_JOB_FILE=" + plan.job_file;
     std::vector<char*> environment = environment_with(assignment);
     int fork_error = 0;
     Hooks hooks;
@@ -238,15 +239,15 @@ Start start_worker(const WorkerPlan& plan, const SignalGate& signals) {
     bp::child child(bp::ignore_error, hooks);
     if (fork_error != 0)
         return {std::nullopt, StartFailure{fork_error, 125, "fork: " + errno_text(fork_error)}};
-    worker.identity.pid = child.id();
-    worker.identity.group = plan.group;
-    child.detach(); // else Boost would end it in the destructor
-    if (plan.group == Group::own) // whoever is first; the child may not have come so far yet
-        (void)::setpgid(worker.identity.pid, worker.identity.pid);
+    const int pid = child.id();
+    child.detach();                // else Boost would end it in the destructor
+    if (plan.group == Group::own)  // whoever is first; the child may not have come so far yet
+        (void)::setpgid(pid, pid);
     // Its number cannot be used again before it is reaped, which is for us to do.
-    if (const auto stat = read_process_stat(worker.identity.pid))
-        worker.identity.start_time = stat->start_time;
+    ProcessStat stat = read_process_stat(pid).value_or(ProcessStat{});
+    stat.pid = pid;
+    worker.identity = identity_of(stat, plan.group);
     return {std::move(worker), std::nullopt};
 }
 
-} // namespace jobshim
+}  // namespace jobshim

@@ -22,17 +22,17 @@ struct WorkerPlan {
     char** command = nullptr;
     Group group = Group::own;
     bool kill_on_shim_death = true;
-    int heartbeat_fd = -1; // where the worker's line goes; -1 for none
-    int stdin_fd = -1;     // -1: inherited, here and below
+    int heartbeat_fd = -1;  // where the worker's line goes; -1 for none
+    int stdin_fd = -1;      // -1: inherited, here and below
     int output_fd = -1;
-    std::string job_file; // for JOBSHIM_JOB_FILE; "" leaves the variable as it is
+    std::string job_file;  // for JOBSHIM_JOB_FILE; "" leaves the variable as it is
 };
 
 // What stands between the name and a running program.
 struct StartFailure {
-    int error = 0;       // errno
-    int exit_status = 0; // 125 (our own doing), 126 or 127
-    std::string what;    // "node: no such file (PATH searched)"
+    int error = 0;        // errno
+    int exit_status = 0;  // 125 (our own doing), 126 or 127
+    std::string what;     // "node: no such file (PATH searched)"
 };
 
 class StartedWorker {
@@ -41,7 +41,7 @@ public:
     // Waits until COMMAND was executed, or nothing came of it (then the child is gone, and reaped).
     std::optional<StartFailure> confirm();
 
-    UniqueFd execution; // closed by the kernel on exec
+    UniqueFd execution;  // closed by the kernel on exec
     std::string name;
     std::string path;
 };
@@ -53,4 +53,4 @@ struct Start {
 };
 Start start_worker(const WorkerPlan& plan, const SignalGate& signals);
 
-} // namespace jobshim
+}  // namespace jobshim

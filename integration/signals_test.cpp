@@ -1,0 +1,246 @@
+// Signals, groups, time-outs, and jobshim as pid 1.
+
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "integration/support.hpp"
+
+using namespace harness;
+
+namespace {
+
+/// Two in a group: a shell and a sleeper that it started, whose pid is in the file "sleeper".
+const std::string with_a_child =
+    "sleep 600 & echo $! > sleeper.tmp; mv sleeper.tmp sleeper; wait; wait";
+
+pid_t sleeper_of(const fs::path& dir) {
+    REQUIRE(wait_until([&] { return fs::exists(dir / "sleeper"); }));
+    return static_cast<pid_t>(std::stol(slurp(dir / "sleeper")));
+}
+
+void check_requested_by_us(const Json& exit) {
+    CHECK(at(exit, "/requestedBy/how") == "signal to the shim");
+    CHECK(at(exit, "/requestedBy/pid") == getpid());
+    CHECK(at(exit, "/requestedBy/uid") == getuid());
+    CHECK(at(exit, "/requestedBy/command").is_string());
+}
+
+}  // namespace
+
+TEST_CASE_METHOD(
+    Sandbox, "TERM to the shim reaches the worker's whole group, and the record says who asked") {
+    auto shim = start_job(job, with_a_child);
+    const auto worker = worker_of(job);
+    const auto sleeper = sleeper_of(dir);
+    CHECK(process_stat(worker).group == worker);
+    CHECK(process_stat(worker).session == process_stat(shim.pid()).session);
+    CHECK(process_stat(sleeper).group == worker);
+    CHECK(at(read_json(job), "/jobshim/worker/group") == "own");
+
+    shim.kill(SIGTERM);
+    CHECK(shim.wait().ended() == "SIGTERM");
+    CHECK(wait_until([&] { return !alive(sleeper); }));
+    const auto exit = exit_of(job);
+    CHECK(at(exit, "/reason") == "signal");
+    CHECK(at(exit, "/signalName") == "SIGTERM");
+    check_requested_by_us(exit);
+    CHECK(at(read_json(job), "/status") == "failed");
+}
+
+TEST_CASE_METHOD(Sandbox,
+                 "a worker that answers TERM with an exit code of its own is mirrored so") {
+    auto shim = start_job(job, "trap 'exit 7' TERM; touch ready; " + for_ever);
+    REQUIRE(wait_until([&] { return fs::exists(dir / "ready"); }));
+    shim.kill(SIGTERM);
+    CHECK(shim.wait().ended() == "exit 7");
+    CHECK(at(exit_of(job), "/reason") == "exit-code");
+    CHECK(at(exit_of(job), "/code") == 7);
+    check_requested_by_us(exit_of(job));
+}
+
+TEST_CASE_METHOD(Sandbox, "every catchable signal goes on to the worker") {
+    const std::vector<int> kept{SIGKILL, SIGSTOP, SIGCHLD,  // not for us to forward
+                                SIGILL,  SIGTRAP, SIGABRT, SIGBUS,
+                                SIGFPE,  SIGSEGV, SIGSYS};  // the shim's own faults
+    std::vector<int> forwarded;
+    for (int number = 1; number <= SIGRTMAX; ++number)
+        if ((number < 32 || number >= SIGRTMIN) &&
+            std::find(kept.begin(), kept.end(), number) == kept.end())
+            forwarded.push_back(number);
+    std::string script;
+    for (int number : forwarded)
+        script += "trap 'echo got " + std::to_string(number) + ". >> log' " +
+                  std::to_string(number) + "; ";
+    // No child in its group: TSTP would stop it, and the shell would wait for it instead of running
+    // its traps.
+    REQUIRE(mkfifo((dir / "fifo").c_str(), 0600) == 0);
+    auto shim = start_job(
+        job, script + "exec 3<>fifo; touch ready; until read line <&3; do :; done; exit 3");
+    REQUIRE(wait_until([&] { return fs::exists(dir / "ready"); }));
+    for (int number : forwarded) {
+        CAPTURE(number);
+        shim.kill(number);
+        CHECK(wait_until(
+            [&] { return contains(slurp(dir / "log"), "got " + std::to_string(number) + "."); },
+            3s));
+        CHECK(process_state(shim.pid()) != 'T');
+    }
+    put(dir / "fifo", "go\n");
+    CHECK(shim.wait().ended() == "exit 3");
+}
+
+TEST_CASE_METHOD(Sandbox, "a shared group is the shim's own, and only the worker is signalled") {
+    auto shim =
+        start_job(job, "trap 'kill $!; exit 9' TERM; " + with_a_child, {"--group", "share"});
+    const auto worker = worker_of(job);
+    const auto sleeper = sleeper_of(dir);
+    CHECK(process_stat(worker).group == process_stat(shim.pid()).group);
+    CHECK(at(read_json(job), "/jobshim/worker/group") != "own");
+    shim.kill(SIGTERM);
+    CHECK(shim.wait().ended() == "exit 9");
+    CHECK(wait_until([&] { return !alive(sleeper); }));
+}
+
+TEST_CASE_METHOD(
+    Sandbox,
+    "a time-out ends the worker with the signal asked for, and with KILL after the grace") {
+    struct Row {
+        const char* what;
+        std::string script;
+        Words options;
+        Json code, signal;
+    };
+    const std::string stubborn = "trap '' TERM; " + for_ever;
+    const Row rows[] = {
+        {"plain", for_ever, {"--timeout", "200ms"}, nullptr, SIGTERM},
+        {"fractions of a second", for_ever, {"--timeout", "0.2"}, nullptr, SIGTERM},
+        {"a minute is one", for_ever, {"--timeout", "0.003m"}, nullptr, SIGTERM},
+        {"another signal",
+         for_ever,
+         {"--timeout", "200ms", "--signal", "SIGUSR1"},
+         nullptr,
+         SIGUSR1},
+        {"a signal by number",
+         for_ever,
+         {"--timeout", "200ms", "--signal", "10"},
+         nullptr,
+         SIGUSR1},
+        {"it ends by itself then",
+         "trap 'exit 0' TERM; " + for_ever,
+         {"--timeout", "200ms"},
+         0,
+         nullptr},
+        {"it ignores TERM",
+         stubborn,
+         {"--timeout", "200ms", "--kill-after", "200ms"},
+         nullptr,
+         SIGKILL},
+        {"it is stopped",
+         "kill -STOP $$",
+         {"--timeout", "200ms", "--kill-after", "200ms"},
+         nullptr,
+         Json()},
+    };
+    for (const auto& [what, script, options, code, signal] : rows) {
+        CAPTURE(what);
+        const auto result = run_job(job, script, options);
+        CHECK(result.ended() == "exit 124");
+        CHECK(result.wall < patience(5s));
+        const auto record = read_json(job), exit = exit_of(job);
+        CHECK(at(record, "/status") == "failed");
+        CHECK(at(record, "/errorMessage").is_string());
+        CHECK(at(exit, "/reason") == "timeout");
+        CHECK(at(exit, "/code") == code);
+        if (std::string_view(what) != "it is stopped")  // TERM with CONT, or KILL: either ends it
+            CHECK(at(exit, "/signal") == signal);
+        CHECK(at(exit, "/requestedBy/how") == "timeout");
+    }
+    CHECK(run_job(job, "exit 3", {"--timeout", "1h", "--kill-after", "0"}).ended() == "exit 3");
+    CHECK(run_job(job, "sleep 0.3; exit 3", {"--timeout", "0"}).ended() == "exit 3");
+    CHECK(at(exit_of(job), "/reason") == "exit-code");
+}
+
+TEST_CASE_METHOD(
+    Sandbox,
+    "what stays of the worker's group is named in the record, and killed on request only") {
+    for (const std::string choice : {"keep", "kill"}) {
+        CAPTURE(choice);
+        fs::remove(dir / "sleeper");
+        CHECK(run_job(job, "sleep 600 & echo $! > sleeper; exit 3", {"--leftovers", choice})
+                  .ended() == "exit 3");
+        const auto sleeper = sleeper_of(dir);
+        CHECK(at(exit_of(job), "/leftovers/0/pid") == sleeper);
+        CHECK(contains(at(exit_of(job), "/leftovers/0/command").dump(), "sleep"));
+        if (choice == "kill") {
+            CHECK(wait_until([&] { return !alive(sleeper); }));
+        } else {
+            CHECK(alive(sleeper));
+            kill(sleeper, SIGKILL);
+        }
+    }
+    // A session of its own is a daemon: not ours.
+    fs::remove(dir / "sleeper");
+    CHECK(run_job(job,
+                  "setsid sh -c 'echo $$ > sleeper.tmp; mv sleeper.tmp sleeper; exec sleep 600' & "
+                  "until [ -e sleeper ]; do sleep 0.01; done",
+                  {"--leftovers", "kill"})
+              .ended() == "exit 0");
+    const auto daemon = sleeper_of(dir);
+    CHECK(alive(daemon));
+    kill(daemon, SIGKILL);
+}
+
+TEST_CASE_METHOD(Sandbox, "as pid 1 of a namespace it ends with 128 + n and reaps strangers") {
+    const Words unshare{"unshare", "-pf", "--mount-proc", "--"};
+    if (!in_path("unshare") || run({"unshare", "-pf", "--mount-proc", "--", "true"}).status != 0)
+        SKIP_TEST("no pid namespace of our own (needs root)");
+    const auto as_init = [&](const std::string& script) {
+        Words argv = unshare;
+        for (const std::string& word : {jobshim, std::string("-j"), job.string(), std::string("--"),
+                                        std::string("sh"), std::string("-c"), script})
+            argv.push_back(word);
+        return argv;
+    };
+    for (const auto& [script, code, signal] :
+         {std::tuple{"exit 7", 7, Json()}, std::tuple{"kill -TERM $$", 143, Json(15)},
+          std::tuple{"kill -KILL $$", 137, Json(9)}, std::tuple{"kill -SEGV $$", 139, Json(11)}}) {
+        CAPTURE(script);
+        CHECK(run(as_init(script)).ended() == "exit " + std::to_string(code));
+        CHECK(at(exit_of(job), "/signal") == signal);
+        CHECK(at(exit_of(job), "/certainty") == "observed");
+    }
+
+    // Ten orphans fall to pid 1 and end; a worker that waits until there is no zombie says it
+    // reaped them.
+    const std::string orphans =
+        "for i in 1 2 3 4 5 6 7 8 9 10; do (sleep 0.05 &) ; done; "
+        "for try in $(seq 200); do sleep 0.02; cat /proc/[0-9]*/stat 2>/dev/null | grep -q -e ' Z "
+        "' -e '(sleep) S 1 ' || exit 3; done; exit 4";
+    CHECK(run(as_init(orphans)).ended() == "exit 3");
+    CHECK(at(exit_of(job), "/code") == 3);
+
+    auto outer = spawn(as_init("trap 'exit 8' TERM; touch ready; " + for_ever));
+    REQUIRE(wait_until([&] { return fs::exists(dir / "ready"); }));
+    const auto inner = children_of(outer.pid());
+    REQUIRE(inner.size() == 1);
+    kill(inner.front(), SIGTERM);
+    CHECK(outer.wait().ended() == "exit 8");
+    CHECK(at(exit_of(job), "/requestedBy/how") == "signal to the shim");
+}
+
+TEST_CASE_METHOD(Sandbox, "SIGSTOP stops the shim alone") {
+    auto shim = start_job(job, "while ! [ -e go ]; do date +%N > alive; sleep 0.02; done; exit 3");
+    const auto worker = worker_of(job);
+    shim.kill(SIGSTOP);
+    REQUIRE(wait_until([&] { return process_state(shim.pid()) == 'T'; }));
+    const auto before = slurp(dir / "alive");
+    CHECK(wait_until([&] { return slurp(dir / "alive") != before; }));
+    put(dir / "go", "");
+    CHECK(wait_until([&] { return !alive(worker); }));  // its end waits for the shim
+    shim.kill(SIGCONT);
+    CHECK(shim.wait().ended() == "exit 3");
+    CHECK(at(exit_of(job), "/code") == 3);
+}

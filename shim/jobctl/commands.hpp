@@ -1,0 +1,29 @@
+// The commands of jobctl, each in a file of its own name. They print to standard output, complain
+// to standard error, and throw what is jobctl's own failure.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "common/observation.hpp"
+#include "shim/jobctl/options.hpp"
+#include "shim/jobctl/outcome.hpp"
+
+namespace jobshim {
+
+// What main knows and the commands need. Made once.
+struct Context {
+    Observer observer;
+    std::vector<std::string> directories;  // of job files; --dir, else the default one
+};
+
+Outcome show_status(const Options& options, const Context& context);
+Outcome show_result(const Options& options, const Context& context);
+Outcome list_jobs(const Options& options, const Context& context);
+Outcome show_log(const Options& options, const Context& context);
+Outcome reap_jobs(const Options& options, const Context& context);
+
+// An exit status and not an outcome, for --mirror.
+int wait_for_jobs(const Options& options, const Context& context);
+
+}  // namespace jobshim

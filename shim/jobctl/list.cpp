@@ -1,0 +1,240 @@
+// jobctl list: a table of jobs, newest first.
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+
+#include "common/clocks.hpp"
+#include "common/units.hpp"
+#include "shim/jobctl/commands.hpp"
+#include "shim/jobctl/look.hpp"
+#include "shim/jobctl/output.hpp"
+#include "shim/jobctl/watch.hpp"
+
+namespace jobshim {
+
+namespace {
+
+using std::chrono::milliseconds;
+
+// While watching: beats come without a sign, and ages grow.
+constexpr milliseconds watch_tick{2000};
+// Where much happens at once.
+constexpr milliseconds shortest_pause{100};
+
+// What the table shows of a job.
+struct Row {
+    JobReport report;
+    std::int64_t born_ms = 0;  // what the table is sorted by
+    std::string title;
+};
+
+std::optional<std::int64_t> time_in(const std::optional<JobDocument>& job, std::string_view key) {
+    const auto text = job ? job->string(key) : std::nullopt;
+    return text ? parse_iso_time(*text) : std::nullopt;
+}
+
+std::int64_t modified_ms(const std::string& file) {
+    struct stat info {};
+    if (::stat(file.c_str(), &info) != 0) return 0;
+    return static_cast<std::int64_t>(info.st_mtim.tv_sec) * 1000 + info.st_mtim.tv_nsec / 1'000'000;
+}
+
+Row row_of(JobReport report) {
+    Row row;
+    if (const auto created = time_in(report.job, "createdAt"))
+        row.born_ms = *created;
+    else if (const auto started = time_in(report.job, "startedAt"))
+        row.born_ms = *started;
+    else
+        row.born_ms = modified_ms(report.file);
+    if (!report.job) {
+        row.title = report.verdict.because;
+    } else {
+        row.title = report.job->string("title").value_or("");
+        if (row.title.empty()) row.title = report.job->command_line();
+    }
+    row.report = std::move(report);
+    return row;
+}
+
+bool is_asked_for(const JobReport& report, const Options& options) {
+    return options.states.empty() || std::find(options.states.begin(), options.states.end(),
+                                               report.verdict.state) != options.states.end();
+}
+
+std::vector<Row> rows_of(std::vector<Surveyed> jobs, const Options& options) {
+    std::vector<Row> rows;
+    for (Surveyed& job : jobs)
+        if (is_asked_for(job.report, options)) rows.push_back(row_of(std::move(job.report)));
+    std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) {
+        return a.born_ms != b.born_ms ? a.born_ms > b.born_ms : a.report.file < b.report.file;
+    });
+    return rows;
+}
+
+std::string started_in_words(const JobReport& report) {
+    const auto started = time_in(report.job, "startedAt");
+    if (!started) return "-";
+    return iso_time(*started).substr(0, 19) + "Z";  // the milliseconds are of no use here
+}
+
+// exit.durationMs. With the scanner alone: a full parse of 10,000 records would be felt.
+std::optional<milliseconds> recorded_duration(const JobDocument& job) {
+    const auto member_of = [](std::optional<std::string_view> object, std::string_view key) {
+        const JobDocument document = JobDocument::parse(std::string(object.value_or("")));
+        const auto value = document.fault() == JsonFault::none ? document.value(key) : std::nullopt;
+        return value ? std::string(*value) : std::string();
+    };
+    const std::string text = member_of(member_of(job.value("jobshim"), "exit"), "durationMs");
+    std::int64_t ms = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), ms);
+    if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+    return milliseconds(ms);
+}
+
+bool goes_on(State state) {
+    return state == State::running || state == State::stalled || state == State::orphaned;
+}
+
+std::string duration_in_table(const JobReport& report, std::int64_t now_ms) {
+    std::optional<milliseconds> duration;
+    if (goes_on(report.verdict.state)) {
+        if (const auto started = time_in(report.job, "startedAt"))
+            duration = milliseconds(std::max<std::int64_t>(0, now_ms - *started));
+    } else if (report.job && is_terminal(report.job->status())) {
+        duration = recorded_duration(*report.job);
+    }
+    // Of a time that is growing the milliseconds are of no use.
+    if (duration && *duration >= std::chrono::seconds(1))
+        duration = std::chrono::duration_cast<std::chrono::seconds>(*duration);
+    return duration ? duration_in_words(*duration) : "-";
+}
+
+// Columns on a screen, as far as one character is one column.
+std::size_t width_of(std::string_view utf8) {
+    return static_cast<std::size_t>(
+        std::count_if(utf8.begin(), utf8.end(), [](char c) { return (c & 0xC0) != 0x80; }));
+}
+
+std::string cut_to(std::string text, std::size_t width) {
+    std::size_t column = 0;
+    for (std::size_t at = 0; at < text.size(); ++at)
+        if ((text[at] & 0xC0) != 0x80 && column++ == width) {
+            text.resize(at);
+            break;
+        }
+    return text;
+}
+
+using Cells = std::vector<std::string>;
+
+// The last column is not padded, and cut where the terminal ends.
+std::string table_of(const std::vector<Cells>& lines, std::size_t screen_width) {
+    std::vector<std::size_t> widths(lines.front().size(), 0);
+    for (const Cells& cells : lines)
+        for (std::size_t i = 0; i < cells.size(); ++i)
+            widths[i] = std::max(widths[i], width_of(cells[i]));
+    std::string text;
+    for (const Cells& cells : lines) {
+        std::string line;
+        for (std::size_t i = 0; i + 1 < cells.size(); ++i)
+            line += cells[i] + std::string(widths[i] - width_of(cells[i]) + 2, ' ');
+        line += cells.back();
+        line.erase(line.find_last_not_of(' ') + 1);
+        text += cut_to(std::move(line), screen_width) + "\n";
+    }
+    return text;
+}
+
+std::vector<Cells> cells_of(const std::vector<Row>& rows) {
+    const std::int64_t now_ms = wall_now_ms();
+    std::vector<Cells> lines{{"ID", "STATUS", "STARTED", "DURATION", "TITLE"}};
+    for (const Row& row : rows)
+        lines.push_back({printable(row.report.id), std::string(word(row.report.verdict.state)),
+                         started_in_words(row.report), duration_in_table(row.report, now_ms),
+                         printable(row.title)});
+    return lines;
+}
+
+std::size_t screen_width() {
+    winsize size{};
+    const bool known = ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+    return known ? size.ws_col : std::string::npos;
+}
+
+std::string text_of(const std::vector<Row>& rows, bool json) {
+    if (!json) return table_of(cells_of(rows), screen_width());
+    std::vector<JobReport> reports;
+    for (const Row& row : rows) reports.push_back(row.report);
+    return json_array_of(reports);
+}
+
+// What makes a table worth printing again where it cannot be drawn over: not that time goes by.
+std::string gist_of(const std::vector<Row>& rows) {
+    std::string gist;
+    for (const Row& row : rows)
+        gist += row.report.file + '\0' + std::string(word(row.report.verdict.state)) + '\0' +
+                started_in_words(row.report) + '\0' + row.title + '\0';
+    return gist;
+}
+
+bool is_news(const FileWatch::News& news) {
+    return news.some_were_lost ||
+           std::any_of(
+               news.changes.begin(), news.changes.end(), [](const FileWatch::Change& change) {
+                   const std::string& name = change.name;
+                   return name.empty() || (name[0] != '.' && (name.ends_with(".json") ||
+                                                              name.ends_with(".heartbeat")));
+               });
+}
+
+void sleep_until_news(FileWatch& watch) {
+    const auto then = monotonic_now() + watch_tick;
+    std::vector<pollfd> descriptors{{watch.descriptor(), POLLIN, 0}};
+    do sleep_until(then, descriptors);
+    while (!is_news(watch.take()) && monotonic_now() < then);
+}
+
+// Where a settled job could not be recorded, the attempt itself has left traces in the directory.
+bool left_traces(const std::vector<Row>& rows) {
+    return std::any_of(rows.begin(), rows.end(),
+                       [](const Row& row) { return !row.report.not_recorded.empty(); });
+}
+
+// Until ^C.
+[[noreturn]] void watch_jobs(const Options& options, const Context& context) {
+    FileWatch watch;
+    BeatMemory beats;
+    const bool redraws = ::isatty(STDOUT_FILENO) == 1 && !options.json;
+    std::string last_gist = "none yet";
+    for (;;) {
+        for (const std::string& directory : context.directories) watch.watch_directory(directory);
+        watch.take();
+        // No patience with a torn file: it is shown again when its writer has closed it.
+        const auto rows = rows_of(
+            survey(context,
+                   {.settle = options.settle, .torn_patience = milliseconds(0), .beats = &beats}),
+            options);
+        if (left_traces(rows)) watch.take();
+        if (std::string gist = gist_of(rows); redraws || gist != last_gist) {
+            print((redraws ? "\x1b[H\x1b[2J" : "") + text_of(rows, options.json));
+            last_gist = std::move(gist);
+        }
+        pause_for(shortest_pause);
+        sleep_until_news(watch);
+    }
+}
+
+}  // namespace
+
+Outcome list_jobs(const Options& options, const Context& context) {
+    complain_of_missing_directories(context);
+    if (options.watch) watch_jobs(options, context);
+    print(text_of(rows_of(survey(context, {.settle = options.settle}), options), options.json));
+    return done;
+}
+
+}  // namespace jobshim

@@ -1,0 +1,225 @@
+// jobctl logs JOB: the bytes that this run put into its log.
+//
+// Caveats: a log that was renamed away (rotated) before this command began is not found again. What
+// another program appends to the same file cannot be told from the worker's.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+
+#include "common/atomic_file.hpp"
+#include "common/clocks.hpp"
+#include "common/posix_error.hpp"
+#include "common/units.hpp"
+#include "shim/jobctl/commands.hpp"
+#include "shim/jobctl/output.hpp"
+#include "shim/jobctl/selection.hpp"
+#include "shim/jobctl/vigil.hpp"
+
+namespace jobshim {
+
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr std::size_t block_size = std::size_t{64} << 10U;
+
+// Whose log it is, and whether the run is over.
+struct Run {
+    std::string job;
+    bool is_over = false;
+    std::optional<std::int64_t> ended_ms;  // where the shim saw the end
+};
+
+Run run_of(const Vigil& vigil) {
+    Run run;
+    run.job = report_of(vigil.files(), vigil.seen()).id;
+    run.is_over = vigil.is_over();
+    if (const auto end = end_of(vigil.seen())) run.ended_ms = parse_iso_time(end->ended_at);
+    return run;
+}
+
+// A log that is read from where the run began.
+class LogReader {
+public:
+    // Throws std::system_error.
+    LogReader(const LogPlace& place, const Run& run)
+        : name_(place.file),
+          fd_(::open(name_.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)),
+          at_(place.offset) {
+        if (!fd_) throw_errno("open " + name_);
+        if (size() < at_) begin_again_if_ours(run);
+    }
+
+    void skip_to_last_lines(std::uint64_t lines);
+    // Prints what there is. False if nobody listens any more.
+    bool print_rest();
+    const std::string& name() const { return name_; }
+
+private:
+    struct stat info() const {
+        struct stat info {};
+        if (::fstat(fd_.get(), &info) != 0) throw_errno("stat " + name_);
+        return info;
+    }
+    off_t size() const { return info().st_size; }
+    std::size_t read_at(off_t at, char* buffer, std::size_t length) const;
+    void begin_again_if_ours(const Run& run);
+
+    std::string name_;
+    UniqueFd fd_;
+    off_t at_;
+};
+
+// It was truncated after the run began. If that was during the run, what is there now is the run's.
+void LogReader::begin_again_if_ours(const Run& run) {
+    const timespec modified = info().st_mtim;
+    const std::int64_t modified_ms =
+        static_cast<std::int64_t>(modified.tv_sec) * 1000 + modified.tv_nsec / 1'000'000;
+    const bool during_the_run = !run.is_over || (run.ended_ms && modified_ms <= *run.ended_ms);
+    complain(name_ + ": truncated since " + printable(run.job) + " began" +
+             (during_the_run ? "; what came after that follows"
+                             : "; what is there now may not be its own"));
+    at_ = during_the_run ? 0 : size();
+}
+
+std::size_t LogReader::read_at(off_t at, char* buffer, std::size_t length) const {
+    for (;;) {
+        const ssize_t got = ::pread(fd_.get(), buffer, length, at);
+        if (got >= 0) return static_cast<std::size_t>(got);
+        if (errno != EINTR) throw_errno("read " + name_);
+    }
+}
+
+void LogReader::skip_to_last_lines(std::uint64_t lines) {
+    const off_t end = size();
+    if (lines == 0) {
+        at_ = std::max(at_, end);
+        return;
+    }
+    off_t begin = end;
+    std::array<char, block_size> block;
+    while (begin > at_) {
+        const off_t from = std::max(at_, begin - static_cast<off_t>(block.size()));
+        const std::size_t got = read_at(from, block.data(), static_cast<std::size_t>(begin - from));
+        for (std::size_t i = got; i > 0; --i) {
+            const off_t place = from + static_cast<off_t>(i);  // right behind the character
+            // The line feed at the very end closes the last line, it begins no other.
+            if (block[i - 1] != '\n' || place == end) continue;
+            if (lines-- == 1) {
+                at_ = place;
+                return;
+            }
+        }
+        begin = from;
+    }
+}
+
+bool LogReader::print_rest() {
+    std::array<char, block_size> block;
+    if (size() < at_) {
+        complain(name_ + ": truncated");
+        at_ = 0;
+    }
+    while (const std::size_t got = read_at(at_, block.data(), block.size())) {
+        try {
+            print({block.data(), got});
+        } catch (const std::system_error& error) {
+            if (error.code().value() == EPIPE) return false;
+            throw;
+        }
+        at_ += static_cast<off_t>(got);
+    }
+    return true;
+}
+
+// A pipe whose reader has gone.
+bool nobody_listens() {
+    pollfd output{STDOUT_FILENO, 0, 0};
+    return ::poll(&output, 1, 0) == 1 && (output.revents & (POLLERR | POLLNVAL)) != 0;
+}
+
+std::optional<LogPlace> log_of(const Observation& seen) {
+    return seen.run ? seen.run->log : std::nullopt;
+}
+
+// Nobody has started it yet, or it is being started: a log may still come.
+bool may_get_a_log(const Vigil& vigil) {
+    const State state = vigil.seen().now.verdict.state;
+    return state == State::queued ||
+           (!vigil.seen().now.run && outcome_of(state) == Outcome::active);
+}
+
+LogReader open_log(const LogPlace& place, const Vigil& vigil, const Options& options) {
+    LogReader log(place, run_of(vigil));
+    if (options.lines) log.skip_to_last_lines(*options.lines);
+    return log;
+}
+
+class Follower {
+public:
+    Follower(JobFiles files, const Options& options, const Context& context)
+        : options_(options), context_(context), vigil_(std::move(files), watch_) {}
+
+    Outcome run() {
+        vigil_.look(context_.observer, false);
+        for (;;) {
+            // First whether it is over, then the log: all that the run wrote was there by then.
+            const bool last_time = !options_.follow || vigil_.is_over();
+            open_if_it_came();
+            if (log_ && !log_->print_rest()) return done;
+            if (!log_ && (last_time || !may_get_a_log(vigil_))) {
+                complain(printable(options_.jobs.front()) +
+                         ": this run keeps no log (jobshim --log)");
+                return Outcome::failed;
+            }
+            if (last_time || nobody_listens()) return done;
+            sleep();
+        }
+    }
+
+private:
+    void open_if_it_came() {
+        const auto place = log_of(vigil_.seen().now);
+        if (log_ || !place) return;
+        // The watch first: what is written between the last read and the sleep is not missed.
+        gives_signs_ = watch_.watch_file(place->file) && vigil_.seen().now.place == Place::here;
+        log_.emplace(open_log(*place, vigil_, options_));
+    }
+
+    void sleep() {
+        std::vector<pollfd> descriptors{{STDOUT_FILENO, 0, 0}, {watch_.descriptor(), POLLIN, 0}};
+        vigil_.add_to(descriptors);
+        auto wake_at = vigil_.look_again_at();
+        if (log_ && !gives_signs_) wake_at = std::min(wake_at, monotonic_now() + log_tick);
+        sleep_until(wake_at, descriptors);
+        if (vigil_.is_due(watch_.take(), monotonic_now())) vigil_.look(context_.observer, false);
+    }
+
+    // For logs that others may write to, unseen by this kernel.
+    static constexpr milliseconds log_tick{1000};
+
+    const Options& options_;
+    const Context& context_;
+    FileWatch watch_;
+    Vigil vigil_;
+    std::optional<LogReader> log_;
+    bool gives_signs_ = false;
+};
+
+}  // namespace
+
+Outcome show_log(const Options& options, const Context& context) {
+    const std::string& job = options.jobs.front();
+    auto files = select_job(job, context.directories);
+    if (!files) {
+        complain_of_no_such_job(job);
+        return Outcome::no_such_job;
+    }
+    return Follower(std::move(*files), options, context).run();
+}
+
+}  // namespace jobshim

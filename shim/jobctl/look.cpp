@@ -1,0 +1,184 @@
+#include "shim/jobctl/look.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <memory>
+
+#include "common/clocks.hpp"
+#include "common/posix_error.hpp"
+#include "common/units.hpp"
+#include "shim/jobctl/selection.hpp"
+
+namespace jobshim {
+
+namespace {
+
+using std::chrono::milliseconds;
+
+// Nothing if the directory is not there.
+std::optional<std::string> resolved(const std::string& directory) {
+    const std::unique_ptr<char, decltype(&std::free)> real(::realpath(directory.c_str(), nullptr),
+                                                           &std::free);
+    if (real) return real.get();
+    if (errno == ENOENT) return std::nullopt;
+    throw_errno("open directory " + directory);
+}
+
+std::string in_directory(const std::string& directory, const std::string& name) {
+    return (directory == "/" ? "" : directory) + "/" + name;
+}
+
+Verdict verdict_on_terminal(const JobDocument& document) {
+    Sighting sighting;
+    sighting.status = document.status();
+    sighting.end_sentence = end_sentence_of(document);
+    return judge(sighting);
+}
+
+class Surveyor {
+public:
+    Surveyor(const Context& context, const SurveyManner& manner)
+        : context_(context), manner_(manner) {}
+
+    void visit(const std::string& directory) {
+        for (const std::string& name : job_names_in(directory))
+            if (!take(directory, name)) torn_.push_back({directory, name});
+    }
+
+    void wait_for_the_torn() {
+        const auto deadline = monotonic_now() + manner_.torn_patience;
+        while (!torn_.empty() && monotonic_now() < deadline) {
+            pause_for(milliseconds(10));
+            std::erase_if(torn_, [&](const Place& at) { return take(at.directory, at.name); });
+        }
+        for (const Place& at : torn_)
+            add_broken(at.directory, at.name,
+                       in_directory(at.directory, at.name) + ": not a JSON object");
+    }
+
+    std::vector<Surveyed> found() { return std::move(found_); }
+
+private:
+    struct Place {
+        std::string directory;
+        std::string name;
+    };
+
+    // False if the file should be read again.
+    bool take(const std::string& directory, const std::string& name) {
+        const std::string path = in_directory(directory, name);
+        try {
+            auto contents = read_file(path, max_job_file_bytes);
+            if (!contents) return true;  // deleted since
+            JobDocument document = JobDocument::parse(std::move(contents->text));
+            if (document.fault() == JsonFault::too_deep)
+                add_broken(directory, name, path + ": nested too deeply");
+            else if (document.fault() != JsonFault::none)
+                return false;
+            else if (is_terminal(document.status()))
+                add_terminal(path, name, std::move(document));
+            else
+                look_closely(path);
+        } catch (const std::system_error& error) {
+            if (error.code().value() == ELOOP)  // a symlink, which read_file does not follow
+                take_symlink(directory, name);
+            else
+                add_broken(directory, name, error.what());
+        } catch (const Refusal& refusal) {
+            add_broken(directory, name, refusal.what());
+        }
+        return true;
+    }
+
+    void take_symlink(const std::string& directory, const std::string& name) {
+        try {
+            look_closely(in_directory(directory, name));
+        } catch (const std::system_error& error) {
+            add_broken(directory, name, error.what());
+        }
+    }
+
+    void look_closely(const std::string& path) {
+        const JobFiles files = job_files_of(path);
+        Settled settled = look_at(files, context_.observer, manner_.settle);
+        if (is_gone(settled.now)) return;
+        if (manner_.beats != nullptr && settled.now.verdict.state == State::unknown)
+            manner_.beats->compare(files.job, settled.now);
+        if (manner_.terminal_too || settled.wrote || !is_terminal(settled.now.status()))
+            found_.push_back({report_of(files, settled), settled.wrote});
+    }
+
+    void add_terminal(const std::string& path, const std::string& name, JobDocument document) {
+        if (!manner_.terminal_too) return;
+        JobReport report;
+        report.file = path;
+        report.verdict = verdict_on_terminal(document);
+        report.job = std::move(document);
+        report.id = id_of(report.job, name);
+        found_.push_back({std::move(report), false});
+    }
+
+    void add_broken(const std::string& directory, const std::string& name, const std::string& why) {
+        JobReport report;
+        report.id = id_of(std::nullopt, name);
+        report.file = in_directory(directory, name);
+        report.verdict = {State::unknown, why + "."};
+        found_.push_back({std::move(report), false});
+    }
+
+    const Context& context_;
+    const SurveyManner& manner_;
+    std::vector<Surveyed> found_;
+    std::vector<Place> torn_;
+};
+
+}  // namespace
+
+Settled look_at(const JobFiles& files, const Observer& observer, bool settle) {
+    if (settle && stamp_at(files.job)) return observe_and_settle(files, observer);
+    Settled looked;
+    looked.now = observe(files, observer);
+    return looked;
+}
+
+bool is_gone(const Observation& seen) {
+    return !seen.file_exists && seen.probe.lock != LifeLock::held;
+}
+
+std::optional<ExitRecord> end_of(const Settled& settled) {
+    const Observation& seen = settled.now;
+    if (is_terminal(seen.status())) {
+        const auto run = seen.document->run();
+        return run ? run->exit : std::nullopt;
+    }
+    if (settled.unwritten) return settled.unwritten->exit;
+    if (seen.verdict.settle) return final_word_on(seen).exit;
+    return std::nullopt;
+}
+
+void complain_of_missing_directories(const Context& context) {
+    for (const std::string& directory : context.directories)
+        if (!resolved(directory) && directory != context.observer.state_directory + "/jobs")
+            complain(printable(directory) + ": " + errno_text(ENOENT));
+}
+
+std::vector<Surveyed> survey(const Context& context, const SurveyManner& manner) {
+    if (context.directories.empty())
+        throw Refusal(
+            "no directory of jobs: neither XDG_STATE_HOME nor HOME is an absolute path (--dir "
+            "names one)");
+    Surveyor surveyor(context, manner);
+    std::vector<std::string> visited;
+    for (const std::string& directory : context.directories) {
+        const auto real = resolved(directory);
+        // Given twice, or under two names: once is enough.
+        if (!real || std::find(visited.begin(), visited.end(), *real) != visited.end()) continue;
+        visited.push_back(*real);
+        surveyor.visit(*real);
+    }
+    surveyor.wait_for_the_torn();
+    return surveyor.found();
+}
+
+}  // namespace jobshim

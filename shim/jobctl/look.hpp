@@ -1,0 +1,46 @@
+// One look at a job, and a survey of all the jobs of some directories.
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include "common/settle.hpp"
+#include "shim/jobctl/commands.hpp"
+#include "shim/jobctl/output.hpp"
+
+namespace jobshim {
+
+// Settles what is certainly dead, if asked to. A job whose file was deleted is gone, whatever its
+// heartbeat file still tells: it is not settled, which would bring it back.
+Settled look_at(const JobFiles& files, const Observer& observer, bool settle);
+
+// No file, and no shim that holds the job.
+bool is_gone(const Observation& seen);
+
+// The end of the run that the verdict speaks of: the recorded one, or the one that would be
+// recorded if it could be. Nothing while it goes on, and where the record tells none.
+std::optional<ExitRecord> end_of(const Settled& settled);
+
+// A job of a directory as the survey found it.
+struct Surveyed {
+    JobReport report;
+    bool wrote = false;  // settled by this survey
+};
+
+struct SurveyManner {
+    bool settle = true;
+    bool terminal_too = true;
+    // How long files that are no JSON object (yet) may take, all together: a writer may be at them.
+    std::chrono::milliseconds torn_patience{1000};
+    BeatMemory* beats = nullptr;  // of one who looks again and again
+};
+
+// In no particular order. A terminal record costs one read and one scan. A directory that is not
+// there holds no jobs. Throws std::system_error for one that cannot be read.
+std::vector<Surveyed> survey(const Context& context, const SurveyManner& manner);
+
+// A mistyped --dir; that nobody has made the default one yet is no fault.
+void complain_of_missing_directories(const Context& context);
+
+}  // namespace jobshim

@@ -1,0 +1,74 @@
+// jobctl: reads what jobshim writes, and says how it stands with a job.
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <string>
+#include <variant>
+
+#include "common/job_files.hpp"
+#include "common/posix_error.hpp"
+#include "shim/jobctl/commands.hpp"
+#include "shim/jobctl/output.hpp"
+#include "shim/jobctl/selection.hpp"
+
+namespace {
+
+using namespace jobshim;
+
+// Jobs that are named by their path need no state directory: "" then.
+std::string state_directory_if_any() {
+    try {
+        return state_directory(std::getenv("XDG_STATE_HOME"), std::getenv("HOME"));
+    } catch (const Refusal&) {
+        return "";
+    }
+}
+
+Context look_around(const Options& options) {
+    Context context;
+    context.observer.here = identity_of_this_process(own_process_stat());
+    context.observer.state_directory = state_directory_if_any();
+    context.directories = options.directories;
+    if (context.directories.empty() && !context.observer.state_directory.empty())
+        context.directories.push_back(context.observer.state_directory + "/jobs");
+    return context;
+}
+
+int run(const Options& options, const Context& context) {
+    switch (options.command) {
+        case Command::status:
+            return exit_status(show_status(options, context));
+        case Command::wait:
+            return wait_for_jobs(options, context);
+        case Command::result:
+            return exit_status(show_result(options, context));
+        case Command::list:
+            return exit_status(list_jobs(options, context));
+        case Command::logs:
+            return exit_status(show_log(options, context));
+        case Command::reap:
+            return exit_status(reap_jobs(options, context));
+    }
+    return exit_status(Outcome::own_failure);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    try {
+        const auto parsed = parse_options(argc, argv);
+        if (const auto* farewell = std::get_if<Farewell>(&parsed)) {
+            std::fputs(farewell->err.c_str(), stderr);
+            print(farewell->out);
+            return farewell->status;
+        }
+        const Options& options = std::get<Options>(parsed);
+        return run(options, look_around(options));
+    } catch (const AmbiguousJob& ambiguous) {
+        complain(ambiguous.what());
+        return usage_exit_status;
+    } catch (const std::exception& error) {
+        complain(error.what());
+        return exit_status(Outcome::own_failure);
+    }
+}

@@ -1,0 +1,164 @@
+#include "shim/jobctl/options.hpp"
+
+#include <CLI/CLI.hpp>
+#include <sstream>
+
+#include "common/units.hpp"
+#include "shim/jobctl/outcome.hpp"
+
+namespace jobshim {
+
+namespace {
+
+using std::chrono::milliseconds;
+
+milliseconds duration_or_fault(const std::string& text) {
+    const auto duration = parse_duration(text);
+    if (!duration)
+        throw CLI::ValidationError("'" + text + "' is no duration (250ms, 5s, 3m, 2h, 1d)");
+    return *duration;
+}
+
+const std::vector<State> all_states = {State::queued,    State::running, State::stalled,
+                                       State::orphaned,  State::lost,    State::unknown,
+                                       State::completed, State::failed,  State::cancelled};
+
+State state_or_fault(const std::string& text) {
+    for (const State state : all_states)
+        if (word(state) == text) return state;
+    throw CLI::ValidationError(
+        "'" + text +
+        "' is no status (queued, running, stalled, orphaned, lost, unknown, completed, failed, "
+        "cancelled)");
+}
+
+CLI::App* add_command(CLI::App& app, Options& options, Command command, const char* name,
+                      const char* description) {
+    CLI::App* sub = app.add_subcommand(name, description);
+    sub->callback([&options, command] { options.command = command; });
+    // One directory an option: by CLI11's custom it would swallow the JOBs after it.
+    sub->add_option("--dir", options.directories,
+                    "Directory of job files, may be repeated "
+                    "($XDG_STATE_HOME/jobshim/jobs, else ~/.local/state/jobshim/jobs)")
+        ->type_name("DIR")
+        ->allow_extra_args(false);
+    return sub;
+}
+
+void add_json(CLI::App* sub, Options& options) {
+    sub->add_flag("--json", options.json, "Print JSON");
+}
+
+void add_no_reap(CLI::App* sub, Options& options) {
+    sub->add_flag_callback(
+        "--no-reap", [&options] { options.settle = false; }, "Only look: settle no dead job");
+}
+
+void add_jobs(CLI::App* sub, Options& options) {
+    sub->add_option("JOB", options.jobs, "Path (with a / or ending in .json), id, or prefix of one")
+        ->type_name("")
+        ->required();
+}
+
+void add_job(CLI::App* sub, Options& options) {
+    add_jobs(sub, options);
+    sub->get_option("JOB")->expected(1);
+}
+
+void add_wait(CLI::App& app, Options& options) {
+    CLI::App* sub =
+        add_command(app, options, Command::wait, "wait", "Return when the job(s) have ended");
+    add_jobs(sub, options);
+    sub->add_flag("--any", options.any, "Return when the first of them has ended");
+    sub->add_flag("--mirror", options.mirror, "Exit as the worker did (one job only)");
+    sub->add_option_function<std::string>(
+           "--timeout",
+           [&options](const std::string& text) {
+               const milliseconds timeout = duration_or_fault(text);
+               if (timeout.count() > 0) options.timeout = timeout;
+           },
+           "Give up after DUR, with 124 (0: never)")
+        ->type_name("DUR");
+    sub->add_option_function<std::string>(
+           "--appear",
+           [&options](const std::string& text) { options.appear = duration_or_fault(text); },
+           "Give a job file that is not there yet so long to come")
+        ->type_name("DUR");
+    add_json(sub, options);
+    add_no_reap(sub, options);
+}
+
+void add_list(CLI::App& app, Options& options) {
+    CLI::App* sub =
+        add_command(app, options, Command::list, "list", "A table of jobs, newest first");
+    sub->add_option_function<std::vector<std::string>>(
+           "--status",
+           [&options](const std::vector<std::string>& words) {
+               for (const std::string& text : words) options.states.push_back(state_or_fault(text));
+           },
+           "Only jobs of this status, may be repeated")
+        ->type_name("STATUS")
+        ->allow_extra_args(false);
+    sub->add_flag("--watch", options.watch,
+                  "Go on: print it again when something changes, until ^C");
+    add_json(sub, options);
+    add_no_reap(sub, options);
+}
+
+void add_logs(CLI::App& app, Options& options) {
+    CLI::App* sub = add_command(app, options, Command::logs, "logs", "This run's log");
+    add_job(sub, options);
+    sub->add_flag("-f,--follow", options.follow, "Go on until the job has ended");
+    sub->add_option("-n,--lines", options.lines, "Begin with the last N lines")->type_name("N");
+}
+
+void add_reap(CLI::App& app, Options& options) {
+    CLI::App* sub = add_command(app, options, Command::reap, "reap",
+                                "Settle every dead job of the directories");
+    sub->add_flag("--dry-run", options.dry_run, "Only say which");
+    add_json(sub, options);
+}
+
+void set_up(CLI::App& app, Options& options) {
+    app.set_version_flag("--version", std::string("jobctl ") + JOBSHIM_VERSION);
+    app.require_subcommand(1);
+    app.footer(std::string(exit_status_table));  // the commands inherit it
+    app.failure_message([](const CLI::App*, const CLI::Error& error) {
+        return std::string("jobctl: ") + error.what() + "\nSee jobctl --help.\n";
+    });
+    CLI::App* status =
+        add_command(app, options, Command::status, "status", "One verdict a job, with the reason");
+    add_jobs(status, options);
+    add_json(status, options);
+    add_no_reap(status, options);
+    add_wait(app, options);
+    CLI::App* result = add_command(app, options, Command::result, "result", "The final record");
+    add_job(result, options);
+    add_json(result, options);
+    add_no_reap(result, options);
+    add_list(app, options);
+    add_logs(app, options);
+    add_reap(app, options);
+}
+
+}  // namespace
+
+std::variant<Options, Farewell> parse_options(int argc, const char* const* argv) {
+    Options options;
+    CLI::App app("Tells the truth about jobs that run under jobshim.", "jobctl");
+    set_up(app, options);
+    try {
+        app.parse(argc, argv);
+        if (options.mirror && options.jobs.size() != 1)
+            throw CLI::ValidationError("--mirror takes one JOB only");
+    } catch (const CLI::ParseError& error) {
+        std::ostringstream out;
+        std::ostringstream err;
+        // CLI11 has statuses of its own for each kind of error.
+        const bool wrong = app.exit(error, out, err) != 0;
+        return Farewell{wrong ? usage_exit_status : 0, out.str(), err.str()};
+    }
+    return options;
+}
+
+}  // namespace jobshim

@@ -1,0 +1,51 @@
+// The command line of jobctl as a value.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "common/verdict.hpp"
+
+namespace jobshim {
+
+enum class Command { status, wait, result, list, logs, reap };
+
+struct Options {
+    Command command = Command::status;
+    std::vector<std::string> jobs;         // JOB, as written
+    std::vector<std::string> directories;  // --dir; empty: the default
+    bool json = false;
+    bool settle = true;  // not --no-reap
+
+    // wait
+    bool any = false;
+    bool mirror = false;
+    std::optional<std::chrono::milliseconds> timeout;  // nothing: never
+    std::chrono::milliseconds appear{0};  // how long a missing job file may take to come
+
+    // list
+    std::vector<State> states;  // empty: all
+    bool watch = false;
+
+    // logs
+    bool follow = false;
+    std::optional<std::uint64_t> lines;  // nothing: all
+
+    // reap
+    bool dry_run = false;
+};
+
+// The command line asked for a text, or was wrong: say this, and leave.
+struct Farewell {
+    int status = 0;
+    std::string out;
+    std::string err;
+};
+
+std::variant<Options, Farewell> parse_options(int argc, const char* const* argv);
+
+}  // namespace jobshim

@@ -1,0 +1,45 @@
+// jobctl reap: settles every dead job of the directories. Any number of reapers may run at once: of
+// those that find the same job one writes, and only that one says so.
+#include "shim/jobctl/commands.hpp"
+#include "shim/jobctl/look.hpp"
+#include "shim/jobctl/output.hpp"
+
+#include "common/units.hpp"
+
+namespace jobshim {
+
+namespace {
+
+std::string line_of(const JobReport& report) {
+    return printable(report.id) + "  " + printable(report.verdict.because) + "\n";
+}
+
+std::string count_line(std::size_t count, bool dry_run) {
+    return std::to_string(count) + (count == 1 ? " job" : " jobs") +
+           (dry_run ? " would be settled\n" : " settled\n");
+}
+
+}  // namespace
+
+Outcome reap_jobs(const Options& options, const Context& context) {
+    complain_of_missing_directories(context);
+    std::vector<JobReport> settled;
+    Outcome outcome = done;
+    for (Surveyed& job : survey(context, {.settle = !options.dry_run, .terminal_too = false})) {
+        if (!job.report.not_recorded.empty()) {
+            complain(job.report.file + ": not settled: " + job.report.not_recorded);
+            outcome = Outcome::own_failure;
+        }
+        if (job.wrote || (options.dry_run && job.report.verdict.settle))
+            settled.push_back(std::move(job.report));
+    }
+    if (options.json) {
+        print(json_array_of(settled));
+    } else {
+        for (const JobReport& report : settled) print(line_of(report));
+        print(count_line(settled.size(), options.dry_run));
+    }
+    return outcome;
+}
+
+}  // namespace jobshim

@@ -1,0 +1,142 @@
+// jobctl result JOB: the final record, for people or as JSON. The same look as status has, so that
+// the two never disagree.
+#include <algorithm>
+
+#include "common/units.hpp"
+#include "shim/jobctl/commands.hpp"
+#include "shim/jobctl/look.hpp"
+#include "shim/jobctl/output.hpp"
+#include "shim/jobctl/selection.hpp"
+
+namespace jobshim {
+
+namespace {
+
+using std::chrono::milliseconds;
+
+// "name        value" lines; a value of several lines is indented to stay in its column.
+class Sheet {
+public:
+    void add(std::string_view name, const std::string& value) {
+        if (value.empty()) return;
+        constexpr std::size_t column = 12;
+        text_ += name;
+        text_ += std::string(column - name.size(), ' ') + printable(value) + "\n";
+    }
+    void add_all(std::string_view name, const std::vector<std::string>& values) {
+        for (const std::string& value : values) {
+            add(name, value);
+            name = "";
+        }
+    }
+    void add_block(std::string_view name, const std::string& lines) {
+        if (lines.empty()) return;
+        text_ += name;
+        text_ += "\n";
+        for (std::size_t at = 0; at < lines.size();) {
+            const std::size_t end = std::min(lines.find('\n', at), lines.size());
+            text_ += "  | " + printable(lines.substr(at, end - at)) + "\n";
+            at = end + 1;
+        }
+    }
+    const std::string& text() const { return text_; }
+
+private:
+    std::string text_;
+};
+
+std::string signal_in_words(const ExitRecord& end) {
+    if (!end.signal) return "";
+    return signal_name(*end.signal) + " (" + std::to_string(*end.signal) + ")" +
+           (end.core_dumped.value_or(false) ? ", core dumped" : "");
+}
+
+std::string requester_in_words(const std::optional<Requester>& by) {
+    if (!by) return "";
+    std::string words = by->how;
+    if (!by->command.empty()) words += ", " + by->command;
+    if (by->pid) words += ", pid " + std::to_string(*by->pid);
+    if (by->uid) words += ", uid " + std::to_string(*by->uid);
+    return words;
+}
+
+std::string size_in_words(std::int64_t kib) {
+    if (kib < 10 * 1024) return std::to_string(kib) + " KiB";
+    return std::to_string(kib / 1024) + " MiB";
+}
+
+std::string resources_in_words(const std::optional<Resources>& used) {
+    if (!used) return "";
+    return "user " + duration_in_words(milliseconds(used->user_ms)) + ", system " +
+           duration_in_words(milliseconds(used->system_ms)) + ", at most " +
+           size_in_words(used->max_rss_kib) + " resident";
+}
+
+std::vector<std::string> leftovers_in_words(const ExitRecord& end) {
+    std::vector<std::string> words;
+    for (const Leftover& left : end.leftovers)
+        words.push_back("pid " + std::to_string(left.pid) + " " + left.command);
+    return words;
+}
+
+void add_end(Sheet& sheet, const ExitRecord& end) {
+    sheet.add("reason",
+              std::string(word(end.reason)) + " (" + std::string(word(end.certainty)) + ")");
+    sheet.add("code", end.code ? std::to_string(*end.code) : "");
+    sheet.add("signal", signal_in_words(end));
+    sheet.add("errno", end.errno_name);
+    sheet.add("ended", end.ended_at);
+    sheet.add("duration", end.duration_ms ? duration_in_words(milliseconds(*end.duration_ms)) : "");
+    sheet.add("resources", resources_in_words(end.resources));
+    sheet.add("requested", requester_in_words(end.requested_by));
+    sheet.add_all("evidence", end.evidence);
+    sheet.add_all("leftovers", leftovers_in_words(end));
+}
+
+std::string log_in_words(const Observation& seen) {
+    if (!seen.run || !seen.run->log) return "";
+    const LogPlace& log = *seen.run->log;
+    return log.file + (log.offset > 0 ? ", from byte " + std::to_string(log.offset) : "");
+}
+
+std::string sheet_of(const JobReport& report, const Settled& settled,
+                     const std::optional<ExitRecord>& end) {
+    Sheet sheet;
+    sheet.add("id", report.id);
+    sheet.add("title", report.job ? report.job->string("title").value_or("") : "");
+    sheet.add("status", std::string(word(report.verdict.state)));
+    sheet.add("because", report.verdict.because);
+    if (end) add_end(sheet, *end);
+    sheet.add("log", log_in_words(settled.now));
+    sheet.add("file", report.file);
+    if (end) sheet.add_block("tail", end->tail.value_or(""));
+    return sheet.text();
+}
+
+// Active or unknown: there is no result yet.
+bool has_a_result(const Verdict& verdict) {
+    const Outcome outcome = outcome_of(verdict.state);
+    return outcome != Outcome::active && outcome != Outcome::unknown;
+}
+
+}  // namespace
+
+Outcome show_result(const Options& options, const Context& context) {
+    const std::string& job = options.jobs.front();
+    const auto files = select_job(job, context.directories);
+    const Settled settled = files ? look_at(*files, context.observer, options.settle) : Settled{};
+    if (!files || is_gone(settled.now)) {
+        complain_of_no_such_job(job);
+        return Outcome::no_such_job;
+    }
+    const JobReport report = report_of(*files, settled);
+    if (options.json)
+        print(json_of(report) + "\n");
+    else if (has_a_result(report.verdict))
+        print(sheet_of(report, settled, end_of(settled)));
+    else
+        print(status_line(report));
+    return outcome_of(report.verdict.state);
+}
+
+}  // namespace jobshim

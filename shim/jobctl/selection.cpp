@@ -1,0 +1,127 @@
+#include "shim/jobctl/selection.hpp"
+
+#include <dirent.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+
+#include "common/atomic_file.hpp"
+#include "common/heartbeat.hpp"
+
+namespace jobshim {
+
+namespace {
+
+constexpr std::string_view suffix = ".json";
+
+bool is_path(const std::string& job) {
+    return job.find('/') != std::string::npos || job.ends_with(suffix);
+}
+
+bool means_not_there(const std::system_error& error) {
+    return error.code().value() == ENOENT || error.code().value() == ENOTDIR;
+}
+
+// Nothing if the way to the file is missing.
+std::optional<JobFiles> files_if_reachable(const std::string& path) {
+    try {
+        return job_files_of(path);
+    } catch (const std::system_error& error) {
+        if (means_not_there(error)) return std::nullopt;
+        throw;
+    }
+}
+
+std::optional<JobFiles> files_if_there(const std::string& path) {
+    auto files = files_if_reachable(path);
+    return files && is_there(*files) ? files : std::nullopt;
+}
+
+// Unless it is there already: the same directory may have been given twice, under two names.
+void add(std::vector<JobFiles>& found, std::optional<JobFiles> files) {
+    if (files && std::none_of(found.begin(), found.end(),
+                              [&](const JobFiles& other) { return other.job == files->job; }))
+        found.push_back(std::move(*files));
+}
+
+std::vector<JobFiles> with_id(const std::string& id, const std::vector<std::string>& directories) {
+    std::vector<JobFiles> found;
+    for (const std::string& directory : directories)
+        add(found, files_if_there(directory + "/" + id + std::string(suffix)));
+    return found;
+}
+
+std::vector<JobFiles> with_prefix(const std::string& prefix,
+                                  const std::vector<std::string>& directories) {
+    std::vector<JobFiles> found;
+    for (const std::string& directory : directories) {
+        try {
+            for (const std::string& name : job_names_in(directory))
+                if (name.starts_with(prefix)) add(found, files_if_there(directory + "/" + name));
+        } catch (const std::system_error& error) {
+            if (!means_not_there(error)) throw;
+        }
+    }
+    return found;
+}
+
+std::optional<JobFiles> only_one_of(std::vector<JobFiles> found, const std::string& job) {
+    if (found.empty()) return std::nullopt;
+    if (found.size() == 1) return std::move(found.front());
+    constexpr std::size_t most = 20;
+    std::string message = "'" + job + "' could be any of";
+    for (std::size_t i = 0; i < std::min(found.size(), most); ++i) message += "\n  " + found[i].job;
+    if (found.size() > most)
+        message += "\n  and " + std::to_string(found.size() - most) + " others";
+    throw AmbiguousJob(message);
+}
+
+bool is_directory(const std::string& path) {
+    struct stat info {};
+    return ::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+}  // namespace
+
+bool is_there(const JobFiles& files) {
+    return stamp_at(files.job) || probe_heartbeat(files.heartbeat).lock == LifeLock::held;
+}
+
+std::optional<JobFiles> select_job(const std::string& job,
+                                   const std::vector<std::string>& directories) {
+    if (job.empty()) return std::nullopt;
+    if (is_path(job)) return files_if_there(job);
+    auto found = with_id(job, directories);
+    if (found.empty()) found = with_prefix(job, directories);
+    return only_one_of(std::move(found), job);
+}
+
+Whereabouts whereabouts_of(const std::string& job, const std::vector<std::string>& directories) {
+    Whereabouts where;
+    if (is_path(job)) {
+        if (const auto files = files_if_reachable(job))
+            where.directories.push_back(files->directory);
+    } else {
+        std::copy_if(directories.begin(), directories.end(), std::back_inserter(where.directories),
+                     is_directory);
+    }
+    where.complete = where.directories.size() == (is_path(job) ? 1 : directories.size());
+    return where;
+}
+
+std::vector<std::string> job_names_in(const std::string& directory) {
+    const std::unique_ptr<DIR, int (*)(DIR*)> stream(::opendir(directory.c_str()), &::closedir);
+    if (!stream) throw_errno("open directory " + directory);
+    std::vector<std::string> names;
+    errno = 0;
+    while (const dirent* entry = ::readdir(stream.get())) {
+        const std::string_view name = entry->d_name;
+        if (!name.starts_with('.') && name.ends_with(suffix)) names.emplace_back(name);
+    }
+    if (errno != 0) throw_errno("read directory " + directory);
+    return names;
+}
+
+}  // namespace jobshim

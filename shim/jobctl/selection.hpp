@@ -1,0 +1,37 @@
+// From what a person writes for a job to its files.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/job_files.hpp"
+#include "common/posix_error.hpp"
+
+namespace jobshim {
+
+// A JOB that could be several. what() names them.
+class AmbiguousJob : public Refusal {
+public:
+    using Refusal::Refusal;
+};
+
+// Nothing: no such job. Throws AmbiguousJob, or std::system_error where it cannot be told.
+std::optional<JobFiles> select_job(const std::string& job,
+                                   const std::vector<std::string>& directories);
+
+// Where the job's file lies or would appear, for one who waits for it. Only directories that are
+// there; fewer than asked for if some are missing.
+struct Whereabouts {
+    std::vector<std::string> directories;
+    bool complete = true;
+};
+Whereabouts whereabouts_of(const std::string& job, const std::vector<std::string>& directories);
+
+// The names of the job files in a directory: *.json, no dot files. Throws std::system_error.
+std::vector<std::string> job_names_in(const std::string& directory);
+
+// True if there is a job file, or a shim that holds the job though its file was deleted.
+bool is_there(const JobFiles& files);
+
+}  // namespace jobshim

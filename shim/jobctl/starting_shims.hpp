@@ -1,0 +1,27 @@
+// Finds shims that were started for a job and do not hold its lock yet, by their command lines.
+//
+// Why: a host that runs the same job again spawns jobshim and waits at once. For a moment the
+// record still tells of the last run and no lock says otherwise.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "common/job_files.hpp"
+#include "common/unique_fd.hpp"
+
+namespace jobshim {
+
+// What a command line of jobshim says of the job file. Pure.
+struct NamedJob {
+    std::string file;  // --job
+    std::string id;    // --id
+};
+NamedJob job_named_by(const std::vector<std::string>& arguments);
+
+// A pidfd for each. `last`: the shim that the record tells of, which is none of them.
+// `default_directory`: where a shim without --job puts its file; "" if there is none.
+std::vector<UniqueFd> find_starting_shims(const JobFiles& files, const ShimIdentity& last,
+                                          const std::string& default_directory);
+
+}  // namespace jobshim

@@ -1,0 +1,43 @@
+// jobctl status JOB...: one verdict a job, with the reason in one sentence.
+#include "shim/jobctl/commands.hpp"
+#include "shim/jobctl/look.hpp"
+#include "shim/jobctl/output.hpp"
+#include "shim/jobctl/selection.hpp"
+
+namespace jobshim {
+
+namespace {
+
+// A job that cannot be looked at does not keep the others from being shown.
+Outcome add_report(const std::string& job, const Options& options, const Context& context,
+                   std::vector<JobReport>& reports) {
+    try {
+        if (const auto files = select_job(job, context.directories)) {
+            const Settled settled = look_at(*files, context.observer, options.settle);
+            if (!is_gone(settled.now)) {
+                reports.push_back(report_of(*files, settled));
+                return outcome_of(settled.now.verdict.state);
+            }
+        }
+        complain_of_no_such_job(job);
+        return Outcome::no_such_job;
+    } catch (const std::system_error& error) {
+        complain(error.what());
+        return Outcome::own_failure;
+    }
+}
+
+}  // namespace
+
+Outcome show_status(const Options& options, const Context& context) {
+    std::vector<JobReport> reports;
+    std::vector<Outcome> outcomes;
+    for (const std::string& job : options.jobs)
+        outcomes.push_back(add_report(job, options, context, reports));
+    if (options.json) print(json_array_of(reports));
+    if (!options.json)
+        for (const JobReport& report : reports) print(status_line(report));
+    return gravest_of(outcomes);
+}
+
+}  // namespace jobshim

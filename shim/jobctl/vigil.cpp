@@ -1,0 +1,97 @@
+#include "shim/jobctl/vigil.hpp"
+
+#include <algorithm>
+
+#include "common/clocks.hpp"
+#include "common/file_system.hpp"
+#include "common/process_identity.hpp"
+
+namespace jobshim {
+
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::nanoseconds;
+
+constexpr milliseconds tick{1000};
+// At first, where a process should be there but is not; doubled at each look until it is a tick.
+constexpr milliseconds shortest_tick{1};
+
+std::string name_in(const std::string& directory, const std::string& path) {
+    return path.substr(directory == "/" ? 1 : directory.size() + 1);
+}
+
+bool shim_lives_here(const Observation& seen) {
+    return seen.run && seen.place == Place::here &&
+           (seen.probe.lock == LifeLock::held || seen.sighting.shim == Witness::alive);
+}
+
+}  // namespace
+
+Vigil::Vigil(JobFiles files, FileWatch& watch)
+    : files_(std::move(files)),
+      heartbeat_name_(name_in(files_.directory, files_.heartbeat)),
+      watch_(watch),
+      is_local_(is_local_file_system(files_.directory)),
+      impatience_(shortest_tick) {}
+
+const Settled& Vigil::look(const Observer& observer, bool settle) {
+    do {
+        seen_ = look_at(files_, observer, settle);
+        if (seen_.now.verdict.state == State::unknown) beats_.compare(files_.job, seen_.now);
+        process_ = open_process_to_watch();
+    } while (needs_watch() && watch_files());
+    plan_next_look();
+    return seen_;
+}
+
+bool Vigil::needs_watch() const { return !is_over() && !(process_ && shim_lives_here(seen_.now)); }
+
+bool Vigil::watch_files() {
+    if (is_watched_) return false;
+    is_watched_ = true;
+    place_ = watch_.watch_directory(files_.directory);
+    return true;
+}
+
+UniqueFd Vigil::open_process_to_watch() const {
+    const Observation& now = seen_.now;
+    if (shim_lives_here(now)) return open_process(now.run->shim.pid, now.run->shim.start_time);
+    if (now.verdict.state == State::orphaned && now.run && now.run->worker)
+        return open_process(now.run->worker->pid, now.run->worker->start_time);
+    return {};
+}
+
+void Vigil::plan_next_look() {
+    look_again_at_ = end_of_time;
+    const bool expects_process =
+        shim_lives_here(seen_.now) || seen_.now.verdict.state == State::orphaned;
+    if (expects_process && !process_) {
+        // It died since the look, or a new shim holds the lock and has not said yet who it is.
+        look_again_at_ = monotonic_now() + impatience_;
+        impatience_ = std::min(2 * impatience_, tick);
+        return;
+    }
+    impatience_ = shortest_tick;
+    const bool gives_signs = is_local_ && (place_ || !needs_watch());
+    if (!gives_signs || seen_.now.verdict.state == State::unknown)
+        look_again_at_ = monotonic_now() + tick;
+}
+
+void Vigil::add_to(std::vector<pollfd>& descriptors) const {
+    if (process_) descriptors.push_back({process_.get(), POLLIN, 0});
+}
+
+bool Vigil::concerns_us(const FileWatch::Change& change) const {
+    return place_ && change.place == *place_ &&
+           (change.name.empty() || change.name == files_.name || change.name == heartbeat_name_);
+}
+
+bool Vigil::is_due(const FileWatch::News& news, nanoseconds now) const {
+    return news.some_were_lost || now >= look_again_at_ ||
+           std::any_of(news.changes.begin(), news.changes.end(),
+                       [&](const FileWatch::Change& change) { return concerns_us(change); }) ||
+           (process_ && wait_for_end(process_, milliseconds(0)));
+}
+
+}  // namespace jobshim

@@ -1,0 +1,65 @@
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include "common/clocks.hpp"
+#include "common/posix_error.hpp"
+#include "shim/jobctl/watch.hpp"
+
+namespace jobshim {
+
+namespace {
+
+constexpr std::uint32_t directory_events = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO |
+                                           IN_CLOSE_WRITE | IN_DELETE_SELF | IN_MOVE_SELF;
+
+}  // namespace
+
+// Made at the first use. Without inotify (none left for this user) everything is merely slower.
+std::optional<FileWatch::Place> FileWatch::add(const std::string& path, std::uint32_t events) {
+    if (!fd_) fd_.reset(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
+    const int place = fd_ ? ::inotify_add_watch(fd_.get(), path.c_str(), events) : -1;
+    return place < 0 ? std::nullopt : std::optional(place);
+}
+
+std::optional<FileWatch::Place> FileWatch::watch_directory(const std::string& path) {
+    return add(path, directory_events | IN_ONLYDIR);
+}
+
+std::optional<FileWatch::Place> FileWatch::watch_file(const std::string& path) {
+    return add(path, IN_MODIFY);
+}
+
+FileWatch::News FileWatch::take() {
+    News news;
+    alignas(inotify_event) std::array<char, 16384> buffer;
+    for (;;) {
+        const ssize_t got = fd_ ? ::read(fd_.get(), buffer.data(), buffer.size()) : 0;
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) return news;
+        for (std::size_t at = 0; at < static_cast<std::size_t>(got);) {
+            inotify_event event;
+            std::memcpy(&event, buffer.data() + at, sizeof event);
+            // The name is padded with null bytes.
+            const char* name = buffer.data() + at + sizeof event;
+            at += sizeof event + event.len;
+            if ((event.mask & IN_Q_OVERFLOW) != 0)
+                news.some_were_lost = true;
+            else
+                news.changes.push_back({event.wd, event.len > 0 ? name : ""});
+        }
+    }
+}
+
+void sleep_until(std::chrono::nanoseconds then, std::vector<pollfd>& descriptors) {
+    const auto now = monotonic_now();
+    const timespec time = to_timespec(then > now ? then - now : std::chrono::nanoseconds(0));
+    const timespec* limit = then == end_of_time ? nullptr : &time;
+    if (::ppoll(descriptors.data(), descriptors.size(), limit, nullptr) < 0 && errno != EINTR)
+        throw_errno("poll");
+}
+
+}  // namespace jobshim
