@@ -45,7 +45,7 @@ std::optional<ProcessStat> parse_stat(const std::string& text) {
     if (open == std::string::npos || close == std::string::npos || close + 2 >= text.size())
         return std::nullopt;
     ProcessStat stat;
-    stat.pid = std::atoi(text.c_str());
+    stat.pid = static_cast<int>(std::strtol(text.c_str(), nullptr, 10));
     stat.command = text.substr(open + 1, close - open - 1);
     const char* at = text.c_str() + close + 2;
     stat.state = *at++;

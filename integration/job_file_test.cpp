@@ -483,7 +483,7 @@ TEST_CASE_METHOD(Sandbox,
         REQUIRE(stat(file.c_str(), &info) == 0);
         return info;
     };
-    for (const mode_t mode : {0640, 0604, 0666}) {
+    for (const mode_t mode : {0640U, 0604U, 0666U}) {
         put(job, "{}");
         REQUIRE(chmod(job.c_str(), mode) == 0);
         if (geteuid() == 0) REQUIRE(chown(job.c_str(), 12345, 23456) == 0);

@@ -68,7 +68,7 @@ TEST_CASE_METHOD(
     // The substitution ends only if nobody keeps its pipe.
     const auto result = run({"sh", "-c",
                              "id=$($JOBSHIM --detach --id far -- sh -c 'cat; echo out; echo err "
-                             ">&2; sleep 600') && echo \"<$id>\""},
+                             ">&2; exec sleep 600') && echo \"<$id>\""},
                             {.env = {{"JOBSHIM", jobshim}}, .limit = 10s});
     CHECK(result.ended() == "exit 0");
     CHECK(result.out == "<far>\n");

@@ -427,6 +427,8 @@ Sandbox::Sandbox() {
     ends().clear();
     gave_up = false;
     setenv("XDG_STATE_HOME", (dir / "state").c_str(), 1);
+    // AddressSanitizer would take the worker's core dumps away; limits are inherited.
+    setenv("ASAN_OPTIONS", "disable_coredump=0", 1);
     unsetenv("JOBSHIM_JOB_FILE");
     for (const char* name : {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}) unsetenv(name);
 }

@@ -1,7 +1,7 @@
 // A forked process of one test: told what to do by a function, ended with the test.
 #pragma once
 
-#include <poll.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -16,7 +16,7 @@ public:
     // end by a signal.
     explicit Child(const std::function<void(const std::function<void()>& ready)>& body) {
         int ends[2];
-        if (::pipe(ends) != 0) ::abort();
+        if (::pipe2(ends, O_CLOEXEC) != 0) ::abort();
         pid_ = ::fork();
         if (pid_ == 0) {
             ::close(ends[0]);

@@ -109,7 +109,7 @@ TEST_CASE("job file: a host that is slow between truncating and writing still ge
             // The host truncates before our write. It writes once it sees that the path leads to
             // our new file, so that its text goes into the one that was displaced.
             int ready[2];
-            REQUIRE(::pipe(ready) == 0);
+            REQUIRE(::pipe2(ready, O_CLOEXEC) == 0);
             if (::fork() == 0) {
                 struct stat mine {};
                 struct stat there {};

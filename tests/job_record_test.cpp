@@ -60,8 +60,7 @@ TEST_CASE("record: a host's bytes stay as and where they are") {
     const std::vector<std::string> hosts = {
         R"({"status":"queued","emoji":"\ud83d","big":123456789012345678901234567890})",
         R"({ "x" : 1.10 , "y":1E5,"z":1e400,"status" : "queued" , "x":[ 1 ,{"a":  2}] })",
-        "{\r\n\t\"id\": \"a\",\r\n\t\"status\": \"queued\",\r\n\t\"deep\": {\"b\": "
-        "[1,\r\n2]}\r\n}\r\n",
+        "{\r\n\t\"id\": \"a\",\r\n\t\"status\": \"queued\",\r\n\t\"b\": [1,\r\n2]\r\n}\r\n",
         "{\n  \"\\u0073tatus\": \"queued\",\n  \"t\": \"caf\\u00e9 \xff\"\n}\n",
         R"(  {"status":null,"pid":12,"jobshim":{"schema":0},"a":"b"}   )",
         "{\"a\":1}",

@@ -151,6 +151,13 @@ std::variant<Options, Farewell> parse_options(int argc, const char* const* argv)
         app.parse(argc, argv);
         if (options.mirror && options.jobs.size() != 1)
             throw CLI::ValidationError("--mirror takes one JOB only");
+    } catch (const CLI::RequiredError& error) {
+        // CLI11 only says that a subcommand is missing, whatever stands in its place.
+        const std::string wrong = argc > 1 && app.get_subcommands().empty()
+                                      ? "'" + std::string(argv[1]) + "' is no command"
+                                      : std::string(error.what());
+        return Farewell{usage_exit_status, "",
+                        "jobctl: " + printable(wrong) + "\nSee jobctl --help.\n"};
     } catch (const CLI::ParseError& error) {
         std::ostringstream out;
         std::ostringstream err;

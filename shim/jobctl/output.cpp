@@ -70,7 +70,7 @@ std::string json_array_of(const std::vector<JobReport>& reports) {
     return json + "]\n";
 }
 
-void print(std::string_view text) { write_all(STDOUT_FILENO, text, "write to standard output"); }
+void print(std::string_view text) { write_all(STDOUT_FILENO, text, "standard output"); }
 
 void complain(const std::string& message) {
     std::fputs(("jobctl: " + message + "\n").c_str(), stderr);

@@ -22,7 +22,7 @@ void close_range_of(unsigned first, unsigned last) {
     std::vector<int> open;
     if (DIR* directory = ::opendir("/proc/self/fd")) {
         while (const dirent* entry = ::readdir(directory)) {
-            const int fd = std::atoi(entry->d_name);
+            const int fd = static_cast<int>(std::strtol(entry->d_name, nullptr, 10));
             if (entry->d_name[0] != '.' && fd != ::dirfd(directory)) open.push_back(fd);
         }
         ::closedir(directory);

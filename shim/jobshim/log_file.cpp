@@ -13,6 +13,21 @@
 
 namespace jobshim {
 
+namespace {
+
+// `text` begins inside a line.
+std::string without_cut_line(const std::string& text) {
+    const std::size_t feed = text.find('\n');
+    if (feed != std::string::npos && feed + 1 < text.size()) return to_utf8(text.substr(feed + 1));
+    // One line, longer than what was asked for: its end from a whole character on, marked as cut.
+    std::size_t begin = 0;
+    while (begin < text.size() && (static_cast<unsigned char>(text[begin]) & 0xC0U) == 0x80)
+        ++begin;
+    return "\u2026" + to_utf8(text.substr(begin));
+}
+
+}  // namespace
+
 LogFile::LogFile(const std::string& path) : path_(absolute_path(path)) {
     // The very descriptor is read back at the end, so that what is shown is what was written to.
     const int flags = O_APPEND | O_CREAT | O_NOCTTY | O_CLOEXEC;
@@ -21,7 +36,7 @@ LogFile::LogFile(const std::string& path) : path_(absolute_path(path)) {
         readable_ = false;
         fd_.reset(::open(path_.c_str(), O_WRONLY | flags, 0600));
     }
-    if (!fd_) throw_errno("open " + path);
+    if (!fd_) throw_errno("open the log " + path);
     struct stat info {};
     if (::fstat(fd_.get(), &info) != 0) throw_errno("stat " + path);
     readable_ = readable_ && S_ISREG(info.st_mode);
@@ -35,18 +50,9 @@ std::optional<std::string> LogFile::tail(std::size_t bytes) const {
         // Shorter than where this run began: it was cut since, and all that is there is newer.
         const std::int64_t first = size < offset_ ? 0 : offset_;
         const std::int64_t begin = std::max(first, size - static_cast<std::int64_t>(bytes));
-        std::string text = read_from(fd_.get(), begin, bytes, path_);
-        if (begin > first) {
-            // The first line is cut unless a line feed stands right before it.
-            const std::size_t feed = read_from(fd_.get(), begin - 1, 1, path_) == "\n"
-                                         ? std::string::npos
-                                         : text.find('\n');
-            if (feed != std::string::npos && feed + 1 < text.size()) text.erase(0, feed + 1);
-            // One long line: at least not from the middle of a character.
-            while (!text.empty() && (static_cast<unsigned char>(text[0]) & 0xC0U) == 0x80)
-                text.erase(0, 1);
-        }
-        return to_utf8(text);
+        const std::string text = read_from(fd_.get(), begin, bytes, path_);
+        const bool cut = begin > first && read_from(fd_.get(), begin - 1, 1, path_) != "\n";
+        return cut ? without_cut_line(text) : to_utf8(text);
     } catch (const std::system_error&) {
         return std::nullopt;
     }

@@ -46,6 +46,19 @@ milliseconds duration_option(const std::string& text) {
     return *duration;
 }
 
+// Declares an option that names a file. An empty name is a script's unset variable, and no request
+// for what holds without the option.
+void add_file(CLI::App& app, const std::string& name, std::string& value, const std::string& help) {
+    app.add_option_function<std::string>(
+           name,
+           [&value, name](const std::string& text) {
+               if (text.empty()) throw CLI::ValidationError(name + ": the file's name is empty");
+               value = text;
+           },
+           help)
+        ->type_name("FILE");
+}
+
 // Declares an option whose value is one of a few words.
 template <class Value>
 CLI::Option* add_choice(CLI::App& app, const std::string& name, Value& value,
@@ -54,10 +67,10 @@ CLI::Option* add_choice(CLI::App& app, const std::string& name, Value& value,
     return app
         .add_option_function<std::string>(
             name,
-            [&value, words, name](const std::string& word) {
+            [&value, words, name, type](const std::string& word) {
                 const auto found = words.find(word);
                 if (found == words.end())
-                    throw CLI::ValidationError(name + ": '" + word + "' is none of the choices");
+                    throw CLI::ValidationError(name + ": '" + word + "' is none of " + type);
                 value = found->second;
             },
             help)
@@ -72,10 +85,8 @@ void declare(CLI::App& app, Options& options) {
     app.set_version_flag("--version", std::string("jobshim ") + JOBSHIM_VERSION,
                          "print the version and exit");
 
-    app.add_option("-j,--job", options.job,
-                   "the job file ($XDG_STATE_HOME/jobshim/jobs/ID.json, else below "
-                   "~/.local/state)")
-        ->type_name("FILE");
+    add_file(app, "-j,--job", options.job,
+             "the job file ($XDG_STATE_HOME/jobshim/jobs/ID.json, else below ~/.local/state)");
     app.add_option_function<std::string>(
            "--id",
            [&options](const std::string& id) {
@@ -97,13 +108,12 @@ void declare(CLI::App& app, Options& options) {
            },
            "how often the heartbeat file is touched (5s; 100ms to 1h)")
         ->type_name("DUR");
-    app.add_option("--log", options.log,
-                   "append the worker's stdout and stderr there (inherit both)")
-        ->type_name("FILE");
+    add_file(app, "--log", options.log,
+             "append the worker's stdout and stderr there (inherit both)");
     app.add_option("--tail", options.tail_bytes,
                    "how much of the log's end goes into the record (2048; 0 to 65536)")
-        ->check(CLI::Range(0, 65536))
-        ->type_name("BYTES");
+        ->type_name("BYTES")
+        ->check(CLI::Range(0, 65536).description(""));
     app.add_option_function<std::string>(
            "--timeout",
            [&options](const std::string& text) { options.timeout = duration_option(text); },
