@@ -80,8 +80,8 @@ void choose_run(Observation& seen, const JobFiles& files, const Observer& observ
     } else if (recorded) {
         if (!held && active && recorded->exit) return;
         seen.run = recorded;
-        // Without its heartbeat file nobody can say that it was never started.
-        seen.worker_was_started = recorded->worker || seen.probe.lock == LifeLock::no_file;
+        // Without its own heartbeat file nobody can say that it was never started.
+        seen.worker_was_started = true;
     }
     seen.end_in_heartbeat = seen.known_end.has_value();
 }

@@ -1,0 +1,284 @@
+// What is made of forged files and real processes: which run is meant, and what may be settled.
+#include "common/observation.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "common/clocks.hpp"
+#include "common/settle.hpp"
+#include "common/units.hpp"
+#include "tests/catch.hpp"
+#include "tests/child.hpp"
+#include "tests/temp_dir.hpp"
+
+using namespace jobshim;
+using std::chrono::milliseconds;
+
+namespace {
+
+const std::string dead_worker_line = "{\"worker\":{\"pid\":4194303,\"startTime\":1}}\n";
+
+// A job of a shim that is dead: a number that no process has (pid_max is 2^22).
+struct Scene {
+    TempDir dir;
+    JobFiles files = job_files_of(dir / "j.json");
+    Observer observer{identity_of_this_process(own_process_stat()), dir / "state"};
+    RunRecord run;
+    std::string started_at = "2026-01-01T00:00:00.000Z";
+
+    Scene() {
+        run.shim = observer.here;
+        run.shim.pid = 4194303;
+        run.shim.start_time = 1;
+        run.heartbeat_file = files.heartbeat;
+    }
+
+    void put_record(Status status, const std::string& member = "\"host\":1") {
+        JobEdit edit;
+        edit.status = status;
+        edit.phase = "running";
+        edit.started_at = edit.updated_at = started_at;
+        edit.run = run;
+        write_text(files.job, edit.applied_to(JobDocument::parse("{" + member + "}"), false));
+    }
+    void put_heartbeat(const std::string& more = dead_worker_line) {
+        RunRecord first = run;
+        first.exit.reset();
+        write_text(files.heartbeat, heartbeat_first_line(first, files.job, started_at) + more);
+    }
+    static std::string exit_line(int wait_status, const std::string& ended_at) {
+        WitnessedEnd end;
+        end.wait_status = wait_status;
+        FinalWord last = judge_witnessed(end);
+        last.exit.ended_at = ended_at;
+        return heartbeat_last_line(last);
+    }
+    Observation look() const { return observe(files, observer); }
+    std::string state() const { return std::string(word(look().verdict.state)); }
+    JobDocument record() const { return JobDocument::parse(read_text(files.job)); }
+};
+
+}  // namespace
+
+TEST_CASE("observation: shim and worker dead") {
+    Scene scene;
+    scene.put_record(Status::running);
+    scene.put_heartbeat();
+    CHECK(scene.state() == "lost");
+    const Settled settled = observe_and_settle(scene.files, scene.observer);
+    CHECK(settled.wrote);
+    CHECK(settled.now.verdict.state == State::failed);
+    CHECK(settled.now.verdict.ended);
+    const JobDocument record = scene.record();
+    CHECK(record.run()->exit->reason == ExitReason::shim_lost);
+    CHECK_FALSE(record.run()->exit->code);
+    CHECK(record.value("pid") == "null");
+    CHECK(record.value("host") == "1");
+    // Once more changes no byte.
+    const std::string text = record.text();
+    CHECK_FALSE(observe_and_settle(scene.files, scene.observer).wrote);
+    CHECK(read_text(scene.files.job) == text);
+}
+
+TEST_CASE("observation: a shim that died before its worker was there") {
+    Scene scene;
+    scene.put_record(Status::running);
+    scene.put_heartbeat("");
+    CHECK(observe_and_settle(scene.files, scene.observer).now.document->string("errorMessage") ==
+          "The shim died before the worker was started.");
+}
+
+TEST_CASE("observation: without the heartbeat file nobody can say that it was never started") {
+    Scene scene;
+    scene.put_record(Status::running);
+    const Observation seen = scene.look();
+    CHECK(seen.verdict.state == State::unknown);
+    CHECK_FALSE(seen.verdict.settle);
+}
+
+TEST_CASE("observation: an orphan is not dead") {
+    Scene scene;
+    const Child worker([](auto ready) { ready(); });
+    scene.run.kill_on_shim_death = false;
+    scene.run.worker =
+        WorkerIdentity{worker.pid(), read_process_stat(worker.pid())->start_time, Group::own, {}};
+    scene.put_record(Status::running);
+    scene.put_heartbeat("");
+    CHECK(scene.state() == "orphaned");
+    CHECK_FALSE(observe_and_settle(scene.files, scene.observer).wrote);
+    worker.make_zombie();
+    CHECK(scene.state() == "lost");
+}
+
+TEST_CASE("observation: a known end is settled as it was, whoever lost the record") {
+    for (const bool with_our_member : {true, false}) {
+        Scene scene;
+        if (with_our_member)
+            scene.put_record(Status::running);
+        else  // the host wrote its own old copy back, from before the start
+            write_text(scene.files.job, R"({"status":"running","host":1})");
+        scene.put_heartbeat(dead_worker_line + Scene::exit_line(0, "2026-01-01T00:00:05.000Z"));
+        const Settled settled = observe_and_settle(scene.files, scene.observer);
+        CHECK(settled.now.verdict.state == State::completed);
+        const JobDocument record = scene.record();
+        CHECK(record.run()->exit->reason == ExitReason::success);
+        CHECK(record.run()->exit->certainty == Certainty::observed);
+        CHECK(record.string("completedAt") == "2026-01-01T00:00:05.000Z");
+        CHECK(record.value("host") == "1");
+    }
+}
+
+TEST_CASE("observation: a job that is asked for anew is not settled by its last run's end") {
+    const std::string end = dead_worker_line + Scene::exit_line(768, "2026-01-01T00:00:05.000Z");
+    {
+        INFO("the host kept our member, whose exit it has seen");
+        Scene scene;
+        scene.run.exit = ExitRecord{};
+        scene.put_record(Status::queued);
+        scene.put_heartbeat(end);
+        CHECK(scene.state() == "queued");
+    }
+    for (const char* fresh : {R"({"status":"queued","createdAt":"2026-01-01T00:00:09.000Z"})",
+                              R"({"status":"queued","updatedAt":"2026-01-01T00:00:09.000Z"})"}) {
+        INFO(fresh);
+        Scene scene;
+        write_text(scene.files.job, fresh);
+        scene.put_heartbeat(end);
+        CHECK(scene.state() == "queued");
+    }
+}
+
+TEST_CASE("observation: an older run's heartbeat says nothing of a newer record") {
+    Scene scene;
+    scene.put_heartbeat(dead_worker_line + Scene::exit_line(0, "2026-01-01T00:00:05.000Z"));
+    scene.run.shim.start_time = 2;
+    scene.put_record(Status::running);
+    const Observation seen = scene.look();
+    CHECK_FALSE(seen.known_end);
+    CHECK(seen.verdict.state == State::unknown);  // started or not: its own file is gone
+}
+
+TEST_CASE("observation: another job's heartbeat file is not this one's") {
+    Scene scene;
+    write_text(scene.files.job, R"({"status":"queued"})");
+    write_text(scene.files.heartbeat,
+               heartbeat_first_line(scene.run, scene.dir / "other.json", scene.started_at) +
+                   Scene::exit_line(0, scene.started_at));
+    CHECK(scene.state() == "queued");
+}
+
+TEST_CASE("observation: an end that could only be copied elsewhere is found there") {
+    Scene scene;
+    scene.put_record(Status::running);
+    scene.put_heartbeat();
+    const std::string copy = unrecorded_file(scene.observer.state_directory, scene.run.shim);
+    make_directories(scene.observer.state_directory + "/unrecorded");
+    const std::string line = Scene::exit_line(11, "2026-01-01T00:00:05.000Z");
+    // Of another job it does not count.
+    write_text(copy, heartbeat_first_line(scene.run, "/other.json", scene.started_at) + line);
+    CHECK_FALSE(scene.look().known_end);
+    write_text(copy, heartbeat_first_line(scene.run, scene.files.job, scene.started_at) + line);
+    CHECK(observe_and_settle(scene.files, scene.observer).now.verdict.state == State::failed);
+    CHECK(scene.record().run()->exit->signal == 11);
+    CHECK_FALSE(std::filesystem::exists(copy));
+}
+
+TEST_CASE("observation: other boots, hosts and namespaces") {
+    struct Row {
+        const char* name;
+        std::function<void(ShimIdentity&)> change;
+        const char* state;
+        const char* sentence;
+    };
+    for (const Row& row : {
+             Row{"an earlier boot of this host", [](auto& shim) { shim.boot_id = "old"; }, "lost",
+                 "restarted"},
+             Row{"an earlier boot of another host",
+                 [](auto& shim) { shim.boot_id = "old", shim.host = "far"; }, "unknown", "far"},
+             Row{"no machine id", [](auto& shim) { shim.boot_id = "old", shim.machine_id = ""; },
+                 "unknown", "host"},
+             Row{"no boot id", [](auto& shim) { shim.boot_id = ""; }, "unknown", "host"},
+             Row{"another pid namespace",
+                 [](auto& shim) { shim.pid_namespace = *shim.pid_namespace + 1; }, "unknown",
+                 "pid namespace"},
+         }) {
+        INFO(row.name);
+        Scene scene;
+        row.change(scene.run.shim);
+        scene.put_record(Status::running);
+        scene.put_heartbeat();
+        const Observation seen = scene.look();
+        CHECK(word(seen.verdict.state) == row.state);
+        CHECK(seen.verdict.because.find(row.sentence) != std::string::npos);
+        CHECK(seen.verdict.settle == (std::string(row.state) == "lost"));
+    }
+    Scene scene;
+    scene.run.shim.boot_id = "old";
+    scene.put_record(Status::running);
+    scene.put_heartbeat();
+    observe_and_settle(scene.files, scene.observer);
+    CHECK(scene.record().run()->exit->reason == ExitReason::host_rebooted);
+}
+
+TEST_CASE("observation: a beat that is seen to move is a sign of life until the next is overdue") {
+    Scene scene;
+    scene.run.shim.host = "far";
+    scene.run.shim.boot_id = "theirs";
+    scene.run.interval_ms = 100;
+    scene.put_record(Status::running);
+    scene.put_heartbeat();
+    BeatMemory beats;
+    const auto look = [&] {
+        Observation seen = scene.look();
+        beats.compare(scene.files.job, seen);
+        return seen.verdict.state;
+    };
+    CHECK(look() == State::unknown);
+    CHECK(look() == State::unknown);
+    const timespec later[2] = {{4'000'000'000, 0}, {4'000'000'000, 0}};
+    REQUIRE(::utimensat(AT_FDCWD, scene.files.heartbeat.c_str(), later, 0) == 0);
+    CHECK(look() == State::running);
+    CHECK(look() == State::running);
+}
+
+TEST_CASE("observation: what is no job file is unknown, with the file's name, and left alone") {
+    Scene scene;
+    const std::string deep = R"({"a":)" + std::string(600, '[') + std::string(600, ']') + "}";
+    for (const std::string& text : {std::string("{torn"), std::string("[]"), deep}) {
+        write_text(scene.files.job, text);
+        const Settled settled = observe_and_settle(scene.files, scene.observer);
+        CHECK(settled.now.verdict.state == State::unknown);
+        CHECK(settled.now.verdict.because.find("j.json") != std::string::npos);
+        CHECK(read_text(scene.files.job) == text);
+    }
+}
+
+TEST_CASE("observation: a file that was deleted is not brought back") {
+    Scene scene;
+    scene.put_heartbeat(dead_worker_line + Scene::exit_line(0, "2026-01-01T00:00:05.000Z"));
+    CHECK_FALSE(observe_and_settle(scene.files, scene.observer).wrote);
+    CHECK_FALSE(std::filesystem::exists(scene.files.job));
+}
+
+TEST_CASE("observation: a process that lost its lock a moment ago is given the time to be gone") {
+    Scene scene;
+    // A shim by all signs but the lock; it ends while we look.
+    Child shim([](auto ready) { ready(); });
+    scene.run.shim.pid = shim.pid();
+    scene.run.shim.start_time = read_process_stat(shim.pid())->start_time;
+    scene.put_record(Status::running);
+    scene.put_heartbeat();
+    CHECK(scene.state() == "running");  // alive for all of the patience: one witness is not enough
+    const Child killer([&](auto ready) {
+        // Once the reader waits: it sleeps then, and only there.
+        const int reader = ::getppid();
+        ready();
+        for (;;) {
+            const auto stat = read_process_stat(reader);
+            if (stat && stat->state == 'S') break;
+            ::sched_yield();
+        }
+        ::kill(shim.pid(), SIGKILL);
+    });
+    CHECK(scene.state() == "lost");
+}
