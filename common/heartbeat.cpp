@@ -227,6 +227,4 @@ Probe SettlerLock::probe() const { return probe_descriptor(fd_.get(), path_); }
 
 bool SettlerLock::still_in_place() const { return leads_to(path_, fd_.get()); }
 
-void SettlerLock::append(std::string_view line) { write_all(fd_.get(), line, path_); }
-
 }  // namespace jobshim

@@ -82,7 +82,6 @@ public:
     Probe probe() const;
     // The path still leads to the file that is locked.
     bool still_in_place() const;
-    void append(std::string_view line);
 
 private:
     SettlerLock(std::string path, UniqueFd fd);

@@ -83,7 +83,6 @@ void choose_run(Observation& seen, const JobFiles& files, const Observer& observ
         // Without its own heartbeat file nobody can say that it was never started.
         seen.worker_was_started = true;
     }
-    seen.end_in_heartbeat = seen.known_end.has_value();
 }
 
 void look_for_unrecorded_end(Observation& seen, const JobFiles& files, const Observer& observer) {

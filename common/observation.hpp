@@ -37,7 +37,6 @@ struct Observation {
     std::optional<RunRecord> run;
     // An end of this run that lies outside the record.
     std::optional<FinalWord> known_end;
-    bool end_in_heartbeat = false;
     std::string unrecorded_copy;  // where known_end was found, "" if it was the heartbeat file
     bool worker_was_started = false;
     Place place = Place::here;
