@@ -125,8 +125,9 @@ HeartbeatHold HeartbeatHold::acquire(const std::string& path, milliseconds patie
             case Taken::yes:
                 break;
             case Taken::busy:
-                throw Refusal("this job is supervised already" +
-                              holder_in_words(fd.get(), life_byte) + " (" + path + " is locked)");
+                throw JobIsTaken("this job is supervised already" +
+                                 holder_in_words(fd.get(), life_byte) + " (" + path +
+                                 " is locked)");
             case Taken::no_locks_here:
                 locked = false;
                 break;
@@ -135,8 +136,9 @@ HeartbeatHold HeartbeatHold::acquire(const std::string& path, milliseconds patie
         if (!leads_to(path, fd.get())) continue;
         while (locked && take(fd.get(), writer_byte, path) == Taken::busy) {
             if (monotonic_now() >= deadline)
-                throw Refusal("this job is being settled" + holder_in_words(fd.get(), writer_byte) +
-                              " (" + path + " is locked)");
+                throw JobIsTaken("this job is being settled" +
+                                 holder_in_words(fd.get(), writer_byte) + " (" + path +
+                                 " is locked)");
             // Nothing to wait on: a blocking lock could not be given up in time.
             pause_for(milliseconds(2));
         }

@@ -187,6 +187,7 @@ Json to_json(const RunRecord& run) {
     json["previous"] = run.previous.empty() ? Json(nullptr) : parse_leniently(run.previous);
     if (json["previous"].is_discarded()) json["previous"] = nullptr;
     json["exit"] = run.exit ? to_json(*run.exit) : Json(nullptr);
+    if (!run.command.empty()) json["command"] = run.command;
     if (!run.raw_command.empty() || !run.raw_cwd.empty()) {
         Json raw = Json::object();
         if (!run.raw_command.empty()) {
@@ -217,6 +218,7 @@ std::optional<RunRecord> run_from(const Json& json, std::string_view source) {
     if (const Json previous = object(json, "previous"); previous.is_object())
         run.previous = dump(previous);
     run.exit = exit_from(object(json, "exit"));
+    run.command = texts(json, "command");
     run.source = source;
     return run;
 }
@@ -356,6 +358,13 @@ std::string JobDocument::exit_text() const {
     if (!raw) return "";
     const Json exit = object(parse_leniently(*raw), "exit");
     return exit.is_object() ? dump(exit) : "";
+}
+
+bool JobDocument::has_other_command(const std::vector<std::string>& command) const {
+    const auto raw = value("command");
+    if (!raw) return false;
+    const Json theirs = parse_leniently(*raw);
+    return theirs.is_discarded() || theirs != Json(command);
 }
 
 std::string JobDocument::command_line() const {

@@ -65,6 +65,7 @@ struct RunRecord {
     std::optional<CancelRequest> cancel;
     std::string previous;  // JSON text of the exit of the run before; "" for none
     std::optional<ExitRecord> exit;
+    std::vector<std::string> command;      // UTF-8; only where the file's `command` is another
     std::vector<std::string> raw_command;  // exact bytes, where argv is not UTF-8; else empty
     std::string raw_cwd;                   // likewise
     // The member's text as it was read. What this version does not know is kept from it.
@@ -91,6 +92,8 @@ public:
     std::optional<RunRecord> run() const;
     // The JSON text of the last run's exit, as it goes into `previous`; "" for none.
     std::string exit_text() const;
+    // There is a `command`, and it is not this one.
+    bool has_other_command(const std::vector<std::string>& command) const;
     // `command` as one line for people; "" if it is absent.
     std::string command_line() const;
 

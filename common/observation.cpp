@@ -59,6 +59,7 @@ void choose_run(Observation& seen, const JobFiles& files, const Observer& observ
     if (seen.document) recorded = seen.document->run();
     const bool held = seen.probe.lock == LifeLock::held;
     const bool active = is_active(seen.status());
+    seen.new_run_began = held && recorded && beat.run && beat.run->shim != recorded->shim;
 
     if (beat.run && recorded && beat.run->shim == recorded->shim) {
         if (!recorded->worker) recorded->worker = beat.run->worker;
@@ -125,6 +126,7 @@ void look_at_processes(Observation& seen, const JobFiles& files, const Observer&
     sighting.status = seen.status();
     sighting.end_is_known = seen.known_end.has_value();
     sighting.obstacle = seen.probe.obstacle;
+    sighting.new_run_began = seen.new_run_began;
     if (!seen.run) return;
     const RunRecord& run = *seen.run;
     sighting.shim_pid = run.shim.pid;
@@ -140,6 +142,13 @@ void look_at_processes(Observation& seen, const JobFiles& files, const Observer&
         const UniqueFd shim = open_process(run.shim.pid, run.shim.start_time);
         if (!shim || wait_for_end(shim, death_patience))
             sighting.shim = look_up_process(run.shim.pid, run.shim.start_time);
+    }
+    // Somebody holds the lock, but not the recorded shim: the next one, which writes its first
+    // lines in a moment.
+    if (sighting.lock == LifeLock::held && sighting.shim == Witness::dead) {
+        sighting.new_run_began = true;
+        seen.run.reset();
+        return;
     }
     const bool shim_alive = sighting.lock == LifeLock::held || sighting.shim == Witness::alive;
     if (!active) return;

@@ -38,6 +38,7 @@ struct Observation {
     // An end of this run that lies outside the record.
     std::optional<FinalWord> known_end;
     std::string unrecorded_copy;  // where known_end was found, "" if it was the heartbeat file
+    bool new_run_began = false;   // see Sighting
     bool worker_was_started = false;
     Place place = Place::here;
 

@@ -24,4 +24,11 @@ public:
     using std::runtime_error::runtime_error;
 };
 
+// The job is another's: supervised, being settled, not over, or of another id. Nothing that one may
+// go on without.
+class JobIsTaken : public Refusal {
+public:
+    using Refusal::Refusal;
+};
+
 }  // namespace jobshim

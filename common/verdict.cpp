@@ -134,6 +134,8 @@ std::string_view word(State state) {
 milliseconds overdue_after(milliseconds interval) { return 3 * interval + std::chrono::seconds(2); }
 
 Verdict judge(const Sighting& seen) {
+    if (is_terminal(seen.status) && seen.new_run_began)
+        return {State::running, "A new run has begun; the record is still the last one's."};
     if (is_terminal(seen.status)) return judge_terminal(seen);
     if (!is_active(seen.status) && shim_of(seen) != Witness::alive)
         return {State::unknown, seen.status == Status::none

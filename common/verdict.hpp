@@ -34,6 +34,9 @@ struct Sighting {
     Status status = Status::none;
     bool rebooted = false;      // an earlier boot of this very host, on a local file system
     bool end_is_known = false;  // an exit of this run lies outside the record
+    // The lock is held by another shim than the one that the record tells of: a new run has begun,
+    // and a terminal status is still the last one's.
+    bool new_run_began = false;
     bool beat_seen_to_change = false;
     std::optional<std::chrono::milliseconds> beat_age;  // negative: a beat from the future
     std::chrono::milliseconds interval{5000};

@@ -569,3 +569,25 @@ TEST_CASE_METHOD(Sandbox,
     CHECK_FALSE(result.err.empty());
     CHECK(fs::exists(dir / "marker"));
 }
+
+// "No record can be kept" is trouble with a file. That the job runs already is none.
+TEST_CASE_METHOD(Sandbox, "best effort starts no second worker for a job that is supervised") {
+    auto shim = start_job(job, until_go);
+    worker_of(job);
+    const auto second = run_job(job, "touch second", {"--best-effort"});
+    CHECK(second.ended() == "exit 125");
+    CHECK(contains(second.err, "supervised"));
+    CHECK_FALSE(fs::exists(dir / "second"));
+    put(dir / "go", "");
+    CHECK(shim.wait().ended() == "exit 0");
+}
+
+TEST_CASE_METHOD(Sandbox, "the record shows the command of the run whose end it shows") {
+    run_shim({"-j", job, "--", "true"});
+    CHECK(at(read_json(job), "/jobshim/command") == "<missing>");
+    run_shim({"-j", job, "--", "sh", "-c", "exit 3"});
+    CHECK(at(read_json(job), "/command") == Json{"true"});  // set only where it is absent
+    CHECK(at(read_json(job), "/jobshim/command") == Json{"sh", "-c", "exit 3"});
+    run_shim({"-j", job, "--", "true"});
+    CHECK(at(read_json(job), "/jobshim/command") == "<missing>");
+}

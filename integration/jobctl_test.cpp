@@ -192,3 +192,34 @@ TEST_CASE_METHOD(Sandbox, "list is newest first, filters, and takes a broken fil
         ids_of(ctl_json({"list", "--dir", dir, "--status", "completed", "--status", "failed"}));
     CHECK(ids == Words{"third", "second", "first"});
 }
+
+TEST_CASE_METHOD(Sandbox, "a job is found by its own id, too, which need not be its file's name") {
+    put(dir / "review.json", R"({"id":"review-17"})");
+    run_job(dir / "review.json", "exit 5");
+    run_job(dir / "other.json", "true", {"--id", "review-18"});
+    for (const auto& [name, code] :
+         {std::pair{"review-17", 1}, {"review-18", 0}, {"review", 1}, {"review-1", 2}}) {
+        CAPTURE(name);
+        CHECK(ctl({"status", "--dir", dir, name}).code() == code);
+    }
+    CHECK(ctl({"status", "--dir", dir, "review-19"}).code() == 4);
+}
+
+TEST_CASE_METHOD(Sandbox, "while a new run begins, its file's old end is nobody's verdict") {
+    run_job(job, "exit 9");
+    // Held back right after it has the locks: the record is still the last run's.
+    if (!in_path("strace")) SKIP_TEST("no strace");
+    auto next =
+        spawn({"strace", "-qq", "-o", dir / "trace", "-e", "trace=fallocate", "-e",
+               "inject=fallocate:delay_enter=700000:when=1", jobshim, "-j", job, "--", "true"});
+    REQUIRE(wait_until([&] { return life_is_held(heartbeat_of(job)); }));
+    CHECK(at(read_json(job), "/status") == "failed");
+    for (const char* command : {"status", "result"}) {
+        CAPTURE(command);
+        const auto result = ctl({command, job});
+        CHECK(result.ended() == "exit 3");
+        CHECK(contains(result.out, "running"));
+    }
+    CHECK(ctl({"wait", job}).ended() == "exit 0");
+    CHECK(next.wait().ended() == "exit 0");
+}

@@ -63,3 +63,18 @@ TEST_CASE_METHOD(Sandbox, "a log that is started anew by a later run does not mi
     CHECK(follower.wait().out == "second\nthird\n");
     shim.wait();
 }
+
+// A user followed a job that was run again and again, and got the last run's log, or both.
+TEST_CASE_METHOD(Sandbox, "logs -f right after a re-run began follows the new run") {
+    for (int i = 0; i < 10; ++i) {
+        CAPTURE(i);
+        const auto number = std::to_string(i);
+        auto shim = start_job(job, "echo begin " + number + "; sleep 0.02; echo end " + number,
+                              {"--log", "log"});
+        if (i == 0) worker_of(job);
+        const auto result = ctl({"logs", "-f", job});
+        CHECK(result.ended() == "exit 0");
+        CHECK(result.out == "begin " + number + "\nend " + number + "\n");
+        shim.wait();
+    }
+}

@@ -244,3 +244,19 @@ TEST_CASE_METHOD(Sandbox, "SIGSTOP stops the shim alone") {
     CHECK(shim.wait().ended() == "exit 3");
     CHECK(at(exit_of(job), "/code") == 3);
 }
+
+// SIGCONT right behind SIGTERM made GNU make exit with 2 instead of dying by the signal.
+TEST_CASE_METHOD(Sandbox, "a time-out continues what is stopped, and only that") {
+    const std::string traps =
+        "trap 'echo continued >> conts' CONT; trap 'echo asked > asked; exit 3' TERM; ";
+    CHECK(run_job(job, traps + "while :; do sleep 0.01; done", {"--timeout", "100ms"}).ended() ==
+          "exit 124");
+    CHECK(fs::exists(dir / "asked"));
+    CHECK_FALSE(fs::exists(dir / "conts"));
+    fs::remove(dir / "asked");
+    CHECK(
+        run_job(job, traps + "kill -STOP $$; while :; do sleep 0.01; done", {"--timeout", "100ms"})
+            .ended() == "exit 124");
+    CHECK(fs::exists(dir / "asked"));
+    CHECK(at(exit_of(job), "/code") == 3);
+}

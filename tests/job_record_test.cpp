@@ -216,6 +216,19 @@ TEST_CASE("record: status words") {
     CHECK(document("{}").status() == Status::none);
 }
 
+TEST_CASE("record: the command of a run that is not the one of the file") {
+    CHECK_FALSE(document("{}").has_other_command({"make"}));
+    CHECK_FALSE(document(R"({"command":["make","-j2"]})").has_other_command({"make", "-j2"}));
+    CHECK(document(R"({"command":["make"]})").has_other_command({"make", "-j2"}));
+    CHECK(document(R"({"command":"make"})").has_other_command({"make"}));
+    CHECK(document(R"({"command":["\ud83d"]})").has_other_command({"make"}));
+    JobEdit edit = example_edit();
+    edit.run.command = {"other"};
+    const JobDocument after = document(edit.applied_to(document(R"({"command":["make"]})"), false));
+    CHECK(after.value("command") == R"(["make"])");
+    CHECK(after.run()->command == std::vector<std::string>{"other"});
+}
+
 TEST_CASE("record: argv that is not UTF-8 is kept exactly, too") {
     JobEdit edit = example_edit();
     edit.command = {"a\xff"};

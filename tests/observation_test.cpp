@@ -148,6 +148,29 @@ TEST_CASE("observation: a job that is asked for anew is not settled by its last 
     }
 }
 
+TEST_CASE("observation: a terminal status is the last run's while another shim holds the lock") {
+    // From its lock on; whether it has written its first line or not.
+    for (const bool has_begun : {false, true}) {
+        Scene scene;
+        scene.run.exit = ExitRecord{};
+        scene.put_record(Status::failed);
+        scene.put_heartbeat(dead_worker_line + Scene::exit_line(768, "2026-01-01T00:00:05.000Z"));
+        CHECK(scene.state() == "failed");
+        const Child next([&](auto ready) {
+            HeartbeatHold held = HeartbeatHold::acquire(scene.files.heartbeat, milliseconds(0));
+            RunRecord run;
+            run.shim = identity_of_this_process(own_process_stat());
+            if (has_begun)
+                held.begin(heartbeat_first_line(run, scene.files.job, scene.started_at), 100);
+            ready();
+            for (;;) ::pause();
+        });
+        const Observation seen = scene.look();
+        CHECK(seen.verdict.state == State::running);
+        CHECK_FALSE(seen.verdict.ended);
+    }
+}
+
 TEST_CASE("observation: an older run's heartbeat says nothing of a newer record") {
     Scene scene;
     scene.put_heartbeat(dead_worker_line + Scene::exit_line(0, "2026-01-01T00:00:05.000Z"));

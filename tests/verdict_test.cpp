@@ -38,6 +38,11 @@ Sighting with_known_end(Sighting seen) {
     return seen;
 }
 
+Sighting of_last_run(Sighting seen) {
+    seen.new_run_began = true;
+    return seen;
+}
+
 Sighting after_reboot(Sighting seen) {
     seen.rebooted = true;
     return seen;
@@ -67,6 +72,8 @@ std::vector<Row> rows() {
          sighting(L::held, W::alive, W::dead, S::completed), State::completed, false, false},
         {"terminal, a lock held by a shim of another namespace",
          sighting(L::held, W::unknowable, W::none, S::failed), State::failed, false, false},
+        {"terminal, but another shim holds the lock: the next run has begun",
+         of_last_run(sighting(L::held, W::dead, W::dead, S::failed)), State::running, false, false},
         {"alive, beat fresh", sighting(L::held, W::alive, W::alive, S::running), State::running,
          false, false},
         {"alive, no beat known", with_beat(sighting(L::held, W::alive, W::alive, S::running), {}),

@@ -17,6 +17,7 @@
 #include "shim/jobctl/commands.hpp"
 #include "shim/jobctl/output.hpp"
 #include "shim/jobctl/selection.hpp"
+#include "shim/jobctl/starting_shims.hpp"
 #include "shim/jobctl/vigil.hpp"
 
 namespace jobshim {
@@ -166,6 +167,7 @@ public:
 
     Outcome run() {
         vigil_.look(context_.observer, false);
+        if (options_.follow) let_a_new_run_begin();
         for (;;) {
             // First whether it is over, then the log: all that the run wrote was there by then.
             const bool last_time = !options_.follow || vigil_.is_over();
@@ -182,6 +184,32 @@ public:
     }
 
 private:
+    // A host that runs the same job again and follows it at once means the run that it started, and
+    // not the one whose end is still in the record. As in wait.cpp.
+    void let_a_new_run_begin() {
+        if (!vigil_.is_over()) return;
+        vigil_.watch_files();
+        const auto& run = vigil_.seen().now.run;
+        const ShimIdentity last = run ? run->shim : ShimIdentity{};
+        const auto is_still_over = [&] {
+            const Observation& seen = vigil_.look(context_.observer, false).now;
+            return vigil_.is_over() && (!seen.run || seen.run->shim == last);
+        };
+        const auto grace_ends = monotonic_now() + grace_time;
+        std::vector<UniqueFd> starting;
+        do {
+            std::vector<pollfd> descriptors{{watch_.descriptor(), POLLIN, 0}};
+            for (const UniqueFd& shim : starting) descriptors.push_back({shim.get(), POLLIN, 0});
+            sleep_until(starting.empty() ? grace_ends : vigil_.look_again_at(), descriptors);
+            watch_.take();
+            if (!is_still_over()) return;
+            if (monotonic_now() >= grace_ends)
+                starting = find_starting_shims(vigil_.files(), last, context_.observer);
+        } while (monotonic_now() < grace_ends || !starting.empty());
+        // It may have taken the lock just before it was looked for, or ended since.
+        is_still_over();
+    }
+
     void open_if_it_came() {
         const auto place = log_of(vigil_.seen().now);
         if (log_ || !place) return;

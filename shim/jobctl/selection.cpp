@@ -53,18 +53,48 @@ std::vector<JobFiles> with_id(const std::string& id, const std::vector<std::stri
     return found;
 }
 
-std::vector<JobFiles> with_prefix(const std::string& prefix,
-                                  const std::vector<std::string>& directories) {
-    std::vector<JobFiles> found;
+template <class Visit>
+void for_each_job_name(const std::vector<std::string>& directories, Visit visit) {
     for (const std::string& directory : directories) {
         try {
-            for (const std::string& name : job_names_in(directory))
-                if (name.starts_with(prefix)) add(found, files_if_there(directory + "/" + name));
+            for (const std::string& name : job_names_in(directory)) visit(directory + "/" + name);
         } catch (const std::system_error& error) {
             if (!means_not_there(error)) throw;
         }
     }
+}
+
+std::vector<JobFiles> with_prefix(const std::string& prefix,
+                                  const std::vector<std::string>& directories) {
+    std::vector<JobFiles> found;
+    for_each_job_name(directories, [&](const std::string& path) {
+        if (std::string_view(path).substr(path.rfind('/') + 1).starts_with(prefix))
+            add(found, files_if_there(path));
+    });
     return found;
+}
+
+// "" for a file that has none, or cannot be read.
+std::string recorded_id(const std::string& path) {
+    try {
+        auto contents = read_file(job_files_of(path).job, max_job_file_bytes);
+        if (!contents) return "";
+        return JobDocument::parse(std::move(contents->text)).string("id").value_or("");
+    } catch (const std::exception&) {
+        return "";
+    }
+}
+
+// A record's own id need not be its file's name. Looks into every file, so it comes last.
+std::vector<JobFiles> with_recorded_id(const std::string& prefix,
+                                       const std::vector<std::string>& directories) {
+    std::vector<JobFiles> exact;
+    std::vector<JobFiles> longer;
+    for_each_job_name(directories, [&](const std::string& path) {
+        const std::string id = recorded_id(path);
+        if (id.starts_with(prefix)) add(id == prefix ? exact : longer, files_if_there(path));
+    });
+    return exact.empty() ? longer : exact;
 }
 
 std::optional<JobFiles> only_one_of(std::vector<JobFiles> found, const std::string& job) {
@@ -95,6 +125,7 @@ std::optional<JobFiles> select_job(const std::string& job,
     if (is_path(job)) return files_if_there(job);
     auto found = with_id(job, directories);
     if (found.empty()) found = with_prefix(job, directories);
+    if (found.empty()) found = with_recorded_id(job, directories);
     return only_one_of(std::move(found), job);
 }
 

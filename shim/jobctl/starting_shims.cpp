@@ -68,7 +68,10 @@ NamedJob job_named_by(const std::vector<std::string>& arguments) {
 }
 
 std::vector<UniqueFd> find_starting_shims(const JobFiles& files, const ShimIdentity& last,
-                                          const std::string& default_directory) {
+                                          const Observer& observer) {
+    // Where a shim without --job puts its file.
+    const std::string default_directory =
+        observer.state_directory.empty() ? "" : observer.state_directory + "/jobs";
     std::vector<UniqueFd> shims;
     for (const RunningCommand& running : find_processes_named("jobshim")) {
         if (running.pid == last.pid && running.start_time == last.start_time) continue;

@@ -4,13 +4,19 @@
 // record still tells of the last run and no lock says otherwise.
 #pragma once
 
+#include <chrono>
 #include <string>
 #include <vector>
 
 #include "common/job_files.hpp"
+#include "common/observation.hpp"
 #include "common/unique_fd.hpp"
 
 namespace jobshim {
+
+// How long an end that is there from the beginning is doubted: from a fork to the lock, on a busy
+// machine.
+constexpr std::chrono::milliseconds grace_time{100};
 
 // What a command line of jobshim says of the job file. Pure.
 struct NamedJob {
@@ -20,8 +26,7 @@ struct NamedJob {
 NamedJob job_named_by(const std::vector<std::string>& arguments);
 
 // A pidfd for each. `last`: the shim that the record tells of, which is none of them.
-// `default_directory`: where a shim without --job puts its file; "" if there is none.
 std::vector<UniqueFd> find_starting_shims(const JobFiles& files, const ShimIdentity& last,
-                                          const std::string& default_directory);
+                                          const Observer& observer);
 
 }  // namespace jobshim

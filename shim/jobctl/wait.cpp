@@ -23,8 +23,6 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::nanoseconds;
 
-// From a fork to the lock, on a busy machine.
-constexpr milliseconds grace_time{100};
 // Between looks for a file whose directory is missing, or cannot be watched.
 constexpr milliseconds absent_tick{50};
 // A file that vanishes under us may be one that its host replaces by removing it first.
@@ -192,10 +190,7 @@ private:
 
     void look_for_starting_shims() {
         if (!is_last_nights_end()) return;
-        const std::string default_directory = context_.observer.state_directory.empty()
-                                                  ? ""
-                                                  : context_.observer.state_directory + "/jobs";
-        starting_ = find_starting_shims(vigil_->files(), last_shim_, default_directory);
+        starting_ = find_starting_shims(vigil_->files(), last_shim_, context_.observer);
         stage_ = Stage::starting;
         // It may have taken the lock just before it was looked for, or ended since.
         if (starting_.empty() && is_last_nights_end()) watch_it();

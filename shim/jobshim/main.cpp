@@ -154,7 +154,8 @@ public:
     void report_failure(int exit_status) { launcher_.report_failure(exit_status); }
 
 private:
-    // Does what keeps a record; without a record it is a failure only if one is insisted on.
+    // Does what keeps a record. Without one it is a failure only if it is insisted on, or if the
+    // job is another's: two workers for one job is nobody's best effort.
     template <class Action>
     void keep_record(Action action) {
         try {
@@ -164,7 +165,8 @@ private:
             std::string what = error.what();
             if (what.find(job_file_) == std::string::npos)  // it names another file beside it
                 what.insert(0, job_file_ + ": ");
-            if (!options_.best_effort) throw Refusal(what);
+            const bool taken = dynamic_cast<const JobIsTaken*>(&error) != nullptr;
+            if (taken || !options_.best_effort) throw Refusal(what);
             say("no record is kept: " + what);
         }
     }

@@ -62,7 +62,7 @@ void Recorder::take_over(const Options& options, const Setting& setting) {
             document = file_.load();
         } else if (seen.run && (is_active(document->status()) ||
                                 (seen.sighting.shim == Witness::alive && !seen.known_end))) {
-            throw Refusal("this job is not over: " + seen.verdict.because);
+            throw JobIsTaken("this job is not over: " + seen.verdict.because);
         }
     }
     choose_id(document, options.id);
@@ -84,6 +84,9 @@ void Recorder::take_over(const Options& options, const Setting& setting) {
         edit_.command.push_back(to_utf8(*word));
         exact = exact && edit_.command.back() == *word;
     }
+    // `command` is set only where it is absent. A job file that is run again with another one must
+    // not show the end of one command beside the words of the other.
+    if (document && document->has_other_command(edit_.command)) run.command = edit_.command;
     if (!exact)
         for (char** word = options.command; *word != nullptr; ++word)
             run.raw_command.emplace_back(*word);
@@ -94,8 +97,8 @@ void Recorder::choose_id(const std::optional<JobDocument>& document, const std::
     if (document) theirs = document->string("id").value_or("");
     const bool has_one = document && document->value("id");
     if (has_one && !wanted.empty() && theirs != wanted)
-        throw Refusal(files().job + ": its id is '" + printable(theirs) + "', not '" + wanted +
-                      "'");
+        throw JobIsTaken(files().job + ": its id is '" + printable(theirs) + "', not '" + wanted +
+                         "'");
     id_ = !wanted.empty() ? wanted : is_job_id(theirs) ? theirs : job_id_from_name(files().name);
 }
 

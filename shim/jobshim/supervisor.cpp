@@ -133,8 +133,9 @@ private:
 
     void ask_to_end(int signal, milliseconds grace) {
         send(signal);
-        if (signal != SIGKILL && signal != SIGCONT)
-            send(SIGCONT);  // a stopped worker could not obey
+        // What is stopped could not obey. Only then: a SIGCONT right behind the signal makes GNU
+        // make lose sight of its children.
+        if (signal != SIGKILL && signal != SIGCONT && somebody_is_stopped()) send(SIGCONT);
         if (grace.count() > 0) kill_at_ = monotonic_now() + grace;
     }
 
@@ -151,6 +152,13 @@ private:
             ::waitid(P_PID, static_cast<id_t>(worker_.pid), &info, WSTOPPED | WNOHANG) == 0 &&
             info.si_pid != 0)
             stop_self(info.si_status);
+    }
+
+    bool somebody_is_stopped() const {
+        if (worker_.group == Group::share) return is_stopped();
+        const auto members = members_of_group(worker_.pid, 0);
+        return std::any_of(members.begin(), members.end(),
+                           [](const ProcessStat& member) { return member.state == 'T'; });
     }
 
     bool is_stopped() const {

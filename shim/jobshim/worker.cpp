@@ -31,11 +31,25 @@ namespace jobshim {
 
 namespace {
 
-// What the child tells of a failure, in one write to the pipe.
+// What the child tells, in one write to the pipe each: smaller than PIPE_BUF, so whole or not at all.
 struct Report {
-    enum class Stage : int { preparing, executing } stage;
+    enum class Stage : int {
+        prepared,  // its line is in the heartbeat file
+        failed_to_prepare,
+        failed_to_execute,
+    } stage;
     int error;
 };
+
+// Nothing once the other end is closed: by exec, or by a death before it.
+std::optional<Report> read_report(const UniqueFd& pipe) {
+    Report report{};
+    ssize_t got = 0;
+    do {
+        got = ::read(pipe.get(), &report, sizeof report);
+    } while (got < 0 && errno == EINTR);
+    return got == sizeof report ? std::optional(report) : std::nullopt;
+}
 
 struct Found {
     std::string path;
@@ -145,18 +159,19 @@ struct Hooks : bp::extend::handler {
     void on_exec_setup(Executor&) const {
         // Without threads in the shim the child may do here whatever the shim may.
         if (plan->group == Group::own && ::setpgid(0, 0) != 0)
-            give_up(Report::Stage::preparing, errno);
+            give_up(Report::Stage::failed_to_prepare, errno);
         if (plan->kill_on_shim_death && ::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)
-            give_up(Report::Stage::preparing, errno);
+            give_up(Report::Stage::failed_to_prepare, errno);
         if (plan->stdin_fd >= 0 && ::dup2(plan->stdin_fd, STDIN_FILENO) < 0)
-            give_up(Report::Stage::preparing, errno);
+            give_up(Report::Stage::failed_to_prepare, errno);
         if (plan->output_fd >= 0 && (::dup2(plan->output_fd, STDOUT_FILENO) < 0 ||
                                      ::dup2(plan->output_fd, STDERR_FILENO) < 0))
-            give_up(Report::Stage::preparing, errno);
+            give_up(Report::Stage::failed_to_prepare, errno);
         write_own_line();
         // The shim may have died before the line was written. A reader that found it dead, and no
         // worker, must be right: so the worker is not executed then, whatever --on-shim-death says.
         if (::getppid() != shim_pid) ::_exit(125);
+        report({Report::Stage::prepared, 0});
         signals->restore();
     }
     template <class Executor>
@@ -170,7 +185,7 @@ struct Hooks : bp::extend::handler {
             words.push_back(nullptr);
             ::execve("/bin/sh", words.data(), environment);
         }
-        give_up(Report::Stage::executing, error.value());
+        give_up(Report::Stage::failed_to_execute, error.value());
     }
 
 private:
@@ -181,13 +196,13 @@ private:
         try {
             write_all(plan->heartbeat_fd, line, "");
         } catch (const std::system_error& error) {
-            give_up(Report::Stage::preparing, error.code().value());
+            give_up(Report::Stage::failed_to_prepare, error.code().value());
         }
     }
+    // If nobody reads it, nobody needs it.
+    void report(Report report) const { (void)!::write(report_fd, &report, sizeof report); }
     [[noreturn]] void give_up(Report::Stage stage, int error) const {
-        const Report report{stage, error};
-        // Smaller than PIPE_BUF: whole or not at all. If nobody reads it, nobody needs it.
-        (void)!::write(report_fd, &report, sizeof report);
+        report({stage, error});
         ::_exit(127);
     }
 };
@@ -195,20 +210,11 @@ private:
 }  // namespace
 
 std::optional<StartFailure> StartedWorker::confirm() {
-    Report report{};
-    ssize_t got = 0;
-    do {
-        got = ::read(execution.get(), &report, sizeof report);
-    } while (got < 0 && errno == EINTR);
+    const auto report = read_report(execution);
     execution.reset();
-    if (got != sizeof report)
-        return std::nullopt;  // closed by exec (or by a death before it: the wait status will tell)
+    if (!report) return std::nullopt;  // if it was a death, the wait status will tell
     ::waitpid(identity.pid, nullptr, 0);
-    if (report.stage == Report::Stage::preparing)
-        return StartFailure{
-            report.error, 125,
-            "the worker's process could not be prepared: " + errno_text(report.error)};
-    return explain(name, path, report.error);
+    return explain(name, path, report->error);
 }
 
 Start start_worker(const WorkerPlan& plan, const SignalGate& signals) {
@@ -222,7 +228,7 @@ Start start_worker(const WorkerPlan& plan, const SignalGate& signals) {
     if (::pipe2(ends, O_CLOEXEC) != 0)
         return {std::nullopt, StartFailure{errno, 125, "pipe: " + errno_text(errno)}};
     worker.execution.reset(ends[0]);
-    const UniqueFd report(ends[1]);
+    UniqueFd report(ends[1]);
 
     const std::string assignment = plan.job_file.empty() ? "" : "JOBSHIM_JOB_FILE=" + plan.job_file;
     std::vector<char*> environment = environment_with(assignment);
@@ -247,6 +253,16 @@ Start start_worker(const WorkerPlan& plan, const SignalGate& signals) {
     ProcessStat stat = read_process_stat(pid).value_or(ProcessStat{});
     stat.pid = pid;
     worker.identity = identity_of(stat, plan.group);
+
+    // The heartbeat file has the worker before the job file says that it runs (SPEC rule 4.2).
+    report.reset();
+    const auto prepared = read_report(worker.execution);
+    if (prepared && prepared->stage == Report::Stage::failed_to_prepare) {
+        ::waitpid(pid, nullptr, 0);
+        return {std::nullopt, StartFailure{prepared->error, 125,
+                                           "the worker's process could not be prepared: " +
+                                               errno_text(prepared->error)}};
+    }
     return {std::move(worker), std::nullopt};
 }
 
