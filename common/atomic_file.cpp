@@ -16,7 +16,11 @@ namespace jobshim {
 namespace {
 
 FileStamp to_stamp(const struct stat& info) {
-    return {info.st_dev, info.st_ino, info.st_mode & 07777, info.st_uid, info.st_gid, info.st_size};
+    const auto ns = [](const timespec& time) {
+        return static_cast<std::int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
+    };
+    return {info.st_dev, info.st_ino,  info.st_mode & 07777, info.st_uid,
+            info.st_gid, info.st_size, ns(info.st_mtim),     ns(info.st_ctim)};
 }
 
 constexpr unsigned no_replace = 1;  // RENAME_NOREPLACE and RENAME_EXCHANGE of linux/fs.h
@@ -86,11 +90,10 @@ void write_all(int fd, std::string_view text, const std::string& name) {
     }
 }
 
-void flush_directory(const std::string& path) {
-    const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!fd) throw_errno("open " + path);
-    if (::fsync(fd.get()) != 0 && errno != EINVAL)  // EINVAL: a file system without the notion
-        throw_errno("flush " + path);
+UniqueFd open_directory_to_flush(const std::string& path) {
+    UniqueFd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!fd && errno != EACCES) throw_errno("open " + path);
+    return fd;
 }
 
 StagedFile::StagedFile(std::string path, const std::optional<FileStamp>& like)
@@ -115,10 +118,13 @@ StagedFile::StagedFile(StagedFile&& other) noexcept
       stamp_(other.stamp_),
       ours_(std::exchange(other.ours_, false)) {}
 
-StagedFile::~StagedFile() { remove(); }
+StagedFile::~StagedFile() {
+    if (ours_) ::unlink(path_.c_str());
+}
 
 void StagedFile::remove() {
-    if (std::exchange(ours_, false)) ::unlink(path_.c_str());
+    ours_ = false;
+    ::unlink(path_.c_str());
 }
 
 void StagedFile::take_after(const std::optional<FileStamp>& like) {
@@ -171,7 +177,10 @@ StagedFile::Arrival StagedFile::arrive_as_new(const std::string& target) {
 }
 
 StagedFile::Arrival StagedFile::arrive_in_exchange(const std::string& target) {
-    if (rename_with(path_, target, exchange) == 0) return Arrival::exchanged;
+    if (rename_with(path_, target, exchange) == 0) {
+        ours_ = false;  // what lies there now may be somebody's only copy
+        return Arrival::exchanged;
+    }
     if (errno == ENOENT) return Arrival::there_was_none;
     if (!unsupported(errno)) throw_errno("replace " + target);
     if (::rename(path_.c_str(), target.c_str()) != 0)

@@ -7,6 +7,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -23,7 +24,14 @@ struct FileStamp {
     uid_t owner = 0;
     gid_t group = 0;
     off_t size = 0;
+    std::int64_t modified_ns = 0;  // mtime and ctime
+    std::int64_t changed_ns = 0;
 
+    // Nobody has touched it, as far as its times tell.
+    bool unchanged(const FileStamp& now) const {
+        return same_file(now) && size == now.size && modified_ns == now.modified_ns &&
+               changed_ns == now.changed_ns;
+    }
     bool same_file(const FileStamp& other) const {
         return device == other.device && inode == other.inode;
     }
@@ -47,8 +55,9 @@ std::string read_from(int fd, off_t offset, std::size_t limit, const std::string
 // Throws std::system_error naming `name`; short writes are gone on with.
 void write_all(int fd, std::string_view text, const std::string& name);
 
-// fsync of a directory, so that a rename in it outlives a power cut.
-void flush_directory(const std::string& path);
+// For the fsync by which a rename in it outlives a power cut. Nothing for a directory that may be
+// written and not read: it cannot be flushed. Throws std::system_error.
+UniqueFd open_directory_to_flush(const std::string& path);
 
 // A file on its way to its place: made with O_EXCL, and removed unless it arrives.
 class StagedFile {
@@ -71,7 +80,7 @@ public:
 
     enum class Arrival {
         done,       // in its place, where there was no file
-        exchanged,  // in its place; what was there lies under our path now
+        exchanged,  // in its place; what was there lies under our path now, and stays until `remove`
         there_was_one,
         there_was_none,
     };

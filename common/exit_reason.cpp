@@ -146,17 +146,17 @@ FinalWord judge_witnessed(const WitnessedEnd& end) {
 
     // From the most to the least particular. A request that was on disk before the end beats the
     // way in which the worker obeyed it; a time-out reached is always one.
-    if (end.cancelled) {
+    if (end.timed_out) {
+        exit.reason = ExitReason::timeout;
+        exit.requested_by = Requester{"timeout", std::nullopt, std::nullopt, ""};
+        last.sentence = "Timed out after " + duration_in_words(end.timeout) + "; the worker " +
+                        how_it_ended(status) + ".";
+    } else if (end.cancelled) {
         exit.reason = ExitReason::cancelled;
         exit.requested_by = end.cancelled->by;
         last.sentence = "Cancelled, " + asked_for_by(end.cancelled->by);
         if (!end.cancelled->reason.empty()) last.sentence += ": " + end.cancelled->reason;
         last.sentence += "; the worker " + how_it_ended(status) + ".";
-    } else if (end.timed_out) {
-        exit.reason = ExitReason::timeout;
-        exit.requested_by = Requester{"timeout", std::nullopt, std::nullopt, ""};
-        last.sentence = "Timed out after " + duration_in_words(end.timeout) + "; the worker " +
-                        how_it_ended(status) + ".";
     } else if (WIFSIGNALED(status)) {
         const std::string name = signal_name(WTERMSIG(status));
         const bool killed = WTERMSIG(status) == SIGKILL;

@@ -88,7 +88,10 @@ Probe probe_descriptor(int fd, const std::string& path) {
         probe.lock = lock.l_type == F_UNLCK ? LifeLock::free : LifeLock::held;
     }
     struct stat info {};
-    if (::fstat(fd, &info) == 0) probe.mtime_ns = mtime_of(info);
+    if (::fstat(fd, &info) == 0) {
+        probe.mtime_ns = mtime_of(info);
+        probe.owner = info.st_uid;
+    }
     try {
         probe.text = read_from(fd, 0, text_limit, path);
     } catch (const std::system_error&) {

@@ -24,6 +24,7 @@ struct Probe {
     LifeLock lock = LifeLock::no_file;
     std::string text;                      // "" if it cannot be read
     std::optional<std::int64_t> mtime_ns;  // of the last beat, wall time
+    std::optional<std::uint32_t> owner;    // uid of the file's
     std::string obstacle;                  // why the lock could not be looked at
 };
 Probe probe_heartbeat(const std::string& path);

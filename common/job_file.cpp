@@ -24,6 +24,21 @@ bool is_torn(const JobDocument& document) {
     return document.fault() == JsonFault::malformed || document.fault() == JsonFault::not_object;
 }
 
+// False (with errno) if there is no such file, or one of the new name.
+bool rename_to_free_name(const std::string& from, const std::string& to) {
+    constexpr unsigned no_replace = 1;  // RENAME_NOREPLACE of linux/fs.h
+    if (::syscall(SYS_renameat2, AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), no_replace) == 0)
+        return true;
+    // A hard link never replaces anything, on any file system that has them.
+    return (errno == EINVAL || errno == ENOSYS) && ::link(from.c_str(), to.c_str()) == 0 &&
+           ::unlink(from.c_str()) == 0;
+}
+
+void flush_file(const std::string& path) {
+    const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+    if (!fd || ::fsync(fd.get()) != 0) throw_errno("flush " + path);
+}
+
 void refuse_too_deep(const JobDocument& document, const std::string& path) {
     if (document.fault() == JsonFault::too_deep)
         throw Refusal(path + ": nested deeper than " + std::to_string(max_json_levels) + " levels");
@@ -34,48 +49,53 @@ void refuse_too_deep(const JobDocument& document, const std::string& path) {
 JobFile::JobFile(JobFiles files, SyncPolicy policy, Notice notice)
     : files_(std::move(files)), policy_(policy), notice_(std::move(notice)) {}
 
-std::optional<JobDocument> JobFile::wait_until_whole(const std::string& path, std::string text) {
+JobFile::Found JobFile::wait_until_whole(const std::string& path, FileContents contents) {
     const auto deadline = monotonic_now() + torn_patience;
     for (;;) {
-        JobDocument document = JobDocument::parse(std::move(text));
+        JobDocument document = JobDocument::parse(std::move(contents.text));
         refuse_too_deep(document, path);
-        if (!is_torn(document)) return document;
-        if (monotonic_now() >= deadline) return std::nullopt;
+        if (!is_torn(document)) return {contents.stamp, std::move(document)};
+        if (monotonic_now() >= deadline) return {contents.stamp, std::nullopt};
         pause_for(torn_look);
-        auto contents = read_file(path, max_job_file_bytes);
-        text = contents ? std::move(contents->text) : "";
+        contents = read_file(path, max_job_file_bytes).value_or(FileContents{});
     }
 }
 
-void JobFile::set_aside(const std::string& path) {
+std::string JobFile::move_aside(const std::string& path, const std::string& kind) {
     std::string time = iso_time(wall_now_ms());
     std::erase(time, ':');
     for (int n = 0; n < 100; ++n) {
         const std::string aside =
-            files_.job + ".corrupt-" + time + (n == 0 ? "" : "-" + std::to_string(n));
-        // A hard link never replaces anything, on any file system that has them.
-        if (::syscall(SYS_renameat2, AT_FDCWD, path.c_str(), AT_FDCWD, aside.c_str(), 1U) == 0 ||
-            ((errno == EINVAL || errno == ENOSYS) && ::link(path.c_str(), aside.c_str()) == 0 &&
-             ::unlink(path.c_str()) == 0)) {
-            notice_(files_.job + ": not a JSON object; moved aside to " + aside);
-            return;
-        }
+            files_.job + "." + kind + "-" + time + (n == 0 ? "" : "-" + std::to_string(n));
+        if (rename_to_free_name(path, aside)) return aside;
+        if (errno == ENOENT) return "";
         if (errno != EEXIST) throw_errno("move " + path + " aside to " + aside);
     }
     throw_errno("move " + path + " aside", EEXIST);
 }
 
-JobFile::Found JobFile::find() {
-    auto contents = read_file(files_.job, max_job_file_bytes);
-    if (!contents) return {"", std::nullopt, last_good_};
-    auto document = wait_until_whole(files_.job, std::move(contents->text));
-    if (!document) {
-        set_aside(files_.job);
-        return {"", std::nullopt, last_good_};
+void JobFile::set_aside_torn(const std::string& path) {
+    const std::string aside = move_aside(path, "corrupt");
+    if (aside.empty()) return;
+    // Its writer may have finished, or another have replaced it, between our look and our move.
+    const auto moved = read_file(aside, max_job_file_bytes);
+    if (moved && !is_torn(JobDocument::parse(moved->text))) {
+        // Nothing else is there: back with it. Else it has been written anew since.
+        if (!rename_to_free_name(aside, path)) ::unlink(aside.c_str());
+        return;
     }
-    // The stamp may be older than the text if the file was torn at first: look again.
-    const auto stamp = stamp_at(files_.job);
-    return {document->text(), stamp ? stamp : contents->stamp, std::move(document)};
+    notice_(files_.job + ": not a JSON object; moved aside to " + aside);
+}
+
+JobFile::Found JobFile::find() {
+    for (;;) {
+        auto contents = read_file(files_.job, max_job_file_bytes);
+        if (!contents) return {std::nullopt, last_good_};
+        if (!last_written_ || !contents->stamp.same_file(*last_written_)) was_there_ = true;
+        Found found = wait_until_whole(files_.job, std::move(*contents));
+        if (found.document) return found;
+        set_aside_torn(files_.job);
+    }
 }
 
 std::optional<JobDocument> JobFile::load() { return find().document; }
@@ -93,62 +113,138 @@ void JobFile::check_reserve(std::size_t for_us) {
         reserve(static_cast<std::size_t>(stamp->size) * 2 + for_us);
 }
 
+std::unique_ptr<StagedFile> JobFile::stage(Write write, const Found& base) {
+    if (write == Write::last && reserve_) {
+        reserve_->take_after(base.stamp);
+        return std::move(reserve_);
+    }
+    const bool taken = displaced_ && displaced_->path() == files_.fresh;
+    return std::make_unique<StagedFile>(taken ? files_.merged : files_.fresh, base.stamp);
+}
+
+// True if it is in its place. `base` is then what has to be merged into it, if anything.
+bool JobFile::arrive(StagedFile& staged, Found& base, const std::string& text) {
+    using Arrival = StagedFile::Arrival;
+    switch (base.stamp ? staged.arrive_in_exchange(files_.job)
+                       : staged.arrive_as_new(files_.job)) {
+        case Arrival::there_was_one:
+            base = find();
+            return false;
+        case Arrival::there_was_none:
+            base.stamp.reset();
+            return false;
+        case Arrival::done:
+            made_new_ = made_new_ || !was_there_;
+            break;
+        case Arrival::exchanged:
+            break;
+    }
+    last_written_ = staged.stamp();
+    last_good_ = JobDocument::parse(text);
+    return true;
+}
+
 void JobFile::update(const Edit& edit, Write write) {
     Found base = find();
     // Somebody who writes in a tight loop gets so many chances to be merged.
-    for (int attempt = 0; attempt < 100; ++attempt) {
+    constexpr int most_attempts = 200;
+    // So often the new version is on the disk before it is in its place. Against a host that writes
+    // faster than the disk flushes it is the other way round.
+    constexpr int patient_attempts = 5;
+    std::string expected = base.document ? base.document->text() : "";
+    for (int attempt = 0; attempt < most_attempts; ++attempt) {
         const std::string text = edit(base.document ? &*base.document : nullptr);
-        std::unique_ptr<StagedFile> staged;
-        if (write == Write::last && reserve_) {
-            staged = std::move(reserve_);
-            staged->take_after(base.stamp);
-        } else {
-            staged = std::make_unique<StagedFile>(files_.fresh, base.stamp);
-        }
-        staged->write(text);
         // An unflushed file over a flushed one of somebody else's may be lost to a power cut, the
         // old content with it (seen on xfs).
         const bool foreign =
             base.stamp && !(last_written_ && base.stamp->same_file(*last_written_));
         const bool flush = policy_ == SyncPolicy::always ||
                            (policy_ == SyncPolicy::final && (write == Write::last || foreign));
-        if (flush) staged->flush();
+        // All that can fail comes before the exchange.
+        const UniqueFd directory = flush ? open_directory_to_flush(files_.directory) : UniqueFd();
+        auto staged = stage(write, base);
+        staged->write(text);
+        if (flush && attempt < patient_attempts) staged->flush();
 
-        const auto arrival =
-            base.stamp ? staged->arrive_in_exchange(files_.job) : staged->arrive_as_new(files_.job);
-        if (arrival == StagedFile::Arrival::there_was_one) {
-            base = find();
-            continue;
-        }
-        if (arrival == StagedFile::Arrival::there_was_none) {
-            base.stamp.reset();
-            continue;
-        }
-        if (!base.stamp && !last_good_) made_new_ = true;
-        last_written_ = staged->stamp();
-        last_good_ = JobDocument::parse(text);
-        if (arrival == StagedFile::Arrival::exchanged) {
-            auto displaced = read_file(staged->path(), max_job_file_bytes);
-            if (displaced && displaced->text != base.text) {
-                auto theirs = wait_until_whole(staged->path(), std::move(displaced->text));
-                if (theirs) {
-                    base.document = std::move(theirs);
-                    base.text = text;  // this is what the next exchange should displace
-                    base.stamp = last_written_;
-                    continue;
-                }
-                set_aside(staged->path());
+        // What was written meanwhile is merged before anybody can see the older version again.
+        if (base.stamp && !displaced_) {
+            const auto now = stamp_at(files_.job);
+            if (now && !base.stamp->unchanged(*now)) {
+                base = find();
+                expected = base.document ? base.document->text() : "";
+                continue;
             }
-            staged->remove();
         }
-        if (flush) flush_directory(files_.directory);
+        const bool exchanges = base.stamp.has_value();
+        if (!arrive(*staged, base, text)) {
+            expected = base.document ? base.document->text() : "";
+            continue;
+        }
+        try {
+            if (exchanges && look_at_displaced(std::move(staged), base, expected)) {
+                expected = text;
+                continue;
+            }
+            if (flush && attempt >= patient_attempts) flush_file(files_.job);
+            if (directory && ::fsync(directory.get()) != 0 && errno != EINVAL)
+                throw_errno("flush " + files_.directory);
+        } catch (const std::exception& error) {
+            // The new version is there: what failed now does not undo it.
+            notice_(error.what());
+        }
         return;
     }
+    throw Refusal(files_.job + ": is being written all the time");
 }
 
-void JobFile::remove_leavings() {
-    ::unlink(files_.fresh.c_str());
-    ::unlink(files_.reserve.c_str());
+// True if what our version displaced is not what it was made from: somebody was faster. That is the
+// base of the next version then, and stays on the disk until the next one is there.
+bool JobFile::look_at_displaced(std::unique_ptr<StagedFile> staged, Found& base,
+                                const std::string& expected) {
+    auto contents = read_file(staged->path(), max_job_file_bytes);
+    const bool as_expected = !contents || contents->text == expected;
+    if (displaced_) displaced_->remove(); // merged by now, or written over by its own writer
+    displaced_.reset();
+    if (as_expected) {
+        staged->remove();
+        return false;
+    }
+    Found theirs = wait_until_whole(staged->path(), std::move(*contents));
+    if (!theirs.document) {
+        set_aside_torn(staged->path());
+        return false;
+    }
+    base = {last_written_, std::move(theirs.document)};
+    displaced_ = std::move(staged);
+    return true;
+}
+
+void JobFile::clear_leavings() {
+    for (const std::string& path : {files_.fresh, files_.merged, files_.reserve})
+        clear_leaving(path);
+}
+
+void JobFile::clear_leaving(const std::string& path) {
+    // A writer that was killed between its exchange and its look at what it displaced may have left
+    // here what the host wrote a moment before. Half a version of ours is no loss.
+    std::optional<FileContents> left;
+    try {
+        left = read_file(path, max_job_file_bytes);
+        if (!left) return;
+        const JobDocument theirs = JobDocument::parse(std::move(left->text));
+        const auto job = read_file(files_.job, max_job_file_bytes);
+        if (theirs.fault() == JsonFault::none && job) {
+            const JobDocument now = JobDocument::parse(job->text);
+            if (now.fault() == JsonFault::none && !same_host_members(theirs, now)) {
+                notice_(files_.job + ": a version that was being replaced lies in " +
+                        move_aside(path, "displaced"));
+                return;
+            }
+        }
+    } catch (const Refusal&) {
+        // No regular file, or too large: not of our making.
+    }
+    ::unlink(path.c_str());
 }
 
 }  // namespace jobshim

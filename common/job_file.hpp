@@ -43,11 +43,13 @@ public:
     // May be called more than once.
     using Edit = std::function<std::string(const JobDocument*)>;
     enum class Write { ordinary, last };
-    // Throws std::system_error; then the file is as it was.
+    // Throws std::system_error or Refusal; then the file is as it was. Once the new version is in its
+    // place nothing is thrown any more.
     void update(const Edit& edit, Write write);
 
-    // A dead writer's temporary files.
-    void remove_leavings();
+    // A dead writer's temporary files. One that holds what a host wrote, and that is nowhere else,
+    // is moved aside as NAME.displaced-TIME.
+    void clear_leavings();
     // True if this object made the file that is there.
     bool made_the_file() const { return made_new_; }
     // Of the reserved space; -1 if there is none.
@@ -55,22 +57,31 @@ public:
 
 private:
     struct Found {
-        std::string text;
         std::optional<FileStamp> stamp;  // nothing: there is no file
         std::optional<JobDocument> document;
     };
     Found find();
     // Waits until the text under `path` is whole; a document only if it became so.
-    std::optional<JobDocument> wait_until_whole(const std::string& path, std::string text);
-    void set_aside(const std::string& path);
+    Found wait_until_whole(const std::string& path, FileContents contents);
+    // Out of the way, under a new name, never over another file. "" if it has gone by itself.
+    std::string move_aside(const std::string& path, const std::string& kind);
+    void set_aside_torn(const std::string& path);
+    void clear_leaving(const std::string& path);
+
+    std::unique_ptr<StagedFile> stage(Write write, const Found& base);
+    bool arrive(StagedFile& staged, Found& base, const std::string& text);
+    bool look_at_displaced(std::unique_ptr<StagedFile> staged, Found& base,
+                           const std::string& expected);
 
     JobFiles files_;
     SyncPolicy policy_;
     Notice notice_;
     std::unique_ptr<StagedFile> reserve_;
     std::size_t reserved_ = 0;
+    std::unique_ptr<StagedFile> displaced_;  // what a write of ours displaced, until it is merged
     std::optional<FileStamp> last_written_;
     std::optional<JobDocument> last_good_;
+    bool was_there_ = false;  // somebody else's file
     bool made_new_ = false;
 };
 

@@ -56,6 +56,7 @@ JobFiles job_files_of(const std::string& path) {
     const std::string hidden =
         (files.directory == "/" ? "" : files.directory) + "/." + files.name + ".jobshim-";
     files.fresh = hidden + "new";
+    files.merged = hidden + "merged";
     files.reserve = hidden + "reserve";
     return files;
 }

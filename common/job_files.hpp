@@ -16,6 +16,7 @@ struct JobFiles {
     std::string name;       // of the job file in `directory`
     std::string heartbeat;  // NAME with .json replaced by .heartbeat, else appended
     std::string cancel;     // NAME.cancel
+    std::string merged;     // likewise, while `fresh` holds what the host wrote in between
     std::string fresh;      // the next version of the job file while it is written
     std::string reserve;    // space kept for the last version
 };

@@ -18,10 +18,18 @@ Json or_null(const std::optional<Value>& value) {
 Json or_null(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
 
 // Never throws: what is not JSON is a discarded value, which is neither object nor anything else.
+// For texts that have passed the scanner: nlohmann descends by recursion, and a forged file of
+// 50,000 levels would use up the stack.
 Json parse_leniently(std::string_view text) { return Json::parse(text, nullptr, false); }
 
 std::string dump(const Json& json, int indent = -1, char indent_char = ' ') {
     return json.dump(indent, indent_char, false, Json::error_handler_t::replace);
+}
+
+// An object from a file that anybody may have written.
+Json parse_foreign_object(std::string_view text) {
+    return scan_json_object(text).fault == JsonFault::none ? parse_leniently(text)
+                                                           : Json(Json::value_t::discarded);
 }
 
 // Readers of members that may be absent, null, or (in a forged file) of another type.
@@ -105,11 +113,13 @@ Json to_json(const CancelRequest& request) {
 
 std::optional<CancelRequest> cancel_from(const Json& json) {
     if (!json.is_object() || text(json, "at").empty()) return std::nullopt;
+    auto kill_after = number<std::int64_t>(json, "killAfterMs");
+    if (kill_after) kill_after = std::clamp<std::int64_t>(*kill_after, 0, 86'400'000);
     return CancelRequest{
         {requester_from(object(json, "by"), "jobctl cancel"), text(json, "reason")},
         text(json, "at"),
         parse_signal(text(json, "signal")),
-        number<std::int64_t>(json, "killAfterMs")};
+        kill_after};
 }
 
 Json to_json(const ExitRecord& exit) {
@@ -210,7 +220,9 @@ std::optional<RunRecord> run_from(const Json& json, std::string_view source) {
     run.worker = worker_from(object(json, "worker"));
     const Json beat = object(json, "heartbeat");
     run.heartbeat_file = text(beat, "file");
-    run.interval_ms = number<std::int64_t>(beat, "intervalMs").value_or(5000);
+    // Clamped to what --heartbeat-interval takes: a forged one must not make sums overflow.
+    run.interval_ms = std::clamp<std::int64_t>(
+        number<std::int64_t>(beat, "intervalMs").value_or(5000), 100, 3'600'000);
     run.kill_on_shim_death = text(json, "onShimDeath") != "keep";
     if (const Json log = object(json, "log"); log.is_object())
         run.log = LogPlace{text(log, "file"), number<std::int64_t>(log, "offset").value_or(0)};
@@ -379,6 +391,21 @@ std::string JobDocument::command_line() const {
     return line;
 }
 
+bool same_host_members(const JobDocument& a, const JobDocument& b) {
+    static constexpr std::string_view ours[] = {
+        "status",       "phase", "pid",   "startedAt", "updatedAt", "completedAt",
+        "errorMessage", "id",    "title", "command",   "cwd",       "logFile",
+        "createdAt",    "jobshim"};
+    const auto theirs = [](const JobDocument& document) {
+        std::vector<std::pair<std::string, std::string_view>> members;
+        for (const JsonMember& member : document.scan_.members)
+            if (std::find(std::begin(ours), std::end(ours), member.key) == std::end(ours))
+                members.emplace_back(member.key, *document.value(member.key));
+        return members;
+    };
+    return theirs(a) == theirs(b);
+}
+
 std::string JobEdit::applied_to(const JobDocument& document, bool worker_spoke) const {
     using When = Assignment::When;
     std::vector<Assignment> ours;
@@ -428,7 +455,7 @@ std::string heartbeat_last_line(const FinalWord& last) {
 Heartbeat parse_heartbeat(std::string_view text) {
     Heartbeat beat;
     for (std::size_t end = text.find('\n'); end != std::string_view::npos; end = text.find('\n')) {
-        const Json line = parse_leniently(text.substr(0, end));
+        const Json line = parse_foreign_object(text.substr(0, end));
         text.remove_prefix(end + 1);
         if (!line.is_object()) continue;
         if (const Json run = object(line, "jobshim"); run.is_object()) {
@@ -451,7 +478,7 @@ std::string cancel_request_text(const CancelRequest& request) {
 }
 
 std::optional<CancelRequest> parse_cancel_request(std::string_view text) {
-    return cancel_from(parse_leniently(text));
+    return cancel_from(parse_foreign_object(text));
 }
 
 std::string json_string(std::string_view text) { return dump(Json(text)); }

@@ -98,11 +98,15 @@ public:
     std::string command_line() const;
 
     friend class JobEdit;
+    friend bool same_host_members(const JobDocument& a, const JobDocument& b);
 
 private:
     std::string text_;
     JsonScan scan_;
 };
+
+// True if two versions of a job file differ in nothing that is the host's.
+bool same_host_members(const JobDocument& a, const JobDocument& b);
 
 // One write of the job file: our members, put into whatever document is found there.
 class JobEdit {

@@ -47,7 +47,11 @@ bool asks_for_a_new_run(const JobDocument& document, const Heartbeat& beat) {
     const std::int64_t began = parse_iso_time(beat.started_at).value_or(0);
     const std::int64_t ended = beat.last ? parse_iso_time(beat.last->exit.ended_at).value_or(0) : 0;
     if (began != 0 && time("createdAt") > began) return true;
-    return ended != 0 && (time("updatedAt") > ended || time("startedAt") > ended);
+    if (ended == 0) return false;
+    // A host that writes its old copy back late stamps that as late, so of a record that says
+    // `running` the last change means nothing.
+    return time("startedAt") > ended ||
+           (document.status() == Status::queued && time("updatedAt") > ended);
 }
 
 // Finds out which run the record and the heartbeat file speak of.
@@ -63,6 +67,7 @@ void choose_run(Observation& seen, const JobFiles& files, const Observer& observ
 
     if (beat.run && recorded && beat.run->shim == recorded->shim) {
         if (!recorded->worker) recorded->worker = beat.run->worker;
+        seen.heartbeat_agrees = recorded->worker == beat.run->worker;
         seen.run = recorded;
         seen.worker_was_started = recorded->worker.has_value();
         // The end was delivered, and then somebody made the record active again: a new request.
@@ -76,6 +81,7 @@ void choose_run(Observation& seen, const JobFiles& files, const Observer& observ
                          seen.document->string("startedAt").value_or(""), observer.here.boot_id))) {
         if (!held && active && asks_for_a_new_run(*seen.document, beat)) return;
         seen.run = beat.run;
+        seen.heartbeat_agrees = true;
         seen.known_end = beat.last;
         seen.worker_was_started = beat.run->worker.has_value();
     } else if (recorded) {

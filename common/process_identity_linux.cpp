@@ -173,8 +173,11 @@ std::vector<ProcessStat> members_of_group(int group, int except) {
     for_each_process([&](int pid) {
         if (pid == except) return;
         auto stat = read_process_stat(pid);
-        if (stat && stat->group == group && stat->state != 'Z' && stat->state != 'X')
-            members.push_back(std::move(*stat));
+        if (!stat || stat->group != group || stat->state == 'Z' || stat->state == 'X') return;
+        struct stat info {};
+        if (::stat(("/proc/" + std::to_string(pid)).c_str(), &info) != 0) return;
+        stat->owner = info.st_uid;
+        members.push_back(std::move(*stat));
     });
     return members;
 }

@@ -31,18 +31,28 @@ std::string phase_of(Status status) {
 }
 
 // PR_SET_PDEATHSIG reaches the worker alone. The rest of its own group is ended here: what has its
-// group number and session, and is no older than it was. A group's number is not given to a new
-// process while the group has members; if its leader lives all the same, it is somebody else's.
+// group number and session, its owner, and is no older than it was. A group's number is not given
+// to a new process while the group has members; if its leader lives all the same, it is somebody
+// else's.
+//
+// A job file is anybody's who may write the directory. What it says is acted on only if the
+// heartbeat file, which is its owner's alone, agrees, and only against that owner's processes: so
+// nobody can make another user's reader kill for him.
 std::size_t end_rest_of_group(const Observation& seen) {
     const bool meant_to_die = !seen.known_end && seen.place == Place::here && seen.run &&
-                              seen.run->kill_on_shim_death && seen.run->worker &&
-                              seen.run->worker->group == Group::own;
-    if (!meant_to_die || !seen.run->worker->start_time || !seen.run->worker->session) return 0;
+                              seen.heartbeat_agrees && seen.run->kill_on_shim_death &&
+                              seen.run->worker && seen.run->worker->group == Group::own;
+    if (!meant_to_die || seen.probe.owner != ::geteuid()) return 0;
     const WorkerIdentity& worker = *seen.run->worker;
+    if (!worker.start_time || !worker.session || !seen.run->shim.start_time ||
+        *worker.start_time < *seen.run->shim.start_time)
+        return 0;
     std::size_t ended = 0;
     for (const ProcessStat& member : members_of_group(worker.pid, 0)) {
         if (member.pid == worker.pid) return ended;
-        if (member.session != *worker.session || member.start_time < *worker.start_time) continue;
+        if (member.session != *worker.session || member.start_time < *worker.start_time ||
+            member.owner != ::geteuid())
+            continue;
         const UniqueFd process = open_process(member.pid, member.start_time);
         if (process && kill_process(process)) ++ended;
     }
@@ -115,8 +125,9 @@ Settled observe_and_settle(const JobFiles& files, const Observer& observer) {
                 }
                 JobFile file(files, SyncPolicy::final, [](const std::string&) {});
                 settle(file, sure);
-                file.remove_leavings();
-                if (!sure.unrecorded_copy.empty()) ::unlink(sure.unrecorded_copy.c_str());
+                file.clear_leavings();
+                if (sure.run && !observer.state_directory.empty())
+                    ::unlink(unrecorded_file(observer.state_directory, sure.run->shim).c_str());
                 result.wrote = true;
                 result.now = observe(files, observer, prober);
                 return result;

@@ -114,7 +114,11 @@ std::string duration_in_words(milliseconds duration) {
         if (small != 0) words += " " + std::to_string(small) + small_unit;
         return words;
     };
-    if (ms < 0) return "-" + duration_in_words(-duration);
+    if (ms < 0) {
+        // The smallest number has no positive twin.
+        const auto positive = -(ms + 1);
+        return "-" + duration_in_words(milliseconds(positive) + milliseconds(positive < INT64_MAX));
+    }
     if (ms < 1000) return std::to_string(ms) + " ms";
     const std::int64_t s = ms / 1000;
     if (s < 10 && ms % 1000 >= 100)

@@ -83,6 +83,14 @@ std::vector<Row> rows() {
         {end_by(exited(0), cancel), R::cancelled, seen, Status::cancelled,
          "Cancelled, asked for by uid 1000 (pid 7, jobctl): no longer needed; the worker exited "
          "with status 0."},
+        // Asked to end by both: jobshim exits with 124, so the record says the same.
+        {end_by(SIGTERM,
+                [](WitnessedEnd& end) {
+                    time_out(end);
+                    cancel(end);
+                }),
+         R::timeout, seen, Status::failed,
+         "Timed out after 1 min 30 s; the worker ended by SIGTERM."},
         {end_by(exited(0), expect_result), R::no_result, seen, Status::failed,
          "Exited with status 0 without recording a result."},
         {end_by(exited(4), expect_result), R::exit_code, seen, Status::failed,

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "common/posix_error.hpp"
+#include "common/process_identity.hpp"
 #include "tests/catch.hpp"
 #include "tests/temp_dir.hpp"
 
@@ -106,18 +107,17 @@ TEST_CASE("job file: a host that is slow between truncating and writing still ge
     bench.file.update(
         [&](const JobDocument* document) {
             if (++calls > 1) return with_ours(document, "x");
-            // The host truncates before our write. It writes once it sees that the path leads to
-            // our new file, so that its text goes into the one that was displaced.
+            // The host truncates before our write, and writes once it sees us wait for it.
             int ready[2];
             REQUIRE(::pipe2(ready, O_CLOEXEC) == 0);
             if (::fork() == 0) {
-                struct stat mine {};
-                struct stat there {};
                 const int fd = ::open(bench.path().c_str(), O_WRONLY | O_TRUNC | O_CLOEXEC);
-                ::fstat(fd, &mine);
                 (void)!::write(ready[1], "x", 1);
-                while (::stat(bench.path().c_str(), &there) != 0 || there.st_ino == mine.st_ino)
+                for (;;) {
+                    const auto waiter = read_process_stat(::getppid());
+                    if (waiter && waiter->state == 'S') break;
                     ::sched_yield();
+                }
                 (void)!::write(fd, R"({"theirs":1})", 12);
                 ::_exit(0);
             }
@@ -198,6 +198,33 @@ TEST_CASE("job file: leavings of a dead writer are removed, and stand in nobody'
     write_text(bench.dir / ".j.json.jobshim-new", "half");
     bench.file.update([](const JobDocument*) { return "{}"; }, JobFile::Write::ordinary);
     write_text(bench.dir / ".j.json.jobshim-reserve", "");
-    bench.file.remove_leavings();
+    bench.file.clear_leavings();
     CHECK(bench.names() == std::vector<std::string>{"j.json"});
+}
+
+TEST_CASE("job file: a dead writer's leaving that holds what a host wrote is kept, and named") {
+    Bench bench;
+    write_text(bench.path(), R"({"status":"running","theirs":1,"jobshim":{}})");
+    for (const char* name : {".j.json.jobshim-new", ".j.json.jobshim-merged"}) {
+        // A version of ours, or what ours was made from: no loss.
+        write_text(bench.dir / name, R"({"status":"queued","theirs":1})");
+        bench.file.clear_leavings();
+        CHECK(bench.names() == std::vector<std::string>{"j.json"});
+    }
+    const std::string precious = R"({"status":"queued","theirs":2})";
+    write_text(bench.dir / ".j.json.jobshim-new", precious);
+    bench.file.clear_leavings();
+    REQUIRE(bench.names().size() == 2);
+    CHECK(bench.names()[1].starts_with("j.json.displaced-"));
+    CHECK(read_text(bench.dir / bench.names()[1]) == precious);
+    CHECK(bench.notices.size() == 1);
+}
+
+TEST_CASE("job file: absent for a moment, it is still somebody else's") {
+    Bench bench;
+    write_text(bench.path(), "{}");
+    CHECK(bench.file.load());
+    fs::remove(bench.path());
+    bench.file.update([](const JobDocument*) { return "{}"; }, JobFile::Write::ordinary);
+    CHECK_FALSE(bench.file.made_the_file());
 }

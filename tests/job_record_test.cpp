@@ -208,6 +208,14 @@ TEST_CASE("record: a forged jobshim member is none, and never crashes") {
     CHECK_FALSE(document(R"({"jobshim":{"shim":{"pid":4,"host":"\ud83d"}}})").run());
 }
 
+TEST_CASE("record: forged numbers are cut to what an option would take") {
+    const JobDocument forged = document(
+        R"({"jobshim":{"shim":{"pid":4},"heartbeat":{"intervalMs":9223372036854775807}}})");
+    CHECK(forged.run()->interval_ms == 3'600'000);
+    const auto cancel = parse_cancel_request(R"({"at":"t","killAfterMs":9223372036854775807})");
+    CHECK(*cancel->kill_after_ms == 86'400'000);
+}
+
 TEST_CASE("record: status words") {
     CHECK(document(R"({"status":"cancelled"})").status() == Status::cancelled);
     CHECK(document(R"({"status":"c\u0061ncelled"})").status() == Status::cancelled);
@@ -268,6 +276,10 @@ TEST_CASE("heartbeat lines: there and back, torn or not") {
     }
     CHECK_FALSE(parse_heartbeat(second + third).run);
     CHECK_FALSE(parse_heartbeat("\n\n[]\nnull\n").run);
+    // Forged, and deep enough to use up the stack of a parser that descends by recursion.
+    const std::string deep = std::string(200'000, '[') + std::string(200'000, ']');
+    CHECK_FALSE(parse_heartbeat(R"({"jobshim":{"shim":{"pid":1},"x":)" + deep + "}}\n").run);
+    CHECK_FALSE(parse_cancel_request(R"({"at":"t","x":)" + deep + "}"));
 }
 
 TEST_CASE("cancel request: there and back") {

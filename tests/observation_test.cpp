@@ -128,6 +128,15 @@ TEST_CASE("observation: a known end is settled as it was, whoever lost the recor
     }
 }
 
+TEST_CASE("observation: an old copy that is written back late is put right, whenever it was stamped") {
+    Scene scene;
+    write_text(scene.files.job,
+               R"({"status":"running","pid":4,"updatedAt":"2026-01-01T00:00:09.000Z"})");
+    scene.put_heartbeat(dead_worker_line + Scene::exit_line(768, "2026-01-01T00:00:05.000Z"));
+    CHECK(observe_and_settle(scene.files, scene.observer).now.verdict.state == State::failed);
+    CHECK(scene.record().run()->exit->code == 3);
+}
+
 TEST_CASE("observation: a job that is asked for anew is not settled by its last run's end") {
     const std::string end = dead_worker_line + Scene::exit_line(768, "2026-01-01T00:00:05.000Z");
     {

@@ -28,6 +28,8 @@ TEST_CASE("units: durations") {
 TEST_CASE("units: durations in words") {
     CHECK(duration_in_words(milliseconds(0)) == "0 ms");
     CHECK(duration_in_words(milliseconds(250)) == "250 ms");
+    CHECK(duration_in_words(milliseconds(-250)) == "-250 ms");
+    CHECK(duration_in_words(milliseconds::min()).starts_with("-"));
     CHECK(duration_in_words(milliseconds(1500)) == "1.5 s");
     CHECK(duration_in_words(milliseconds(17'000)) == "17 s");
     CHECK(duration_in_words(milliseconds(90'000)) == "1 min 30 s");

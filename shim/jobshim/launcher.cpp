@@ -22,7 +22,10 @@ int tell_outcome(const std::string& report) {
     }
     if (report[0] != started) return static_cast<unsigned char>(report[0]);
     std::printf("%s\n", report.c_str() + 1);
-    return std::fflush(stdout) == 0 ? 0 : 125;
+    if (std::fflush(stdout) == 0) return 0;
+    std::fprintf(stderr, "jobshim: the job %s runs, but its id could not be printed: %s\n",
+                 report.c_str() + 1, errno_text(errno).c_str());
+    return 125;
 }
 
 std::string read_to_end(int fd) {

@@ -1,6 +1,7 @@
 // jobshim: runs a worker as its child and records how it ended. The life of a job, top down.
 
 #include <fcntl.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -82,7 +83,15 @@ JobFiles choose_files(Options& options) {
 }
 
 std::unique_ptr<LogFile> open_log(const Options& options, const Recorder* recorder) {
-    if (!options.log.empty()) return std::make_unique<LogFile>(options.log);
+    if (!options.log.empty()) {
+        // What is appended to the record or to the lock's file would destroy it.
+        if (recorder != nullptr) {
+            const std::string log = job_files_of(options.log).job;
+            if (log == recorder->files().job || log == recorder->files().heartbeat)
+                throw Refusal(options.log + ": is the job's own file, and cannot be its log");
+        }
+        return std::make_unique<LogFile>(options.log);
+    }
     if (!options.detach) return nullptr;
     if (recorder == nullptr) throw Refusal("--detach without a record needs --log");
     return std::make_unique<LogFile>(recorder->files().directory + "/" + recorder->id() + ".log");
@@ -131,7 +140,12 @@ public:
         if (!start.worker) return fail_to_start(*start.failure);
         StartedWorker& worker = *start.worker;
         if (recorder_) recorder_->started(worker.identity);
-        if (const auto failure = worker.confirm()) return fail_to_start(*failure);
+        // It waits before the exec: what came until now came before the worker ran.
+        if (const auto info = called_off(signals_)) {
+            worker.call_off();
+            return call_off(*info);
+        }
+        if (const auto failure = worker.execute()) return fail_to_start(*failure);
         launcher_.report_start(recorder_ ? recorder_->id() : options_.id);
         let_go_of_inherited(descriptors());
 
@@ -264,7 +278,7 @@ private:
         last.exit.resources = ending.resources;
         if (log_) last.exit.tail = log_->tail(options_.tail_bytes);
         recorder_->set_cancel(ending.cancelled);
-        return finish(std::move(last), ending.signalled_by ? 1 : 0);
+        return finish(std::move(last), ending.terms);
     }
 
     Options options_;
@@ -298,6 +312,7 @@ int main(int argc, char** argv) {
     const CommandLine line = parse_command_line(argc, argv);
     if (!line.options) return line.exit_status;
     const SignalGate signals;
+    ::prctl(PR_SET_NAME, "jobshim");  // by which a waiter finds it, whatever the file is called
     occupy_low_descriptors();
     Launcher::Detached detached;
     try {

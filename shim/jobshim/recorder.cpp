@@ -65,6 +65,10 @@ void Recorder::take_over(const Options& options, const Setting& setting) {
             throw JobIsTaken("this job is not over: " + seen.verdict.because);
         }
     }
+    if (document && is_terminal(document->status())) {
+        refuse_if_alive(*document);
+        former_end_ = document->string("completedAt").value_or("");
+    }
     choose_id(document, options.id);
 
     RunRecord& run = edit_.run;
@@ -92,6 +96,18 @@ void Recorder::take_over(const Options& options, const Setting& setting) {
             run.raw_command.emplace_back(*word);
 }
 
+// The lock is ours and the record is final, and yet its shim may live: somebody has removed the
+// heartbeat file under it, or it is just about to exit.
+void Recorder::refuse_if_alive(const JobDocument& document) const {
+    const auto run = document.run();
+    if (!run || place_of(run->shim, observer_.here) != Place::here) return;
+    if (look_up_process(run->shim.pid, run->shim.start_time) != Witness::alive) return;
+    const UniqueFd shim = open_process(run->shim.pid, run->shim.start_time);
+    if (shim && !wait_for_end(shim, death_patience))
+        throw JobIsTaken("this job is not over: its shim (pid " + std::to_string(run->shim.pid) +
+                         ") is still at work");
+}
+
 void Recorder::choose_id(const std::optional<JobDocument>& document, const std::string& wanted) {
     std::string theirs;
     if (document) theirs = document->string("id").value_or("");
@@ -116,11 +132,11 @@ void Recorder::begin(const std::optional<LogPlace>& log) {
     edit_.run.log = log;
     if (log) edit_.log_file = log->file;
     ::unlink(files().cancel.c_str());  // a request that came too late for the last run
-    file_.remove_leavings();
     try {
+        file_.clear_leavings();
         const auto stamp = stamp_at(files().job);
         const std::size_t theirs = stamp ? static_cast<std::size_t>(stamp->size) : 0;
-        file_.reserve(theirs + 2 * space_for_the_end());
+        file_.reserve(theirs + edit_.as_new_file().size() + 2 * space_for_the_end());
         hold_.begin(heartbeat_first_line(edit_.run, to_utf8(files().job), edit_.started_at),
                     space_for_the_end());
         write(JobFile::Write::ordinary);
@@ -158,8 +174,9 @@ void Recorder::beat() {
 bool Recorder::spoke(const JobDocument& document) const {
     if (!is_terminal(document.status())) return false;
     // A terminal status beside another run's identity is an old copy that the host wrote back.
-    const auto run = document.run();
-    return !run || run->shim == edit_.run.shim;
+    // So is one without any, if it ended when the last run did.
+    if (const auto run = document.run()) return run->shim == edit_.run.shim;
+    return former_end_.empty() || document.string("completedAt") != former_end_;
 }
 
 bool Recorder::worker_spoke() {
@@ -268,7 +285,6 @@ bool Recorder::finish(FinalWord last, const std::function<bool(milliseconds)>& g
     finished_ = true;
     if (!copy_.empty()) ::unlink(copy_.c_str());
     ::unlink(files().cancel.c_str());
-    file_.remove_leavings();
     // An adopted file's host may yet write an old `running` over the end; then this is the proof.
     hold_.release(file_.made_the_file() ? HeartbeatHold::Leave::nothing
                                         : HeartbeatHold::Leave::file);

@@ -61,6 +61,7 @@ public:
 
 private:
     void take_over(const Options& options, const Setting& setting);
+    void refuse_if_alive(const JobDocument& document) const;
     void choose_id(const std::optional<JobDocument>& document, const std::string& wanted);
     void write(JobFile::Write kind);
     bool spoke(const JobDocument& document) const;
@@ -76,6 +77,7 @@ private:
     std::string id_;
     std::size_t tail_bytes_;
     std::string former_heartbeat_;
+    std::string former_end_;  // when the run before ended, if the record was final
     bool begun_ = false;
     bool finished_ = false;
     std::string copy_;

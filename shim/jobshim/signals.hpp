@@ -5,6 +5,7 @@
 #include <csignal>
 
 #include <chrono>
+#include <cstdint>
 #include <optional>
 
 namespace jobshim {
@@ -25,8 +26,11 @@ public:
     bool is_unwanted(int signal) const;
 
 private:
-    sigset_t all_{};
-    sigset_t original_mask_{};
+    // As the kernel has it, one bit a signal: the library's sigset leaves out the two that it uses
+    // for threads of its own, and those must not end the shim either.
+    using KernelSignals = std::uint64_t;
+
+    KernelSignals original_mask_ = 0;
     bool child_was_ignored_ = false;
 };
 
@@ -34,7 +38,8 @@ private:
 // stands for its own fault.
 bool is_own_doing(const siginfo_t& info);
 
-// Sent by the terminal to its foreground group, whose members all have it already.
+// Sent by the terminal to its foreground group, whose members all have it already. A hangup (and the
+// continuation that follows it) goes to the session's leader alone.
 bool is_from_terminal(const siginfo_t& info);
 
 // Stops this process as `signal` stopped the worker, until it is continued. A signal that is

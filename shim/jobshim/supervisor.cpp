@@ -110,9 +110,10 @@ private:
         if (is_own_doing(info)) return;
         if (worker_.group == Group::share) {
             if (is_from_terminal(info)) return;  // the worker has it already
-            if (info.si_signo == SIGCONT && !is_stopped())
+            if (info.si_signo == SIGCONT && info.si_code != SI_KERNEL && !is_stopped())
                 return;  // the shell continued the whole group
         }
+        if (info.si_signo == SIGTERM) ++ending_.terms;
         if (info.si_signo == SIGTERM && !ending_.cancelled) {
             if (auto request = hooks_.cancel_request()) {
                 carry_out(*request);

@@ -25,6 +25,7 @@ struct Ending {
     bool timed_out = false;
     std::optional<CancelRequest> cancelled;
     std::optional<Requester> signalled_by;
+    int terms = 0;  // how often SIGTERM came
     Resources resources;
     std::vector<std::string> evidence;  // what was sent, and when
 };

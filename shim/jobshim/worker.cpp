@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -31,7 +32,7 @@ namespace jobshim {
 
 namespace {
 
-// What the child tells, in one write to the pipe each: smaller than PIPE_BUF, so whole or not at all.
+// What the child tells, in one packet each.
 struct Report {
     enum class Stage : int {
         prepared,  // its line is in the heartbeat file
@@ -42,11 +43,11 @@ struct Report {
 };
 
 // Nothing once the other end is closed: by exec, or by a death before it.
-std::optional<Report> read_report(const UniqueFd& pipe) {
+std::optional<Report> read_report(const UniqueFd& line) {
     Report report{};
     ssize_t got = 0;
     do {
-        got = ::read(pipe.get(), &report, sizeof report);
+        got = ::read(line.get(), &report, sizeof report);
     } while (got < 0 && errno == EINTR);
     return got == sizeof report ? std::optional(report) : std::nullopt;
 }
@@ -141,7 +142,7 @@ struct Hooks : bp::extend::handler {
     const SignalGate* signals = nullptr;
     const std::string* path = nullptr;
     char** environment = nullptr;
-    int report_fd = -1;
+    int line_fd = -1;  // to the shim
     int shim_pid = 0;
     int* fork_error = nullptr;
 
@@ -172,6 +173,13 @@ struct Hooks : bp::extend::handler {
         // worker, must be right: so the worker is not executed then, whatever --on-shim-death says.
         if (::getppid() != shim_pid) ::_exit(125);
         report({Report::Stage::prepared, 0});
+        // Until the shim has written down that it runs, and nobody has called it off.
+        char go = 0;
+        ssize_t got = 0;
+        do {
+            got = ::read(line_fd, &go, 1);
+        } while (got < 0 && errno == EINTR);
+        if (got != 1) ::_exit(125);  // the shim died
         signals->restore();
     }
     template <class Executor>
@@ -200,7 +208,7 @@ private:
         }
     }
     // If nobody reads it, nobody needs it.
-    void report(Report report) const { (void)!::write(report_fd, &report, sizeof report); }
+    void report(Report report) const { (void)!::write(line_fd, &report, sizeof report); }
     [[noreturn]] void give_up(Report::Stage stage, int error) const {
         report({stage, error});
         ::_exit(127);
@@ -209,12 +217,20 @@ private:
 
 }  // namespace
 
-std::optional<StartFailure> StartedWorker::confirm() {
-    const auto report = read_report(execution);
-    execution.reset();
+std::optional<StartFailure> StartedWorker::execute() {
+    // If the child is dead by now, nobody takes it; the wait status will tell.
+    (void)!::write(line.get(), "x", 1);
+    const auto report = read_report(line);
+    line.reset();
     if (!report) return std::nullopt;  // if it was a death, the wait status will tell
     ::waitpid(identity.pid, nullptr, 0);
     return explain(name, path, report->error);
+}
+
+void StartedWorker::call_off() {
+    ::kill(identity.pid, SIGKILL);
+    ::waitpid(identity.pid, nullptr, 0);
+    line.reset();
 }
 
 Start start_worker(const WorkerPlan& plan, const SignalGate& signals) {
@@ -225,10 +241,10 @@ Start start_worker(const WorkerPlan& plan, const SignalGate& signals) {
     if (found.error != 0) return {std::nullopt, explain(worker.name, worker.path, found.error)};
 
     int ends[2];
-    if (::pipe2(ends, O_CLOEXEC) != 0)
-        return {std::nullopt, StartFailure{errno, 125, "pipe: " + errno_text(errno)}};
-    worker.execution.reset(ends[0]);
-    UniqueFd report(ends[1]);
+    if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
+        return {std::nullopt, StartFailure{errno, 125, "socketpair: " + errno_text(errno)}};
+    worker.line.reset(ends[0]);
+    UniqueFd childs_end(ends[1]);
 
     const std::string assignment = plan.job_file.empty() ? "" : "JOBSHIM_JOB_FILE=" + plan.job_file;
     std::vector<char*> environment = environment_with(assignment);
@@ -238,7 +254,7 @@ Start start_worker(const WorkerPlan& plan, const SignalGate& signals) {
     hooks.signals = &signals;
     hooks.path = &worker.path;
     hooks.environment = environment.data();
-    hooks.report_fd = report.get();
+    hooks.line_fd = childs_end.get();
     hooks.shim_pid = ::getpid();
     hooks.fork_error = &fork_error;
     // ignore_error: Boost waits for no exec then; the record goes on while the worker starts.
@@ -255,8 +271,8 @@ Start start_worker(const WorkerPlan& plan, const SignalGate& signals) {
     worker.identity = identity_of(stat, plan.group);
 
     // The heartbeat file has the worker before the job file says that it runs (SPEC rule 4.2).
-    report.reset();
-    const auto prepared = read_report(worker.execution);
+    childs_end.reset();
+    const auto prepared = read_report(worker.line);
     if (prepared && prepared->stage == Report::Stage::failed_to_prepare) {
         ::waitpid(pid, nullptr, 0);
         return {std::nullopt, StartFailure{prepared->error, 125,

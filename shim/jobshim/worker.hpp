@@ -38,10 +38,13 @@ struct StartFailure {
 class StartedWorker {
 public:
     WorkerIdentity identity;
-    // Waits until COMMAND was executed, or nothing came of it (then the child is gone, and reaped).
-    std::optional<StartFailure> confirm();
+    // Lets COMMAND be executed, and waits until it is, or nothing came of it (then the child is gone,
+    // and reaped).
+    std::optional<StartFailure> execute();
+    // Ends the child instead, and reaps it. COMMAND was not executed.
+    void call_off();
 
-    UniqueFd execution;  // closed by the kernel on exec
+    UniqueFd line;  // to the child; its end is closed by the kernel on exec
     std::string name;
     std::string path;
 };
