@@ -80,7 +80,8 @@ public:
 
     enum class Arrival {
         done,       // in its place, where there was no file
-        exchanged,  // in its place; what was there lies under our path now, and stays until `remove`
+        exchanged,  // in its place; what was there lies under our path now, and stays until
+                    // `remove`
         there_was_one,
         there_was_none,
     };

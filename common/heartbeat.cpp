@@ -232,4 +232,8 @@ Probe SettlerLock::probe() const { return probe_descriptor(fd_.get(), path_); }
 
 bool SettlerLock::still_in_place() const { return leads_to(path_, fd_.get()); }
 
+void SettlerLock::remove_if_empty() const {
+    if (still_in_place() && stamp_of(fd_.get(), path_).size == 0) ::unlink(path_.c_str());
+}
+
 }  // namespace jobshim

@@ -83,6 +83,9 @@ public:
     Probe probe() const;
     // The path still leads to the file that is locked.
     bool still_in_place() const;
+    // Where there was no heartbeat file, taking the lock has made one. A shim that has opened it
+    // meanwhile and waits for us finds it gone when it gets the lock, and makes its own.
+    void remove_if_empty() const;
 
 private:
     SettlerLock(std::string path, UniqueFd fd);

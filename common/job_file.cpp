@@ -119,14 +119,16 @@ std::unique_ptr<StagedFile> JobFile::stage(Write write, const Found& base) {
         return std::move(reserve_);
     }
     const bool taken = displaced_ && displaced_->path() == files_.fresh;
-    return std::make_unique<StagedFile>(taken ? files_.merged : files_.fresh, base.stamp);
+    const std::string& path = taken ? files_.merged : files_.fresh;
+    // Something is there if our last write could not look at what it had displaced.
+    if (stamp_at(path)) clear_leaving(path);
+    return std::make_unique<StagedFile>(path, base.stamp);
 }
 
 // True if it is in its place. `base` is then what has to be merged into it, if anything.
 bool JobFile::arrive(StagedFile& staged, Found& base, const std::string& text) {
     using Arrival = StagedFile::Arrival;
-    switch (base.stamp ? staged.arrive_in_exchange(files_.job)
-                       : staged.arrive_as_new(files_.job)) {
+    switch (base.stamp ? staged.arrive_in_exchange(files_.job) : staged.arrive_as_new(files_.job)) {
         case Arrival::there_was_one:
             base = find();
             return false;
@@ -203,7 +205,7 @@ bool JobFile::look_at_displaced(std::unique_ptr<StagedFile> staged, Found& base,
                                 const std::string& expected) {
     auto contents = read_file(staged->path(), max_job_file_bytes);
     const bool as_expected = !contents || contents->text == expected;
-    if (displaced_) displaced_->remove(); // merged by now, or written over by its own writer
+    if (displaced_) displaced_->remove();  // merged by now, or written over by its own writer
     displaced_.reset();
     if (as_expected) {
         staged->remove();

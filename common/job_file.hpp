@@ -43,8 +43,8 @@ public:
     // May be called more than once.
     using Edit = std::function<std::string(const JobDocument*)>;
     enum class Write { ordinary, last };
-    // Throws std::system_error or Refusal; then the file is as it was. Once the new version is in its
-    // place nothing is thrown any more.
+    // Throws std::system_error or Refusal; then the file is as it was. Once the new version is in
+    // its place nothing is thrown any more.
     void update(const Edit& edit, Write write);
 
     // A dead writer's temporary files. One that holds what a host wrote, and that is nowhere else,

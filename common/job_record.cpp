@@ -393,9 +393,8 @@ std::string JobDocument::command_line() const {
 
 bool same_host_members(const JobDocument& a, const JobDocument& b) {
     static constexpr std::string_view ours[] = {
-        "status",       "phase", "pid",   "startedAt", "updatedAt", "completedAt",
-        "errorMessage", "id",    "title", "command",   "cwd",       "logFile",
-        "createdAt",    "jobshim"};
+        "status", "phase", "pid",     "startedAt", "updatedAt", "completedAt", "errorMessage",
+        "id",     "title", "command", "cwd",       "logFile",   "createdAt",   "jobshim"};
     const auto theirs = [](const JobDocument& document) {
         std::vector<std::pair<std::string, std::string_view>> members;
         for (const JsonMember& member : document.scan_.members)

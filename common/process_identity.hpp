@@ -25,7 +25,7 @@ struct ProcessStat {
     int terminal = 0;  // device number, 0 for none
     std::uint64_t start_time = 0;
     std::uint32_t owner = 0;  // effective uid; of members_of_group only
-    std::string command;  // at most 15 bytes, as the kernel keeps it
+    std::string command;      // at most 15 bytes, as the kernel keeps it
 };
 
 // Nothing if it is gone, or cannot be read.

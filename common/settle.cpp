@@ -106,6 +106,14 @@ void settle(JobFile& file, const Observation& seen) {
         JobFile::Write::last);
 }
 
+void tidy(const JobFiles& files) {
+    if (!stamp_at(files.fresh) && !stamp_at(files.merged) && !stamp_at(files.reserve)) return;
+    const auto lock = SettlerLock::try_take(files.heartbeat);
+    if (!lock || lock->probe().lock == LifeLock::held) return;
+    JobFile(files, SyncPolicy::never, [](const std::string&) {}).clear_leavings();
+    lock->remove_if_empty();
+}
+
 Settled observe_and_settle(const JobFiles& files, const Observer& observer) {
     Settled result;
     const auto deadline = monotonic_now() + 5 * death_patience;
@@ -123,11 +131,13 @@ Settled observe_and_settle(const JobFiles& files, const Observer& observer) {
                     if (!result.now.verdict.settle) return result;
                     continue;
                 }
-                JobFile file(files, SyncPolicy::final, [](const std::string&) {});
-                settle(file, sure);
+                JobFile file(files, SyncPolicy::final,
+                             [&](const std::string& notice) { result.notices.push_back(notice); });
                 file.clear_leavings();
+                settle(file, sure);
                 if (sure.run && !observer.state_directory.empty())
                     ::unlink(unrecorded_file(observer.state_directory, sure.run->shim).c_str());
+                lock->remove_if_empty();
                 result.wrote = true;
                 result.now = observe(files, observer, prober);
                 return result;

@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "common/job_file.hpp"
 #include "common/observation.hpp"
@@ -14,11 +15,16 @@ struct Settled {
     Observation now;         // as it is after all that was done
     bool wrote = false;      // by this call
     std::string unwritable;  // why a verdict could not be written; it is in `now` all the same
+    std::vector<std::string> notices;    // for people: what was moved aside, for one
     std::optional<FinalWord> unwritten;  // what would have been written then
 };
 
 // Observes, and settles what is certainly dead. Of any number of callers at once one writes.
 Settled observe_and_settle(const JobFiles& files, const Observer& observer);
+
+// Removes what a writer that was killed left beside a job that is over. Does nothing while a shim
+// or a settler is at the job. Throws std::system_error.
+void tidy(const JobFiles& files);
 
 // What would be written on a job that is dead; what a reader shows who may not or shall not write.
 FinalWord final_word_on(const Observation& observation);

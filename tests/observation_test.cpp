@@ -128,7 +128,8 @@ TEST_CASE("observation: a known end is settled as it was, whoever lost the recor
     }
 }
 
-TEST_CASE("observation: an old copy that is written back late is put right, whenever it was stamped") {
+TEST_CASE(
+    "observation: an old copy that is written back late is put right, whenever it was stamped") {
     Scene scene;
     write_text(scene.files.job,
                R"({"status":"running","pid":4,"updatedAt":"2026-01-01T00:00:09.000Z"})");

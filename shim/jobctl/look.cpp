@@ -110,7 +110,10 @@ private:
     }
 
     void add_terminal(const std::string& path, const std::string& name, JobDocument document) {
-        if (!manner_.terminal_too) return;
+        if (!manner_.terminal_too) {
+            if (manner_.settle) tidy(job_files_of(path));
+            return;
+        }
         JobReport report;
         report.file = path;
         report.verdict = verdict_on_terminal(document);
@@ -136,7 +139,11 @@ private:
 }  // namespace
 
 Settled look_at(const JobFiles& files, const Observer& observer, bool settle) {
-    if (settle && stamp_at(files.job)) return observe_and_settle(files, observer);
+    if (settle && stamp_at(files.job)) {
+        Settled settled = observe_and_settle(files, observer);
+        for (const std::string& notice : settled.notices) complain(printable(notice));
+        return settled;
+    }
     Settled looked;
     looked.now = observe(files, observer);
     return looked;

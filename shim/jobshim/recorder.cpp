@@ -53,6 +53,7 @@ Recorder::~Recorder() {
 }
 
 void Recorder::take_over(const Options& options, const Setting& setting) {
+    file_.clear_leavings();
     std::optional<JobDocument> document = file_.load();
     if (document && !is_terminal(document->status())) {
         const Observation seen = observe(files(), observer_, [this] { return hold_.probe(); });
@@ -133,7 +134,6 @@ void Recorder::begin(const std::optional<LogPlace>& log) {
     if (log) edit_.log_file = log->file;
     ::unlink(files().cancel.c_str());  // a request that came too late for the last run
     try {
-        file_.clear_leavings();
         const auto stamp = stamp_at(files().job);
         const std::size_t theirs = stamp ? static_cast<std::size_t>(stamp->size) : 0;
         file_.reserve(theirs + edit_.as_new_file().size() + 2 * space_for_the_end());

@@ -16,14 +16,16 @@ namespace {
 
 constexpr std::uint64_t every_signal = ~std::uint64_t{0};
 
+constexpr std::uint64_t bit_of(int signal) { return std::uint64_t{1} << (signal - 1); }
+
 // The raw calls, for the library's wrappers take 32 and 33 out of every set.
 void set_mask(std::uint64_t mask, std::uint64_t* former) {
     ::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, former, sizeof mask);
 }
 
 int wait_for_signal(siginfo_t& info, const timespec* timeout) {
-    return static_cast<int>(::syscall(SYS_rt_sigtimedwait, &every_signal, &info, timeout,
-                                      sizeof every_signal));
+    return static_cast<int>(
+        ::syscall(SYS_rt_sigtimedwait, &every_signal, &info, timeout, sizeof every_signal));
 }
 
 }  // namespace
@@ -41,9 +43,8 @@ SignalGate::SignalGate() {
 
 std::optional<siginfo_t> SignalGate::next(std::optional<std::chrono::nanoseconds> timeout) const {
     siginfo_t info{};
-    const timespec time =
-        to_timespec(std::max(timeout.value_or(std::chrono::nanoseconds(0)),
-                             std::chrono::nanoseconds(0)));
+    const timespec time = to_timespec(
+        std::max(timeout.value_or(std::chrono::nanoseconds(0)), std::chrono::nanoseconds(0)));
     for (;;) {
         if (wait_for_signal(info, timeout ? &time : nullptr) > 0) return info;
         // Stopped and continued. With a time-out the caller works out anew how long to wait.
@@ -61,7 +62,7 @@ void SignalGate::restore() const {
 }
 
 bool SignalGate::is_unwanted(int signal) const {
-    if ((original_mask_ >> (signal - 1) & 1U) != 0) return true;
+    if ((original_mask_ & bit_of(signal)) != 0) return true;
     struct sigaction action {};
     return ::sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_IGN;
 }
@@ -92,12 +93,9 @@ void stop_self(int signal) {
     struct sigaction former {};
     standard.sa_handler = SIG_DFL;
     ::sigaction(signal, &standard, &former);  // fails for SIGSTOP, which needs it not
-    sigset_t set;
-    ::sigemptyset(&set);
-    ::sigaddset(&set, signal);
     ::kill(::getpid(), signal);
-    ::sigprocmask(SIG_UNBLOCK, &set, nullptr);  // stops here
-    ::sigprocmask(SIG_BLOCK, &set, nullptr);
+    set_mask(every_signal & ~bit_of(signal), nullptr);  // stops here
+    set_mask(every_signal, nullptr);
     ::sigaction(signal, &former, nullptr);
 }
 
@@ -108,11 +106,8 @@ void die_by(int signal) {
     struct sigaction standard {};
     standard.sa_handler = SIG_DFL;
     ::sigaction(signal, &standard, nullptr);
-    sigset_t set;
-    ::sigemptyset(&set);
-    ::sigaddset(&set, signal);
     ::kill(::getpid(), signal);
-    ::sigprocmask(SIG_UNBLOCK, &set, nullptr);
+    set_mask(every_signal & ~bit_of(signal), nullptr);
 }
 
 }  // namespace jobshim

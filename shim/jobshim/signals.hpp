@@ -38,8 +38,8 @@ private:
 // stands for its own fault.
 bool is_own_doing(const siginfo_t& info);
 
-// Sent by the terminal to its foreground group, whose members all have it already. A hangup (and the
-// continuation that follows it) goes to the session's leader alone.
+// Sent by the terminal to its foreground group, whose members all have it already. A hangup (and
+// the continuation that follows it) goes to the session's leader alone.
 bool is_from_terminal(const siginfo_t& info);
 
 // Stops this process as `signal` stopped the worker, until it is continued. A signal that is

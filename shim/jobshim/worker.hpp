@@ -38,8 +38,8 @@ struct StartFailure {
 class StartedWorker {
 public:
     WorkerIdentity identity;
-    // Lets COMMAND be executed, and waits until it is, or nothing came of it (then the child is gone,
-    // and reaped).
+    // Lets COMMAND be executed, and waits until it is, or nothing came of it (then the child is
+    // gone, and reaped).
     std::optional<StartFailure> execute();
     // Ends the child instead, and reaps it. COMMAND was not executed.
     void call_off();

@@ -1,0 +1,244 @@
+// Bugs that somebody found by trying to break the programs. Each test tells its story.
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "integration/support.hpp"
+
+using namespace harness;
+
+namespace {
+
+Words under_strace(const fs::path& out, const Words& options, const Words& argv) {
+    Words all{"strace", "-qq", "-f", "-o", out};
+    all.insert(all.end(), options.begin(), options.end());
+    all.insert(all.end(), argv.begin(), argv.end());
+    return all;
+}
+
+}  // namespace
+
+// What the exchange displaced was removed before it was known to be merged, so a kill or a lack of
+// descriptors at that point destroyed what the host had written a moment before.
+TEST_CASE_METHOD(Sandbox, "what a host writes during the exchange survives whatever fails then") {
+    if (!in_path("strace")) SKIP_TEST("no strace");
+    const auto fresh = (dir / ".job.json.jobshim-new").string();
+    for (const std::string& fault : Words{"signal=SIGKILL", "error=EMFILE", "error=EIO"}) {
+        CAPTURE(fault);
+        put(job, R"({"id":"job","status":"queued","n":1})");
+        // Held back right before the exchange; the fault hits the look at what was displaced,
+        // the third open of that name.
+        auto shim = spawn(under_strace(dir / "trace",
+                                       {"-P", fresh, "-e", "trace=renameat2,openat", "-e",
+                                        "inject=renameat2:delay_enter=600000:when=1", "-e",
+                                        "inject=openat:" + fault + ":when=3"},
+                                       {jobshim, "-j", job, "--", "true"}));
+        REQUIRE(wait_until([&] { return contains(slurp(dir / "trace"), "renameat2("); }));
+        put(dir / "theirs", R"({"id":"job","status":"queued","n":2,"precious":true})");
+        fs::rename(dir / "theirs", job);
+        shim.wait();
+        run_shim({"-j", job, "--", "true"});
+        std::string everywhere;
+        for (const auto& entry : fs::directory_iterator(dir))
+            if (contains(entry.path().filename().string(), "job.json")) everywhere += slurp(entry);
+        CHECK(contains(everywhere, "precious"));
+        CHECK(names_in(dir, ".jobshim-").empty());
+        for (const auto& name : names_in(dir, "job.json")) fs::remove(dir / name);
+        fs::remove(heartbeat_of(job));
+        fs::remove(dir / "trace");
+    }
+}
+
+// The directory was opened for its flush after the rename; that failed, the start was called off,
+// and the record said `running` for ever although nothing was started.
+TEST_CASE_METHOD(Sandbox, "a directory that may be written and not read keeps its jobs' records") {
+    const auto folder = dir / "closed";
+    fs::create_directory(folder);
+    const auto file = folder / "job.json";
+    put(file, R"({"id":"job","status":"queued"})");
+    Options options;
+    const auto program = public_copy(jobshim);
+    if (geteuid() == 0) {
+        must(chown(folder.c_str(), 65534, 65534), "chown");
+        must(chown(file.c_str(), 65534, 65534), "chown");
+        options.before_exec = become_nobody;
+    }
+    fs::permissions(folder, fs::perms(0300));
+    const auto result = run({program, "-j", file, "--", "sh", "-c", "exit 7"}, options);
+    fs::permissions(folder, fs::perms(0700));
+    INFO(result.err);
+    CHECK(result.ended() == "exit 7");
+    CHECK(at(exit_of(file), "/code") == 7);
+}
+
+// A record and a heartbeat file are anybody's who may write there. Read by another user, root above
+// all, they must not make him kill.
+TEST_CASE_METHOD(Sandbox, "a forged record makes no other user's reader kill") {
+    if (geteuid() != 0) SKIP_TEST("needs root, to be two users");
+    const auto mine = dir / "mine.json";
+    auto shim = start_job(mine, "sleep 600 & echo $! > left; exec sleep 600");
+    worker_of(mine);
+    REQUIRE(wait_until([&] { return !slurp(dir / "left").empty(); }));
+    const pid_t left = std::stoi(slurp(dir / "left"));
+    kill_shim(shim, mine);
+    REQUIRE(alive(left));
+    // The very record and heartbeat, but as another user's files.
+    for (const auto& file : {mine, heartbeat_of(mine)})
+        must(chown(file.c_str(), 65534, 65534), "chown");
+    CHECK(ctl({"status", mine}).ended() == "exit 1");
+    CHECK(alive(left));
+    kill(left, SIGKILL);
+}
+
+// 50,000 levels in a heartbeat line ended both programs by SIGSEGV, `list` for the whole directory.
+TEST_CASE_METHOD(Sandbox, "forged files end neither program") {
+    const std::string deep = std::string(100'000, '[') + std::string(100'000, ']');
+    put(job, R"({"status":"running"})");
+    put(heartbeat_of(job), R"({"jobshim":{"shim":{"pid":1},"x":)" + deep + "},\"job\":\"x\"}\n");
+    put(dir / "numbers.json",
+        R"({"status":"completed","jobshim":{"shim":{"pid":1},"heartbeat":{"intervalMs":-9223372036854775808},)"
+        R"("exit":{"reason":"signal","durationMs":-9223372036854775808,)"
+        R"("resources":{"userMs":-9223372036854775808}}}})");
+    CHECK(ctl({"list", "--dir", dir}).ended() == "exit 0");
+    CHECK(ctl({"status", job}).ended() == "exit 6");
+    CHECK(ctl({"result", dir / "numbers.json"}).ended() == "exit 0");
+    CHECK(run_job(job, "exit 4").ended() == "exit 4");
+}
+
+// The kernel signals a hangup to the session's leader alone. A shim that is it kept it to itself.
+TEST_CASE_METHOD(Sandbox,
+                 "a hangup of the terminal reaches the worker of a shim that leads the session") {
+    const Fd master(posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
+    REQUIRE(master.get() >= 0);
+    must(grantpt(master.get()), "grantpt");
+    must(unlockpt(master.get()), "unlockpt");
+    const std::string name = ptsname(master.get());
+    Options options;
+    options.before_exec = [name] {
+        const int terminal = open(name.c_str(), O_RDWR);
+        must(ioctl(terminal, TIOCSCTTY, 0), "TIOCSCTTY");
+    };
+    auto shim = start_job(job, "exec sleep 600", {}, options);
+    const auto worker = worker_of(job);
+    CHECK(at(read_json(job), "/jobshim/worker/group") == "share");
+    const_cast<Fd&>(master).close();
+    CHECK(shim.wait().ended() == "SIGHUP");
+    CHECK_FALSE(alive(worker));
+    CHECK(at(exit_of(job), "/signalName") == "SIGHUP");
+}
+
+// A TERM between the last look for one and the fork started the worker all the same.
+TEST_CASE_METHOD(Sandbox, "a job that is called off at any step of its start is not started") {
+    if (!in_path("strace")) SKIP_TEST("no strace");
+    for (const std::string& call : Words{"fallocate", "uname", "socketpair", "setpgid"}) {
+        CAPTURE(call);
+        fs::remove(dir / "trace");
+        auto tracer = spawn(under_strace(
+            dir / "trace",
+            {"-e", "trace=" + call, "-e", "inject=" + call + ":delay_enter=400000:when=1"},
+            {jobshim, "-j", job, "--", "sh", "-c", "touch started"}));
+        REQUIRE(wait_until([&] { return contains(slurp(dir / "trace"), call + "("); }));
+        // The shim's own line comes first, whoever makes the call.
+        const auto shims = children_of(tracer.pid());
+        REQUIRE(shims.size() == 1);
+        kill(shims[0], SIGTERM);
+        CHECK(tracer.wait().ended() == "SIGTERM");
+        CHECK_FALSE(fs::exists(dir / "started"));
+        CHECK(at(read_json(job), "/status") == "cancelled");
+    }
+}
+
+// glibc keeps 32 and 33 out of every signal set: sent to the shim, they ended it.
+TEST_CASE_METHOD(Sandbox,
+                 "the two signals that the C library keeps to itself do not end the shim") {
+    for (const int number : {32, 33}) {
+        auto shim = start_job(job, "exec sleep 600");
+        worker_of(job);
+        shim.kill(number);
+        const auto result = shim.wait();
+        CHECK(WTERMSIG(result.status) == number);
+        CHECK(at(exit_of(job), "/signal") == number);
+        CHECK(at(exit_of(job), "/certainty") == "observed");
+    }
+}
+
+// Large arguments make a large record. Its last version had no space set aside.
+TEST_CASE_METHOD(Sandbox, "a disk that fills up costs no record, however large the command is") {
+    if (!child_can(own_mounts)) SKIP_TEST("no mounts of our own (needs root)");
+    const auto small = dir / "small";
+    fs::create_directory(small);
+    const std::string script =
+        "mount -t tmpfs -o size=4m tmpfs small && "
+        "$JOBSHIM -j small/job.json -- sh -c 'dd if=/dev/zero of=small/fill bs=4k 2>/dev/null; "
+        "exit 4' "
+        "$BIG $BIG $BIG; echo $? > code; cat small/job.json > copy";
+    Options options{.env = {{"JOBSHIM", jobshim}, {"BIG", std::string(100'000, 'x')}}};
+    options.before_exec = own_mounts;
+    run({"sh", "-c", script}, options);
+    CHECK(slurp(dir / "code") == "4\n");
+    CHECK(at(read_json(dir / "copy"), "/jobshim/exit/code") == 4);
+}
+
+// The record was final by the worker's word, the heartbeat file was removed, and a second shim took
+// the job over beside the first.
+TEST_CASE_METHOD(Sandbox, "no second shim beside one at work, though its record is final") {
+    auto shim = start_job(job, until_running +
+                                   "sed -i 's/\"status\": \"running\"/\"status\": \"completed\"/' "
+                                   "job.json; touch spoken; " +
+                                   until_go + "exit 3");
+    REQUIRE(wait_until([&] { return fs::exists(dir / "spoken"); }));
+    REQUIRE(at(read_json(job), "/status") == "completed");
+    fs::remove(heartbeat_of(job));
+    const auto second = run_job(job, "touch second");
+    CHECK(second.ended() == "exit 125");
+    CHECK(contains(second.err, "still at work"));
+    CHECK_FALSE(fs::exists(dir / "second"));
+    put(dir / "go", "");
+    CHECK(shim.wait().ended() == "exit 3");
+    CHECK(at(read_json(job), "/status") == "completed");
+    CHECK(at(exit_of(job), "/code") == 3);
+}
+
+// With its reserve gone to a killed settler, a terminal job's leavings were nobody's to remove.
+TEST_CASE_METHOD(Sandbox, "reap removes what a killed settler left beside a job that is over") {
+    run_job(job, "exit 3");
+    put(dir / ".job.json.jobshim-new", "{\"status\":\"runn");
+    put(dir / ".job.json.jobshim-reserve", "");
+    CHECK(ctl({"reap", "--dir", dir}).ended() == "exit 0");
+    CHECK(names_in(dir, ".jobshim-").empty());
+    CHECK_FALSE(fs::exists(heartbeat_of(job)));
+    CHECK(at(exit_of(job), "/code") == 3);
+}
+
+TEST_CASE_METHOD(Sandbox, "a log that is the job's own file is refused") {
+    put(job, R"({"host":1})");
+    const auto before = slurp(job);
+    for (const auto& log : {job, heartbeat_of(job)}) {
+        const auto result = run_job(job, "touch marker", {"--log", log});
+        CHECK(result.ended() == "exit 125");
+        CHECK(contains(result.err, "log"));
+    }
+    CHECK(slurp(job) == before);
+    CHECK_FALSE(fs::exists(dir / "marker"));
+    CHECK_FALSE(fs::exists(heartbeat_of(job)));
+}
+
+// A waiter looks for shims on their way by name, and the program may be called anything.
+TEST_CASE_METHOD(Sandbox, "a shim under another name is found on its way") {
+    run_job(job, "exit 9");
+    const auto renamed = dir / "myshim";
+    fs::copy_file(jobshim, renamed);
+    if (!in_path("strace")) SKIP_TEST("no strace");
+    // Held back before it opens the heartbeat file, for longer than a waiter's grace.
+    auto next = spawn(under_strace(
+        dir / "trace", {"-e", "trace=uname", "-e", "inject=uname:delay_enter=600000:when=1"},
+        {renamed, "-j", job, "--", "true"}));
+    REQUIRE(wait_until([&] { return contains(slurp(dir / "trace"), "uname("); }));
+    CHECK(ctl({"wait", job}).ended() == "exit 0");
+    next.wait();
+}
