@@ -120,7 +120,7 @@ TEST_CASE_METHOD(Sandbox,
     const std::string name = ptsname(master.get());
     Options options;
     options.before_exec = [name] {
-        const int terminal = open(name.c_str(), O_RDWR);
+        const int terminal = open(name.c_str(), O_RDWR | O_CLOEXEC);
         must(ioctl(terminal, TIOCSCTTY, 0), "TIOCSCTTY");
     };
     auto shim = start_job(job, "exec sleep 600", {}, options);
