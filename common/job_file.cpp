@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <utility>
 
 #include "common/clocks.hpp"
 #include "common/posix_error.hpp"
@@ -147,6 +148,8 @@ bool JobFile::arrive(StagedFile& staged, Found& base, const std::string& text) {
 }
 
 void JobFile::update(const Edit& edit, Write write) {
+    // The last write failed before it could merge this: it must not count as merged now.
+    if (displaced_) clear_leaving(std::exchange(displaced_, nullptr)->path());
     Found base = find();
     // Somebody who writes in a tight loop gets so many chances to be merged.
     constexpr int most_attempts = 200;
