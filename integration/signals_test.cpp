@@ -169,7 +169,11 @@ TEST_CASE_METHOD(
     for (const std::string choice : {"keep", "kill"}) {
         CAPTURE(choice);
         fs::remove(dir / "sleeper");
-        CHECK(run_job(job, "sleep 600 & echo $! > sleeper; exit 3", {"--leftovers", choice})
+        // The shell ends once its child is a sleep, and no shell any more.
+        CHECK(run_job(job,
+                      "sleep 600 & until grep -q sleep /proc/$!/comm; do sleep 0.01; done; "
+                      "echo $! > sleeper; exit 3",
+                      {"--leftovers", choice})
                   .ended() == "exit 3");
         const auto sleeper = sleeper_of(dir);
         CHECK(at(exit_of(job), "/leftovers/0/pid") == sleeper);
