@@ -153,6 +153,25 @@ TEST_CASE_METHOD(Sandbox, "a job that is called off at any step of its start is 
     }
 }
 
+// A signal that came while the shim looked for one of the four that call a job off was thrown away.
+TEST_CASE_METHOD(Sandbox, "a signal that comes during the start reaches the worker") {
+    if (!in_path("strace")) SKIP_TEST("no strace");
+    for (const std::string& call : Words{"fallocate", "socketpair"}) {
+        CAPTURE(call);
+        fs::remove(dir / "trace");
+        auto tracer = spawn(under_strace(
+            dir / "trace",
+            {"-e", "trace=" + call, "-e", "inject=" + call + ":delay_enter=400000:when=1"},
+            {jobshim, "-j", job, "--", "sleep", "600"}));
+        REQUIRE(wait_until([&] { return contains(slurp(dir / "trace"), call + "("); }));
+        const auto shims = children_of(tracer.pid());
+        REQUIRE(shims.size() == 1);
+        kill(shims[0], SIGUSR1);
+        CHECK(tracer.wait().ended() == "SIGUSR1");
+        CHECK(at(exit_of(job), "/signalName") == "SIGUSR1");
+    }
+}
+
 // glibc keeps 32 and 33 out of every signal set: sent to the shim, they ended it.
 TEST_CASE_METHOD(Sandbox,
                  "the two signals that the C library keeps to itself do not end the shim") {

@@ -10,6 +10,7 @@
 #include <exception>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "common/clocks.hpp"
 #include "common/oom_evidence.hpp"
@@ -97,19 +98,17 @@ std::unique_ptr<LogFile> open_log(const Options& options, const Recorder* record
     return std::make_unique<LogFile>(recorder->files().directory + "/" + recorder->id() + ".log");
 }
 
-// A signal that called the job off before its worker was there. Of what the launcher ignored or
-// blocked none does.
-std::optional<siginfo_t> called_off(const SignalGate& signals) {
-    while (const auto info = signals.next(milliseconds(0))) {
-        switch (info->si_signo) {
-            case SIGTERM:
-            case SIGINT:
-            case SIGHUP:
-            case SIGQUIT:
-                if (!signals.is_unwanted(info->si_signo)) return info;
-        }
+// True for what calls a job off before its worker is there. Of what the launcher ignored or blocked
+// none does.
+bool calls_off(const siginfo_t& info, const SignalGate& signals) {
+    switch (info.si_signo) {
+        case SIGTERM:
+        case SIGINT:
+        case SIGHUP:
+        case SIGQUIT:
+            return !signals.is_unwanted(info.si_signo);
     }
-    return std::nullopt;
+    return false;
 }
 
 // One run, from the first lock to the last.
@@ -131,7 +130,7 @@ public:
         prepare_record();
         log_ = open_log(options_, recorder_.get());
         begin_record();
-        if (const auto info = called_off(signals_)) return call_off(*info);
+        if (const auto info = called_off()) return call_off(*info);
 
         const auto oom_before = read_oom_baseline();
         const auto began = boottime_now();
@@ -141,7 +140,7 @@ public:
         StartedWorker& worker = *start.worker;
         if (recorder_) recorder_->started(worker.identity);
         // It waits before the exec: what came until now came before the worker ran.
-        if (const auto info = called_off(signals_)) {
+        if (const auto info = called_off()) {
             worker.call_off();
             return call_off(*info);
         }
@@ -154,7 +153,7 @@ public:
                 if (recorder_) recorder_->beat();
             },
             [this] { return recorder_ ? recorder_->cancel_request() : std::nullopt; }};
-        const Ending ending = supervise(worker.identity, options_, signals_, hooks);
+        const Ending ending = supervise(worker.identity, options_, signals_, hooks, early_signals_);
         const auto took = std::chrono::duration_cast<milliseconds>(boottime_now() - began);
         const bool recorded = record_end(worker.identity, ending, took, oom_before);
         reap(worker.identity);
@@ -200,6 +199,16 @@ private:
             if (log_) place = LogPlace{to_utf8(log_->path()), log_->offset()};
             recorder_->begin(place);
         });
+    }
+
+    // Looks through the signals that have come so far. All but the one that calls the job off are
+    // the worker's, as soon as it runs.
+    std::optional<siginfo_t> called_off() {
+        while (const auto info = signals_.next(milliseconds(0))) {
+            if (calls_off(*info, signals_)) return info;
+            early_signals_.push_back(*info);
+        }
+        return std::nullopt;
     }
 
     WorkerPlan plan(int null) const {
@@ -286,6 +295,7 @@ private:
     const SignalGate& signals_;
     Setting setting_;
     std::string job_file_;
+    std::vector<siginfo_t> early_signals_;
     std::unique_ptr<Recorder> recorder_;
     std::unique_ptr<LogFile> log_;
 };
@@ -299,8 +309,11 @@ Job::End run_job(const Options& options, Launcher launcher, const SignalGate& si
         say(error.what());
         end = {own_failure};
     }
-    if (end.exit_status != 0)
-        job.report_failure(end.exit_status);  // no-op once COMMAND was executed
+    // Nobody listens any more once COMMAND was executed.
+    if (end.signal != 0)
+        job.report_failure(own_failure);
+    else if (end.exit_status != 0)
+        job.report_failure(end.exit_status);
     return end;
 }
 

@@ -52,7 +52,8 @@ public:
         if (options.timeout.count() > 0) time_is_up_ = began_ + options.timeout;
     }
 
-    Ending run() {
+    Ending run(const std::vector<siginfo_t>& early) {
+        for (const siginfo_t& info : early) take(info);
         while (!look_for_end()) {
             if (const auto info = signals_.next(time_to_wait())) take(*info);
             keep_appointments();
@@ -211,8 +212,8 @@ private:
 }  // namespace
 
 Ending supervise(const WorkerIdentity& worker, const Options& options, const SignalGate& signals,
-                 const SupervisorHooks& hooks) {
-    return Supervisor(worker, options, signals, hooks).run();
+                 const SupervisorHooks& hooks, const std::vector<siginfo_t>& early) {
+    return Supervisor(worker, options, signals, hooks).run(early);
 }
 
 void reap(const WorkerIdentity& worker) {

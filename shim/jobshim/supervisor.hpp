@@ -5,6 +5,7 @@
 #include <chrono>
 #include <functional>
 #include <optional>
+#include <vector>
 
 #include "common/exit_reason.hpp"
 #include "common/job_record.hpp"
@@ -30,8 +31,9 @@ struct Ending {
     std::vector<std::string> evidence;  // what was sent, and when
 };
 
+// `early`: signals that came before the worker ran, and are still to be passed on.
 Ending supervise(const WorkerIdentity& worker, const Options& options, const SignalGate& signals,
-                 const SupervisorHooks& hooks);
+                 const SupervisorHooks& hooks, const std::vector<siginfo_t>& early);
 
 void reap(const WorkerIdentity& worker);
 
