@@ -27,6 +27,7 @@ struct Scene {
     std::string started_at = "2026-01-01T00:00:00.000Z";
 
     Scene() {
+        observer.here.machine_id = "machine";  // a minimal system has none
         run.shim = observer.here;
         run.shim.pid = 4194303;
         run.shim.start_time = 1;
