@@ -372,6 +372,11 @@ std::string JobDocument::exit_text() const {
     return exit.is_object() ? dump(exit) : "";
 }
 
+std::string JobDocument::end_sentence() const {
+    if (auto message = string("errorMessage"); message && !message->empty()) return *message;
+    return status() == Status::completed ? "Completed." : "The record gives no reason.";
+}
+
 bool JobDocument::has_other_command(const std::vector<std::string>& command) const {
     const auto raw = value("command");
     if (!raw) return false;

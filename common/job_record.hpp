@@ -94,6 +94,8 @@ public:
     std::string exit_text() const;
     // There is a `command`, and it is not this one.
     bool has_other_command(const std::vector<std::string>& command) const;
+    // What a final record says of the end: its `errorMessage`, else that there is none.
+    std::string end_sentence() const;
     // `command` as one line for people; "" if it is absent.
     std::string command_line() const;
 

@@ -255,9 +255,7 @@ Observation observe(const JobFiles& files, const Observer& observer, const Probe
     if (seen.file_exists && !seen.document)
         seen.verdict = {State::unknown, seen.trouble + "."};
     else if (is_terminal(seen.status())) {
-        seen.sighting.end_sentence =
-            seen.document->string("errorMessage")
-                .value_or(seen.status() == Status::completed ? "Completed." : "");
+        seen.sighting.end_sentence = seen.document->end_sentence();
         seen.verdict = judge(seen.sighting);
     }
     return seen;

@@ -32,7 +32,7 @@ std::string in_directory(const std::string& directory, const std::string& name) 
 Verdict verdict_on_terminal(const JobDocument& document) {
     Sighting sighting;
     sighting.status = document.status();
-    sighting.end_sentence = end_sentence_of(document);
+    sighting.end_sentence = document.end_sentence();
     return judge(sighting);
 }
 

@@ -47,11 +47,6 @@ JobReport report_of(const JobFiles& files, const Settled& settled) {
             seen.sighting.beat_age,           settled.unwritable};
 }
 
-std::string end_sentence_of(const JobDocument& job) {
-    return job.string("errorMessage")
-        .value_or(job.status() == Status::completed ? "Completed." : "");
-}
-
 std::string status_line(const JobReport& report) {
     return printable(report.id) + "  " + std::string(word(report.verdict.state)) + "  " +
            printable(report.verdict.because) + "\n";
@@ -76,6 +71,10 @@ void complain(const std::string& message) {
     std::fputs(("jobctl: " + message + "\n").c_str(), stderr);
 }
 
-void complain_of_no_such_job(const std::string& job) { complain(printable(job) + ": no such job"); }
+void complain_of_no_such_job(const std::string& job) {
+    const bool is_path = job.find('/') != std::string::npos || job.ends_with(".json");
+    complain(printable(job) + ": no such job" +
+             (is_path ? "" : " (a job file is named by its path, with a slash in it)"));
+}
 
 }  // namespace jobshim

@@ -30,9 +30,6 @@ std::string id_of(const std::optional<JobDocument>& job, std::string_view file_n
 // "ID  STATE  because", with its line feed. Nothing in it moves a terminal's cursor.
 std::string status_line(const JobReport& report);
 
-// What the record itself says of its end.
-std::string end_sentence_of(const JobDocument& job);
-
 // The record goes in as its bytes are, but for those that are not UTF-8.
 std::string json_of(const JobReport& report);
 // With a line feed at the end.
