@@ -261,3 +261,28 @@ TEST_CASE_METHOD(Sandbox, "a shim under another name is found on its way") {
     CHECK(ctl({"wait", job}).ended() == "exit 0");
     next.wait();
 }
+
+// The id could not be printed, nothing was said of it, and the job ran on unnamed.
+TEST_CASE_METHOD(Sandbox, "a detached job whose id cannot be printed is named on stderr") {
+    const auto result = run({"sh", "-c", "$JOBSHIM --detach --id unheard -- true > /dev/full"},
+                            {.env = {{"JOBSHIM", jobshim}}});
+    CHECK(result.ended() == "exit 125");
+    CHECK(contains(result.err, "unheard"));
+    CHECK(ctl({"wait", "unheard"}).ended() == "exit 0");
+}
+
+// A host wrote back the copy that it had of last night's end, and that passed for the worker's
+// word.
+TEST_CASE_METHOD(Sandbox,
+                 "an old end that a host writes back during a re-run is not the worker's") {
+    run_job(job, "exit 3");
+    auto old = read_json(job);
+    old.erase("jobshim");
+    auto shim = start_job(job, until_go + "exit 0");
+    worker_of(job);
+    put(job, old.dump());
+    put(dir / "go", "");
+    CHECK(shim.wait().ended() == "exit 0");
+    CHECK(at(read_json(job), "/status") == "completed");
+    CHECK(at(exit_of(job), "/reason") == "success");
+}

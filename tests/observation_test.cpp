@@ -217,6 +217,19 @@ TEST_CASE("observation: an end that could only be copied elsewhere is found ther
     CHECK_FALSE(std::filesystem::exists(copy));
 }
 
+// The heartbeat file had the end as well, so the copy was not looked for, and stayed for ever.
+TEST_CASE("observation: a copy of an end goes when the job is settled, whoever knew the end") {
+    Scene scene;
+    scene.put_record(Status::running);
+    const std::string line = Scene::exit_line(11, "2026-01-01T00:00:05.000Z");
+    scene.put_heartbeat(dead_worker_line + line);
+    const std::string copy = unrecorded_file(scene.observer.state_directory, scene.run.shim);
+    make_directories(scene.observer.state_directory + "/unrecorded");
+    write_text(copy, heartbeat_first_line(scene.run, scene.files.job, scene.started_at) + line);
+    CHECK(observe_and_settle(scene.files, scene.observer).wrote);
+    CHECK_FALSE(std::filesystem::exists(copy));
+}
+
 TEST_CASE("observation: other boots, hosts and namespaces") {
     struct Row {
         const char* name;
