@@ -90,6 +90,13 @@ void write_all(int fd, std::string_view text, const std::string& name) {
     }
 }
 
+bool rename_to_free_name(const std::string& from, const std::string& to) {
+    if (rename_with(from, to, no_replace) == 0) return true;
+    // A hard link never replaces anything, on any file system that has them.
+    return unsupported(errno) && ::link(from.c_str(), to.c_str()) == 0 &&
+           ::unlink(from.c_str()) == 0;
+}
+
 UniqueFd open_directory_to_flush(const std::string& path) {
     UniqueFd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!fd && errno != EACCES) throw_errno("open " + path);
@@ -162,18 +169,12 @@ void StagedFile::flush() {
 FileStamp StagedFile::stamp() const { return stamp_; }
 
 StagedFile::Arrival StagedFile::arrive_as_new(const std::string& target) {
-    if (rename_with(path_, target, no_replace) == 0) {
+    if (rename_to_free_name(path_, target)) {
         ours_ = false;
         return Arrival::done;
     }
     if (errno == EEXIST) return Arrival::there_was_one;
-    if (!unsupported(errno)) throw_errno("rename " + path_ + " to " + target);
-    if (::link(path_.c_str(), target.c_str()) == 0) {
-        remove();
-        return Arrival::done;
-    }
-    if (errno == EEXIST) return Arrival::there_was_one;
-    throw_errno("link " + path_ + " to " + target);
+    throw_errno("rename " + path_ + " to " + target);
 }
 
 StagedFile::Arrival StagedFile::arrive_in_exchange(const std::string& target) {

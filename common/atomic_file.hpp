@@ -55,6 +55,10 @@ std::string read_from(int fd, off_t offset, std::size_t limit, const std::string
 // Throws std::system_error naming `name`; short writes are gone on with.
 void write_all(int fd, std::string_view text, const std::string& name);
 
+// A rename that never replaces. False (with errno) if there is no such file, or one of the new
+// name.
+bool rename_to_free_name(const std::string& from, const std::string& to);
+
 // For the fsync by which a rename in it outlives a power cut. Nothing for a directory that may be
 // written and not read: it cannot be flushed. Throws std::system_error.
 UniqueFd open_directory_to_flush(const std::string& path);

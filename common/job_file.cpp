@@ -1,7 +1,6 @@
 #include "common/job_file.hpp"
 
 #include <fcntl.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -23,16 +22,6 @@ constexpr milliseconds torn_look{10};
 
 bool is_torn(const JobDocument& document) {
     return document.fault() == JsonFault::malformed || document.fault() == JsonFault::not_object;
-}
-
-// False (with errno) if there is no such file, or one of the new name.
-bool rename_to_free_name(const std::string& from, const std::string& to) {
-    constexpr unsigned no_replace = 1;  // RENAME_NOREPLACE of linux/fs.h
-    if (::syscall(SYS_renameat2, AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), no_replace) == 0)
-        return true;
-    // A hard link never replaces anything, on any file system that has them.
-    return (errno == EINVAL || errno == ENOSYS) && ::link(from.c_str(), to.c_str()) == 0 &&
-           ::unlink(from.c_str()) == 0;
 }
 
 void flush_file(const std::string& path) {

@@ -332,6 +332,22 @@ std::string assign(const std::string& text, const JsonScan& scan,
     return result;
 }
 
+std::string final_phase(Status status) {
+    switch (status) {
+        case Status::completed:
+            return "done";
+        case Status::cancelled:
+            return "cancelled";
+        case Status::failed:
+        case Status::queued:
+        case Status::running:
+        case Status::none:
+        case Status::other:
+            return "failed";
+    }
+    return "failed";
+}
+
 }  // namespace
 
 JobDocument JobDocument::parse(std::string text) {
@@ -408,6 +424,16 @@ bool same_host_members(const JobDocument& a, const JobDocument& b) {
         return members;
     };
     return theirs(a) == theirs(b);
+}
+
+void JobEdit::set_end(const FinalWord& last, const std::string& now) {
+    status = last.status;
+    phase = final_phase(last.status);
+    pid.reset();
+    updated_at = now;
+    completed_at = last.exit.ended_at.empty() ? now : last.exit.ended_at;
+    error_message = last.sentence;
+    run.exit = last.exit;
 }
 
 std::string JobEdit::applied_to(const JobDocument& document, bool worker_spoke) const {

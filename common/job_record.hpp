@@ -131,6 +131,9 @@ public:
     std::string log_file;
     std::string created_at;
 
+    // The end of the run, as it was at `now` (ISO 8601) or when it was seen.
+    void set_end(const FinalWord& last, const std::string& now);
+
     // With `worker_spoke` (the worker wrote a terminal status itself) only pid, completedAt where
     // absent or null, and jobshim are touched.
     std::string applied_to(const JobDocument& document, bool worker_spoke) const;

@@ -105,7 +105,6 @@ void look_for_unrecorded_end(Observation& seen, const JobFiles& files, const Obs
             !copy.last)
             return;
         seen.known_end = copy.last;
-        seen.unrecorded_copy = path;
     } catch (const std::exception&) {
         return;  // a copy that cannot be read is none
     }
@@ -142,13 +141,11 @@ void look_at_processes(Observation& seen, const JobFiles& files, const Observer&
 
     const bool active = is_active(sighting.status);
     const bool here = seen.place == Place::here;
-    sighting.shim = here ? look_up_process(run.shim.pid, run.shim.start_time) : Witness::unknowable;
-    if (here && active && sighting.lock == LifeLock::free && sighting.shim == Witness::alive) {
-        // It has lost its lock, so it is on its way out (or its heartbeat file was replaced).
-        const UniqueFd shim = open_process(run.shim.pid, run.shim.start_time);
-        if (!shim || wait_for_end(shim, death_patience))
-            sighting.shim = look_up_process(run.shim.pid, run.shim.start_time);
-    }
+    // Without its lock it is on its way out (or its heartbeat file was replaced).
+    const bool has_lost_its_lock = active && sighting.lock == LifeLock::free;
+    sighting.shim = !here ? Witness::unknowable
+                          : look_up_patiently(run.shim.pid, run.shim.start_time,
+                                              has_lost_its_lock ? death_patience : milliseconds(0));
     // Somebody holds the lock, but not the recorded shim: the next one, which writes its first
     // lines in a moment.
     if (sighting.lock == LifeLock::held && sighting.shim == Witness::dead) {
@@ -188,12 +185,8 @@ void look_at_processes(Observation& seen, const JobFiles& files, const Observer&
         sighting.worker = seen.worker_was_started ? Witness::unknowable : Witness::none;
         return;
     }
-    sighting.worker = look_up_process(run.worker->pid, run.worker->start_time);
-    if (sighting.worker == Witness::alive && run.kill_on_shim_death) {
-        const UniqueFd worker = open_process(run.worker->pid, run.worker->start_time);
-        if (!worker || wait_for_end(worker, death_patience))
-            sighting.worker = look_up_process(run.worker->pid, run.worker->start_time);
-    }
+    sighting.worker = look_up_patiently(run.worker->pid, run.worker->start_time,
+                                        run.kill_on_shim_death ? death_patience : milliseconds(0));
 }
 
 // True if a second look has to agree with the first before anything is concluded.

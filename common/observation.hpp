@@ -37,7 +37,6 @@ struct Observation {
     std::optional<RunRecord> run;
     // An end of this run that lies outside the record.
     std::optional<FinalWord> known_end;
-    std::string unrecorded_copy;    // where known_end was found, "" if it was the heartbeat file
     bool new_run_began = false;     // see Sighting
     bool heartbeat_agrees = false;  // the heartbeat file is this run's, worker and all
     bool worker_was_started = false;

@@ -46,6 +46,10 @@ UniqueFd open_process(int pid, std::optional<std::uint64_t> start_time);
 // True once it ended, false at the time-out.
 bool wait_for_end(const UniqueFd& process, std::chrono::milliseconds timeout);
 
+// As look_up_process; one that is alive is given so long to be gone.
+Witness look_up_patiently(int pid, std::optional<std::uint64_t> start_time,
+                          std::chrono::milliseconds patience);
+
 // SIGKILL; false if it is gone or may not be signalled.
 bool kill_process(const UniqueFd& process);
 

@@ -152,6 +152,14 @@ bool wait_for_end(const UniqueFd& process, std::chrono::milliseconds timeout) {
     return result == 1;
 }
 
+Witness look_up_patiently(int pid, std::optional<std::uint64_t> start_time,
+                          std::chrono::milliseconds patience) {
+    const Witness first = look_up_process(pid, start_time);
+    if (first != Witness::alive || patience.count() == 0) return first;
+    const UniqueFd process = open_process(pid, start_time);
+    return !process || wait_for_end(process, patience) ? look_up_process(pid, start_time) : first;
+}
+
 bool kill_process(const UniqueFd& process) {
     return ::syscall(SYS_pidfd_send_signal, process.get(), SIGKILL, nullptr, 0) == 0;
 }

@@ -14,22 +14,6 @@ namespace {
 
 using std::chrono::milliseconds;
 
-std::string phase_of(Status status) {
-    switch (status) {
-        case Status::completed:
-            return "done";
-        case Status::cancelled:
-            return "cancelled";
-        case Status::failed:
-        case Status::queued:
-        case Status::running:
-        case Status::none:
-        case Status::other:
-            return "failed";
-    }
-    return "failed";
-}
-
 // PR_SET_PDEATHSIG reaches the worker alone. The rest of its own group is ended here: what has its
 // group number and session, its owner, and is no older than it was. A group's number is not given
 // to a new process while the group has members; if its leader lives all the same, it is somebody
@@ -89,13 +73,8 @@ void settle(JobFile& file, const Observation& seen) {
         last.exit.evidence.push_back("SIGKILL sent to " + std::to_string(ended) +
                                      " left in the worker's group");
     JobEdit edit;
-    edit.status = last.status;
-    edit.phase = phase_of(last.status);
-    edit.updated_at = iso_time(wall_now_ms());
-    edit.completed_at = last.exit.ended_at.empty() ? edit.updated_at : last.exit.ended_at;
-    edit.error_message = last.sentence;
     edit.run = seen.run.value_or(RunRecord{});
-    edit.run.exit = last.exit;
+    edit.set_end(last, iso_time(wall_now_ms()));
     file.update(
         [&](const JobDocument* document) {
             if (document == nullptr)  // deleted this moment: that is no reason to bring it back

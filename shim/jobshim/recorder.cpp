@@ -102,9 +102,7 @@ void Recorder::take_over(const Options& options, const Setting& setting) {
 void Recorder::refuse_if_alive(const JobDocument& document) const {
     const auto run = document.run();
     if (!run || place_of(run->shim, observer_.here) != Place::here) return;
-    if (look_up_process(run->shim.pid, run->shim.start_time) != Witness::alive) return;
-    const UniqueFd shim = open_process(run->shim.pid, run->shim.start_time);
-    if (shim && !wait_for_end(shim, death_patience))
+    if (look_up_patiently(run->shim.pid, run->shim.start_time, death_patience) == Witness::alive)
         throw JobIsTaken("this job is not over: its shim (pid " + std::to_string(run->shim.pid) +
                          ") is still at work");
 }
@@ -247,15 +245,8 @@ void Recorder::leave_copy(const FinalWord& last) {
 bool Recorder::finish(FinalWord last, const std::function<bool(milliseconds)>& give_up) {
     const std::int64_t now = wall_now_ms();
     last.exit.ended_at = iso_time(now);
-    edit_.status = last.status;
-    edit_.phase = last.status == Status::completed   ? "done"
-                  : last.status == Status::cancelled ? "cancelled"
-                                                     : "failed";
-    edit_.pid.reset();
-    edit_.updated_at = edit_.completed_at = last.exit.ended_at;
-    edit_.error_message = last.sentence;
     write_last_line(last);
-    edit_.run.exit = last.exit;
+    edit_.set_end(last, last.exit.ended_at);
 
     const auto deadline = monotonic_now() + retry_for;
     std::string told;
