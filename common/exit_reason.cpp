@@ -82,6 +82,13 @@ std::string how_it_ended(int wait_status) {
     return "exited with status " + std::to_string(WEXITSTATUS(wait_status));
 }
 
+// Without its end: who wants to say how the worker went adds that.
+std::string cancelled_sentence(const Cancellation& request) {
+    std::string text = "Cancelled, " + asked_for_by(request.by);
+    if (!request.reason.empty()) text += ": " + request.reason;
+    return text;
+}
+
 std::string oom_sentence(const OomFinding& oom) {
     std::string text = "Killed by SIGKILL by the out-of-memory killer";
     if (!oom.group.empty()) {
@@ -154,9 +161,8 @@ FinalWord judge_witnessed(const WitnessedEnd& end) {
     } else if (end.cancelled) {
         exit.reason = ExitReason::cancelled;
         exit.requested_by = end.cancelled->by;
-        last.sentence = "Cancelled, " + asked_for_by(end.cancelled->by);
-        if (!end.cancelled->reason.empty()) last.sentence += ": " + end.cancelled->reason;
-        last.sentence += "; the worker " + how_it_ended(status) + ".";
+        last.sentence =
+            cancelled_sentence(*end.cancelled) + "; the worker " + how_it_ended(status) + ".";
     } else if (WIFSIGNALED(status)) {
         const std::string name = signal_name(WTERMSIG(status));
         const bool killed = WTERMSIG(status) == SIGKILL;
@@ -210,6 +216,16 @@ FinalWord judge_never_started(const std::optional<Requester>& by) {
     last.sentence = "Called off before it was started";
     if (by) last.sentence += ", " + asked_for_by(*by);
     last.sentence += ".";
+    return last;
+}
+
+FinalWord judge_cancelled_unseen(const Cancellation& request) {
+    FinalWord last;
+    last.exit.reason = ExitReason::cancelled;
+    last.exit.certainty = Certainty::inferred;
+    last.exit.requested_by = request.by;
+    last.status = status_of(last.exit.reason);
+    last.sentence = cancelled_sentence(request) + "; nobody saw how the worker ended.";
     return last;
 }
 

@@ -128,6 +128,9 @@ FinalWord judge_spawn_failure(std::string_view errno_name, std::string_view what
 // The job was called off before its worker was started.
 FinalWord judge_never_started(const std::optional<Requester>& by);
 
+// It was asked to end, and is gone; nobody saw how it went.
+FinalWord judge_cancelled_unseen(const Cancellation& request);
+
 // Nobody saw the end. `evidence` says how that is known.
 FinalWord judge_lost(ExitReason reason, bool worker_was_started, std::vector<std::string> evidence);
 

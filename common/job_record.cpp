@@ -191,6 +191,7 @@ Json to_json(const RunRecord& run) {
     json["worker"] = run.worker ? to_json(*run.worker) : Json(nullptr);
     json["heartbeat"] = {{"file", run.heartbeat_file}, {"intervalMs", run.interval_ms}};
     json["onShimDeath"] = run.kill_on_shim_death ? "kill" : "keep";
+    if (run.expect_record) json["expectRecord"] = true;
     json["log"] = nullptr;
     if (run.log) json["log"] = {{"file", run.log->file}, {"offset", run.log->offset}};
     json["cancel"] = run.cancel ? to_json(*run.cancel) : Json(nullptr);
@@ -224,6 +225,8 @@ std::optional<RunRecord> run_from(const Json& json, std::string_view source) {
     run.interval_ms = std::clamp<std::int64_t>(
         number<std::int64_t>(beat, "intervalMs").value_or(5000), 100, 3'600'000);
     run.kill_on_shim_death = text(json, "onShimDeath") != "keep";
+    if (const auto found = json.find("expectRecord"); found != json.end())
+        run.expect_record = *found == true;
     if (const Json log = object(json, "log"); log.is_object())
         run.log = LogPlace{text(log, "file"), number<std::int64_t>(log, "offset").value_or(0)};
     run.cancel = cancel_from(object(json, "cancel"));

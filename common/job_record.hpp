@@ -61,6 +61,7 @@ struct RunRecord {
     std::string heartbeat_file;
     std::int64_t interval_ms = 5000;
     bool kill_on_shim_death = true;
+    bool expect_record = false;  // the worker must have written a terminal status itself
     std::optional<LogPlace> log;
     std::optional<CancelRequest> cancel;
     std::string previous;  // JSON text of the exit of the run before; "" for none

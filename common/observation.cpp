@@ -26,6 +26,20 @@ std::optional<FileContents> read_job(const JobFiles& files, std::string& trouble
     }
 }
 
+}  // namespace
+
+std::optional<CancelRequest> read_cancel_request(const JobFiles& files) {
+    try {
+        const auto contents = read_file(files.cancel, 65536);
+        if (contents) return parse_cancel_request(contents->text);
+    } catch (const std::exception&) {
+        return std::nullopt;
+    }
+    return std::nullopt;
+}
+
+namespace {
+
 // Which of two runs came later. Start times are exact within a boot; across boots the one of the
 // present boot is later; the wall clock is the last resort.
 bool is_later(const RunRecord& a, const std::string& a_started, const RunRecord& b,
@@ -181,6 +195,7 @@ void look_at_processes(Observation& seen, const JobFiles& files, const Observer&
         return;
     }
     // The shim is dead.
+    seen.cancelled = read_cancel_request(files);
     if (!run.worker) {
         sighting.worker = seen.worker_was_started ? Witness::unknowable : Witness::none;
         return;

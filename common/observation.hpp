@@ -37,6 +37,8 @@ struct Observation {
     std::optional<RunRecord> run;
     // An end of this run that lies outside the record.
     std::optional<FinalWord> known_end;
+    // Somebody asked for its end; looked for only once the shim is dead.
+    std::optional<CancelRequest> cancelled;
     bool new_run_began = false;     // see Sighting
     bool heartbeat_agrees = false;  // the heartbeat file is this run's, worker and all
     bool worker_was_started = false;
@@ -54,6 +56,9 @@ constexpr std::chrono::milliseconds death_patience{1000};
 // How to look at the heartbeat file where this process holds a lock of it: the path must not be
 // opened then (heartbeat.hpp). Empty: by the path.
 using Prober = std::function<Probe()>;
+
+// Nothing if there is none that can be read.
+std::optional<CancelRequest> read_cancel_request(const JobFiles& files);
 
 // Never throws for what a job file may hold.
 Observation observe(const JobFiles& files, const Observer& observer, const Prober& prober = {});

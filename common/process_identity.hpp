@@ -50,6 +50,11 @@ bool wait_for_end(const UniqueFd& process, std::chrono::milliseconds timeout);
 Witness look_up_patiently(int pid, std::optional<std::uint64_t> start_time,
                           std::chrono::milliseconds patience);
 
+// How a process that is no child of ours ended, as wait(2) would tell its parent. `process` was
+// opened while it lived, and it has ended. Nothing where that cannot be known: on Linux
+// before 6.15.
+std::optional<int> wait_status_of(const UniqueFd& process, int pid);
+
 // SIGKILL; false if it is gone or may not be signalled.
 bool kill_process(const UniqueFd& process);
 

@@ -23,8 +23,8 @@ using std::chrono::milliseconds;
 // heartbeat file, which is its owner's alone, agrees, and only against that owner's processes: so
 // nobody can make another user's reader kill for him.
 std::size_t end_rest_of_group(const Observation& seen) {
-    const bool meant_to_die = !seen.known_end && seen.place == Place::here && seen.run &&
-                              seen.heartbeat_agrees && seen.run->kill_on_shim_death &&
+    const bool meant_to_die = seen.verdict.settle && !seen.known_end && seen.place == Place::here &&
+                              seen.run && seen.heartbeat_agrees && seen.run->kill_on_shim_death &&
                               seen.run->worker && seen.run->worker->group == Group::own;
     if (!meant_to_die || seen.probe.owner != ::geteuid()) return 0;
     const WorkerIdentity& worker = *seen.run->worker;
@@ -44,9 +44,9 @@ std::size_t end_rest_of_group(const Observation& seen) {
 }
 
 // The verdict as it would read if it could be written.
-void show_as_settled(Settled& result, const std::string& why_not) {
+void show_as_settled(Settled& result, FinalWord last, const std::string& why_not) {
     result.unwritable = why_not;
-    result.unwritten = final_word_on(result.now);
+    result.unwritten = std::move(last);
     Sighting& settled = result.now.sighting;
     settled.status = result.unwritten->status;
     settled.end_sentence =
@@ -59,6 +59,7 @@ void show_as_settled(Settled& result, const std::string& why_not) {
 
 FinalWord final_word_on(const Observation& seen) {
     if (seen.known_end) return *seen.known_end;
+    if (seen.cancelled) return judge_cancelled_unseen(seen.cancelled->what);
     const ExitReason reason =
         seen.sighting.rebooted ? ExitReason::host_rebooted : ExitReason::shim_lost;
     std::vector<std::string> evidence{seen.verdict.because};
@@ -67,13 +68,34 @@ FinalWord final_word_on(const Observation& seen) {
     return judge_lost(reason, seen.worker_was_started, std::move(evidence));
 }
 
-void settle(JobFile& file, const Observation& seen) {
-    FinalWord last = final_word_on(seen);
+std::optional<FinalWord> judge_dead(const Observation& seen) {
+    if (!seen.verdict.settle) return std::nullopt;
+    return final_word_on(seen);
+}
+
+Judgement with_eyewitness(const Eyewitness& eyewitness) {
+    return [eyewitness](const Observation& seen) -> std::optional<FinalWord> {
+        const bool is_his = seen.run && seen.run->worker == eyewitness.worker;
+        if (!seen.verdict.settle || seen.known_end || !is_his) return judge_dead(seen);
+        WitnessedEnd end;
+        end.wait_status = eyewitness.wait_status;
+        if (seen.cancelled) end.cancelled = seen.cancelled->what;
+        end.result_expected = seen.run->expect_record;
+        FinalWord last = judge_witnessed(end);
+        last.exit.evidence.push_back("The shim (pid " + std::to_string(seen.run->shim.pid) +
+                                     ") was lost; jobctl (pid " + std::to_string(eyewitness.pid) +
+                                     ") watched the worker to its end");
+        return last;
+    };
+}
+
+void settle(JobFile& file, const Observation& seen, FinalWord last) {
     if (const std::size_t ended = end_rest_of_group(seen))
         last.exit.evidence.push_back("SIGKILL sent to " + std::to_string(ended) +
                                      " left in the worker's group");
     JobEdit edit;
     edit.run = seen.run.value_or(RunRecord{});
+    if (seen.cancelled) edit.run.cancel = seen.cancelled;
     edit.set_end(last, iso_time(wall_now_ms()));
     file.update(
         [&](const JobDocument* document) {
@@ -93,41 +115,44 @@ void tidy(const JobFiles& files) {
     lock->remove_if_empty();
 }
 
-Settled observe_and_settle(const JobFiles& files, const Observer& observer) {
+Settled observe_and_settle(const JobFiles& files, const Observer& observer,
+                           const Judgement& judgement) {
     Settled result;
     const auto deadline = monotonic_now() + 5 * death_patience;
     for (;;) {
         result.now = observe(files, observer);
-        if (!result.now.verdict.settle) return result;
+        std::optional<FinalWord> last = judgement(result.now);
+        if (!last) return result;
         try {
             auto lock = SettlerLock::try_take(files.heartbeat);
             if (lock) {
                 // Under the lock once more: the first look may be old by now.
                 const Prober prober = [&] { return lock->probe(); };
-                Observation sure = observe(files, observer, prober);
-                if (!sure.verdict.settle || !lock->still_in_place()) {
-                    result.now = std::move(sure);
-                    if (!result.now.verdict.settle) return result;
-                    continue;
-                }
+                result.now = observe(files, observer, prober);
+                last = judgement(result.now);
+                if (!last) return result;
+                if (!lock->still_in_place()) continue;
                 JobFile file(files, SyncPolicy::final,
                              [&](const std::string& notice) { result.notices.push_back(notice); });
                 file.clear_leavings();
-                settle(file, sure);
-                if (sure.run && !observer.state_directory.empty())
-                    ::unlink(unrecorded_file(observer.state_directory, sure.run->shim).c_str());
+                settle(file, result.now, *last);
+                ::unlink(files.cancel.c_str());
+                if (result.now.run && !observer.state_directory.empty())
+                    ::unlink(
+                        unrecorded_file(observer.state_directory, result.now.run->shim).c_str());
                 lock->remove_if_empty();
                 result.wrote = true;
                 result.now = observe(files, observer, prober);
                 return result;
             }
         } catch (const std::exception& error) {
-            show_as_settled(result, error.what());
+            // What is not to be settled any more has been shown to be alive: that is all there is.
+            if (last) show_as_settled(result, std::move(*last), error.what());
             return result;
         }
         // Another settler is at it, or a shim has just begun: look again shortly.
         if (monotonic_now() >= deadline) {
-            show_as_settled(result, files.heartbeat + " stays locked");
+            show_as_settled(result, std::move(*last), files.heartbeat + " stays locked");
             return result;
         }
         pause_for(milliseconds(5));

@@ -2,6 +2,7 @@
 // record which the last one left active.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -19,8 +20,24 @@ struct Settled {
     std::optional<FinalWord> unwritten;  // what would have been written then
 };
 
-// Observes, and settles what is certainly dead. Of any number of callers at once one writes.
-Settled observe_and_settle(const JobFiles& files, const Observer& observer);
+// What a caller would write on a job as it is seen; nothing to let it be. Asked again under the
+// writer lock.
+using Judgement = std::function<std::optional<FinalWord>(const Observation&)>;
+
+// Every reader's: the final word on what is certainly dead.
+std::optional<FinalWord> judge_dead(const Observation& seen);
+
+// As judge_dead; and who has watched this worker to its end knows how it ended.
+struct Eyewitness {
+    WorkerIdentity worker;
+    int wait_status = 0;
+    int pid = 0;  // of the one who watched
+};
+Judgement with_eyewitness(const Eyewitness& eyewitness);
+
+// Observes, and settles what is to be settled. Of any number of callers at once one writes.
+Settled observe_and_settle(const JobFiles& files, const Observer& observer,
+                           const Judgement& judgement = judge_dead);
 
 // Removes what a writer that was killed left beside a job that is over. Does nothing while a shim
 // or a settler is at the job. Throws std::system_error.
@@ -29,10 +46,10 @@ void tidy(const JobFiles& files);
 // What would be written on a job that is dead; what a reader shows who may not or shall not write.
 FinalWord final_word_on(const Observation& observation);
 
-// Writes the final word on a job that is dead; the caller holds the writer lock and has made sure,
-// under it, that `observation.verdict.settle` holds. What is left of the worker's own group is
-// ended first, if the worker was meant to die with its shim. Throws std::system_error or Refusal;
-// then the record is as it was.
-void settle(JobFile& file, const Observation& observation);
+// Writes the final word on a job that is over; the caller holds the writer lock and has made sure,
+// under it, that it is. What is left of the worker's own group is ended first, if the worker is
+// dead and was meant to die with its shim. Throws std::system_error or Refusal; then the record is
+// as it was.
+void settle(JobFile& file, const Observation& observation, FinalWord last);
 
 }  // namespace jobshim

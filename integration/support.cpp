@@ -314,6 +314,14 @@ std::map<int, std::string> descriptors_of(pid_t pid) {
     return found;
 }
 
+bool watches(pid_t watcher, pid_t watched) {
+    const auto infos = "/proc/" + std::to_string(watcher) + "/fdinfo";
+    std::error_code ignored;
+    for (const auto& entry : fs::directory_iterator(infos, ignored))
+        if (contains(slurp(entry.path()), "\nPid:\t" + std::to_string(watched) + "\n")) return true;
+    return false;
+}
+
 long voluntary_switches(pid_t pid) {
     long sum = 0;
     for (const auto& task : fs::directory_iterator("/proc/" + std::to_string(pid) + "/task"))

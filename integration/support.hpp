@@ -111,6 +111,8 @@ bool alive(pid_t pid);  ///< not gone, not Z, not X
 std::vector<pid_t> children_of(pid_t pid);
 /// Where the descriptors of a process lead: number -> link.
 std::map<int, std::string> descriptors_of(pid_t pid);
+/// True if one of the descriptors of `watcher` is a pidfd of `watched`.
+bool watches(pid_t watcher, pid_t watched);
 /// Summed over its threads.
 long voluntary_switches(pid_t pid);
 std::string signal_name(int number);

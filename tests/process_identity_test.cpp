@@ -136,3 +136,68 @@ TEST_CASE("process: where a recorded one can be looked up") {
     other.boot_id = "";
     CHECK(place_of(other, here) == Place::elsewhere);
 }
+
+// Of a child of a child of ours, which reaps it only when told to.
+TEST_CASE("process: who watched a stranger's child knows how it ended, reaped or not") {
+    const auto thread_ends_last = [] {
+        pthread_t thread{};
+        ::pthread_create(
+            &thread, nullptr,
+            [](void*) -> void* {
+                for (;;) {
+                    const auto stat = read_process_stat(::getpid());
+                    if (stat && stat->state == 'Z') ::_exit(7);
+                    ::sched_yield();
+                }
+            },
+            nullptr);
+        ::syscall(SYS_exit, 0);  // the first thread alone
+    };
+    struct Case {
+        std::function<void()> end;
+        int status;
+    };
+    const Case cases[] = {{[] { ::raise(SIGUSR1); }, SIGUSR1},
+                          {[] { ::_exit(3); }, 3 << 8},
+                          {thread_ends_last, 7 << 8}};
+    for (const auto& [end, expected] : cases) {
+        CAPTURE(expected);
+        int pids[2];
+        int go[2];
+        int reap[2];
+        for (int* ends : {pids, go, reap}) REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
+        const auto await = [](int fd) {
+            char byte = 0;
+            (void)!::read(fd, &byte, 1);
+        };
+        const Child parent([&](auto ready) {
+            const int pid = ::fork();
+            if (pid == 0) {
+                await(go[0]);
+                end();
+            }
+            (void)!::write(pids[1], &pid, sizeof pid);
+            ready();
+            await(reap[0]);
+            ::waitpid(pid, nullptr, 0);
+        });
+        int pid = 0;
+        REQUIRE(::read(pids[0], &pid, sizeof pid) == sizeof pid);
+        const UniqueFd process = open_process(pid, std::nullopt);
+        REQUIRE(process);
+        REQUIRE(::write(go[1], "x", 1) == 1);
+        REQUIRE(wait_for_end(process, std::chrono::seconds(20)));
+        const auto of_zombie = wait_status_of(process, pid);
+        REQUIRE(::write(reap[1], "x", 1) == 1);
+        while (::kill(pid, 0) == 0) ::sched_yield();
+        const auto of_reaped = wait_status_of(process, pid);
+        for (const int* ends : {pids, go, reap})
+            for (const int fd : {ends[0], ends[1]}) ::close(fd);
+        if (!of_zombie && !of_reaped) {
+            WARN("test skipped: this kernel keeps no exit status for a stranger (Linux 6.15)");
+            return;
+        }
+        CHECK(of_zombie == expected);
+        CHECK(of_reaped == expected);
+    }
+}

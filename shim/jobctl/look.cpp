@@ -138,9 +138,10 @@ private:
 
 }  // namespace
 
-Settled look_at(const JobFiles& files, const Observer& observer, bool settle) {
+Settled look_at(const JobFiles& files, const Observer& observer, bool settle,
+                const Judgement& judgement) {
     if (settle && stamp_at(files.job)) {
-        Settled settled = observe_and_settle(files, observer);
+        Settled settled = observe_and_settle(files, observer, judgement);
         for (const std::string& notice : settled.notices) complain(printable(notice));
         return settled;
     }

@@ -13,7 +13,8 @@ namespace jobshim {
 
 // Settles what is certainly dead, if asked to. A job whose file was deleted is gone, whatever its
 // heartbeat file still tells: it is not settled, which would bring it back.
-Settled look_at(const JobFiles& files, const Observer& observer, bool settle);
+Settled look_at(const JobFiles& files, const Observer& observer, bool settle,
+                const Judgement& judgement = judge_dead);
 
 // No file, and no shim that holds the job.
 bool is_gone(const Observation& seen);

@@ -36,13 +36,24 @@ Vigil::Vigil(JobFiles files, FileWatch& watch)
       impatience_(shortest_tick) {}
 
 const Settled& Vigil::look(const Observer& observer, bool settle) {
+    ask_orphan_for_its_end(observer);
     do {
-        seen_ = look_at(files_, observer, settle);
+        seen_ = look_at(files_, observer, settle, judgement_);
         if (seen_.now.verdict.state == State::unknown) beats_.compare(files_.job, seen_.now);
         process_ = open_process_to_watch();
     } while (needs_watch() && watch_files());
     plan_next_look();
     return seen_;
+}
+
+// Who has watched an orphan to its end may know how it ended, where its dead shim cannot tell.
+void Vigil::ask_orphan_for_its_end(const Observer& observer) {
+    const Observation& now = seen_.now;
+    if (now.verdict.state != State::orphaned || !now.run || !now.run->worker || !process_ ||
+        !wait_for_end(process_, milliseconds(0)))
+        return;
+    if (const auto status = wait_status_of(process_, now.run->worker->pid))
+        judgement_ = with_eyewitness({*now.run->worker, *status, observer.here.pid});
 }
 
 bool Vigil::needs_watch() const { return !is_over() && !(process_ && shim_lives_here(seen_.now)); }

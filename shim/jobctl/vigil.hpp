@@ -43,6 +43,7 @@ public:
     std::chrono::nanoseconds look_again_at() const { return look_again_at_; }
 
 private:
+    void ask_orphan_for_its_end(const Observer& observer);
     bool needs_watch() const;
     void plan_next_look();
     UniqueFd open_process_to_watch() const;
@@ -55,6 +56,7 @@ private:
     std::optional<FileWatch::Place> place_;
     bool is_local_;  // no other host changes its files
     Settled seen_;
+    Judgement judgement_ = judge_dead;
     BeatMemory beats_;
     UniqueFd process_;  // the shim's; the worker's once it is orphaned
     std::chrono::nanoseconds look_again_at_ = end_of_time;

@@ -59,7 +59,7 @@ void Recorder::take_over(const Options& options, const Setting& setting) {
         const Observation seen = observe(files(), observer_, [this] { return hold_.probe(); });
         if (seen.verdict.settle) {
             // The last run's end comes first: it is part of what this run must not lose.
-            settle(file_, seen);
+            settle(file_, seen, final_word_on(seen));
             document = file_.load();
         } else if (seen.run && (is_active(document->status()) ||
                                 (seen.sighting.shim == Witness::alive && !seen.known_end))) {
@@ -77,6 +77,7 @@ void Recorder::take_over(const Options& options, const Setting& setting) {
     run.heartbeat_file = to_utf8(files().heartbeat);
     run.interval_ms = options.heartbeat_interval.count();
     run.kill_on_shim_death = options.kill_on_shim_death;
+    run.expect_record = options.expect_record;
     if (document) run.previous = document->exit_text();
 
     edit_.id = id_;
@@ -187,13 +188,7 @@ bool Recorder::worker_spoke() {
 }
 
 std::optional<CancelRequest> Recorder::cancel_request() const {
-    try {
-        const auto contents = read_file(files().cancel, 65536);
-        if (contents) return parse_cancel_request(contents->text);
-    } catch (const std::exception&) {
-        return std::nullopt;
-    }
-    return std::nullopt;
+    return read_cancel_request(files());
 }
 
 void Recorder::write(JobFile::Write kind) {
