@@ -286,3 +286,18 @@ TEST_CASE_METHOD(Sandbox,
     CHECK(at(read_json(job), "/status") == "completed");
     CHECK(at(exit_of(job), "/reason") == "success");
 }
+
+// The worker's process held both ends of the line on which it waits for its shim's word. So when
+// the shim died in between, and nothing else ended that process (--on-shim-death keep), it waited
+// for ever: a worker that was never executed, and a job that was orphaned for good.
+TEST_CASE_METHOD(Sandbox, "a shim that dies before it gives the word leaves no process behind") {
+    if (!in_path("strace")) SKIP_TEST("no strace");
+    // The second renameat2 writes `running`; by then the worker's process waits.
+    spawn(under_strace(dir / "trace",
+                       {"-e", "trace=renameat2", "-e", "inject=renameat2:signal=SIGKILL:when=2"},
+                       {jobshim, "-j", job, "--on-shim-death", "keep", "--", "touch", "executed"}))
+        .wait();
+    CHECK(ctl({"wait", job, "--timeout", "10s"}).ended() == "exit 1");
+    CHECK(exit_of(job)["reason"] == "shim-lost");
+    CHECK_FALSE(fs::exists(dir / "executed"));
+}

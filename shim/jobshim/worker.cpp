@@ -142,7 +142,8 @@ struct Hooks : bp::extend::handler {
     const SignalGate* signals = nullptr;
     const std::string* path = nullptr;
     char** environment = nullptr;
-    int line_fd = -1;  // to the shim
+    int line_fd = -1;    // to the shim
+    int shims_end = -1;  // of that line
     int shim_pid = 0;
     int* fork_error = nullptr;
 
@@ -159,6 +160,8 @@ struct Hooks : bp::extend::handler {
     template <class Executor>
     void on_exec_setup(Executor&) const {
         // Without threads in the shim the child may do here whatever the shim may.
+        // While this process itself held the other end, it would never hear that the shim died.
+        ::close(shims_end);
         if (plan->group == Group::own && ::setpgid(0, 0) != 0)
             give_up(Report::Stage::failed_to_prepare, errno);
         if (plan->kill_on_shim_death && ::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)
@@ -255,6 +258,7 @@ Start start_worker(const WorkerPlan& plan, const SignalGate& signals) {
     hooks.path = &worker.path;
     hooks.environment = environment.data();
     hooks.line_fd = childs_end.get();
+    hooks.shims_end = worker.line.get();
     hooks.shim_pid = ::getpid();
     hooks.fork_error = &fork_error;
     // ignore_error: Boost waits for no exec then; the record goes on while the worker starts.
