@@ -176,7 +176,9 @@ bool wait_until(const std::function<bool()>& holds, Milliseconds limit) {
 
 std::string slurp(const fs::path& file) {
     std::ifstream in(file, std::ios::binary);
-    return {std::istreambuf_iterator<char>(in), {}};
+    std::ostringstream text;
+    text << in.rdbuf();  // unlike an iterator it does not throw when a process's file goes away
+    return text.str();
 }
 
 void put(const fs::path& file, std::string_view content) {
