@@ -1,0 +1,126 @@
+#include "integration/strace.hpp"
+
+#include <algorithm>
+#include <cctype>
+#include <iterator>
+#include <map>
+#include <set>
+
+namespace harness {
+namespace {
+
+bool is_number(const std::string& text) {
+    return !text.empty() && std::all_of(text.begin(), text.end(),
+                                        [](unsigned char c) { return std::isdigit(c) != 0; });
+}
+
+/// The folder itself, or a file in it, wherever a line has them: in quotes, or as what a descriptor
+/// leads to. The working directory, which stands in AT_FDCWD<...>, is none of them.
+std::set<std::string> paths_in(const std::string& line, const std::string& folder) {
+    std::set<std::string> found;
+    for (auto at = line.find(folder); at != std::string::npos; at = line.find(folder, at + 1)) {
+        if (at == 0 || (line[at - 1] != '"' && line[at - 1] != '<')) continue;
+        const auto end = line.find(line[at - 1] == '"' ? '"' : '>', at);
+        const auto path = line.substr(at, end - at);
+        const bool inside = path.size() == folder.size() || path[folder.size()] == '/';
+        const bool is_cwd = at >= 9 && line.compare(at - 9, 9, "AT_FDCWD<") == 0;
+        if (inside && !is_cwd) found.insert(path);
+    }
+    return found;
+}
+
+/// The number in the first "/proc/NUMBER/" of a line.
+std::string proc_number(const std::string& line) {
+    const auto at = line.find("/proc/");
+    if (at == std::string::npos) return "";
+    const auto end = line.find('/', at + 6);
+    const auto number = end == std::string::npos ? "" : line.substr(at + 6, end - at - 6);
+    return is_number(number) ? number : "";
+}
+
+Words strace(const Call& call, const std::string& fault, const fs::path& trace, const Words& argv,
+             const std::string& how_often, bool children) {
+    const auto when = ":when=" + std::to_string(call.nth) + how_often;
+    Words all{"strace", "-qq", "-o", trace};
+    if (children) all.emplace_back("-f");
+    for (const auto& path : call.paths) all.insert(all.end(), {"-P", path});
+    all.insert(all.end(), {"-e", "trace=" + call.name, "-e", "inject=" + call.name});
+    all.back() += ":" + fault + when;
+    all.insert(all.end(), argv.begin(), argv.end());
+    return all;
+}
+
+}  // namespace
+
+std::string Call::in_words() const {
+    auto text = name + " " + std::to_string(nth);
+    if (process != 0) text += " of child " + std::to_string(process);
+    return text + (paths.empty() ? "" : " in the job's folder");
+}
+
+std::vector<Call> record(Sandbox& box, const Words& argv, const fs::path& folder,
+                         const Options& options) {
+    const TempDir temp;
+    const auto trace = temp.path / "trace";
+    Words traced{"strace", "-qq", "-f", "-y", "-o", trace};
+    traced.insert(traced.end(), argv.begin(), argv.end());
+    box.run(traced, options);
+
+    std::vector<Call> calls;
+    std::map<std::string, int> processes;  // pid -> Call::process
+    std::map<std::string, int> counts;     // of a name in a process, and of those the folder's
+    std::set<std::string> paths;
+    const auto lines = lines_of(slurp(trace));
+    for (const auto& line : lines) processes.emplace(line.substr(0, line.find(' ')), 0);
+    std::set<std::string> seen;
+    std::string stranger;
+    for (const auto& line : lines) {
+        const auto pid = line.substr(0, line.find(' '));
+        if (seen.insert(pid).second) processes[pid] = static_cast<int>(seen.size()) - 1;
+        const auto begin = line.find_first_not_of(' ', pid.size());
+        const auto end = line.find('(', begin);
+        // A signal, an end, the rest of an unfinished call.
+        if (begin == std::string::npos || end == std::string::npos ||
+            !std::all_of(line.begin() + static_cast<long>(begin),
+                         line.begin() + static_cast<long>(end),
+                         [](unsigned char c) { return std::isalnum(c) != 0 || c == '_'; }))
+            continue;
+        Call call{line.substr(begin, end - begin), 0, processes[pid], line.substr(begin), {}};
+        const auto mine = paths_in(line, folder);
+        paths.insert(mine.begin(), mine.end());
+        if (!mine.empty()) call.paths = {folder};  // all of them, once they are known
+        // The program's own exec comes before strace can do anything to it.
+        if (call.name == "execve" && calls.empty()) continue;
+        call.nth = ++counts[pid + " " + call.name];
+        if (!mine.empty()) call.nth = ++counts[pid + " " + call.name + " in the folder"];
+        const auto number = proc_number(line);
+        if (!number.empty() && !processes.contains(number)) {
+            if (stranger.empty()) stranger = number;
+            if (stranger != number) continue;
+        }
+        calls.push_back(std::move(call));
+    }
+    paths.insert(folder);
+    for (auto& call : calls)
+        if (!call.paths.empty()) call.paths.assign(paths.begin(), paths.end());
+    return calls;
+}
+
+std::vector<Call> calls_of(int process, const std::vector<Call>& all) {
+    std::vector<Call> some;
+    std::copy_if(all.begin(), all.end(), std::back_inserter(some),
+                 [&](const Call& call) { return call.process == process; });
+    return some;
+}
+
+Words inject(const Call& call, const std::string& fault, const fs::path& trace, const Words& argv,
+             const std::string& how_often) {
+    return strace(call, fault, trace, argv, how_often, false);
+}
+
+Words inject_with_children(const Call& call, const std::string& fault, const fs::path& trace,
+                           const Words& argv, const std::string& how_often) {
+    return strace(call, fault, trace, argv, how_often, true);
+}
+
+}  // namespace harness
