@@ -110,7 +110,7 @@ void settle(JobFile& file, const Observation& seen, FinalWord last) {
 void tidy(const JobFiles& files) {
     if (!stamp_at(files.fresh) && !stamp_at(files.merged) && !stamp_at(files.reserve)) return;
     const auto lock = SettlerLock::try_take(files.heartbeat);
-    if (!lock || lock->probe().lock == LifeLock::held) return;
+    if (!lock || lock->probe().lock != LifeLock::free) return;
     JobFile(files, SyncPolicy::never, [](const std::string&) {}).clear_leavings();
     lock->remove_if_empty();
 }

@@ -39,8 +39,9 @@ Judgement with_eyewitness(const Eyewitness& eyewitness);
 Settled observe_and_settle(const JobFiles& files, const Observer& observer,
                            const Judgement& judgement = judge_dead);
 
-// Removes what a writer that was killed left beside a job that is over. Does nothing while a shim
-// or a settler is at the job. Throws std::system_error.
+// Removes what a writer that was killed left beside a job, or where it would have made one. Does
+// nothing while a shim or a settler is at the job, or where that cannot be told for want of locks.
+// Throws std::system_error.
 void tidy(const JobFiles& files);
 
 // What would be written on a job that is dead; what a reader shows who may not or shall not write.

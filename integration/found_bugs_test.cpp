@@ -234,6 +234,22 @@ TEST_CASE_METHOD(Sandbox, "reap removes what a killed settler left beside a job 
     CHECK(at(exit_of(job), "/code") == 3);
 }
 
+// A shim killed before it had written a record left its reserve beside a job still queued, or
+// beside no job at all: under a name that is never used again, for ever.
+TEST_CASE_METHOD(Sandbox, "reap removes what a shim left that was killed before its first record") {
+    put(job, R"({"status":"queued"})");
+    for (const char* name : {"job", "gone"})
+        for (const char* kind : {"new", "reserve"})
+            put(dir / (std::string(".") + name + ".json.jobshim-" + kind), "");
+    // Of a job file that cannot be read, this may be the last good version.
+    put(dir / "torn.json", "{");
+    put(dir / ".torn.json.jobshim-new", R"({"status":"queued"})");
+    CHECK(ctl({"reap", "--dir", dir}).ended() == "exit 0");
+    CHECK(names_in(dir, ".jobshim-") == Words{".torn.json.jobshim-new"});
+    CHECK(names_in(dir, ".heartbeat").empty());
+    CHECK(slurp(job) == R"({"status":"queued"})");
+}
+
 TEST_CASE_METHOD(Sandbox, "a log that is the job's own file is refused") {
     put(job, R"({"host":1})");
     const auto before = slurp(job);

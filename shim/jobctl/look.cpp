@@ -46,6 +46,20 @@ public:
             if (!take(directory, name)) torn_.push_back({directory, name});
     }
 
+    // Not beside a file that cannot be read: a leaving may be the last good version of it.
+    void tidy_up(const std::string& directory) const {
+        for (const std::string& name : names_with_leavings(directory)) {
+            const std::string path = in_directory(directory, name);
+            try {
+                const auto job = read_file(path, max_job_file_bytes);
+                if (!job || JobDocument::parse(job->text).fault() == JsonFault::none)
+                    tidy(job_files_of(path));
+            } catch (const std::exception&) {
+                continue;  // what is not ours to remove stays
+            }
+        }
+    }
+
     void wait_for_the_torn() {
         const auto deadline = monotonic_now() + manner_.torn_patience;
         while (!torn_.empty() && monotonic_now() < deadline) {
@@ -110,10 +124,7 @@ private:
     }
 
     void add_terminal(const std::string& path, const std::string& name, JobDocument document) {
-        if (!manner_.terminal_too) {
-            if (manner_.settle) tidy(job_files_of(path));
-            return;
-        }
+        if (!manner_.terminal_too) return;
         JobReport report;
         report.file = path;
         report.verdict = verdict_on_terminal(document);
@@ -186,6 +197,8 @@ std::vector<Surveyed> survey(const Context& context, const SurveyManner& manner)
         surveyor.visit(*real);
     }
     surveyor.wait_for_the_torn();
+    if (manner.tidy)
+        for (const std::string& directory : visited) surveyor.tidy_up(directory);
     return surveyor.found();
 }
 

@@ -32,6 +32,7 @@ struct Surveyed {
 struct SurveyManner {
     bool settle = true;
     bool terminal_too = true;
+    bool tidy = false;  // remove what killed writers left, beside whatever job, or beside none
     // How long files that are no JSON object (yet) may take, all together: a writer may be at them.
     std::chrono::milliseconds torn_patience{1000};
     BeatMemory* beats = nullptr;  // of one who looks again and again

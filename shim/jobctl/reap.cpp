@@ -25,7 +25,9 @@ Outcome reap_jobs(const Options& options, const Context& context) {
     complain_of_missing_directories(context);
     std::vector<JobReport> settled;
     Outcome outcome = done;
-    for (Surveyed& job : survey(context, {.settle = !options.dry_run, .terminal_too = false})) {
+    for (Surveyed& job :
+         survey(context,
+                {.settle = !options.dry_run, .terminal_too = false, .tidy = !options.dry_run})) {
         if (!job.report.not_recorded.empty()) {
             complain(job.report.file + ": not settled: " + job.report.not_recorded);
             outcome = Outcome::own_failure;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <memory>
+#include <set>
 
 #include "common/atomic_file.hpp"
 #include "common/heartbeat.hpp"
@@ -51,6 +52,18 @@ std::vector<JobFiles> with_id(const std::string& id, const std::vector<std::stri
     for (const std::string& directory : directories)
         add(found, files_if_there(directory + "/" + id + std::string(suffix)));
     return found;
+}
+
+template <class Visit>
+void for_each_entry(const std::string& directory, Visit visit) {
+    const std::unique_ptr<DIR, int (*)(DIR*)> stream(::opendir(directory.c_str()), &::closedir);
+    if (!stream) throw_errno("open directory " + directory);
+    errno = 0;
+    while (const dirent* entry = ::readdir(stream.get())) {
+        visit(std::string_view(entry->d_name));
+        errno = 0;
+    }
+    if (errno != 0) throw_errno("read directory " + directory);
 }
 
 template <class Visit>
@@ -143,15 +156,20 @@ Whereabouts whereabouts_of(const std::string& job, const std::vector<std::string
 }
 
 std::vector<std::string> job_names_in(const std::string& directory) {
-    const std::unique_ptr<DIR, int (*)(DIR*)> stream(::opendir(directory.c_str()), &::closedir);
-    if (!stream) throw_errno("open directory " + directory);
     std::vector<std::string> names;
-    errno = 0;
-    while (const dirent* entry = ::readdir(stream.get())) {
-        const std::string_view name = entry->d_name;
+    for_each_entry(directory, [&](std::string_view name) {
         if (!name.starts_with('.') && name.ends_with(suffix)) names.emplace_back(name);
-    }
-    if (errno != 0) throw_errno("read directory " + directory);
+    });
+    return names;
+}
+
+std::set<std::string> names_with_leavings(const std::string& directory) {
+    std::set<std::string> names;
+    for_each_entry(directory, [&](std::string_view name) {
+        const std::size_t end = name.rfind(".jobshim-");
+        if (name.starts_with('.') && end != std::string_view::npos && end > 1)
+            names.emplace(name.substr(1, end - 1));
+    });
     return names;
 }
 

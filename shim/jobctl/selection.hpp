@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,10 @@ Whereabouts whereabouts_of(const std::string& job, const std::vector<std::string
 
 // The names of the job files in a directory: *.json, no dot files. Throws std::system_error.
 std::vector<std::string> job_names_in(const std::string& directory);
+
+// The names of those job files, there or not, beside which a writer's dot files lie. Throws
+// std::system_error.
+std::set<std::string> names_with_leavings(const std::string& directory);
 
 // True if there is a job file, or a shim that holds the job though its file was deleted.
 bool is_there(const JobFiles& files);
