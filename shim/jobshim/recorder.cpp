@@ -237,6 +237,15 @@ void Recorder::leave_copy(const FinalWord& last) {
     }
 }
 
+// A failed attempt's file stays where it could not be removed, as on what was read-only then.
+void Recorder::clear_leavings() {
+    try {
+        file_.clear_leavings();
+    } catch (const std::exception& error) {
+        notice_(error.what());
+    }
+}
+
 bool Recorder::finish(FinalWord last, const std::function<bool(milliseconds)>& give_up) {
     const std::int64_t now = wall_now_ms();
     last.exit.ended_at = iso_time(now);
@@ -269,6 +278,7 @@ bool Recorder::finish(FinalWord last, const std::function<bool(milliseconds)>& g
         }
     }
     finished_ = true;
+    if (!told.empty()) clear_leavings();
     if (!copy_.empty()) ::unlink(copy_.c_str());
     ::unlink(files().cancel.c_str());
     // An adopted file's host may yet write an old `running` over the end; then this is the proof.

@@ -67,6 +67,7 @@ private:
     bool spoke(const JobDocument& document) const;
     void write_last_line(FinalWord& last);
     void leave_copy(const FinalWord& last);
+    void clear_leavings();
     std::size_t space_for_the_end() const;
 
     Notice notice_;
