@@ -207,7 +207,7 @@ FinalWord judge_spawn_failure(std::string_view errno_name, std::string_view what
     return last;
 }
 
-FinalWord judge_never_started(const std::optional<Requester>& by) {
+FinalWord judge_never_started(const std::optional<Requester>& by, std::string_view why) {
     FinalWord last;
     last.exit.reason = ExitReason::cancelled;
     last.exit.certainty = Certainty::observed;
@@ -215,6 +215,7 @@ FinalWord judge_never_started(const std::optional<Requester>& by) {
     last.status = status_of(last.exit.reason);
     last.sentence = "Called off before it was started";
     if (by) last.sentence += ", " + asked_for_by(*by);
+    if (!why.empty()) last.sentence += ": " + std::string(why);
     last.sentence += ".";
     return last;
 }
@@ -226,6 +227,31 @@ FinalWord judge_cancelled_unseen(const Cancellation& request) {
     last.exit.requested_by = request.by;
     last.status = status_of(last.exit.reason);
     last.sentence = cancelled_sentence(request) + "; nobody saw how the worker ended.";
+    return last;
+}
+
+FinalWord judge_told(Status as, const Requester& by, std::string_view because) {
+    FinalWord last;
+    last.exit.reason = as == Status::cancelled ? ExitReason::cancelled : ExitReason::unknown;
+    last.exit.certainty = Certainty::told;
+    last.exit.requested_by = by;
+    last.status = as;
+    last.sentence = "Settled as " + std::string(word(as)) + ", " + asked_for_by(by) + ": " +
+                    std::string(because);
+    if (!last.sentence.ends_with('.')) last.sentence += '.';
+    return last;
+}
+
+FinalWord judge_presumed(std::chrono::milliseconds silence, const Requester& by,
+                         std::string_view because) {
+    FinalWord last;
+    last.exit.reason = ExitReason::shim_lost;
+    last.exit.certainty = Certainty::presumed;
+    last.exit.requested_by = by;
+    last.exit.evidence.emplace_back(because);
+    last.status = status_of(last.exit.reason);
+    last.sentence =
+        "Presumed dead: no beat for " + duration_in_words(silence) + ", " + asked_for_by(by) + ".";
     return last;
 }
 

@@ -126,10 +126,17 @@ FinalWord judge_witnessed(const WitnessedEnd& end);
 FinalWord judge_spawn_failure(std::string_view errno_name, std::string_view what);
 
 // The job was called off before its worker was started.
-FinalWord judge_never_started(const std::optional<Requester>& by);
+FinalWord judge_never_started(const std::optional<Requester>& by, std::string_view why = {});
 
 // It was asked to end, and is gone; nobody saw how it went.
 FinalWord judge_cancelled_unseen(const Cancellation& request);
+
+// A person's verdict on what no machine can know. `as` is failed or cancelled.
+FinalWord judge_told(Status as, const Requester& by, std::string_view because);
+
+// Nothing was heard of it for so long that whoever asked takes it for dead.
+FinalWord judge_presumed(std::chrono::milliseconds silence, const Requester& by,
+                         std::string_view because);
 
 // Nobody saw the end. `evidence` says how that is known.
 FinalWord judge_lost(ExitReason reason, bool worker_was_started, std::vector<std::string> evidence);

@@ -187,7 +187,7 @@ Json to_json(const RunRecord& run) {
     if (!json.is_object()) json = Json::object();
     json["schema"] = 1;
     json["version"] = JOBSHIM_VERSION;
-    json["shim"] = to_json(run.shim);
+    json["shim"] = run.shim.pid > 0 ? to_json(run.shim) : Json(nullptr);
     json["worker"] = run.worker ? to_json(*run.worker) : Json(nullptr);
     json["heartbeat"] = {{"file", run.heartbeat_file}, {"intervalMs", run.interval_ms}};
     json["onShimDeath"] = run.kill_on_shim_death ? "kill" : "keep";
@@ -214,10 +214,12 @@ Json to_json(const RunRecord& run) {
 
 std::optional<RunRecord> run_from(const Json& json, std::string_view source) {
     if (!json.is_object()) return std::nullopt;
-    const auto shim = shim_from(object(json, "shim"));
-    if (!shim) return std::nullopt;
     RunRecord run;
-    run.shim = *shim;
+    run.exit = exit_from(object(json, "exit"));
+    const auto shim = shim_from(object(json, "shim"));
+    // Without one: a job that was settled though no shim had ever supervised it.
+    if (!shim && !run.exit) return std::nullopt;
+    if (shim) run.shim = *shim;
     run.worker = worker_from(object(json, "worker"));
     const Json beat = object(json, "heartbeat");
     run.heartbeat_file = text(beat, "file");
@@ -232,7 +234,6 @@ std::optional<RunRecord> run_from(const Json& json, std::string_view source) {
     run.cancel = cancel_from(object(json, "cancel"));
     if (const Json previous = object(json, "previous"); previous.is_object())
         run.previous = dump(previous);
-    run.exit = exit_from(object(json, "exit"));
     run.command = texts(json, "command");
     run.source = source;
     return run;

@@ -56,7 +56,7 @@ struct CancelRequest {
 
 // The `jobshim` member: one run.
 struct RunRecord {
-    ShimIdentity shim;
+    ShimIdentity shim;  // pid 0: none; then there is only an exit
     std::optional<WorkerIdentity> worker;
     std::string heartbeat_file;
     std::int64_t interval_ms = 5000;

@@ -31,7 +31,11 @@ std::optional<FileContents> read_job(const JobFiles& files, std::string& trouble
 std::optional<CancelRequest> read_cancel_request(const JobFiles& files) {
     try {
         const auto contents = read_file(files.cancel, 65536);
-        if (contents) return parse_cancel_request(contents->text);
+        if (!contents) return std::nullopt;
+        auto request = parse_cancel_request(contents->text);
+        // Who asked is who made the file, whatever he wrote.
+        if (request) request->what.by.uid = contents->stamp.owner;
+        return request;
     } catch (const std::exception&) {
         return std::nullopt;
     }
@@ -169,11 +173,11 @@ void look_at_processes(Observation& seen, const JobFiles& files, const Observer&
     }
     const bool shim_alive = sighting.lock == LifeLock::held || sighting.shim == Witness::alive;
     if (!active) return;
+    const bool local = is_local_file_system(files.directory);
+    if (seen.probe.mtime_ns)
+        if (const auto now = clock_beside(files, local || here))
+            sighting.beat_age = milliseconds((*now - *seen.probe.mtime_ns) / 1'000'000);
     if (shim_alive || sighting.shim == Witness::unknowable) {
-        const bool local = is_local_file_system(files.directory);
-        if (seen.probe.mtime_ns)
-            if (const auto now = clock_beside(files, local || here))
-                sighting.beat_age = milliseconds((*now - *seen.probe.mtime_ns) / 1'000'000);
         sighting.rebooted = seen.place == Place::before_reboot && local && !shim_alive;
         if (!shim_alive && sighting.obstacle.empty()) {
             if (seen.place == Place::other_namespace)

@@ -24,6 +24,9 @@ std::optional<OomBaseline> read_oom_baseline();
 // Nothing if the counter did not rise (or cannot be read any more).
 std::optional<OomFinding> compare_oom_counter(const OomBaseline& before);
 
+// True if /dev/kmsg can be read, which names the victims.
+bool kernel_log_is_readable();
+
 // The pure part: N of a line "oom_kill N".
 std::optional<std::uint64_t> oom_kill_count(std::string_view text);
 

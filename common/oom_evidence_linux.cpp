@@ -1,3 +1,6 @@
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <charconv>
 
 #include "common/atomic_file.hpp"
@@ -93,6 +96,10 @@ std::optional<OomFinding> compare_oom_counter(const OomBaseline& before) {
                                std::to_string(before.kills) + " -> " + std::to_string(*now) +
                                " in " + before.group);
     return finding;
+}
+
+bool kernel_log_is_readable() {
+    return bool(UniqueFd(::open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC)));
 }
 
 }  // namespace jobshim

@@ -55,8 +55,8 @@ Witness look_up_patiently(int pid, std::optional<std::uint64_t> start_time,
 // before 6.15.
 std::optional<int> wait_status_of(const UniqueFd& process, int pid);
 
-// SIGKILL; false if it is gone or may not be signalled.
-bool kill_process(const UniqueFd& process);
+// False, with errno, if it is gone (ESRCH) or may not be signalled (EPERM). 0 only asks.
+bool send_signal(const UniqueFd& process, int signal);
 
 enum class Place {
     here,             // same boot, same pid namespace: a pid can be looked up

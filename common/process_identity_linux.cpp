@@ -225,8 +225,8 @@ std::optional<int> wait_status_of(const UniqueFd& process, int pid) {
     return info.exit_code;
 }
 
-bool kill_process(const UniqueFd& process) {
-    return ::syscall(SYS_pidfd_send_signal, process.get(), SIGKILL, nullptr, 0) == 0;
+bool send_signal(const UniqueFd& process, int signal) {
+    return ::syscall(SYS_pidfd_send_signal, process.get(), signal, nullptr, 0) == 0;
 }
 
 Place place_of(const ShimIdentity& recorded, const ShimIdentity& here) {

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <csignal>
 #include <exception>
 
 #include "common/clocks.hpp"
@@ -14,45 +15,62 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// PR_SET_PDEATHSIG reaches the worker alone. The rest of its own group is ended here: what has its
-// group number and session, its owner, and is no older than it was. A group's number is not given
-// to a new process while the group has members; if its leader lives all the same, it is somebody
-// else's.
+// The living members of the worker's own group, but for the worker: what has its group number and
+// session, and is no older than it was. A group's number is not given to a new process while the
+// group has members; if its leader is somebody else, so is the group.
 //
 // A job file is anybody's who may write the directory. What it says is acted on only if the
 // heartbeat file, which is its owner's alone, agrees, and only against that owner's processes: so
 // nobody can make another user's reader kill for him.
-std::size_t end_rest_of_group(const Observation& seen) {
-    const bool meant_to_die = seen.verdict.settle && !seen.known_end && seen.place == Place::here &&
-                              seen.run && seen.heartbeat_agrees && seen.run->kill_on_shim_death &&
-                              seen.run->worker && seen.run->worker->group == Group::own;
-    if (!meant_to_die || seen.probe.owner != ::geteuid()) return 0;
+std::vector<ProcessStat> rest_of_group(const Observation& seen) {
+    const bool is_told = seen.place == Place::here && seen.run && seen.heartbeat_agrees &&
+                         seen.run->worker && seen.run->worker->group == Group::own &&
+                         seen.probe.owner;
+    if (!is_told) return {};
     const WorkerIdentity& worker = *seen.run->worker;
     if (!worker.start_time || !worker.session || !seen.run->shim.start_time ||
         *worker.start_time < *seen.run->shim.start_time)
-        return 0;
-    std::size_t ended = 0;
-    for (const ProcessStat& member : members_of_group(worker.pid, 0)) {
-        if (member.pid == worker.pid) return ended;
-        if (member.session != *worker.session || member.start_time < *worker.start_time ||
-            member.owner != ::geteuid())
+        return {};
+    std::vector<ProcessStat> rest;
+    for (ProcessStat& member : members_of_group(worker.pid, 0)) {
+        if (member.pid == worker.pid) {
+            if (member.start_time != *worker.start_time) return {};
             continue;
-        const UniqueFd process = open_process(member.pid, member.start_time);
-        if (process && kill_process(process)) ++ended;
+        }
+        if (member.session == *worker.session && member.start_time >= *worker.start_time &&
+            member.owner == *seen.probe.owner)
+            rest.push_back(std::move(member));
     }
-    return ended;
+    return rest;
+}
+
+std::size_t signal_each(const std::vector<ProcessStat>& processes, int signal) {
+    std::size_t reached = 0;
+    for (const ProcessStat& each : processes) {
+        const UniqueFd process = open_process(each.pid, each.start_time);
+        if (process && send_signal(process, signal)) ++reached;
+    }
+    return reached;
+}
+
+// PR_SET_PDEATHSIG reaches the worker alone. The rest of its own group is ended here.
+std::size_t end_rest_of_group(const Observation& seen) {
+    const bool meant_to_die =
+        seen.verdict.settle && !seen.known_end && seen.run && seen.run->kill_on_shim_death;
+    if (!meant_to_die || seen.probe.owner != ::geteuid()) return 0;
+    return signal_each(rest_of_group(seen), SIGKILL);
 }
 
 // The verdict as it would read if it could be written.
-void show_as_settled(Settled& result, FinalWord last, const std::string& why_not) {
-    result.unwritable = why_not;
-    result.unwritten = std::move(last);
-    Sighting& settled = result.now.sighting;
-    settled.status = result.unwritten->status;
+Settled not_written(Settled seen, FinalWord last, const std::string& why_not) {
+    Sighting& settled = seen.now.sighting;
+    settled.status = last.status;
     settled.end_sentence =
-        (result.unwritten->sentence.empty() ? "Completed." : result.unwritten->sentence) +
-        " (not recorded: " + why_not + ")";
-    result.now.verdict = judge(settled);
+        (last.sentence.empty() ? "Completed." : last.sentence) + " (not recorded: " + why_not + ")";
+    seen.now.verdict = judge(settled);
+    seen.unwritable = why_not;
+    seen.unwritten = std::move(last);
+    return seen;
 }
 
 }  // namespace
@@ -85,6 +103,8 @@ Judgement with_eyewitness(const Eyewitness& eyewitness) {
         last.exit.evidence.push_back("The shim (pid " + std::to_string(seen.run->shim.pid) +
                                      ") was lost; jobctl (pid " + std::to_string(eyewitness.pid) +
                                      ") watched the worker to its end");
+        last.exit.evidence.insert(last.exit.evidence.end(), eyewitness.evidence.begin(),
+                                  eyewitness.evidence.end());
         return last;
     };
 }
@@ -115,46 +135,78 @@ void tidy(const JobFiles& files) {
     lock->remove_if_empty();
 }
 
+void signal_orphan(const Observation& seen, int signal) {
+    if (!seen.run || !seen.run->worker) throw Refusal("the worker is not known");
+    const WorkerIdentity& worker = *seen.run->worker;
+    const std::string name = "worker (pid " + std::to_string(worker.pid) + ")";
+    if (!seen.heartbeat_agrees || !worker.start_time)
+        throw Refusal("the " + name + " is not signalled: its heartbeat file does not tell of it");
+    const UniqueFd process = open_process(worker.pid, worker.start_time);
+    const auto rest = rest_of_group(seen);
+    if (process && !send_signal(process, signal) && errno != ESRCH)
+        throw_errno("signal the " + name);
+    signal_each(rest, signal);
+}
+
+namespace {
+
+// Nothing if the lock is not that of the file any more.
+std::optional<Settled> try_to_settle(const SettlerLock& lock, const JobFiles& files,
+                                     const Observer& observer, const Judgement& judgement) {
+    Settled result;
+    const Prober prober = [&] { return lock.probe(); };
+    result.now = observe(files, observer, prober);
+    std::optional<FinalWord> last = judgement(result.now);
+    if (!last) return result;
+    try {
+        if (!lock.still_in_place()) return std::nullopt;
+        JobFile file(files, SyncPolicy::final,
+                     [&](const std::string& notice) { result.notices.push_back(notice); });
+        file.clear_leavings();
+        settle(file, result.now, *last);
+        ::unlink(files.cancel.c_str());
+        if (result.now.run && !observer.state_directory.empty())
+            ::unlink(unrecorded_file(observer.state_directory, result.now.run->shim).c_str());
+        lock.remove_if_empty();
+        result.wrote = true;
+        result.now = observe(files, observer, prober);
+        return result;
+    } catch (const std::exception& error) {
+        return not_written(std::move(result), std::move(*last), error.what());
+    }
+}
+
+}  // namespace
+
+Settled settle_under(const SettlerLock& lock, const JobFiles& files, const Observer& observer,
+                     const Judgement& judgement) {
+    if (auto settled = try_to_settle(lock, files, observer, judgement)) return std::move(*settled);
+    // Its file was removed: another run may have begun.
+    Settled looked;
+    looked.now = observe(files, observer);
+    return looked;
+}
+
 Settled observe_and_settle(const JobFiles& files, const Observer& observer,
                            const Judgement& judgement) {
-    Settled result;
     const auto deadline = monotonic_now() + 5 * death_patience;
     for (;;) {
-        result.now = observe(files, observer);
-        std::optional<FinalWord> last = judgement(result.now);
-        if (!last) return result;
+        Settled seen;
+        seen.now = observe(files, observer);
+        std::optional<FinalWord> last = judgement(seen.now);
+        if (!last) return seen;
         try {
-            auto lock = SettlerLock::try_take(files.heartbeat);
-            if (lock) {
-                // Under the lock once more: the first look may be old by now.
-                const Prober prober = [&] { return lock->probe(); };
-                result.now = observe(files, observer, prober);
-                last = judgement(result.now);
-                if (!last) return result;
-                if (!lock->still_in_place()) continue;
-                JobFile file(files, SyncPolicy::final,
-                             [&](const std::string& notice) { result.notices.push_back(notice); });
-                file.clear_leavings();
-                settle(file, result.now, *last);
-                ::unlink(files.cancel.c_str());
-                if (result.now.run && !observer.state_directory.empty())
-                    ::unlink(
-                        unrecorded_file(observer.state_directory, result.now.run->shim).c_str());
-                lock->remove_if_empty();
-                result.wrote = true;
-                result.now = observe(files, observer, prober);
-                return result;
-            }
+            // Under the lock once more: the first look may be old by now.
+            if (const auto lock = SettlerLock::try_take(files.heartbeat))
+                if (auto settled = try_to_settle(*lock, files, observer, judgement))
+                    return std::move(*settled);
         } catch (const std::exception& error) {
-            // What is not to be settled any more has been shown to be alive: that is all there is.
-            if (last) show_as_settled(result, std::move(*last), error.what());
-            return result;
+            return not_written(std::move(seen), std::move(*last), error.what());
         }
         // Another settler is at it, or a shim has just begun: look again shortly.
-        if (monotonic_now() >= deadline) {
-            show_as_settled(result, std::move(*last), files.heartbeat + " stays locked");
-            return result;
-        }
+        if (monotonic_now() >= deadline)
+            return not_written(std::move(seen), std::move(*last),
+                               files.heartbeat + " stays locked");
         pause_for(milliseconds(5));
     }
 }

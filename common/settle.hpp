@@ -17,7 +17,7 @@ struct Settled {
     bool wrote = false;      // by this call
     std::string unwritable;  // why a verdict could not be written; it is in `now` all the same
     std::vector<std::string> notices;    // for people: what was moved aside, for one
-    std::optional<FinalWord> unwritten;  // what would have been written then
+    std::optional<FinalWord> unwritten;  // what would have been written, if it was not
 };
 
 // What a caller would write on a job as it is seen; nothing to let it be. Asked again under the
@@ -31,13 +31,22 @@ std::optional<FinalWord> judge_dead(const Observation& seen);
 struct Eyewitness {
     WorkerIdentity worker;
     int wait_status = 0;
-    int pid = 0;  // of the one who watched
+    int pid = 0;                        // of the one who watched
+    std::vector<std::string> evidence;  // what he did to it
 };
 Judgement with_eyewitness(const Eyewitness& eyewitness);
 
 // Observes, and settles what is to be settled. Of any number of callers at once one writes.
 Settled observe_and_settle(const JobFiles& files, const Observer& observer,
                            const Judgement& judgement = judge_dead);
+
+// The same for one who holds the writer lock.
+Settled settle_under(const SettlerLock& lock, const JobFiles& files, const Observer& observer,
+                     const Judgement& judgement);
+
+// Sends a signal to an orphan and to what else is of its own group, by pidfd. Throws Refusal where
+// it cannot be told for sure that they are the job's, std::system_error if it may not be done.
+void signal_orphan(const Observation& seen, int signal);
 
 // Removes what a writer that was killed left beside a job, or where it would have made one. Does
 // nothing while a shim or a settler is at the job, or where that cannot be told for want of locks.

@@ -21,7 +21,11 @@ Outcome show_status(const Options& options, const Context& context);
 Outcome show_result(const Options& options, const Context& context);
 Outcome list_jobs(const Options& options, const Context& context);
 Outcome show_log(const Options& options, const Context& context);
+Outcome cancel_job(const Options& options, const Context& context);
+Outcome settle_job(const Options& options, const Context& context);
 Outcome reap_jobs(const Options& options, const Context& context);
+Outcome prune_jobs(const Options& options, const Context& context);
+Outcome show_abilities(const Options& options, const Context& context);  // doctor
 
 // An exit status and not an outcome, for --mirror.
 int wait_for_jobs(const Options& options, const Context& context);

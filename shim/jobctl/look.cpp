@@ -1,5 +1,7 @@
 #include "shim/jobctl/look.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
@@ -115,12 +117,13 @@ private:
 
     void look_closely(const std::string& path) {
         const JobFiles files = job_files_of(path);
-        Settled settled = look_at(files, context_.observer, manner_.settle);
+        Settled settled = look_at(files, context_.observer, manner_.settle, manner_.judgement);
         if (is_gone(settled.now)) return;
         if (manner_.beats != nullptr && settled.now.verdict.state == State::unknown)
             manner_.beats->compare(files.job, settled.now);
         if (manner_.terminal_too || settled.wrote || !is_terminal(settled.now.status()))
-            found_.push_back({report_of(files, settled), settled.wrote});
+            found_.push_back(
+                {report_of(files, settled), settled.wrote, settled.unwritten.has_value()});
     }
 
     void add_terminal(const std::string& path, const std::string& name, JobDocument document) {
@@ -130,7 +133,7 @@ private:
         report.verdict = verdict_on_terminal(document);
         report.job = std::move(document);
         report.id = id_of(report.job, name);
-        found_.push_back({std::move(report), false});
+        found_.push_back({std::move(report), false, false});
     }
 
     void add_broken(const std::string& directory, const std::string& name, const std::string& why) {
@@ -138,7 +141,7 @@ private:
         report.id = id_of(std::nullopt, name);
         report.file = in_directory(directory, name);
         report.verdict = {State::unknown, why + "."};
-        found_.push_back({std::move(report), false});
+        found_.push_back({std::move(report), false, false});
     }
 
     const Context& context_;
@@ -158,7 +161,12 @@ Settled look_at(const JobFiles& files, const Observer& observer, bool settle,
     }
     Settled looked;
     looked.now = observe(files, observer);
+    looked.unwritten = judgement(looked.now);
     return looked;
+}
+
+Requester requester(std::string how, const Context& context) {
+    return {std::move(how), context.observer.here.pid, ::getuid(), "jobctl"};
 }
 
 bool is_gone(const Observation& seen) {
@@ -172,7 +180,6 @@ std::optional<ExitRecord> end_of(const Settled& settled) {
         return run ? run->exit : std::nullopt;
     }
     if (settled.unwritten) return settled.unwritten->exit;
-    if (seen.verdict.settle) return final_word_on(seen).exit;
     return std::nullopt;
 }
 

@@ -16,6 +16,9 @@ namespace jobshim {
 Settled look_at(const JobFiles& files, const Observer& observer, bool settle,
                 const Judgement& judgement = judge_dead);
 
+// This very process, as the one who asks for something.
+Requester requester(std::string how, const Context& context);
+
 // No file, and no shim that holds the job.
 bool is_gone(const Observation& seen);
 
@@ -26,7 +29,8 @@ std::optional<ExitRecord> end_of(const Settled& settled);
 // A job of a directory as the survey found it.
 struct Surveyed {
     JobReport report;
-    bool wrote = false;  // settled by this survey
+    bool wrote = false;             // settled by this survey
+    bool would_be_settled = false;  // if it were allowed, or could be written
 };
 
 struct SurveyManner {
@@ -35,6 +39,7 @@ struct SurveyManner {
     bool tidy = false;  // remove what killed writers left, beside whatever job, or beside none
     // How long files that are no JSON object (yet) may take, all together: a writer may be at them.
     std::chrono::milliseconds torn_patience{1000};
+    Judgement judgement = judge_dead;
     BeatMemory* beats = nullptr;  // of one who looks again and again
 };
 

@@ -46,6 +46,14 @@ int run(const Options& options, const Context& context) {
             return exit_status(list_jobs(options, context));
         case Command::logs:
             return exit_status(show_log(options, context));
+        case Command::cancel:
+            return exit_status(cancel_job(options, context));
+        case Command::settle:
+            return exit_status(settle_job(options, context));
+        case Command::prune:
+            return exit_status(prune_jobs(options, context));
+        case Command::doctor:
+            return exit_status(show_abilities(options, context));
         case Command::reap:
             return exit_status(reap_jobs(options, context));
     }

@@ -1,6 +1,7 @@
 #include "shim/jobctl/options.hpp"
 
 #include <CLI/CLI.hpp>
+#include <functional>
 #include <sstream>
 
 #include "common/units.hpp"
@@ -65,25 +66,27 @@ void add_job(CLI::App* sub, Options& options) {
     sub->get_option("JOB")->expected(1);
 }
 
+// An option whose value is a duration.
+void add_duration(CLI::App* sub, const char* name, const char* description,
+                  const std::function<void(milliseconds)>& take, bool required = false) {
+    sub->add_option_function<std::string>(
+           name, [take](const std::string& text) { take(duration_or_fault(text)); }, description)
+        ->type_name("DUR")
+        ->required(required);
+}
+
 void add_wait(CLI::App& app, Options& options) {
     CLI::App* sub =
         add_command(app, options, Command::wait, "wait", "Return when the job(s) have ended");
     add_jobs(sub, options);
     sub->add_flag("--any", options.any, "Return when the first of them has ended");
     sub->add_flag("--mirror", options.mirror, "Exit as the worker did (one job only)");
-    sub->add_option_function<std::string>(
-           "--timeout",
-           [&options](const std::string& text) {
-               const milliseconds timeout = duration_or_fault(text);
-               if (timeout.count() > 0) options.timeout = timeout;
-           },
-           "Give up after DUR, with 124 (0: never)")
-        ->type_name("DUR");
-    sub->add_option_function<std::string>(
-           "--appear",
-           [&options](const std::string& text) { options.appear = duration_or_fault(text); },
-           "Give a job file that is not there yet so long to come")
-        ->type_name("DUR");
+    add_duration(sub, "--timeout", "Give up after DUR, with 124 (0: never)",
+                 [&options](milliseconds timeout) {
+                     if (timeout.count() > 0) options.timeout = timeout;
+                 });
+    add_duration(sub, "--appear", "Give a job file that is not there yet so long to come",
+                 [&options](milliseconds patience) { options.appear = patience; });
     add_json(sub, options);
     add_no_reap(sub, options);
 }
@@ -112,10 +115,69 @@ void add_logs(CLI::App& app, Options& options) {
     sub->add_option("-n,--lines", options.lines, "Begin with the last N lines")->type_name("N");
 }
 
+void add_cancel(CLI::App& app, Options& options) {
+    CLI::App* sub =
+        add_command(app, options, Command::cancel, "cancel", "End a job, and wait for its record");
+    add_job(sub, options);
+    sub->add_option("--reason", options.reason, "Why, for the record")->type_name("TEXT");
+    sub->add_option_function<std::string>(
+           "--signal",
+           [&options](const std::string& text) {
+               options.signal = parse_signal(text);
+               if (!options.signal) throw CLI::ValidationError("'" + text + "' is no signal");
+           },
+           "What to send first (TERM)")
+        ->type_name("SIG");
+    add_duration(sub, "--kill-after",
+                 "The grace before KILL, 0: none is sent (as the shim was told, 10s)",
+                 [&options](milliseconds grace) { options.kill_after = grace; });
+    add_json(sub, options);
+}
+
+void add_settle(CLI::App& app, Options& options) {
+    CLI::App* sub = add_command(app, options, Command::settle, "settle",
+                                "A person's verdict on a job that stays unknown");
+    add_job(sub, options);
+    sub->add_option_function<std::string>(
+           "--as",
+           [&options](const std::string& text) {
+               options.settle_as = status_from(text);
+               if (text != "failed" && text != "cancelled")
+                   throw CLI::ValidationError("'" + text + "' is neither failed nor cancelled");
+           },
+           "failed or cancelled")
+        ->type_name("STATUS")
+        ->required();
+    sub->add_option("--because", options.reason, "How that is known, for the record")
+        ->type_name("TEXT")
+        ->required();
+    add_json(sub, options);
+}
+
+void add_prune(CLI::App& app, Options& options) {
+    CLI::App* sub = add_command(app, options, Command::prune, "prune",
+                                "Remove ended jobs with their logs, heartbeat files and copies");
+    add_duration(
+        sub, "--older-than", "Those that ended longer ago than DUR",
+        [&options](milliseconds age) { options.older_than = age; }, true);
+    sub->add_flag("--dry-run", options.dry_run, "Only say which");
+    add_json(sub, options);
+}
+
+void add_doctor(CLI::App& app, Options& options) {
+    CLI::App* sub = add_command(app, options, Command::doctor, "doctor",
+                                "What this host, and a job's directory, can prove and what not");
+    add_jobs(sub, options);
+    sub->get_option("JOB")->required(false)->expected(0, 1);
+    add_json(sub, options);
+}
+
 void add_reap(CLI::App& app, Options& options) {
     CLI::App* sub = add_command(app, options, Command::reap, "reap",
                                 "Settle every dead job of the directories");
     sub->add_flag("--dry-run", options.dry_run, "Only say which");
+    add_duration(sub, "--presume-dead", "Also what is unknown and gave no beat for DUR",
+                 [&options](milliseconds silence) { options.presume_dead = silence; });
     add_json(sub, options);
 }
 
@@ -138,7 +200,11 @@ void set_up(CLI::App& app, Options& options) {
     add_no_reap(result, options);
     add_list(app, options);
     add_logs(app, options);
+    add_cancel(app, options);
+    add_settle(app, options);
     add_reap(app, options);
+    add_prune(app, options);
+    add_doctor(app, options);
 }
 
 }  // namespace

@@ -12,7 +12,7 @@
 
 namespace jobshim {
 
-enum class Command { status, wait, result, list, logs, reap };
+enum class Command { status, wait, result, list, logs, cancel, settle, reap, prune, doctor };
 
 struct Options {
     Command command = Command::status;
@@ -35,8 +35,18 @@ struct Options {
     bool follow = false;
     std::optional<std::uint64_t> lines;  // nothing: all
 
-    // reap
+    // cancel
+    std::string reason;                                   // cancel --reason, settle --because
+    std::optional<int> signal;                            // nothing: TERM
+    std::optional<std::chrono::milliseconds> kill_after;  // nothing: the shim's own
+
+    // settle
+    Status settle_as = Status::failed;  // or cancelled
+
+    // reap, prune
     bool dry_run = false;
+    std::optional<std::chrono::milliseconds> presume_dead;
+    std::chrono::milliseconds older_than{0};
 };
 
 // The command line asked for a text, or was wrong: say this, and leave.

@@ -19,20 +19,35 @@ std::string count_line(std::size_t count, bool dry_run) {
            (dry_run ? " would be settled\n" : " settled\n");
 }
 
+// --presume-dead: also what cannot be known, if nothing was heard of it for so long.
+Judgement judgement_of(const Options& options, const Context& context) {
+    if (!options.presume_dead) return judge_dead;
+    return [silence = *options.presume_dead,
+            by = requester("jobctl reap --presume-dead", context)](const Observation& seen) {
+        const auto age = seen.sighting.beat_age;
+        if (seen.verdict.state == State::unknown && seen.document && seen.run && age &&
+            *age >= silence)
+            return std::optional(judge_presumed(*age, by, seen.verdict.because));
+        return judge_dead(seen);
+    };
+}
+
 }  // namespace
 
 Outcome reap_jobs(const Options& options, const Context& context) {
     complain_of_missing_directories(context);
     std::vector<JobReport> settled;
     Outcome outcome = done;
-    for (Surveyed& job :
-         survey(context,
-                {.settle = !options.dry_run, .terminal_too = false, .tidy = !options.dry_run})) {
+    const SurveyManner manner{.settle = !options.dry_run,
+                              .terminal_too = false,
+                              .tidy = !options.dry_run,
+                              .judgement = judgement_of(options, context)};
+    for (Surveyed& job : survey(context, manner)) {
         if (!job.report.not_recorded.empty()) {
             complain(job.report.file + ": not settled: " + job.report.not_recorded);
             outcome = Outcome::own_failure;
         }
-        if (job.wrote || (options.dry_run && job.report.verdict.settle))
+        if (job.wrote || (options.dry_run && job.would_be_settled))
             settled.push_back(std::move(job.report));
     }
     if (options.json) {

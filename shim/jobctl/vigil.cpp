@@ -53,7 +53,7 @@ void Vigil::ask_orphan_for_its_end(const Observer& observer) {
         !wait_for_end(process_, milliseconds(0)))
         return;
     if (const auto status = wait_status_of(process_, now.run->worker->pid))
-        judgement_ = with_eyewitness({*now.run->worker, *status, observer.here.pid});
+        judgement_ = with_eyewitness({*now.run->worker, *status, observer.here.pid, {}});
 }
 
 bool Vigil::needs_watch() const { return !is_over() && !(process_ && shim_lives_here(seen_.now)); }

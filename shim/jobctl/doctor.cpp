@@ -1,0 +1,289 @@
+// jobctl doctor [JOB]: what this host, and the directory of the jobs, can prove, and what it costs
+// where they cannot. Each ability is tried, not looked up.
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <functional>
+
+#include "common/clocks.hpp"
+#include "common/file_system.hpp"
+#include "common/heartbeat.hpp"
+#include "common/oom_evidence.hpp"
+#include "common/posix_error.hpp"
+#include "common/process_identity.hpp"
+#include "common/units.hpp"
+#include "shim/jobctl/commands.hpp"
+#include "shim/jobctl/output.hpp"
+#include "shim/jobctl/selection.hpp"
+#include "shim/jobctl/watch.hpp"
+
+namespace jobshim {
+
+namespace {
+
+using std::chrono::milliseconds;
+
+// PROC_PID_INIT_INO of the kernel: the first pid namespace always has this inode.
+constexpr std::uint64_t initial_pid_namespace = 0xEFFFFFFCU;
+
+struct Finding {
+    std::string what;
+    bool works = false;
+    bool may_end_in_unknown = false;  // for want of it
+    std::string words;                // what was found, and if it does not work, what it costs
+};
+
+std::string first_line_of(const std::string& path) {
+    try {
+        const auto contents = read_file(path, 4096);
+        return contents ? contents->text.substr(0, contents->text.find('\n')) : "";
+    } catch (const std::exception&) {
+        return "";
+    }
+}
+
+// The directory itself, or what there is of the way to it.
+std::string existing_part_of(std::string directory) {
+    while (directory.size() > 1 && ::access(directory.c_str(), F_OK) != 0)
+        directory.resize(std::max<std::size_t>(directory.rfind('/'), 1));
+    return directory;
+}
+
+class Doctor {
+public:
+    Doctor(std::string directory, const Observer& observer)
+        : directory_(std::move(directory)),
+          observer_(observer),
+          trial_(directory_ + "/.jobshim-doctor-" + std::to_string(::getpid())) {}
+    ~Doctor() {
+        for (const char* end : {"", ".heartbeat", ".new"}) ::unlink((trial_ + end).c_str());
+    }
+    Doctor(const Doctor&) = delete;
+    Doctor& operator=(const Doctor&) = delete;
+
+    std::vector<Finding> examine() {
+        if (::access(directory_.c_str(), W_OK) == 0) {
+            look_at_locks();
+            look_at_files();
+        } else {
+            add("directory", false, true,
+                directory_ +
+                    " cannot be written: no job can be recorded here, no dead one settled");
+        }
+        look_at_file_system();
+        look_at_processes();
+        look_at_host();
+        look_at_oom();
+        look_at_the_rest();
+        return std::move(findings_);
+    }
+
+private:
+    void add(std::string what, bool works, bool may_end_in_unknown, std::string words) {
+        findings_.push_back(
+            {std::move(what), works, !works && may_end_in_unknown, std::move(words)});
+    }
+
+    // What a test of an ability throws is what it does not do.
+    void attempt(const char* what, bool vital, const char* cost,
+                 const std::function<std::string()>& test) {
+        try {
+            add(what, true, vital, test());
+        } catch (const std::exception& error) {
+            add(what, false, vital, std::string(error.what()) + "; " + cost);
+        }
+    }
+
+    void look_at_locks() {
+        attempt("locks", false, "a shim is told alive by its pid, start time and boot id alone",
+                [&] {
+                    const std::string path = trial_ + ".heartbeat";
+                    HeartbeatHold hold = HeartbeatHold::acquire(path, milliseconds(0));
+                    if (!hold.locked()) throw Refusal("no POSIX locks on this file system");
+                    // One's own lock is in nobody's way: somebody else has to look.
+                    const pid_t child = ::fork();
+                    if (child < 0) throw_errno("fork");
+                    if (child == 0) ::_exit(probe_heartbeat(path).lock == LifeLock::held ? 0 : 1);
+                    int status = 0;
+                    ::waitpid(child, &status, 0);
+                    hold.release(HeartbeatHold::Leave::nothing);
+                    if (status != 0)
+                        throw Refusal("another process does not see a lock that is held");
+                    return std::string("POSIX locks hold, and others see them");
+                });
+    }
+
+    void look_at_files() {
+        attempt("exchange", false,
+                "a host that rewrites a job file in the same moment may lose what it wrote", [&] {
+                    StagedFile first(trial_ + ".new", std::nullopt);
+                    first.write("{}");
+                    first.arrive_as_new(trial_);
+                    StagedFile second(trial_ + ".new", std::nullopt);
+                    second.write("{}");
+                    if (second.arrive_in_exchange(trial_) != StagedFile::Arrival::exchanged)
+                        throw Refusal("RENAME_EXCHANGE is not supported here");
+                    second.remove();
+                    return std::string("two files change places in one step");
+                });
+        attempt("reservation", false, "a disk that fills up may cost a job its final record", [&] {
+            StagedFile file(trial_ + ".new", std::nullopt);
+            if (!file.reserve(65536)) throw Refusal("space cannot be reserved here");
+            file.remove();
+            return std::string("space is kept for the final record");
+        });
+        attempt("flushing", false, "a power cut may cost a job its final record", [&] {
+            StagedFile file(trial_ + ".new", std::nullopt);
+            file.write("{}");
+            const auto began = monotonic_now();
+            file.flush();
+            const UniqueFd directory = open_directory_to_flush(directory_);
+            if (!directory) throw Refusal("the directory may not be read");
+            if (::fsync(directory.get()) != 0) throw_errno("flush " + directory_);
+            file.remove();
+            const auto took =
+                std::chrono::duration_cast<std::chrono::microseconds>(monotonic_now() - began);
+            return "a file and its directory in " + std::to_string(took.count()) + " us";
+        });
+    }
+
+    void look_at_file_system() {
+        const bool local = is_local_file_system(directory_);
+        add("file system", local, true,
+            local ? directory_ + " is this host's own"
+                  : directory_ +
+                        " may be used by other hosts: what they see of a job, and this "
+                        "host after a restart, is unknown");
+    }
+
+    void look_at_processes() {
+        const auto own = read_process_stat(::getpid());
+        add("start times", own.has_value(), true,
+            own ? "/proc tells a process from a later one of the same pid"
+                : "no /proc: a pid that is used again cannot be told");
+        const bool others = read_process_stat(1).has_value();
+        add("other users", others, true,
+            others ? "their processes can be looked up"
+                   : "their processes are hidden (hidepid): whether their shims live is unknown");
+        const bool pidfds = bool(open_process(::getpid(), std::nullopt));
+        add("pidfds", pidfds, false,
+            pidfds ? "waiting without polling, signals without a wrong addressee"
+                   : "none: cancel cannot signal, wait looks again and again");
+        const bool statuses = keeps_statuses();
+        add("exit statuses", statuses, false,
+            statuses
+                ? "a wait that watched an orphan records how it ended"
+                : "only a parent is told (Linux before 6.15): how an orphan ended stays unknown");
+    }
+
+    static bool keeps_statuses() {
+        const pid_t child = ::fork();
+        if (child == 0) {
+            ::pause();
+            ::_exit(0);
+        }
+        if (child < 0) return false;
+        const UniqueFd process = open_process(child, std::nullopt);
+        ::kill(child, SIGKILL);
+        ::waitpid(child, nullptr, 0);
+        return process && wait_status_of(process, child) == SIGKILL;
+    }
+
+    void look_at_host() {
+        const ShimIdentity& here = observer_.here;
+        add("boot id", !here.boot_id.empty(), true,
+            here.boot_id.empty() ? "none: a pid proves nothing after a restart"
+                                 : "a restart is noticed");
+        add("machine id", !here.machine_id.empty(), true,
+            here.machine_id.empty()
+                ? "/etc/machine-id is empty: after a restart all that ran is unknown"
+                : "this host knows its own jobs after a restart");
+        const bool initial = here.pid_namespace == initial_pid_namespace;
+        add("pid namespace", initial, true,
+            initial ? "the host's own"
+                    : "a container's: from outside, and once it is gone, its jobs are unknown");
+    }
+
+    void look_at_oom() {
+        const auto oom = read_oom_baseline();
+        add("oom counter", oom.has_value(), false,
+            oom ? oom->counter : "no memory controller: an OOM kill is a bare SIGKILL");
+        const bool log = kernel_log_is_readable();
+        add("kernel log", log, false,
+            log ? "/dev/kmsg names the victims of the OOM killer"
+                : "/dev/kmsg may not be read: whom the OOM killer hit is inferred");
+    }
+
+    void look_at_the_rest() {
+        FileWatch watch;
+        const bool watches = watch.watch_directory(directory_).has_value();
+        add("inotify", watches, false,
+            watches ? "changes of a job file are seen at once"
+                    : "no watches left: jobs are looked at every second");
+        const std::string pattern = first_line_of("/proc/sys/kernel/core_pattern");
+        add("core dumps", !pattern.empty(), false,
+            pattern.empty() ? "core_pattern cannot be read: where a core went is not told"
+                            : "core_pattern is " + printable(pattern));
+        const std::string clock =
+            first_line_of("/sys/devices/system/clocksource/clocksource0/current_clocksource");
+        add("clock", true, false, "source " + (clock.empty() ? "unknown" : printable(clock)));
+        add("set-uid workers", false, false,
+            "a worker that executes a set-uid program outlives a killed shim (the kernel clears "
+            "PDEATHSIG): orphaned, until it ends");
+    }
+
+    const std::string directory_;
+    const Observer& observer_;
+    const std::string trial_;
+    std::vector<Finding> findings_;
+};
+
+std::string line_of(const Finding& finding) {
+    constexpr std::size_t column = 17;
+    return std::string(finding.works                ? "works     "
+                       : finding.may_end_in_unknown ? "UNKNOWN   "
+                                                    : "does not  ") +
+           finding.what + std::string(column - std::min(column - 1, finding.what.size()), ' ') +
+           printable(finding.words) + "\n";
+}
+
+std::string json_of(const Finding& finding) {
+    return R"({"what": )" + json_string(finding.what) + R"(, "works": )" +
+           (finding.works ? "true" : "false") + R"(, "mayEndInUnknown": )" +
+           (finding.may_end_in_unknown ? "true" : "false") + R"(, "because": )" +
+           json_string(finding.words) + "}";
+}
+
+}  // namespace
+
+Outcome show_abilities(const Options& options, const Context& context) {
+    std::string directory;
+    if (!options.jobs.empty()) {
+        const auto files = select_job(options.jobs.front(), context.directories);
+        if (!files) {
+            complain_of_no_such_job(options.jobs.front());
+            return Outcome::no_such_job;
+        }
+        directory = files->directory;
+    } else if (!context.directories.empty()) {
+        directory = existing_part_of(absolute_path(context.directories.front()));
+    } else {
+        throw Refusal("no directory to look at (--dir names one)");
+    }
+
+    Outcome outcome = done;
+    std::string text;
+    for (const Finding& finding : Doctor(directory, context.observer).examine()) {
+        if (finding.may_end_in_unknown) outcome = Outcome::failed;
+        if (options.json)
+            text += (text.empty() ? "[" : ",\n") + json_of(finding);
+        else
+            text += line_of(finding);
+    }
+    print(options.json ? text + "]\n" : text);
+    return outcome;
+}
+
+}  // namespace jobshim

@@ -1,0 +1,74 @@
+// jobctl settle JOB --as failed|cancelled --because TEXT: a person's verdict on what no machine can
+// know from here: a lost host, a container that is gone.
+#include "common/units.hpp"
+#include "shim/jobctl/commands.hpp"
+#include "shim/jobctl/look.hpp"
+#include "shim/jobctl/output.hpp"
+#include "shim/jobctl/selection.hpp"
+
+namespace jobshim {
+
+namespace {
+
+// A beat so young that its shim may well be alive, wherever that is. One from the future tells
+// nothing.
+bool beats_still(const Observation& seen) {
+    const auto age = seen.sighting.beat_age;
+    return age && age->count() >= 0 && *age <= overdue_after(seen.sighting.interval);
+}
+
+// Why this job is not for a person to settle; "" if it is.
+std::string objection(const Observation& seen) {
+    switch (seen.verdict.state) {
+        case State::unknown:
+            if (!seen.document) return seen.verdict.because;
+            if (beats_still(seen))
+                return "it may be alive: " + seen.verdict.because + " Ask again after " +
+                       duration_in_words(overdue_after(seen.sighting.interval)) + " without one.";
+            return "";
+        case State::queued:
+            return "nobody has started it yet (jobctl cancel calls it off)";
+        case State::running:
+        case State::stalled:
+            return "it is alive: " + seen.verdict.because + " (jobctl cancel ends it)";
+        case State::orphaned:
+            return "its worker is alive: " + seen.verdict.because + " (jobctl cancel ends it)";
+        case State::completed:
+        case State::failed:
+        case State::cancelled:
+            return "it has ended: " + seen.verdict.because;
+        case State::lost:
+            return "it is known to be dead: " + seen.verdict.because;
+    }
+    return "";
+}
+
+}  // namespace
+
+Outcome settle_job(const Options& options, const Context& context) {
+    const std::string& job = options.jobs.front();
+    const auto files = select_job(job, context.directories);
+    // What is certainly dead is settled by what is known, not by what is told.
+    const Settled before = files ? look_at(*files, context.observer, true) : Settled{};
+    if (!files || is_gone(before.now)) {
+        complain_of_no_such_job(job);
+        return Outcome::no_such_job;
+    }
+    if (before.wrote || !objection(before.now).empty())
+        throw Refusal(printable(job) + ": not settled: " + objection(before.now));
+
+    const Judgement told = [&](const Observation& seen) -> std::optional<FinalWord> {
+        if (!objection(seen).empty()) return judge_dead(seen);
+        return judge_told(options.settle_as, requester("jobctl settle", context),
+                          printable(options.reason));
+    };
+    const Settled settled = look_at(*files, context.observer, true, told);
+    if (!settled.wrote)
+        throw Refusal(printable(job) + ": not settled: " +
+                      (settled.unwritable.empty() ? objection(settled.now) : settled.unwritable));
+    const JobReport report = report_of(*files, settled);
+    print(options.json ? json_array_of({report}) : status_line(report));
+    return done;
+}
+
+}  // namespace jobshim
