@@ -7,6 +7,7 @@
 
 #include "common/atomic_file.hpp"
 #include "common/posix_error.hpp"
+#include "shim/jobshim/insist.hpp"
 
 namespace jobshim {
 
@@ -32,8 +33,7 @@ std::string read_to_end(int fd) {
     std::string text;
     char buffer[256];
     for (;;) {
-        const ssize_t got = ::read(fd, buffer, sizeof buffer);
-        if (got < 0 && errno == EINTR) continue;
+        const ssize_t got = insist([&] { return ::read(fd, buffer, sizeof buffer); });
         if (got <= 0) return text;
         text.append(buffer, static_cast<std::size_t>(got));
     }
@@ -57,13 +57,14 @@ Launcher::Detached Launcher::detach() {
 }
 
 void Launcher::report_start(const std::string& id) {
-    if (fd_) (void)!::write(fd_.get(), (started + id).c_str(), id.size() + 1);
+    const std::string word = started + id;
+    if (fd_) insist([&] { return ::write(fd_.get(), word.data(), word.size()); });
     fd_.reset();
 }
 
 void Launcher::report_failure(int exit_status) {
     const auto byte = static_cast<char>(exit_status);
-    if (fd_) (void)!::write(fd_.get(), &byte, 1);
+    if (fd_) insist([&] { return ::write(fd_.get(), &byte, 1); });
     fd_.reset();
 }
 

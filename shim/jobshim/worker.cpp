@@ -27,6 +27,7 @@ namespace bp = boost::process;
 #include "common/posix_error.hpp"
 #include "common/process_identity.hpp"
 #include "common/units.hpp"
+#include "shim/jobshim/insist.hpp"
 
 namespace jobshim {
 
@@ -45,10 +46,7 @@ struct Report {
 // Nothing once the other end is closed: by exec, or by a death before it.
 std::optional<Report> read_report(const UniqueFd& line) {
     Report report{};
-    ssize_t got = 0;
-    do {
-        got = ::read(line.get(), &report, sizeof report);
-    } while (got < 0 && errno == EINTR);
+    const ssize_t got = insist([&] { return ::read(line.get(), &report, sizeof report); });
     return got == sizeof report ? std::optional(report) : std::nullopt;
 }
 
@@ -178,11 +176,7 @@ struct Hooks : bp::extend::handler {
         report({Report::Stage::prepared, 0});
         // Until the shim has written down that it runs, and nobody has called it off.
         char go = 0;
-        ssize_t got = 0;
-        do {
-            got = ::read(line_fd, &go, 1);
-        } while (got < 0 && errno == EINTR);
-        if (got != 1) ::_exit(125);  // the shim died
+        if (insist([&] { return ::read(line_fd, &go, 1); }) != 1) ::_exit(125);  // the shim died
         signals->restore();
     }
     template <class Executor>
@@ -211,7 +205,9 @@ private:
         }
     }
     // If nobody reads it, nobody needs it.
-    void report(Report report) const { (void)!::write(line_fd, &report, sizeof report); }
+    void report(Report report) const {
+        insist([&] { return ::write(line_fd, &report, sizeof report); });
+    }
     [[noreturn]] void give_up(Report::Stage stage, int error) const {
         report({stage, error});
         ::_exit(127);
@@ -222,7 +218,7 @@ private:
 
 std::optional<StartFailure> StartedWorker::execute() {
     // If the child is dead by now, nobody takes it; the wait status will tell.
-    (void)!::write(line.get(), "x", 1);
+    insist([&] { return ::write(line.get(), "x", 1); });
     const auto report = read_report(line);
     line.reset();
     if (!report) return std::nullopt;  // if it was a death, the wait status will tell
