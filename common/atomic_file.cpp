@@ -110,8 +110,8 @@ StagedFile::StagedFile(std::string path, const std::optional<FileStamp>& like)
     if (!fd_ && errno == EEXIST && ::unlink(path_.c_str()) == 0)
         fd_.reset(::open(path_.c_str(), flags, 0600));
     if (!fd_) throw_errno("create " + path_);
-    stamp_ = stamp_of(fd_.get(), path_);
     try {
+        stamp_ = stamp_of(fd_.get(), path_);
         take_after(like);
     } catch (...) {
         remove();

@@ -210,8 +210,12 @@ void HeartbeatHold::remake() {
     fd_ = std::move(fd);
 }
 
-void HeartbeatHold::release(Leave leave) {
-    if (leave == Leave::nothing && leads_to(path_, fd_.get())) ::unlink(path_.c_str());
+void HeartbeatHold::release(Leave leave) noexcept {
+    try {
+        if (leave == Leave::nothing && leads_to(path_, fd_.get())) ::unlink(path_.c_str());
+    } catch (const std::exception&) {
+        // What is over stays over, and a file too many is harmless.
+    }
     fd_.reset();
 }
 
@@ -232,8 +236,12 @@ Probe SettlerLock::probe() const { return probe_descriptor(fd_.get(), path_); }
 
 bool SettlerLock::still_in_place() const { return leads_to(path_, fd_.get()); }
 
-void SettlerLock::remove_if_empty() const {
-    if (still_in_place() && stamp_of(fd_.get(), path_).size == 0) ::unlink(path_.c_str());
+void SettlerLock::remove_if_empty() const noexcept {
+    try {
+        if (still_in_place() && stamp_of(fd_.get(), path_).size == 0) ::unlink(path_.c_str());
+    } catch (const std::exception&) {
+        // What is settled stays settled, and a file too many is harmless.
+    }
 }
 
 }  // namespace jobshim

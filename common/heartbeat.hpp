@@ -60,7 +60,7 @@ public:
 
     enum class Leave { file, nothing };
     // The locks go with the descriptor.
-    void release(Leave leave);
+    void release(Leave leave) noexcept;
 
 private:
     HeartbeatHold(std::string path, UniqueFd fd, bool locked);
@@ -85,7 +85,7 @@ public:
     bool still_in_place() const;
     // Where there was no heartbeat file, taking the lock has made one. A shim that has opened it
     // meanwhile and waits for us finds it gone when it gets the lock, and makes its own.
-    void remove_if_empty() const;
+    void remove_if_empty() const noexcept;
 
 private:
     SettlerLock(std::string path, UniqueFd fd);

@@ -202,7 +202,12 @@ void Recorder::write(JobFile::Write kind) {
 }
 
 void Recorder::write_last_line(FinalWord& last) {
-    const off_t before = stamp_of(hold_.descriptor(), files().heartbeat).size;
+    off_t before = 0;
+    try {
+        before = stamp_of(hold_.descriptor(), files().heartbeat).size;
+    } catch (const std::system_error&) {
+        return;  // half a line could not be taken back then; the job file gets the end all the same
+    }
     const auto attempt = [&] {
         try {
             hold_.append(heartbeat_last_line(last));
