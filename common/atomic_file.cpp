@@ -43,8 +43,9 @@ FileStamp stamp_of(int fd, const std::string& name) {
 
 std::optional<FileStamp> stamp_at(const std::string& path) {
     struct stat info {};
-    if (::lstat(path.c_str(), &info) != 0) return std::nullopt;
-    return to_stamp(info);
+    if (::lstat(path.c_str(), &info) == 0) return to_stamp(info);
+    if (errno == ENOENT || errno == ENOTDIR) return std::nullopt;
+    throw_errno("stat " + path);
 }
 
 std::string read_from(int fd, off_t offset, std::size_t limit, const std::string& name) {

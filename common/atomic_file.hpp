@@ -42,8 +42,9 @@ struct FileContents {
     FileStamp stamp;
 };
 
-FileStamp stamp_of(int fd, const std::string& name);         // throws
-std::optional<FileStamp> stamp_at(const std::string& path);  // not through a symlink
+FileStamp stamp_of(int fd, const std::string& name);  // throws
+// Not through a symlink. Nothing if there is none; throws if that cannot be told.
+std::optional<FileStamp> stamp_at(const std::string& path);
 
 // Nothing if there is no such file. Throws std::system_error, or Refusal for what is no regular
 // file or longer than `limit`; never waits for a FIFO's other end.

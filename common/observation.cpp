@@ -17,13 +17,16 @@ namespace {
 
 using std::chrono::milliseconds;
 
-std::optional<FileContents> read_job(const JobFiles& files, std::string& trouble) {
+std::optional<FileContents> read_job(const JobFiles& files, Observation& seen) {
     try {
         return read_file(files.job, max_job_file_bytes);
-    } catch (const std::exception& error) {
-        trouble = error.what();
-        return std::nullopt;
+    } catch (const std::system_error& error) {
+        seen.trouble = error.what();
+        seen.look_failed = true;
+    } catch (const std::exception& refusal) {
+        seen.trouble = refusal.what();
     }
+    return std::nullopt;
 }
 
 }  // namespace
@@ -217,7 +220,7 @@ bool rests_on_a_free_lock(const Observation& seen) {
 Observation look_once(const JobFiles& files, const Observer& observer, const Prober& prober) {
     Observation seen;
     seen.probe = prober ? prober() : probe_heartbeat(files.heartbeat);
-    if (auto contents = read_job(files, seen.trouble)) {
+    if (auto contents = read_job(files, seen)) {
         seen.file_exists = true;
         JobDocument document = JobDocument::parse(std::move(contents->text));
         switch (document.fault()) {

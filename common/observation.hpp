@@ -30,6 +30,7 @@ struct Observation {
     bool file_exists = false;
     bool is_torn = false;  // no JSON object, which a writer may be about to mend
     std::string trouble;
+    bool look_failed = false;         // the system kept us from reading it; `trouble` says how
 
     Probe probe;
     // The run that the lock and the record speak of: the record's, or the heartbeat file's if the

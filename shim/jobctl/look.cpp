@@ -100,7 +100,7 @@ private:
             if (error.code().value() == ELOOP)  // a symlink, which read_file does not follow
                 take_symlink(directory, name);
             else
-                add_broken(directory, name, error.what());
+                add_failed(directory, name, error.what());
         } catch (const Refusal& refusal) {
             add_broken(directory, name, refusal.what());
         }
@@ -111,7 +111,7 @@ private:
         try {
             look_closely(in_directory(directory, name));
         } catch (const std::system_error& error) {
-            add_broken(directory, name, error.what());
+            add_failed(directory, name, error.what());
         }
     }
 
@@ -122,8 +122,9 @@ private:
         if (manner_.beats != nullptr && settled.now.verdict.state == State::unknown)
             manner_.beats->compare(files.job, settled.now);
         if (manner_.terminal_too || settled.wrote || !is_terminal(settled.now.status()))
-            found_.push_back(
-                {report_of(files, settled), settled.wrote, settled.unwritten.has_value()});
+            found_.push_back({report_of(files, settled), settled.wrote,
+                              settled.unwritten.has_value(),
+                              settled.now.look_failed ? settled.now.trouble : ""});
     }
 
     void add_terminal(const std::string& path, const std::string& name, JobDocument document) {
@@ -133,7 +134,12 @@ private:
         report.verdict = verdict_on_terminal(document);
         report.job = std::move(document);
         report.id = id_of(report.job, name);
-        found_.push_back({std::move(report), false, false});
+        found_.push_back({std::move(report), false, false, ""});
+    }
+
+    void add_failed(const std::string& directory, const std::string& name, const std::string& why) {
+        add_broken(directory, name, why);
+        found_.back().failure = why;
     }
 
     void add_broken(const std::string& directory, const std::string& name, const std::string& why) {
@@ -141,7 +147,7 @@ private:
         report.id = id_of(std::nullopt, name);
         report.file = in_directory(directory, name);
         report.verdict = {State::unknown, why + "."};
-        found_.push_back({std::move(report), false, false});
+        found_.push_back({std::move(report), false, false, ""});
     }
 
     const Context& context_;

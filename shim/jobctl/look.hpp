@@ -31,6 +31,7 @@ struct Surveyed {
     JobReport report;
     bool wrote = false;             // settled by this survey
     bool would_be_settled = false;  // if it were allowed, or could be written
+    std::string failure;            // what kept the job from being looked at, if the system did
 };
 
 struct SurveyManner {

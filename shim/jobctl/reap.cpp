@@ -14,9 +14,10 @@ std::string line_of(const JobReport& report) {
     return printable(report.id) + "  " + printable(report.verdict.because) + "\n";
 }
 
-std::string count_line(std::size_t count, bool dry_run) {
+std::string count_line(std::size_t count, std::size_t unknown, bool dry_run) {
     return std::to_string(count) + (count == 1 ? " job" : " jobs") +
-           (dry_run ? " would be settled\n" : " settled\n");
+           (dry_run ? " would be settled" : " settled") +
+           (unknown == 0 ? "" : ", " + std::to_string(unknown) + " unknown") + "\n";
 }
 
 // --presume-dead: also what cannot be known, if nothing was heard of it for so long.
@@ -37,6 +38,7 @@ Judgement judgement_of(const Options& options, const Context& context) {
 Outcome reap_jobs(const Options& options, const Context& context) {
     complain_of_missing_directories(context);
     std::vector<JobReport> settled;
+    std::size_t unknown = 0;
     Outcome outcome = done;
     const SurveyManner manner{.settle = !options.dry_run,
                               .terminal_too = false,
@@ -46,6 +48,11 @@ Outcome reap_jobs(const Options& options, const Context& context) {
         if (!job.report.not_recorded.empty()) {
             complain(job.report.file + ": not settled: " + job.report.not_recorded);
             outcome = Outcome::own_failure;
+        } else if (!job.failure.empty()) {
+            complain(job.report.file + ": not settled: " + job.failure);
+            outcome = Outcome::own_failure;
+        } else if (job.report.verdict.state == State::unknown) {
+            ++unknown;
         }
         if (job.wrote || (options.dry_run && job.would_be_settled))
             settled.push_back(std::move(job.report));
@@ -54,7 +61,7 @@ Outcome reap_jobs(const Options& options, const Context& context) {
         print(json_array_of(settled));
     } else {
         for (const JobReport& report : settled) print(line_of(report));
-        print(count_line(settled.size(), options.dry_run));
+        print(count_line(settled.size(), unknown, options.dry_run));
     }
     return outcome;
 }
