@@ -126,8 +126,9 @@ void look_for_unrecorded_end(Observation& seen, const JobFiles& files, const Obs
             !copy.last)
             return;
         seen.known_end = copy.last;
-    } catch (const std::exception&) {
-        return;  // a copy that cannot be read is none
+    } catch (const std::exception& error) {
+        // It may hold the end, so nobody can say now that the end is not known.
+        seen.obstacle_to_the_end = error.what();
     }
 }
 
@@ -185,7 +186,10 @@ void look_at_processes(Observation& seen, const JobFiles& files, const Observer&
         if (!shim_alive && sighting.obstacle.empty()) {
             if (seen.place == Place::other_namespace)
                 sighting.obstacle = "Its shim (pid " + std::to_string(run.shim.pid) +
-                                    ") belongs to another pid namespace";
+                                    ") belongs to " +
+                                    (run.shim.pid_namespace && observer.here.pid_namespace
+                                         ? "another pid namespace"
+                                         : "a pid namespace that cannot be told");
             else if (seen.place == Place::before_reboot)
                 sighting.obstacle =
                     "Its shim ran before the host was restarted, on a file system that other "
@@ -267,6 +271,9 @@ Observation observe(const JobFiles& files, const Observer& observer, const Probe
             break;
         seen.verdict = {State::unknown, "The job file is being written all the time."};
     }
+    if (seen.verdict.settle && !seen.obstacle_to_the_end.empty())
+        seen.verdict = {State::unknown,
+                        "The copy of its end cannot be read (" + seen.obstacle_to_the_end + ")."};
     if (seen.file_exists && !seen.document)
         seen.verdict = {State::unknown, seen.trouble + "."};
     else if (is_terminal(seen.status())) {

@@ -31,6 +31,7 @@ struct Observation {
     bool is_torn = false;  // no JSON object, which a writer may be about to mend
     std::string trouble;
     bool look_failed = false;         // the system kept us from reading it; `trouble` says how
+    std::string obstacle_to_the_end;  // so too a copy of the end: nobody can say it is not known
 
     Probe probe;
     // The run that the lock and the record speak of: the record's, or the heartbeat file's if the
