@@ -1,0 +1,489 @@
+// Every call of a job's life fails once, with every error that its man page knows: the worker's
+// exit status comes through, or nothing was started and a message says why; and the record is true.
+
+#include <signal.h>
+#include <sys/wait.h>
+
+#include <cerrno>
+#include <cstring>
+#include <iostream>
+#include <map>
+
+#include "integration/strace.hpp"
+#include "integration/tamper.hpp"
+
+using namespace harness;
+
+namespace {
+
+// ---- which call can give which error
+
+struct Error {
+    int number;
+    std::string name;
+    Words calls;  ///< by their man pages, and those of the file systems beneath them
+};
+
+const std::vector<Error>& errors() {
+    static const std::vector<Error> table{
+        {ENOSPC, "ENOSPC", {"openat", "write", "fallocate", "fsync", "renameat2", "mkdir"}},
+        {EDQUOT, "EDQUOT", {"openat", "write", "fallocate", "fsync", "renameat2", "mkdir"}},
+        {EROFS, "EROFS", {"openat", "fsync", "renameat2", "mkdir", "unlink", "fchmod", "fchown"}},
+        {EIO,
+         "EIO",
+         {"openat", "read", "pread64", "write", "fallocate", "fsync", "ftruncate", "renameat2",
+          "unlink", "fchmod", "newfstatat", "readlink", "getdents64"}},
+        {EINTR,
+         "EINTR",
+         {"openat", "read", "pread64", "write", "fallocate", "fsync", "ftruncate", "fcntl", "wait4",
+          "dup2", "dup3", "rt_sigtimedwait", "poll", "clock_nanosleep"}},
+        {EMFILE, "EMFILE", {"openat", "socketpair", "pipe2", "pidfd_open"}},
+        {EAGAIN, "EAGAIN", {"clone", "execve"}},
+        {ENOLCK, "ENOLCK", {"fcntl"}},
+        {ENOMEM,
+         "ENOMEM",
+         {"openat", "newfstatat", "readlink", "renameat2", "unlink", "mkdir", "clone", "execve",
+          "socketpair", "pidfd_open", "getcwd", "recvmsg", "poll", "fchmod"}},
+    };
+    return table;
+}
+
+bool is_one_of(const std::string& word, const Words& words) {
+    return std::find(words.begin(), words.end(), word) != words.end();
+}
+
+bool can_give(const Call& call, const Error& error) {
+    const auto has = [&](const char* text) { return contains(call.line, text); };
+    const bool no_file = has("<pipe:") || has("<socket:") || has("<UNIX");
+    if (no_file && (call.name == "read" || call.name == "write"))
+        return error.number == EINTR || (error.number == ENOMEM && !has("<pipe:"));
+    if (!is_one_of(call.name, error.calls)) return false;
+    if (call.name == "fcntl") return has("F_SETLK") || (has("F_GETLK") && error.number == ENOLCK);
+    if (call.name == "openat") {
+        if (error.number == ENOSPC || error.number == EDQUOT) return has("O_CREAT");
+        if (error.number == EROFS) return (has("O_RDWR") || has("O_WRONLY")) && !has("/dev/null");
+    }
+    return true;
+}
+
+// ---- the jobs
+
+const std::string theirs = R"("host":{"n":1.10,"big":123456789012345678901234567890})";
+
+struct Plan {
+    std::string name;
+    Words options = {};
+    bool adopted = false;  ///< the host made the file
+    bool detached = false;
+    std::map<std::string, std::string> files = {};  ///< what is there before
+};
+
+struct Point {
+    Call call;
+    Error error;
+    std::string fault;      ///< its row in the matrix
+    bool for_good = false;  ///< the call goes on failing
+    bool a_way_out = true;  ///< 125 after the start is no lie
+};
+
+class Sweep : public Sandbox {
+public:
+    const fs::path jobs = dir / "jobs";
+    const fs::path file = jobs / "job.json";
+    const fs::path ran = dir / "ran";
+    const fs::path trace = dir / "trace";
+    const fs::path unrecorded = jobs / "state/jobshim/unrecorded";
+    const Options quiet{.env = {{"XDG_STATE_HOME", jobs / "state"}, {"PATH", "/usr/bin:/bin"}},
+                        .cwd = "/"};
+
+    void prepare(const Plan& plan) {
+        fs::remove_all(jobs);
+        fs::remove(ran);
+        fs::create_directory(jobs);
+        for (const auto& [name, text] : plan.files) {
+            fs::create_directories((jobs / name).parent_path());
+            put(jobs / name, text);
+        }
+        if (plan.adopted) put(file, "{\"id\":\"job\",\"status\":\"queued\"," + theirs + "}");
+    }
+
+    Words command(const Plan& plan) const {
+        Words argv{jobshim, "-j", file};
+        argv.insert(argv.end(), plan.options.begin(), plan.options.end());
+        const auto script = ": > " + ran.string() + "; echo said; exit 7";
+        argv.insert(argv.end(), {"--", "/bin/sh", "-c", script});
+        return argv;
+    }
+
+    /// jobshim's run and its record, held against what happened. Each lie adds to `lies`.
+    Told judge(const Plan& plan, const Point& point, const Result& result, Words& lies) {
+        const bool worked = fs::exists(ran);
+        expect_whole(plan, lies);
+        const auto told = look(lies);
+        const bool is_seven =
+            told.state == "failed" && told.reason == "exit-code" && at(told.exit, "/code") == 7;
+        Told outcome = Told::refused;
+        if (result.ended() == (plan.detached ? "exit 0" : "exit 7")) {
+            if (!worked) lies.emplace_back("the worker's exit status, and it did not run");
+            if (!is_seven) lies.push_back("its exit status, and the verdict is another");
+            outcome = Told::true_end;
+        } else if (result.ended() != "exit 125" && result.ended() != "exit 126") {
+            lies.push_back("it ended with " + result.ended());
+        } else if (worked) {
+            // Whoever has started a worker and cannot record its end leaves a copy.
+            const bool no_copy = contains(result.err, "no copy of the end could be kept either");
+            outcome = is_seven ? Told::true_end : Told::lost;
+            if (!is_seven && !no_copy) lies.emplace_back("a known end is not told");
+            if (!point.a_way_out)
+                lies.emplace_back("the worker's exit status did not come through");
+            expect_message(point, result, lies);
+        } else {
+            expect_message(point, result, lies);
+            const bool said = told.reason == "spawn-failed" || told.state == "queued" ||
+                              told.state == "no such job" ||
+                              (!plan.files.empty() && told.reason == "shim-lost");  // as it was
+            const bool must_be_lost = point.for_good && told.reason == "shim-lost";
+            if (must_be_lost) outcome = Told::lost;
+            if (!said && !must_be_lost)
+                lies.push_back("not started, and the verdict is " + told.text);
+        }
+        if (!lies.empty()) lies.push_back("status: " + told.text);
+        expect_usable(plan, lies);
+        return lies.empty() ? outcome : Told::lie;
+    }
+
+    void count(Matrix& matrix, const std::string& fault, Told told, const std::string& what,
+               const Words& lies, const Result& result) {
+        matrix.count(fault, lies.empty() ? told : Told::lie);
+        if (lies.empty()) return;
+        std::string why;
+        for (const auto& lie : lies) why += "\n  " + lie;
+        FAIL_CHECK(what << why << "\n  " << result.ended() << " " << result.out << result.err);
+    }
+
+    void check(Matrix& matrix, const Plan& plan, const Point& point, const Result& result) {
+        Words lies;
+        const auto told = judge(plan, point, result, lies);
+        count(matrix, point.fault, told,
+              plan.name + ", " + point.fault + " at " + point.call.in_words() + ": " +
+                  point.call.line,
+              lies, result);
+    }
+
+    /// With tamper(): exactly this call of this process.
+    void check_tampered(Matrix& matrix, const Plan& plan, const Point& point, Tampering how) {
+        prepare(plan);
+        auto options = quiet;
+        options.before_exec = tamper(point.call, how, point.error.number);
+        check(matrix, plan, point, run(command(plan), options));
+    }
+
+    bool was_hit() const { return contains(slurp(trace), "INJECTED"); }
+
+    struct Verdict {
+        std::string state, reason, text;
+        Json exit;
+    };
+    Verdict look(Words& lies) {
+        const auto result = ctl({"status", "--json", file}, quiet);
+        const auto report = Json::parse(result.out, nullptr, false);
+        if (result.ended() == "exit 4") return {"no such job", "", result.err, {}};
+        if (!report.is_array() || report.empty() || result.code() == 125) {
+            lies.push_back("status: " + result.ended() + " " + result.out + result.err);
+            return {};
+        }
+        const auto exit = at(report, "/0/job/jobshim/exit");
+        const auto reason = exit.is_object() ? at(exit, "/reason") : Json("");
+        return {at(report, "/0/verdict/state"), reason, report.dump(), exit};
+    }
+
+    void expect_whole(const Plan& plan, Words& lies) const {
+        const auto text = slurp(file);
+        if (fs::exists(file) && Json::parse(text, nullptr, false).is_discarded())
+            lies.push_back("the record is torn: " + text);
+        if (plan.adopted && !contains(text, theirs)) lies.emplace_back("the host's keys are gone");
+    }
+
+    void expect_message(const Point& point, const Result& result, Words& lies) const {
+        const bool why = contains(result.err, std::strerror(point.error.number)) ||
+                         contains(result.err, "cannot be told");  // where a look-up failed
+        bool where = contains(result.err, point.call.name) || contains(result.err, "fork");
+        for (const std::string& name :
+             Words{jobs, "/bin/sh", "current directory", "the worker's process", "its id", "pipe"})
+            where = where || contains(result.err, name);
+        if (!contains(result.err, "jobshim: ") || !why || !where)
+            lies.emplace_back("no clear message");
+    }
+
+    /// The record is what it was, or settled with this reason. True if it is settled.
+    bool expect_old_or(const std::string& reason, const Plan& plan, Words& lies) const {
+        expect_whole({.name = "", .adopted = true}, lies);
+        if (slurp(file) == plan.files.at("job.json")) return false;
+        const auto told = at(Json::parse(slurp(file), nullptr, false), "/jobshim/exit/reason");
+        if (told != reason) lies.push_back("settled as " + told.dump());
+        return true;
+    }
+
+    static Told told_by_status(const Result& result, Told truth, Words& lies) {
+        const auto report = Json::parse(result.out, nullptr, false);
+        const auto state = at(report, "/0/verdict/state");
+        if (result.ended() == "exit 6" && state == "unknown") return Told::unknown;
+        const bool says_lost = contains(at(report, "/0/verdict/because").dump(), "not known");
+        if (result.ended() != "exit 1" || state != "failed" || says_lost != (truth == Told::lost))
+            lies.push_back("status says otherwise");
+        return truth;
+    }
+
+    /// The same job file can be used again, and nothing stays behind.
+    void expect_usable(const Plan& plan, Words& lies) {
+        const auto next = run({jobshim, "-j", file, "--", "/bin/sh", "-c", "exit 3"}, quiet);
+        if (next.ended() != "exit 3")
+            lies.push_back("the next run: " + next.ended() + " " + next.err);
+        const auto record = Json::parse(slurp(file), nullptr, false);
+        if (record.is_discarded() || at(record, "/jobshim/exit/code") != 3)
+            lies.emplace_back("the next run is not recorded");
+        expect_whole(plan, lies);
+        if (!names_in(jobs, ".jobshim-").empty()) lies.emplace_back("temporary files stay behind");
+        if (fs::exists(unrecorded) && !fs::is_empty(unrecorded))
+            lies.emplace_back("a copy of the end stays behind");
+    }
+
+    /// The record and the heartbeat file of a job whose shim was killed.
+    std::map<std::string, std::string> dead_job() {
+        prepare({.name = "", .adopted = true});
+        auto shim = start_job(file, "exec sleep 600", {}, quiet);
+        const auto worker = worker_of(file);
+        kill_shim(shim, file);
+        REQUIRE(wait_until([&] { return !alive(worker); }));
+        return {{"job.json", slurp(file)}, {"job.heartbeat", slurp(heartbeat_of(file))}};
+    }
+
+    /// Of one whose shim died after the end was in the heartbeat file and before it was in the
+    /// record.
+    std::map<std::string, std::string> dead_job_with_known_end() {
+        prepare({.name = "", .adopted = true});
+        const auto saved = dir / "saved";
+        REQUIRE(run_job(file,
+                        until_running + "cp " + file.string() + " " + saved.string() + "; exit 7",
+                        {}, quiet)
+                    .ended() == "exit 7");
+        return {{"job.json", slurp(saved)}, {"job.heartbeat", slurp(heartbeat_of(file))}};
+    }
+
+    /// Of one whose end is neither there nor there, but in the copy.
+    std::map<std::string, std::string> dead_job_with_a_copy_of_its_end() {
+        auto files = dead_job_with_known_end();
+        const auto shim = at(Json::parse(files.at("job.json")), "/jobshim/shim");
+        const auto lines = lines_of(files.at("job.heartbeat"));
+        REQUIRE(lines.size() == 3);
+        const auto name = at(shim, "/bootId").get<std::string>() + "-" + at(shim, "/pid").dump() +
+                          "-" + at(shim, "/startTime").dump() + ".heartbeat";
+        files["job.heartbeat"] = lines[0] + "\n" + lines[1] + "\n";
+        files["state/jobshim/unrecorded/" + name] = lines[0] + "\n" + lines[2] + "\n";
+        return files;
+    }
+};
+
+/// Numbered among all calls of that name in their process, as tamper() counts.
+std::vector<Call> counted_among_all(std::vector<Call> calls) {
+    std::map<std::pair<int, std::string>, int> counts;
+    for (auto& call : calls) call.nth = ++counts[{call.process, call.name}];
+    return calls;
+}
+
+bool is_in_the_folder(const Call& call) { return !call.paths.empty(); }
+
+class Stopwatch {
+public:
+    explicit Stopwatch(const Matrix& matrix) : matrix_(matrix), before_(matrix.total()) {}
+    void say(const std::string& what) {
+        const auto ms = std::chrono::duration_cast<Milliseconds>(Clock::now() - begin_).count();
+        std::cout << what << ": " << matrix_.total() - before_ << " points in " << ms << " ms"
+                  << std::endl;
+    }
+
+private:
+    const Matrix& matrix_;
+    int before_;
+    Clock::time_point begin_ = Clock::now();
+};
+
+}  // namespace
+
+TEST_CASE_METHOD(Sweep, "one system call of the shim fails and the record is true", "[sweep]") {
+    if (!in_path("strace")) SKIP_TEST("no strace");
+    Matrix matrix("error sweep");
+    for (const auto& plan : std::vector<Plan>{
+             {.name = "adopted", .options = {"--log", jobs / "out.log"}, .adopted = true},
+             {.name = "new", .options = {"--group", "share", "--sync", "always"}},
+             {.name = "dead before", .options = {"--group", "share"}, .files = dead_job()}}) {
+        Stopwatch watch(matrix);
+        prepare(plan);
+        for (const auto& call : calls_of(0, record(*this, command(plan), jobs, quiet)))
+            for (const auto& error : errors()) {
+                if (!can_give(call, error)) continue;
+                prepare(plan);
+                const auto result =
+                    run(inject(call, "error=" + error.name, trace, command(plan)), quiet);
+                if (was_hit())
+                    check(matrix, plan,
+                          {.call = call, .error = error, .fault = error.name, .a_way_out = false},
+                          result);
+            }
+        watch.say(plan.name);
+    }
+    std::cout << matrix.total() << " errors injected" << std::endl;
+    CHECK(matrix.lies() == 0);
+}
+
+TEST_CASE_METHOD(Sweep, "a system call of the shim goes on failing and the record is true",
+                 "[sweep]") {
+    if (!in_path("strace")) SKIP_TEST("no strace");
+    Matrix matrix("error sweep for good");
+    const Plan plan{.name = "adopted", .options = {"--log", jobs / "out.log"}, .adopted = true};
+    Stopwatch watch(matrix);
+    prepare(plan);
+    for (const auto& call : calls_of(0, record(*this, command(plan), jobs, quiet)))
+        for (const auto& error : errors()) {
+            if (!is_in_the_folder(call) || !can_give(call, error) || error.number == EINTR)
+                continue;
+            prepare(plan);
+            auto tracer =
+                spawn(inject(call, "error=" + error.name, trace, command(plan), "+"), quiet);
+            // It tries for 30 s, or until a second TERM.
+            REQUIRE(wait_until(
+                [&] {
+                    if (contains(tracer.err(), "could not be recorded yet"))
+                        for (const auto shim : children_of(tracer.pid())) kill(shim, SIGTERM);
+                    return !tracer.running();
+                },
+                20s));
+            const auto result = tracer.wait();
+            if (was_hit())
+                check(matrix, plan,
+                      {.call = call,
+                       .error = error,
+                       .fault = error.name + " for good",
+                       .for_good = true},
+                      result);
+        }
+    watch.say("for good");
+    CHECK(matrix.lies() == 0);
+}
+
+TEST_CASE_METHOD(Sweep, "a call of a child fails or a write is cut short and the record is true",
+                 "[sweep]") {
+    if (!in_path("strace")) SKIP_TEST("no strace");
+    if (!can_tamper()) SKIP_TEST("no ptrace for this machine");
+    Matrix matrix("error sweep of children");
+    const Plan alone{.name = "adopted",
+                     .options = {"--group", "share", "--log", jobs / "out.log"},
+                     .adopted = true};
+    const Plan detached{
+        .name = "detached", .options = {"--group", "share", "--detach"}, .detached = true};
+    for (const auto& plan : {alone, detached}) {
+        Stopwatch watch(matrix);
+        prepare(plan);
+        const auto calls = counted_among_all(record(*this, command(plan), jobs, quiet));
+        const int workers_process = plan.detached ? 2 : 1;
+        bool executed = false;
+        for (const auto& call : calls) {
+            const bool in_worker = call.process == workers_process;
+            if (call.process > workers_process || (in_worker && executed)) continue;
+            executed = executed || (in_worker && call.name == "execve");
+            // Whoever cannot print the id of a job that runs says so, and 125.
+            Point point{.call = call,
+                        .error = {},
+                        .fault = "",
+                        .a_way_out = plan.detached && call.process == 0};
+            if (plan.detached || in_worker)
+                for (const auto& error : errors()) {
+                    if (!can_give(call, error)) continue;
+                    point.error = error;
+                    point.fault = error.name + (in_worker ? " before exec" : "");
+                    check_tampered(matrix, plan, point, Tampering::fail);
+                }
+            if (call.name == "close")
+                for (const auto& error : errors()) {
+                    if (error.number != EIO && error.number != EINTR && error.number != ENOSPC)
+                        continue;
+                    point.error = error;
+                    point.fault = error.name + " told by close";
+                    check_tampered(matrix, plan, point, Tampering::fail_all_same);
+                }
+            if (call.name == "write" && !contains(call.line, "<socket:")) {
+                point.fault = "short write";
+                check_tampered(matrix, plan, point, Tampering::shorten);
+            }
+        }
+        watch.say(plan.name);
+    }
+    std::cout << matrix.total() << " calls tampered with" << std::endl;
+    CHECK(matrix.lies() == 0);
+}
+
+TEST_CASE_METHOD(Sweep, "a system call of jobctl fails and the verdict is true", "[sweep]") {
+    if (!in_path("strace")) SKIP_TEST("no strace");
+    Matrix matrix("error sweep of jobctl");
+    struct Case {
+        Plan plan;
+        Words words;
+        std::string reason;
+        Told truth;
+    };
+    const Words reap{"reap", "--dir", jobs};
+    const Words status{"status", "--json", file};
+    const Plan lost{.name = "lost", .files = dead_job()};
+    const Plan known{.name = "known end", .files = dead_job_with_known_end()};
+    const Plan copied{.name = "copied end", .files = dead_job_with_a_copy_of_its_end()};
+    for (const auto& [plan, words, reason, truth] :
+         std::vector<Case>{{lost, reap, "shim-lost", Told::lost},
+                           {known, status, "exit-code", Told::true_end},
+                           {copied, reap, "exit-code", Told::true_end},
+                           {copied, status, "exit-code", Told::true_end}}) {
+        Stopwatch watch(matrix);
+        Words argv{jobctl};
+        argv.insert(argv.end(), words.begin(), words.end());
+        prepare(plan);
+        for (const auto& call : calls_of(0, record(*this, argv, jobs, quiet)))
+            for (const auto& error : errors())
+                for (const std::string& often : Words{"", "+"}) {
+                    // Of what is interrupted for ever nothing can come.
+                    const bool for_good = !often.empty();
+                    if (!can_give(call, error) ||
+                        (for_good && (error.number == EINTR || !is_in_the_folder(call))))
+                        continue;
+                    prepare(plan);
+                    const auto result =
+                        run(inject(call, "error=" + error.name, trace, argv, often), quiet);
+                    if (!was_hit()) continue;
+                    Words lies;
+                    const bool settled = expect_old_or(reason, plan, lies);
+                    Told told = truth;
+                    if (result.ended() == "exit 125") {
+                        told = Told::refused;
+                        if (!contains(result.err, std::strerror(error.number)))
+                            lies.emplace_back("no clear message");
+                    } else if (words == reap) {
+                        if (result.ended() != "exit 0") lies.push_back("reap: " + result.ended());
+                        if (!settled) told = Told::unknown;
+                        if (!settled && !contains(result.out, "1 unknown"))
+                            lies.emplace_back("reap says nothing of what it did not do");
+                    } else {
+                        told = told_by_status(result, truth, lies);
+                    }
+                    const auto after = ctl(reap, quiet);
+                    if (after.ended() != "exit 0") lies.push_back("the next reap: " + after.err);
+                    if (!expect_old_or(reason, plan, lies)) lies.emplace_back("never settled");
+                    if (!names_in(jobs, ".jobshim-").empty())
+                        lies.emplace_back("temporary files stay behind");
+                    count(matrix, error.name + (for_good ? " for good" : ""), told,
+                          words[0] + " of " + plan.name + ", " + error.name + often + " at " +
+                              call.in_words() + ": " + call.line,
+                          lies, result);
+                }
+        watch.say(words[0] + " of " + plan.name);
+    }
+    std::cout << matrix.total() << " errors injected" << std::endl;
+    CHECK(matrix.lies() == 0);
+}
