@@ -315,5 +315,8 @@ TEST_CASE_METHOD(Sandbox, "a shim that dies before it gives the word leaves no p
         .wait();
     CHECK(ctl({"wait", job, "--timeout", "10s"}).ended() == "exit 1");
     CHECK(exit_of(job)["reason"] == "shim-lost");
+    // Its process knew that it was never executed. A reader that saw it end would have taken the
+    // status of that process for the worker's.
+    CHECK(at(read_json(job), "/errorMessage") == "The shim died before the worker was started.");
     CHECK_FALSE(fs::exists(dir / "executed"));
 }

@@ -36,6 +36,11 @@ struct Scene {
 
 enum class Then { run, reap_and_run, run_unread };
 
+std::string process_name(pid_t pid) {
+    const auto lines = lines_of(slurp("/proc/" + std::to_string(pid) + "/comm"));
+    return lines.empty() ? "" : lines[0];
+}
+
 bool is_active(const std::string& state) {
     return state == "running" || state == "stalled" || state == "orphaned";
 }
@@ -230,8 +235,11 @@ private:
     /// Waits until the worker's process has begun that call.
     void kill_in_the_call(const Process& tracer, int nth, bool both) {
         const bool there = wait_until([&] {
-            // Whoever comes first in the trace: strace's own child is the shim.
-            const auto shims = children_of(tracer.pid());
+            // Whoever comes first in the trace, strace's own child is the shim (once strace is done
+            // with trying out what the kernel can, which takes children as well).
+            auto shims = children_of(tracer.pid());
+            std::erase_if(
+                shims, [](pid_t pid) { return process_name(pid) != fs::path(jobshim).filename(); });
             if (shims.empty()) return !tracer.running();
             const auto shim = std::to_string(shims[0]);
             int calls = 0;

@@ -138,10 +138,11 @@ TEST_CASE_METHOD(Sandbox, "a wait that watched an orphan to its end records how 
         CAPTURE(end, options);
         Words extra{"--on-shim-death", "keep"};
         extra.insert(extra.end(), options.begin(), options.end());
-        auto shim = start_job(job, until_go + end, extra);
+        auto shim = start_job(job, "touch executed; " + until_go + end, extra);
         const auto worker = worker_of(job);
         auto waiter = spawn({jobctl, "wait", job});
         wait_until_parked(waiter);
+        REQUIRE(wait_until([&] { return fs::exists(dir / "executed"); }));
         kill_shim(shim, job);
         REQUIRE(wait_until([&] { return watches(waiter.pid(), worker); }));
         put(dir / "go", "");
@@ -156,6 +157,7 @@ TEST_CASE_METHOD(Sandbox, "a wait that watched an orphan to its end records how 
             contains(at(record, "/jobshim/exit/evidence").dump(), "watched the worker to its end"));
         CHECK(ctl({"status", job}).ended() == waited);
         fs::remove(dir / "go");
+        fs::remove(dir / "executed");
     }
 }
 

@@ -18,7 +18,8 @@ constexpr char started = '+';
 // "+ID" or one byte, the exit status; nothing if the shim died before it could tell.
 int tell_outcome(const std::string& report) {
     if (report.empty()) {
-        std::fputs("jobshim: the shim died; whether COMMAND was executed is not known here\n", stderr);
+        std::fputs("jobshim: the shim died; whether COMMAND was executed is not known here\n",
+                   stderr);
         return 125;
     }
     if (report[0] != started) return static_cast<unsigned char>(report[0]);

@@ -172,11 +172,11 @@ struct Hooks : bp::extend::handler {
         write_own_line();
         // The shim may have died before the line was written. A reader that found it dead, and no
         // worker, must be right: so the worker is not executed then, whatever --on-shim-death says.
-        if (::getppid() != shim_pid) ::_exit(125);
+        if (::getppid() != shim_pid) end_with_shim();
         report({Report::Stage::prepared, 0});
         // Until the shim has written down that it runs, and nobody has called it off.
         char go = 0;
-        if (insist([&] { return ::read(line_fd, &go, 1); }) != 1) ::_exit(125);  // the shim died
+        if (insist([&] { return ::read(line_fd, &go, 1); }) != 1) end_with_shim();
         signals->restore();
     }
     template <class Executor>
@@ -203,6 +203,20 @@ private:
         } catch (const std::system_error& error) {
             give_up(Report::Stage::failed_to_prepare, error.code().value());
         }
+    }
+    // The shim died before the word. Nobody but this process knows that COMMAND was not executed;
+    // a reader that watches it end would take its status for the worker's.
+    [[noreturn]] void end_with_shim() const {
+        if (plan->heartbeat_fd >= 0) try {
+                write_all(plan->heartbeat_fd,
+                          heartbeat_last_line(judge_lost(
+                              ExitReason::shim_lost, false,
+                              {"The worker's process ended with its shim, before the exec."})),
+                          "");
+            } catch (const std::system_error&) {
+                ::_exit(125);
+            }
+        ::_exit(125);
     }
     // If nobody reads it, nobody needs it.
     void report(Report report) const {
