@@ -59,12 +59,14 @@ std::vector<std::string> texts(const Json& json, const char* key) {
 }
 
 Json to_json(const ShimIdentity& shim) {
-    return {{"pid", shim.pid},
-            {"startTime", or_null(shim.start_time)},
-            {"bootId", or_null(shim.boot_id)},
-            {"machineId", or_null(shim.machine_id)},
-            {"pidNamespace", or_null(shim.pid_namespace)},
-            {"host", or_null(shim.host)}};
+    Json json{{"pid", shim.pid},
+              {"startTime", or_null(shim.start_time)},
+              {"bootId", or_null(shim.boot_id)},
+              {"machineId", or_null(shim.machine_id)},
+              {"pidNamespace", or_null(shim.pid_namespace)},
+              {"host", or_null(shim.host)}};
+    if (shim.time_namespace) json["timeNamespace"] = *shim.time_namespace;
+    return json;
 }
 
 std::optional<ShimIdentity> shim_from(const Json& json) {
@@ -75,7 +77,8 @@ std::optional<ShimIdentity> shim_from(const Json& json) {
                         text(json, "bootId"),
                         text(json, "machineId"),
                         number<std::uint64_t>(json, "pidNamespace"),
-                        text(json, "host")};
+                        text(json, "host"),
+                        number<std::uint64_t>(json, "timeNamespace")};
 }
 
 Json to_json(const WorkerIdentity& worker) {

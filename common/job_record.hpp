@@ -27,6 +27,9 @@ struct ShimIdentity {
     std::string machine_id;
     std::optional<std::uint64_t> pid_namespace;  // inode of /proc/self/ns/pid
     std::string host;
+    // Inode of /proc/self/ns/time; nothing for the initial one, through which start times are as
+    // they are.
+    std::optional<std::uint64_t> time_namespace = {};
 
     bool operator==(const ShimIdentity&) const = default;
 };

@@ -188,7 +188,7 @@ void look_at_processes(Observation& seen, const JobFiles& files, const Observer&
                 sighting.obstacle = "Its shim (pid " + std::to_string(run.shim.pid) +
                                     ") belongs to " +
                                     (run.shim.pid_namespace && observer.here.pid_namespace
-                                         ? "another pid namespace"
+                                         ? "another pid namespace or time namespace"
                                          : "a pid namespace that cannot be told");
             else if (seen.place == Place::before_reboot)
                 sighting.obstacle =

@@ -1,7 +1,8 @@
 // Who a process is, beyond a number that is used again: pid, start time, boot, pid namespace, host.
 //
-// Caveats: without /proc a start time is unknown and a living pid proves nothing. Start times are
-// seen through the reader's time namespace.
+// Caveats: without a /proc of one's own pid namespace a start time is unknown and a living pid proves
+// nothing. Start times are seen through the reader's time namespace, so from another one nobody can
+// be told by them.
 #pragma once
 
 #include <chrono>
@@ -59,7 +60,7 @@ std::optional<int> wait_status_of(const UniqueFd& process, int pid);
 bool send_signal(const UniqueFd& process, int signal);
 
 enum class Place {
-    here,             // same boot, same pid namespace: a pid can be looked up
+    here,             // same boot, same pid and time namespaces: a pid can be looked up
     other_namespace,  // same boot
     before_reboot,    // this host, an earlier boot
     elsewhere,        // another host, or nobody can tell

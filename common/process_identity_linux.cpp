@@ -154,6 +154,9 @@ ShimIdentity identity_of_this_process(const ProcessStat& own) {
     id.machine_id = first_line(read_small_file("/etc/machine-id"));
     struct stat info {};
     if (::stat("/proc/self/ns/pid", &info) == 0) id.pid_namespace = info.st_ino;
+    constexpr ino_t initial_time_namespace = 0xEFFFFFFA;  // linux/proc_ns.h
+    if (::stat("/proc/self/ns/time", &info) == 0 && info.st_ino != initial_time_namespace)
+        id.time_namespace = info.st_ino;
     utsname names{};
     if (::uname(&names) == 0) id.host = names.nodename;
     return id;
@@ -233,8 +236,10 @@ Place place_of(const ShimIdentity& recorded, const ShimIdentity& here) {
     if (recorded.boot_id.empty() || here.boot_id.empty()) return Place::elsewhere;
     if (recorded.boot_id == here.boot_id) {
         const bool known = recorded.pid_namespace && here.pid_namespace;
-        return known && *recorded.pid_namespace == *here.pid_namespace ? Place::here
-                                                                       : Place::other_namespace;
+        return known && *recorded.pid_namespace == *here.pid_namespace &&
+                       recorded.time_namespace == here.time_namespace
+                   ? Place::here
+                   : Place::other_namespace;
     }
     const bool same_host = !here.machine_id.empty() && recorded.machine_id == here.machine_id &&
                            recorded.host == here.host;

@@ -122,6 +122,9 @@ TEST_CASE("process: where a recorded one can be looked up") {
     other.pid_namespace.reset();
     CHECK(place_of(other, here) == Place::other_namespace);
     other = here;
+    other.time_namespace = 1;
+    CHECK(place_of(other, here) == Place::other_namespace);
+    other = here;
     other.boot_id = "another";
     CHECK(place_of(other, here) ==
           (here.machine_id.empty() ? Place::elsewhere : Place::before_reboot));
