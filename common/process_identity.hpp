@@ -1,8 +1,8 @@
 // Who a process is, beyond a number that is used again: pid, start time, boot, pid namespace, host.
 //
-// Caveats: without a /proc of one's own pid namespace a start time is unknown and a living pid proves
-// nothing. Start times are seen through the reader's time namespace, so from another one nobody can
-// be told by them.
+// Caveats: without a /proc of one's own pid namespace a start time is unknown and a living pid
+// proves nothing. Start times are seen through the reader's time namespace, so from another one
+// nobody can be told by them.
 #pragma once
 
 #include <chrono>

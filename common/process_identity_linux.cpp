@@ -73,6 +73,17 @@ bool has_ended(int pidfd) {
     return ::poll(&poll, 1, 0) == 1 && (poll.revents & POLLIN) != 0;
 }
 
+// False where /proc is that of another pid namespace (`unshare --pid` without --mount-proc): what
+// it shows under a number is another process then.
+bool proc_has_our_numbers() {
+    static const bool ours = [] {
+        std::array<char, 32> self{};
+        return ::readlink("/proc/self", self.data(), self.size() - 1) > 0 &&
+               std::strtol(self.data(), nullptr, 10) == ::getpid();
+    }();
+    return ours;
+}
+
 // struct pidfd_info of linux/pidfd.h, which older headers do not have, as far as it is needed.
 struct PidfdInfo {
     std::uint64_t mask;
@@ -105,6 +116,7 @@ bool has_hung_up(int pidfd, std::chrono::milliseconds patience) {
 }
 
 std::optional<int> wait_status_of_zombie(int pid) {
+    if (!proc_has_our_numbers()) return std::nullopt;
     const std::string directory = "/proc/" + std::to_string(pid);
     // Who may not know it is shown 0 (proc(5), exit_code). The same right is needed for this link.
     std::array<char, 64> link;
@@ -123,7 +135,7 @@ std::optional<int> wait_status_of_zombie(int pid) {
 // Calls visit(pid) for every process that /proc shows.
 template <class Visit>
 void for_each_process(Visit visit) {
-    DIR* directory = ::opendir("/proc");
+    DIR* directory = proc_has_our_numbers() ? ::opendir("/proc") : nullptr;
     if (directory == nullptr) return;
     while (const dirent* entry = ::readdir(directory)) {
         const std::string_view name = entry->d_name;
@@ -137,6 +149,7 @@ void for_each_process(Visit visit) {
 }  // namespace
 
 std::optional<ProcessStat> read_process_stat(int pid) {
+    if (!proc_has_our_numbers()) return std::nullopt;
     return parse_stat(read_small_file("/proc/" + std::to_string(pid) + "/stat"));
 }
 
