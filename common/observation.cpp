@@ -78,15 +78,18 @@ bool asks_for_a_new_run(const JobDocument& document, const Heartbeat& beat) {
 // Finds out which run the record and the heartbeat file speak of.
 void choose_run(Observation& seen, const JobFiles& files, const Observer& observer) {
     Heartbeat beat = parse_heartbeat(seen.probe.text);
-    if (!beat.job_file.empty() && beat.job_file != to_utf8(files.job))
-        beat = {};  // a leaving of another job (the file was renamed)
     std::optional<RunRecord> recorded;
     if (seen.document) recorded = seen.document->run();
+    const bool of_the_same_run = beat.run && recorded && beat.run->shim == recorded->shim;
+    // A leaving of another job (the file was renamed). Where the record tells of the very same shim
+    // it is the directory that goes by another name: moved, or mounted elsewhere.
+    if (!of_the_same_run && !beat.job_file.empty() && beat.job_file != to_utf8(files.job))
+        beat = {};
     const bool held = seen.probe.lock == LifeLock::held;
     const bool active = is_active(seen.status());
     seen.new_run_began = held && recorded && beat.run && beat.run->shim != recorded->shim;
 
-    if (beat.run && recorded && beat.run->shim == recorded->shim) {
+    if (of_the_same_run) {
         if (!recorded->worker) recorded->worker = beat.run->worker;
         seen.heartbeat_agrees = recorded->worker == beat.run->worker;
         seen.run = recorded;
