@@ -52,6 +52,9 @@ public:
     void abandon(std::string_view former_text) noexcept;
     // Throws std::system_error.
     void append(std::string_view line);
+    // Takes the locks again, which are lost once this process has closed another descriptor of the
+    // file; one of the inherited may be such. Nothing happens to those that are held.
+    void lock_again() noexcept;
     // Touches the file; makes and locks a new one if it was removed or replaced. Never throws: a
     // beat that fails is a beat that is missed.
     void beat() noexcept;

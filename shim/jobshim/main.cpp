@@ -147,6 +147,7 @@ public:
         if (const auto failure = worker.execute()) return fail_to_start(*failure);
         launcher_.report_start(recorder_ ? recorder_->id() : options_.id);
         let_go_of_inherited(descriptors());
+        if (recorder_) recorder_->lock_again();
 
         const SupervisorHooks hooks{
             [this] {

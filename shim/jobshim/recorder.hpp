@@ -41,6 +41,8 @@ public:
     // COMMAND's process is there. A record that cannot be written now is written at the end.
     void started(const WorkerIdentity& worker);
     void beat();
+    // After descriptors were closed that are not ours.
+    void lock_again() { hold_.lock_again(); }
 
     // True if the worker wrote a terminal status itself during this run.
     bool worker_spoke();
