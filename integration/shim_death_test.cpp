@@ -161,27 +161,6 @@ TEST_CASE_METHOD(Sandbox, "a wait that watched an orphan to its end records how 
     }
 }
 
-TEST_CASE_METHOD(Sandbox, "a stopped shim is stalled, never dead") {
-    auto shim = start_job(job, until_go + "exit 3", {"--heartbeat-interval", "100ms"});
-    worker_of(job);
-    CHECK(state_of(*this, job) == "running");
-    shim.kill(SIGSTOP);
-    CHECK(wait_until([&] { return state_of(*this, job) == "stalled"; }));
-    const auto before = slurp(job);
-    const auto text = ctl({"status", job});
-    CHECK(text.ended() == "exit 3");
-    CHECK(contains(text.out, "stalled"));
-    CHECK(ctl({"reap", "--dir", dir}).ended() == "exit 0");
-    CHECK(ctl({"wait", job, "--timeout", "200ms"}).ended() == "exit 124");
-    CHECK(run_job(job, "touch marker").ended() == "exit 125");
-    CHECK(slurp(job) == before);
-    shim.kill(SIGCONT);
-    CHECK(wait_until([&] { return state_of(*this, job) == "running"; }));
-    put(dir / "go", "");
-    CHECK(shim.wait().ended() == "exit 3");
-    CHECK_FALSE(fs::exists(dir / "marker"));
-}
-
 TEST_CASE_METHOD(Sandbox, "asked not to reap, a reader shows lost and touches nothing") {
     auto shim = start_job(job, for_ever);
     kill_shim(shim, job);

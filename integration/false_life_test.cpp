@@ -1,0 +1,745 @@
+// A dead job is never called alive, and each one the row of SPEC section 5 that it is: whatever
+// became of its processes' numbers and of its lock, and from wherever one looks.
+
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <functional>
+#include <optional>
+#include <sstream>
+#include <thread>
+
+#include "integration/support.hpp"
+#include "integration/verdicts.hpp"
+
+using namespace harness;
+
+namespace {
+
+pid_t shim_of(const fs::path& job) { return at(read_json(job), "/jobshim/shim/pid").get<pid_t>(); }
+
+std::uint64_t start_time_of(pid_t pid) {
+    const auto text = slurp("/proc/" + std::to_string(pid) + "/stat");
+    std::istringstream in(text.substr(text.rfind(')') + 2));
+    std::string field;
+    for (int number = 3; number <= 22; ++number) in >> field;
+    return std::stoull(field);
+}
+
+/// Waits without reaping anything.
+bool is_zombie_soon(pid_t pid) {
+    for (const auto end = Clock::now() + patience(10s); Clock::now() < end;) {
+        if (process_state(pid) == 'Z') return true;
+        std::this_thread::sleep_for(1ms);
+    }
+    return false;
+}
+
+bool writer_is_held(const fs::path& heartbeat) {
+    const Fd fd(open(heartbeat.c_str(), O_RDONLY | O_CLOEXEC));
+    struct flock lock {};
+    lock.l_type = F_WRLCK;
+    lock.l_whence = SEEK_SET;
+    lock.l_start = 1;
+    lock.l_len = 1;
+    return fd.get() >= 0 && fcntl(fd.get(), F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+}
+
+/// fork(), and the child has this very number. -1: not to be had (now).
+pid_t fork_as(pid_t number) {
+    clone_args arguments{};
+    arguments.exit_signal = SIGCHLD;
+    arguments.set_tid = reinterpret_cast<std::uintptr_t>(&number);
+    arguments.set_tid_size = 1;
+    return static_cast<pid_t>(syscall(SYS_clone3, &arguments, sizeof arguments));
+}
+
+bool may_choose_numbers() {
+    const auto gone = fork();
+    if (gone == 0) _exit(0);
+    waitpid(gone, nullptr, 0);
+    const auto child = fork_as(gone);
+    if (child == 0) _exit(0);
+    if (child > 0) waitpid(child, nullptr, 0);
+    return child > 0 || errno == EEXIST;
+}
+
+/// A process under the number of one that is gone. It does what it is told, or nothing for ever.
+class Reused {
+public:
+    explicit Reused(pid_t number, const std::function<void()>& act = {}) {
+        // It is free once somebody has reaped the dead one.
+        REQUIRE(wait_until([&] {
+            pid_ = fork_as(number);
+            if (pid_ == 0) {
+                if (act) act();
+                for (;;) pause();
+            }
+            return pid_ > 0;
+        }));
+    }
+    ~Reused() {
+        ::kill(pid_, SIGKILL);
+        waitpid(pid_, nullptr, 0);
+    }
+    Reused(const Reused&) = delete;
+    Reused& operator=(const Reused&) = delete;
+
+private:
+    pid_t pid_ = -1;
+};
+
+/// A process one of whose threads has this number: no process of that number is there.
+class ReusedByThread {
+public:
+    explicit ReusedByThread(pid_t number) {
+        const auto sign = fs::temp_directory_path() / ("thread-" + std::to_string(getpid()));
+        fs::remove(sign);
+        pid_ = fork();
+        REQUIRE(pid_ >= 0);
+        if (pid_ == 0) {
+            // Others may take it between the two steps: again and again, then.
+            for (int attempt = 0; attempt < 10'000; ++attempt) {
+                put("/proc/sys/kernel/ns_last_pid", std::to_string(number - 1));
+                std::thread([&] {
+                    if (gettid() != number) return;
+                    put(sign, "");
+                    for (;;) pause();
+                }).detach();
+                if (fs::exists("/proc/self/task/" + std::to_string(number)))
+                    for (;;) pause();
+            }
+            _exit(1);
+        }
+        REQUIRE(wait_until([&] { return fs::exists(sign); }));
+        fs::remove(sign);
+    }
+    ~ReusedByThread() {
+        ::kill(pid_, SIGKILL);
+        waitpid(pid_, nullptr, 0);
+    }
+    ReusedByThread(const ReusedByThread&) = delete;
+    ReusedByThread& operator=(const ReusedByThread&) = delete;
+
+private:
+    pid_t pid_ = -1;
+};
+
+/// For use in before_exec: `file` holds what `other` holds.
+void see_instead(const std::string& file, const fs::path& other) {
+    must(mount(other.c_str(), file.c_str(), nullptr, MS_BIND, nullptr), file.c_str());
+}
+
+/// A seat from which one looks at a job, and what is to be seen from there.
+struct Seat {
+    std::string name;
+    std::string alive, orphan, dead;  ///< "": not a case that could be
+    std::function<void()> before_exec = {};
+    Words prefix = {};              ///< of the reader's command
+    bool has_locks = true;          ///< else neither shim nor reader has
+    bool closed_heartbeat = false;  ///< the heartbeat file is for its owner alone
+    std::string reason = "shim-lost";
+};
+
+}  // namespace
+
+TEST_CASE_METHOD(Sandbox, "from every seat a job is what can be known of it there") {
+    if (geteuid() != 0 || !child_can(own_mounts)) SKIP_TEST("needs root, for namespaces and users");
+    if (!in_path("strace") || !in_path("unshare")) SKIP_TEST("no strace or no unshare");
+    Verdicts verdicts("false life: seats");
+    const auto program = public_copy(jobctl);
+    const auto other_boot = dir / "boot", other_machine = dir / "machine", empty = dir / "empty";
+    put(other_boot, "11111111-2222-3333-4444-555555555555\n");
+    put(other_machine, "0123456789abcdef0123456789abcdef\n");
+    put(empty, "");
+    const bool has_machine_id = !slurp("/etc/machine-id").empty();
+    const auto rebooted = [=] {
+        own_mounts();
+        see_instead("/proc/sys/kernel/random/boot_id", other_boot);
+    };
+    const auto on_machine = [=](const fs::path& id) {
+        return [=] {
+            rebooted();
+            if (fs::exists("/etc/machine-id")) see_instead("/etc/machine-id", id);
+        };
+    };
+    const auto on_host = [=] {
+        rebooted();
+        must(unshare(CLONE_NEWUTS), "unshare");
+        must(sethostname("elsewhere", 9), "sethostname");
+    };
+    const auto hide_others = [] {
+        own_mounts();
+        must(mount("proc", "/proc", "proc", 0, "hidepid=2"), "mount /proc");
+        become_nobody();
+    };
+    // f_type is the first word: that of NFS.
+    const Words nfs{"strace", "-qq",          "-o", "/dev/null",
+                    "-e",     "trace=statfs", "-e", "inject=statfs:poke_exit=@arg2=69690000"};
+    const Words other_pids{"unshare", "--pid", "--fork", "--mount-proc", "--"};
+    const std::vector<Seat> seats{
+        {"the same host", "running", "orphaned", "failed"},
+        {"another user", "running", "orphaned", "failed", become_nobody},
+        {"another user, no heartbeat file to be read",
+         "running",
+         "orphaned",
+         "failed",
+         become_nobody,
+         {},
+         true,
+         true},
+        // What hides is there, and no more can be said; what is not there is dead.
+        {"another user, /proc with hidepid", "running", "unknown", "failed", hide_others},
+        {"another user, hidepid, no heartbeat file to be read",
+         "unknown",
+         "unknown",
+         "failed",
+         hide_others,
+         {},
+         true,
+         true},
+        {"another pid namespace", "running", "unknown", "unknown", {}, other_pids},
+        {"a container with its own pids, host name and mounts", "running", "unknown", "unknown",
+         [] {
+             own_mounts();
+             must(unshare(CLONE_NEWUTS), "unshare");
+             must(sethostname("inside", 6), "sethostname");
+         },
+         other_pids},
+        {"another time namespace",
+         "running",
+         "unknown",
+         "unknown",
+         {},
+         {"unshare", "--time", "--boottime", "100000", "--fork", "--"}},
+        {"a pid namespace without a /proc of its own",
+         "running",
+         "unknown",
+         "unknown",
+         {},
+         {"unshare", "--pid", "--fork", "--"}},
+        {"the same host, by NFS", "running", "orphaned", "failed", {}, nfs},
+        {"the host after a restart",
+         "running",
+         "",
+         has_machine_id ? "failed" : "unknown",
+         rebooted,
+         {},
+         true,
+         false,
+         "host-rebooted"},
+        {"the host after a restart, by NFS", "running", "", "unknown", rebooted, nfs},
+        {"another boot, no machine id", "running", "", "unknown", on_machine(empty)},
+        {"another boot, another machine id", "running", "", "unknown", on_machine(other_machine)},
+        {"another boot, another host's name", "running", "", "unknown", on_host},
+        {"no locks: the same host", "running", "orphaned", "failed", {}, {}, false},
+        {"no locks: another user", "running", "orphaned", "failed", become_nobody, {}, false},
+        {"no locks: another pid namespace", "unknown", "unknown", "unknown", {}, other_pids, false},
+        {"no locks: another host", "unknown", "", "unknown", on_machine(other_machine), {}, false},
+        {"no locks: the host after a restart",
+         "",
+         "",
+         has_machine_id ? "failed" : "unknown",
+         rebooted,
+         {},
+         false,
+         false,
+         "host-rebooted"},
+    };
+    struct Case {
+        const Seat* seat;
+        std::string state;  ///< that it should be
+        Truth truth;
+        bool shim_dies;
+        fs::path job;
+        Process shim, reader;
+        pid_t worker = -1;
+        std::string before;
+    };
+    const auto without_locks = [&](const fs::path& file, const std::string& when) {
+        const auto heartbeat = heartbeat_of(file).string();
+        return Words{
+            "strace",  "-qq", "-o",          "/dev/null", "-P",
+            heartbeat, "-e",  "trace=fcntl", "-e",        "inject=fcntl:error=ENOLCK" + when};
+    };
+    std::vector<Case> cases;
+    for (const auto& seat : seats)
+        for (const auto& [state, truth, keep] : {std::tuple{seat.alive, Truth::lives, false},
+                                                 {seat.orphan, Truth::lives, true},
+                                                 {seat.dead, Truth::dead, false}}) {
+            if (state.empty()) continue;
+            Case one;
+            one.seat = &seat;
+            one.state = state;
+            one.truth = truth;
+            one.shim_dies = keep || truth == Truth::dead;
+            one.job = dir / (std::to_string(cases.size()) + ".json");
+            // Of the shim only the lock fails: the next call on that file sets O_APPEND.
+            Words argv = seat.has_locks ? Words{} : without_locks(one.job, ":when=1");
+            argv.insert(argv.end(), {jobshim, "-j", one.job, "--on-shim-death",
+                                     keep ? "keep" : "kill", "--", "sh", "-c", until_go});
+            one.shim = spawn(argv, Stopped::traced({}));
+            cases.push_back(std::move(one));
+        }
+    for (auto& one : cases) {
+        one.worker = worker_of(one.job);
+        if (!one.seat->has_locks) CHECK_FALSE(life_is_held(heartbeat_of(one.job)));
+        if (one.shim_dies) {
+            kill(shim_of(one.job), SIGKILL);
+            one.shim.wait();
+            if (one.truth == Truth::dead) CHECK(wait_until([&] { return !alive(one.worker); }));
+        }
+        fs::permissions(one.job, fs::perms(0644));
+        if (!one.seat->closed_heartbeat) fs::permissions(heartbeat_of(one.job), fs::perms(0644));
+        one.before = slurp(one.job);
+    }
+    for (auto& one : cases) {
+        Words argv = one.seat->prefix;
+        if (!one.seat->has_locks)
+            for (auto& word : without_locks(one.job, "")) argv.push_back(word);
+        argv.insert(argv.end(), {program, "status", "--json", one.job});
+        Options options = Stopped::traced({});
+        options.before_exec = one.seat->before_exec;
+        one.reader = spawn(argv, options);
+    }
+    for (auto& one : cases) {
+        const auto said = said_by(one.reader.wait());
+        CAPTURE(one.seat->name);
+        verdicts.count(one.seat->name, said, one.truth, {one.state});
+        if (one.truth == Truth::lives || said.state == "unknown")
+            CHECK(slurp(one.job) == one.before);
+        if (said.state == "failed" && slurp(one.job) != one.before) {
+            const auto end = exit_of(one.job);
+            CHECK(at(end, "/reason") == one.seat->reason);
+            for (const char* unknown : {"/code", "/signal", "/waitStatus"})
+                CHECK(at(end, unknown) == nullptr);
+        }
+    }
+    put(dir / "go", "");
+    for (auto& one : cases) {
+        one.shim.wait();
+        CHECK(wait_until([&] { return !alive(one.worker); }));
+    }
+    verdicts.require_no_lies();
+}
+
+TEST_CASE_METHOD(Sandbox, "neither zombies nor halves of processes pass for more or less") {
+    Verdicts verdicts("false life: zombies");
+    const Words keep{"--on-shim-death", "keep"};
+    {
+        INFO("a dead shim whose parent does not reap");
+        auto parent = spawn(
+            {"sh", "-c", "\"$JOBSHIM\" -j job.json -- sh -c '" + for_ever + "' & exec sleep 600"},
+            {.env = {{"JOBSHIM", jobshim}}});
+        const auto worker = worker_of(job);
+        const auto shim = shim_of(job);
+        kill(shim, SIGKILL);
+        REQUIRE(is_zombie_soon(shim));
+        verdicts.count("zombie shim", ask(*this, job), Truth::dead, {"failed"});
+        CHECK(process_state(shim) == 'Z');
+        CHECK_FALSE(alive(worker));
+        CHECK(at(exit_of(job), "/reason") == "shim-lost");
+        parent.kill(SIGKILL);
+        parent.wait();
+    }
+    {
+        INFO("a dead worker whose parent does not reap");
+        auto shim = start_job(job, for_ever, keep);
+        const auto worker = worker_of(job);
+        shim.kill(SIGKILL);
+        shim.wait();
+        verdicts.count("stopped worker", ask(*this, job), Truth::lives, {"orphaned"});
+        kill(worker, SIGSTOP);
+        verdicts.count("stopped worker", ask(*this, job), Truth::lives, {"orphaned"});
+        kill(worker, SIGKILL);
+        REQUIRE(is_zombie_soon(worker));
+        verdicts.count("zombie worker", ask(*this, job), Truth::dead, {"failed"});
+        CHECK(process_state(worker) == 'Z');
+    }
+    if (!in_path("python3")) SKIP_TEST("no python3");
+    INFO("a worker whose main thread has ended, and another goes on");
+    const std::string script = R"(
+import ctypes, os, platform, threading, time
+def go_on():
+    while not os.path.exists('go'): time.sleep(0.01)
+    os._exit(0)
+threading.Thread(target=go_on).start()
+ctypes.CDLL(None).syscall({'x86_64': 60}.get(platform.machine(), 93), 0)
+)";
+    for (const bool shim_dies : {false, true}) {
+        CAPTURE(shim_dies);
+        fs::remove(dir / "go");
+        fs::remove(job);
+        fs::remove(heartbeat_of(job));
+        auto shim =
+            start_shim({"-j", job, "--on-shim-death", "keep", "--", "python3", "-c", script});
+        const auto worker = worker_of(job);
+        REQUIRE(wait_until([&] { return process_state(worker) == 'Z'; }));
+        verdicts.count("worker's main thread ended", ask(*this, job), Truth::lives, {"running"});
+        if (shim_dies) {
+            shim.kill(SIGKILL);
+            shim.wait();
+            verdicts.count("worker's main thread ended, shim dead", ask(*this, job), Truth::lives,
+                           {"orphaned"});
+            put(dir / "go", "");
+            REQUIRE(wait_until([&] { return process_state(worker) == 0; }));
+            verdicts.count("worker's main thread ended, shim dead", ask(*this, job), Truth::dead,
+                           {"failed"});
+        } else {
+            put(dir / "go", "");
+            CHECK(shim.wait().ended() == "exit 0");
+            verdicts.count_end("worker's main thread ended", job, 0);
+        }
+    }
+    verdicts.require_no_lies();
+}
+
+TEST_CASE_METHOD(Sandbox, "a number that another process bears now is nobody's life") {
+    if (geteuid() != 0 || !may_choose_numbers()) SKIP_TEST("may not choose a process's number");
+    Verdicts verdicts("false life: pids reused");
+    enum class By { process, another_jobshim, thread };
+    struct Row {
+        std::string name;
+        bool shims, workers;  ///< whose number it is
+        By by;
+        std::string heartbeat = "";  ///< what becomes of it
+    };
+    for (const auto& row : {
+             Row{"shim's pid reused", true, false, By::process},
+             Row{"shim's pid reused, heartbeat file deleted", true, false, By::process, "deleted"},
+             Row{"shim's pid reused by another job's shim", true, false, By::another_jobshim},
+             Row{"shim's pid reused by a thread", true, false, By::thread},
+             Row{"worker's pid reused", false, true, By::process},
+             Row{"worker's pid reused by another job's shim", false, true, By::another_jobshim},
+             Row{"worker's pid reused by a thread", false, true, By::thread},
+             Row{"both pids reused", true, true, By::process},
+         }) {
+        CAPTURE(row.name);
+        const auto other = dir / "other.json";
+        for (const auto& file : {job, other}) {
+            fs::remove(file);
+            fs::remove(heartbeat_of(file));
+        }
+        fs::remove(dir / "go");
+        auto shim = start_job(job, for_ever, {"--on-shim-death", "keep"});
+        const auto worker = worker_of(job);
+        const auto shim_pid = shim.pid();
+        const auto began = start_time_of(worker);
+        shim.kill(SIGKILL);
+        shim.wait();
+        kill(worker, SIGKILL);
+        REQUIRE(wait_until([&] { return process_state(worker) == 0; }));
+        // Two processes that began within one tick could not be told apart.
+        REQUIRE(wait_until([&] {
+            auto probe = spawn({"sleep", "600"});
+            const auto now = start_time_of(probe.pid());
+            probe.kill(SIGKILL);
+            probe.wait();
+            return now > began;
+        }));
+        if (!row.heartbeat.empty()) fs::remove(heartbeat_of(job));
+
+        const std::function<void()> act =
+            row.by == By::another_jobshim ? [&] {
+                close_range(3, ~0U, 0);
+                execl(jobshim.c_str(), jobshim.c_str(), "-j", other.c_str(), "--", "sh", "-c",
+                      for_ever.c_str(), nullptr);
+            } : std::function<void()>{};
+        std::optional<Reused> as_shim, as_worker;
+        std::optional<ReusedByThread> as_thread;
+        if (row.by == By::thread) {
+            as_thread.emplace(row.shims ? shim_pid : worker);
+        } else {
+            if (row.shims) as_shim.emplace(shim_pid, act);
+            if (row.workers) as_worker.emplace(worker, act);
+        }
+        if (row.by == By::another_jobshim) {
+            worker_of(other);
+            REQUIRE(shim_of(other) == (row.shims ? shim_pid : worker));
+        }
+        verdicts.count(row.name, ask(*this, job), Truth::dead, {"failed"});
+        CHECK(at(exit_of(job), "/reason") == "shim-lost");
+        if (row.by == By::another_jobshim) {
+            // It is another's life, and that is not touched.
+            verdicts.count(row.name, ask(*this, other), Truth::lives, {"running"});
+        }
+    }
+    verdicts.require_no_lies();
+}
+
+// The kernel drops the shim's locks before it kills the worker; for up to 20 ms the worker lives
+// without a shim. It is no orphan, and not yet dead either.
+TEST_CASE_METHOD(Sandbox,
+                 "between a shim's lock and its worker's death no job is alive or orphaned") {
+    Verdicts verdicts("false life: lock and worker's death");
+    int still_alive = 0;
+    for (int i = 0; i < 60; ++i) {
+        const auto file = dir / (std::to_string(i) + ".json");
+        auto shim = start_job(file, "exec sleep 600");
+        const auto worker = worker_of(file);
+        shim.kill(SIGKILL);
+        // The signal takes its time under load. Nobody has reaped anything yet.
+        const auto limit = Clock::now() + patience(10s);
+        while (life_is_held(heartbeat_of(file)) && Clock::now() < limit) std::this_thread::yield();
+        if (alive(worker)) ++still_alive;
+        verdicts.count("shim killed this moment", ask(*this, file), Truth::dead, {"failed"});
+        CHECK_FALSE(alive(worker));
+        CHECK(at(exit_of(file), "/reason") == "shim-lost");
+        shim.wait();
+    }
+    std::cout << still_alive << " workers outlived the lock" << std::endl;
+    verdicts.require_no_lies();
+}
+
+TEST_CASE_METHOD(Sandbox, "a dead job stays dead, whatever its host writes into the record") {
+    Verdicts verdicts("false life: host writes");
+    put(job, R"({"id":"job","host":1})");
+    auto shim = start_job(job, for_ever);
+    const auto running = slurp(job);
+    kill_shim(shim, job);
+    auto theirs = Json::parse(running);
+    theirs.erase("jobshim");
+    // As codex-companion does: its own number, and it lives.
+    theirs["pid"] = getpid();
+    theirs["status"] = "running";
+    const auto record = slurp(job), heartbeat = slurp(heartbeat_of(job));
+    auto with_ours = Json::parse(record);
+    with_ours["pid"] = getpid();
+    for (const auto& [name, text] : {std::pair{"host writes its own record", theirs.dump()},
+                                     {"host changes pid", with_ours.dump()},
+                                     {"host writes half a record", record}}) {
+        put(job, text);
+        put(heartbeat_of(job), heartbeat);
+        verdicts.count(name, ask(*this, job), Truth::dead, {"failed"});
+        CHECK(at(exit_of(job), "/reason") == "shim-lost");
+        // Once settled, an old copy that is written back late is settled again.
+        put(job, text);
+        verdicts.count(name, ask(*this, job), Truth::dead, {"failed"});
+    }
+    INFO("a host that writes all the time");
+    put(job, record);
+    const auto writer =
+        spawn({"sh", "-c", "while :; do echo \"$TEXT\" > .theirs; mv .theirs job.json; done"},
+              {.env = {{"TEXT", record}}});
+    for (int i = 0; i < 10; ++i)
+        verdicts.count("host writes all the time", ask(*this, job), Truth::dead,
+                       {"lost", "failed", "unknown"});
+    writer.kill(SIGKILL);
+    const_cast<Process&>(writer).wait();
+    verdicts.require_no_lies();
+}
+
+// POSIX locks go with the first descriptor of the file that their process closes, whoever opened
+// it. A launcher that has the last run's heartbeat file open hands it down, and once the worker
+// runs the shim closes what it inherited: it lived on without its locks.
+TEST_CASE_METHOD(Sandbox, "a second close of the heartbeat file costs the shim no lock") {
+    Verdicts verdicts("false life: second close");
+    put(job, "{}");
+    run_job(job, "exit 0");
+    const auto heartbeat = heartbeat_of(job);
+    const bool has_namespaces =
+        in_path("unshare") && run({"unshare", "-pf", "--mount-proc", "--", "true"}).status == 0;
+    for (const int number : {0, 1, 7}) {
+        CAPTURE(number);
+        fs::remove(dir / "go");
+        const Fd leaked(open(heartbeat.c_str(), O_RDONLY | O_CLOEXEC));
+        REQUIRE(leaked.get() >= 0);
+        // The beat would put it right as well, but that is an hour away.
+        auto shim = start_job(job, until_go + "exit 0", {"--heartbeat-interval", "1h"},
+                              {.fds = {{number, leaked.get()}}});
+        worker_of(job);
+        const auto let_go = [&] {
+            const auto fds = descriptors_of(shim.pid());
+            const auto there = fds.find(number);
+            return there == fds.end() || there->second != heartbeat.string() ||
+                   there->second == "/dev/null";
+        };
+        REQUIRE(wait_until(let_go));
+        CHECK(wait_until([&] { return life_is_held(heartbeat) && writer_is_held(heartbeat); }));
+        verdicts.count("launcher leaks the heartbeat file", ask(*this, job), Truth::lives,
+                       {"running"});
+        if (has_namespaces) {
+            // From there it is the lock or nothing.
+            const auto seen =
+                run({"unshare", "-pf", "--mount-proc", "--", jobctl, "status", "--json", job});
+            verdicts.count("launcher leaks the heartbeat file", said_by(seen), Truth::lives,
+                           {"running"});
+        }
+        put(dir / "go", "");
+        CHECK(shim.wait().ended() == "exit 0");
+        verdicts.count_end("launcher leaks the heartbeat file", job, 0);
+    }
+    verdicts.require_no_lies();
+}
+
+// The heartbeat file held the exit, but named the job file by the path that it had then: it passed
+// for another job's, and an end that was known was recorded as shim-lost.
+TEST_CASE_METHOD(Sandbox, "a known end stays known where the directory goes by another name") {
+    Verdicts verdicts("false life: directory renamed");
+    const auto prepare = [&](const std::string& name) {
+        const auto folder = dir / name;
+        fs::create_directory(folder);
+        put(folder / "job.json", "{}");
+        fs::remove(dir / "go");
+        auto shim = start_job(folder / "job.json", until_go + "exit 0");
+        worker_of(folder / "job.json");
+        const auto running = slurp(folder / "job.json");
+        put(dir / "go", "");
+        CHECK(shim.wait().ended() == "exit 0");
+        // As a shim leaves it that dies between the two writes of the end.
+        put(folder / "job.json", running);
+        return folder;
+    };
+    {
+        const auto folder = prepare("before");
+        fs::rename(folder, dir / "after");
+        verdicts.count("directory moved", ask(*this, dir / "after/job.json"), Truth::ended,
+                       {"completed"});
+        verdicts.count_end("directory moved", dir / "after/job.json", 0);
+    }
+    if (child_can(own_mounts)) {
+        const auto folder = prepare("here"), there = dir / "there";
+        fs::create_directory(there);
+        const Options mounted{.before_exec = [=] {
+            own_mounts();
+            see_instead(there, folder);
+        }};
+        verdicts.count("directory mounted elsewhere", ask(*this, there / "job.json", mounted),
+                       Truth::ended, {"completed"});
+        verdicts.count_end("directory mounted elsewhere", folder / "job.json", 0);
+    }
+    verdicts.require_no_lies();
+}
+
+// Between any two calls of a reader another shim takes the job over; its lock, its file and its
+// record are new then, and what the reader has seen before is not.
+TEST_CASE_METHOD(Sandbox, "a shim that starts anywhere in a reader's look is not settled",
+                 "[sweep]") {
+    if (!in_path("strace")) SKIP_TEST("no strace");
+    Verdicts verdicts("false life: shim starts");
+    const Words reader{jobctl, "status", "--json", job};
+    // In a group that is shared there is nobody to be ended, and no scan of /proc for it.
+    auto first = start_job(job, for_ever, {"--group", "share"});
+    const auto worker = worker_of(job);
+    kill_shim(first, job);
+    REQUIRE(wait_until([&] { return process_state(worker) == 0; }));
+    const auto dead_record = slurp(job), dead_heartbeat = slurp(heartbeat_of(job));
+    const auto old_shim = shim_of(job);
+    const auto lay_out = [&] {
+        put(job, dead_record);
+        put(heartbeat_of(job), dead_heartbeat);
+        fs::remove(dir / "go");
+    };
+    lay_out();
+    auto calls = Stopped::calls_of(*this, reader);
+    std::erase_if(calls, [before = true](const auto& call) mutable {
+        before = before && call.first != "openat";
+        return before;
+    });
+    REQUIRE(calls.size() > 40);
+    std::size_t missed = 0;
+    for (const bool unlinked : {false, true}) {
+        const std::string fault =
+            unlinked ? "heartbeat file removed and made anew" : "shim starts while a reader looks";
+        for (const auto& call : calls) {
+            CAPTURE(fault, call.first, call.second);
+            lay_out();
+            Stopped stopped(*this, call, reader);
+            if (!stopped.is_stopped()) {
+                // The first look found more to clear away than is laid out here.
+                ++missed;
+                verdicts.count(fault, said_by(stopped.go_on()), Truth::dead, {"failed"});
+                continue;
+            }
+            const bool settled = at(read_json(job), "/status") == "failed";
+            const bool settling = writer_is_held(heartbeat_of(job));
+            // Only who holds both bytes removes the file.
+            if (unlinked && (settled || settling)) {
+                stopped.go_on();
+                continue;
+            }
+            if (unlinked) fs::remove(heartbeat_of(job));
+            auto shim = start_job(job, until_go + "exit 0", {"--group", "share"});
+            REQUIRE(wait_until([&] {
+                if (settling) return life_is_held(heartbeat_of(job));
+                const auto record = Json::parse(slurp(job), nullptr, false);
+                return at(record, "/phase") == "running" &&
+                       at(record, "/jobshim/shim/pid") != old_shim;
+            }));
+            const auto said = said_by(stopped.go_on());
+            // Who settles the last run keeps the next one waiting: then that one is lost, indeed.
+            const bool of_the_last = (settling || settled) && said.state == "failed";
+            verdicts.count(fault, said, of_the_last ? Truth::dead : Truth::lives,
+                           {settling || settled ? said.state : "running"});
+            worker_of(job);
+            REQUIRE(wait_until([&] { return shim_of(job) != old_shim; }));
+            verdicts.count(fault, ask(*this, job), Truth::lives, {"running"});
+            put(dir / "go", "");
+            CHECK(shim.wait().ended() == "exit 0");
+            verdicts.count_end(fault, job, 0);
+            CHECK(at(read_json(job), "/jobshim/previous/reason") == "shim-lost");
+        }
+    }
+    CHECK(missed < calls.size() / 5);
+    verdicts.require_no_lies();
+}
+
+// Unlink against open: a shim that has opened the heartbeat file of a run that is about to end, and
+// then locks a file that has no name any more.
+TEST_CASE_METHOD(Sandbox, "a shim that is slow to start shares its job with no other", "[sweep]") {
+    if (!in_path("strace")) SKIP_TEST("no strace");
+    Verdicts verdicts("false life: two inodes");
+    const std::string fault = "slow start, while two others come and go";
+    const auto script = [](const std::string& name) {
+        return "mkdir in || touch two; touch " + name + "; " + until_go + "rmdir in; exit 0";
+    };
+    const Words slow{jobshim, "-j", job, "--", "sh", "-c", script("slow")};
+    put(dir / "go", "");
+    auto calls = Stopped::calls_of(*this, slow);
+    const auto before_worker = std::find_if(calls.begin(), calls.end(), [](const auto& call) {
+        return call.first == "clone" || call.first == "clone3" || call.first == "vfork" ||
+               call.first == "fork";
+    });
+    REQUIRE(before_worker != calls.end());
+    calls.erase(before_worker, calls.end());
+    std::erase_if(calls, [before = true](const auto& call) mutable {
+        before = before && call.first != "openat";
+        return before;
+    });
+    REQUIRE(calls.size() > 30);
+    for (const auto& call : calls) {
+        CAPTURE(call.first, call.second);
+        for (const char* name : {"go", "slow", "third", "in"}) fs::remove(dir / name);
+        fs::remove(job);
+        fs::remove(heartbeat_of(job));
+        Stopped stopped(*this, call, slow);
+        REQUIRE(stopped.is_stopped());
+        const auto second = run_job(job, "mkdir in || touch two; rmdir in");
+        CHECK((second.code() == 0 || second.code() == 125));
+        auto third = start_job(job, script("third"));
+        REQUIRE(wait_until([&] { return fs::exists(dir / "third") || !third.running(); }));
+        const bool third_runs = fs::exists(dir / "third");
+        stopped.resume();
+        if (third_runs) {
+            CHECK(stopped.tracer().wait().ended() == "exit 125");
+        } else {
+            CHECK(third.wait().ended() == "exit 125");
+            REQUIRE(wait_until([&] { return fs::exists(dir / "slow"); }));
+        }
+        worker_of(job);
+        verdicts.count(fault, ask(*this, job), Truth::lives, {"running"});
+        put(dir / "go", "");
+        CHECK((third_runs ? third : stopped.tracer()).wait().ended() == "exit 0");
+        CHECK(fs::exists(dir / "slow") != third_runs);
+        verdicts.count_end(fault, job, 0);
+        verdicts.count(fault, ask(*this, job), Truth::ended, {"completed"});
+    }
+    CHECK_FALSE(fs::exists(dir / "two"));
+    verdicts.require_no_lies();
+}

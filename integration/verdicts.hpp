@@ -1,0 +1,172 @@
+#pragma once
+
+// Asks jobctl how it stands with a job, and judges the answer by what the test knows to be true.
+
+#include <algorithm>
+#include <iostream>
+#include <string>
+
+#include "integration/support.hpp"
+
+namespace harness {
+
+struct Said {
+    std::string state, because;
+    Result result;
+};
+
+inline Said said_by(const Result& result) {
+    const auto shown = Json::parse(result.out, nullptr, false);
+    if (!shown.is_array() || shown.empty())
+        return {result.code() == 4 ? "no such job" : "refused", result.err, result};
+    return {at(shown, "/0/verdict/state"), at(shown, "/0/verdict/because"), result};
+}
+
+/// A reader on its way, for said_by(): a test that has many jobs has them looked at side by side.
+inline Process start_reader(Sandbox& box, const fs::path& job, const Options& options = {},
+                            const std::string& program = jobctl) {
+    return box.spawn({program, "status", "--json", job}, options);
+}
+
+inline Said ask(Sandbox& box, const fs::path& job, const Options& options = {},
+                const std::string& program = jobctl) {
+    return said_by(start_reader(box, job, options, program).wait());
+}
+
+/// What the test knows of the job.
+enum class Truth {
+    lives,  ///< its shim does, or its worker
+    dead,   ///< both are, and nobody saw the end
+    ended,  ///< with exit 0, seen by its shim
+};
+
+inline Told told_of(Truth truth, const std::string& state) {
+    const auto is_one_of = [&](const Words& words) {
+        return std::find(words.begin(), words.end(), state) != words.end();
+    };
+    if (state == "unknown") return Told::unknown;
+    if (state == "no such job") return Told::nothing;
+    if (state == "refused") return Told::refused;
+    switch (truth) {
+        case Truth::lives:
+            return is_one_of({"running", "stalled", "orphaned"}) ? Told::alive : Told::lie;
+        case Truth::dead:
+            return is_one_of({"lost", "failed"}) ? Told::lost : Told::lie;
+        case Truth::ended:
+            return state == "completed" ? Told::true_end : Told::lie;
+    }
+    return Told::lie;
+}
+
+/// A matrix that fails the test for every verdict but those it should be, with the story of the
+/// first few.
+class Verdicts {
+public:
+    explicit Verdicts(const std::string& suite) : suite_(suite), matrix_(suite) {}
+    ~Verdicts() { std::cout << suite_ << ": " << matrix_.total() << " points" << std::endl; }
+    Verdicts(const Verdicts&) = delete;
+    Verdicts& operator=(const Verdicts&) = delete;
+
+    void count(const std::string& fault, const Said& said, Truth truth, const Words& expected) {
+        const auto told = told_of(truth, said.state);
+        matrix_.count(fault, told);
+        if (told != Told::lie &&
+            std::find(expected.begin(), expected.end(), said.state) != expected.end())
+            return;
+        if (++wrong_ > 5) return;
+        FAIL_CHECK(fault << ": '" << said.state << "' and not " << Json(expected).dump() << ": "
+                         << said.because << said.result.err);
+    }
+    /// The record of a job whose shim ended by itself, and by now is gone.
+    void count_end(const std::string& fault, const fs::path& job, int code) {
+        const auto end = exit_of(job);
+        const bool is_true = at(end, "/code") == code && at(end, "/certainty") == "observed";
+        matrix_.count(fault, is_true ? Told::true_end : Told::lie);
+        if (!is_true && ++wrong_ <= 5) FAIL_CHECK(fault << ": " << job << ": " << end.dump());
+    }
+    void require_no_lies() const {
+        CHECK(wrong_ == 0);
+        REQUIRE(matrix_.lies() == 0);
+    }
+
+private:
+    std::string suite_;
+    Matrix matrix_;
+    int wrong_ = 0;
+};
+
+/// A process that stops right after one of its system calls, for as long as the test likes.
+///
+/// Caveat: by its number among the calls of that name, so both runs must make the same ones. If
+/// this run does not come so far, it just ends.
+class Stopped {
+public:
+    /// (name, how many of that name so far) of all that argv does, in order.
+    using Calls = std::vector<std::pair<std::string, int>>;
+    static Calls calls_of(Sandbox& box, const Words& argv, const Options& options = {}) {
+        const auto trace = box.dir / "calls";
+        box.run(under_strace(trace, {}, argv), traced(options));
+        Calls calls;
+        std::map<std::string, int> count;
+        for (const auto& line : lines_of(slurp(trace))) {
+            const auto end = line.find('(');
+            if (end == std::string::npos || !std::islower(static_cast<unsigned char>(line[0])))
+                continue;
+            const auto name = line.substr(0, end);
+            // The program itself comes with the first; the last does not return.
+            if (name != "execve" && name != "exit_group") calls.emplace_back(name, ++count[name]);
+        }
+        fs::remove(trace);
+        return calls;
+    }
+
+    Stopped(Sandbox& box, const std::pair<std::string, int>& call, const Words& argv,
+            const Options& options = {})
+        : trace_(box.dir / "stopped"),
+          tracer_((fs::remove(trace_),
+                   box.spawn(under_strace(trace_,
+                                          {"-e", "trace=" + call.first, "-e",
+                                           "inject=" + call.first + ":signal=SIGSTOP:when=" +
+                                               std::to_string(call.second)},
+                                          argv),
+                             traced(options)))) {
+        REQUIRE(wait_until([&] {
+            is_stopped_ = contains(slurp(trace_), "--- stopped by SIGSTOP ---");
+            return is_stopped_ || !tracer_.running();
+        }));
+        if (!is_stopped_) return;
+        const auto children = children_of(tracer_.pid());
+        REQUIRE(children.size() == 1);
+        pid_ = children[0];
+    }
+    bool is_stopped() const { return is_stopped_; }
+    pid_t pid() const { return pid_; }
+    Result go_on() {
+        resume();
+        return tracer_.wait();
+    }
+    void resume() const {
+        if (is_stopped_) ::kill(pid_, SIGCONT);
+    }
+    Process& tracer() { return tracer_; }
+
+    static Words under_strace(const fs::path& out, const Words& options, const Words& argv) {
+        Words all{"strace", "-qq", "-o", out};
+        all.insert(all.end(), options.begin(), options.end());
+        all.insert(all.end(), argv.begin(), argv.end());
+        return all;
+    }
+    /// Leaks cannot be looked for under ptrace.
+    static Options traced(Options options) {
+        options.env["ASAN_OPTIONS"] = "detect_leaks=0";
+        return options;
+    }
+
+private:
+    fs::path trace_;
+    Process tracer_;
+    bool is_stopped_ = false;
+    pid_t pid_ = -1;
+};
+
+}  // namespace harness
