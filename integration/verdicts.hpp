@@ -101,8 +101,14 @@ private:
 /// this run does not come so far, it just ends.
 class Stopped {
 public:
-    /// (name, how many of that name so far) of all that argv does, in order.
-    using Calls = std::vector<std::pair<std::string, int>>;
+    struct Call {
+        std::string name;
+        int nth = 0;       ///< of this name
+        std::string line;  ///< as strace wrote it
+    };
+    using Calls = std::vector<Call>;
+    /// All that argv does, in order, from the first file that it opens: until then it knows
+    /// nothing.
     static Calls calls_of(Sandbox& box, const Words& argv, const Options& options = {}) {
         const auto trace = box.dir / "calls";
         box.run(under_strace(trace, {}, argv), traced(options));
@@ -114,20 +120,21 @@ public:
                 continue;
             const auto name = line.substr(0, end);
             // The program itself comes with the first; the last does not return.
-            if (name != "execve" && name != "exit_group") calls.emplace_back(name, ++count[name]);
+            if (name == "execve" || name == "exit_group") continue;
+            ++count[name];
+            if (count["openat"] > 0) calls.push_back({name, count[name], line});
         }
         fs::remove(trace);
         return calls;
     }
 
-    Stopped(Sandbox& box, const std::pair<std::string, int>& call, const Words& argv,
-            const Options& options = {})
+    Stopped(Sandbox& box, const Call& call, const Words& argv, const Options& options = {})
         : trace_(box.dir / "stopped"),
           tracer_((fs::remove(trace_),
                    box.spawn(under_strace(trace_,
-                                          {"-e", "trace=" + call.first, "-e",
-                                           "inject=" + call.first + ":signal=SIGSTOP:when=" +
-                                               std::to_string(call.second)},
+                                          {"-e", "trace=" + call.name, "-e",
+                                           "inject=" + call.name +
+                                               ":signal=SIGSTOP:when=" + std::to_string(call.nth)},
                                           argv),
                              traced(options)))) {
         REQUIRE(wait_until([&] {
