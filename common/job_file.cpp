@@ -148,14 +148,16 @@ void JobFile::update(const Edit& edit, Write write) {
     std::string expected = base.document ? base.document->text() : "";
     for (int attempt = 0; attempt < most_attempts; ++attempt) {
         const std::string text = edit(base.document ? &*base.document : nullptr);
-        // An unflushed file over a flushed one of somebody else's may be lost to a power cut, the
-        // old content with it (seen on xfs).
         const bool foreign =
             base.stamp && !(last_written_ && base.stamp->same_file(*last_written_));
-        const bool flush = policy_ == SyncPolicy::always ||
-                           (policy_ == SyncPolicy::final && (write == Write::last || foreign));
+        // To be found again after a power cut.
+        const bool lasting = policy_ == SyncPolicy::always ||
+                             (policy_ == SyncPolicy::final && (write == Write::last || foreign));
+        // An unflushed file over a flushed one may be lost to a power cut, the old content with it
+        // (seen on ext4 and xfs). What somebody else had there must not be.
+        const bool flush = lasting || (policy_ == SyncPolicy::final && was_there_);
         // All that can fail comes before the exchange.
-        const UniqueFd directory = flush ? open_directory_to_flush(files_.directory) : UniqueFd();
+        const UniqueFd directory = lasting ? open_directory_to_flush(files_.directory) : UniqueFd();
         auto staged = stage(write, base);
         staged->write(text);
         if (flush && attempt < patient_attempts) staged->flush();
