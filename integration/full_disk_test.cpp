@@ -1,0 +1,416 @@
+// Space and inodes that run out before, during and at the end of a job; a file system that turns
+// read-only under it. Either the true end is on record, or nothing was started; and where the
+// record itself cannot be written, whoever asks is told the true end all the same.
+
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <iostream>
+
+#include "integration/mounts.hpp"
+#include "integration/support.hpp"
+
+using namespace harness;
+
+namespace {
+
+const Words types{"tmpfs", "ext4", "xfs"};
+const std::string host_text = R"({"id":"theirs","status":"queued","precious":1.10})";
+
+/// What the tests of a full disk have in common: jobs whose record lies on a small file system,
+/// while they themselves work, and leave their marks, elsewhere.
+class FullDisk : public Sandbox {
+public:
+    /// True if this file system cannot be had here. Says so.
+    static bool missing(const std::string& type) {
+        const auto why = why_no_volume(type);
+        if (!why.empty()) WARN("test skipped: " << type << ": " << why);
+        return !why.empty();
+    }
+
+    /// A folder of its own for a job on the volume; the job file, adopted or not made yet.
+    static fs::path place_for_job(const Volume& volume, bool adopted) {
+        const auto folder = volume.path() / "job";
+        fs::remove_all(folder);
+        fs::create_directory(folder);
+        if (adopted) put(folder / "job.json", host_text);
+        return folder / "job.json";
+    }
+
+    /// Says "started" when it runs, and goes on when it is let.
+    Process start(const fs::path& file, const Words& extra = {}, const std::string& last = "") {
+        for (const char* mark : {"started", "go"}) fs::remove(dir / mark);
+        return start_job(file, "touch started; " + until_go + last + "exit 4", extra);
+    }
+    bool has_started() const { return fs::exists(dir / "started"); }
+    void let_go() const { put(dir / "go", ""); }
+
+    /// What the record and its readers say of a job that ended with `exit 4`.
+    Told told_of(const fs::path& file, bool adopted) {
+        const auto record = Json::parse(slurp(file), nullptr, false);
+        if (record.is_discarded()) return Told::lie;
+        if (adopted && !contains(slurp(file), R"("precious":1.10)")) return Told::lie;
+        CHECK(names_in(file.parent_path(), ".jobshim-") == Words{});
+        const auto seen = ctl_json({"status", file}).at(0);
+        return at(seen, "/status") == "failed" && at(seen, "/job/jobshim/exit/code") == 4 &&
+                       at(record, "/jobshim/exit/code") == 4
+                   ? Told::true_end
+                   : Told::lie;
+    }
+
+    /// Where copies of ends that could not be recorded go.
+    fs::path unrecorded() const { return dir / "state" / "jobshim" / "unrecorded"; }
+    bool has_copy() const { return !names_in(unrecorded(), ".heartbeat").empty(); }
+
+    /// Readers tell the true end, and that it is not recorded.
+    void require_told_but_not_recorded(const fs::path& file) {
+        const auto before = slurp(file);
+        const auto status = ctl({"status", file});
+        INFO(status.out << status.err);
+        CHECK(status.ended() == "exit 1");
+        CHECK(contains(status.out, "Exited with status 4."));
+        CHECK(contains(status.out, "not recorded"));
+        const auto seen = ctl_json({"status", file}).at(0);
+        CHECK(at(seen, "/verdict/state") == "failed");
+        CHECK(at(seen, "/verdict/notRecorded").is_string());
+        CHECK(at(seen, "/job/status") == "running");
+        const auto result = ctl({"result", file});
+        CHECK(result.ended() == "exit 1");
+        CHECK(contains(result.out, "Exited with status 4."));
+        ctl({"reap", "--dir", file.parent_path()});
+        CHECK(slurp(file) == before);
+    }
+
+    /// After its last chance to write, the shim holds on to the job and tries again.
+    void require_retrying(const Process& shim, const fs::path& file) {
+        const bool copied = wait_until([&] { return has_copy(); });
+        INFO(shim.err());
+        REQUIRE(copied);
+        CHECK(wait_until([&] { return contains(shim.err(), "could not be recorded yet"); }));
+        CHECK(life_is_held(heartbeat_of(file)));
+        CHECK(ctl({"status", file}).ended() == "exit 3");
+        CHECK(shim.running());
+    }
+
+    /// TERM until it has enough: signals that come in one go count as one.
+    static Result term_until_it_ends(Process& shim) {
+        const bool ended = wait_until([&] {
+            shim.kill(SIGTERM);
+            return !shim.running();
+        });
+        CHECK(ended);
+        return shim.wait();
+    }
+};
+
+}  // namespace
+
+TEST_CASE_METHOD(FullDisk, "a disk that others fill after the start costs no record") {
+    struct Kind {
+        std::string name;
+        Words extra;
+        std::string last;
+    };
+    // A tail of control characters is six times as long in JSON: if it does not fit, it is left
+    // out.
+    const std::vector<Kind> kinds{
+        {"plain", {}, ""},
+        {"flushed at every write", {"--sync", "always"}, ""},
+        {"log and tail", {"--tail", "4096", "--log"}, "echo last; "},
+        {"log with a tail that does not fit", {"--tail", "65536", "--log"}, "echo last; "},
+    };
+    Matrix matrix("full disk");
+    for (const auto& type : types) {
+        if (missing(type)) continue;
+        const Volume volume(dir / type, type);
+        for (const bool adopted : {false, true}) {
+            for (const auto& kind : kinds) {
+                CAPTURE(type, adopted, kind.name);
+                const auto file = place_for_job(volume, adopted);
+                auto extra = kind.extra;
+                const auto log = file.parent_path() / "log";
+                const bool logs = !extra.empty() && extra.back() == "--log";
+                if (logs) extra.push_back(log);
+                auto shim = start(file, extra, kind.last);
+                // Already there when the disk fills up; what the worker says later may be lost.
+                REQUIRE(wait_until([&] { return has_started(); }));
+                if (logs) {
+                    const Fd out(open(log.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));
+                    std::string said = "one\ntwo\n";
+                    if (extra[1] == "65536")
+                        for (int line = 0; line < 1000; ++line)
+                            said += std::string(69, '\1') + "\n";
+                    must(write(out.get(), said.data(), said.size()), "write");
+                }
+                use_up_space(volume.path() / "fill");
+                let_go();
+                const auto result = shim.wait(60s);
+                INFO(result.err);
+                CHECK(result.ended() == "exit 4");
+                const auto told = told_of(file, adopted);
+                CHECK(told == Told::true_end);
+                matrix.count("filled after the start (" + type + ")", told);
+                if (logs && extra[1] == "4096")
+                    CHECK(contains(at(exit_of(file), "/tail").dump(), R"(one\ntwo)"));
+                fs::remove(volume.path() / "fill");
+            }
+        }
+    }
+    std::cout << "full disk: " << matrix.total() << " points\n";
+    REQUIRE(matrix.lies() == 0);
+}
+
+TEST_CASE_METHOD(FullDisk, "inodes that others use up after the start cost no record") {
+    Matrix matrix("full inodes");
+    for (const std::string type : {"tmpfs", "ext4"}) {
+        if (missing(type)) continue;
+        const Volume volume(dir / type, type, {.inodes = 64});
+        const auto fill = volume.path() / "fill";
+        for (const bool adopted : {false, true}) {
+            for (const bool logs : {false, true}) {
+                CAPTURE(type, adopted, logs);
+                const auto file = place_for_job(volume, adopted);
+                fs::create_directory(fill);
+                auto shim = start(file, logs ? Words{"--log", file.parent_path() / "log"} : Words{},
+                                  "echo last; ");
+                REQUIRE(wait_until([&] { return has_started(); }));
+                use_up_inodes(fill);
+                let_go();
+                const auto result = shim.wait(60s);
+                INFO(result.err);
+                CHECK(result.ended() == "exit 4");
+                const auto told = told_of(file, adopted);
+                CHECK(told == Told::true_end);
+                if (logs) CHECK(at(exit_of(file), "/tail") == "last\n");
+                matrix.count("used up after the start (" + type + ")", told);
+                fs::remove_all(fill);
+            }
+        }
+    }
+    std::cout << "full inodes: " << matrix.total() << " points\n";
+    REQUIRE(matrix.lies() == 0);
+}
+
+// However little is left: either it is too little, and that is said before anything runs; or what
+// was set aside is enough for the end, though the rest is then gone as well.
+TEST_CASE_METHOD(FullDisk, "a disk nearly full at the start refuses the job or keeps its record",
+                 "[sweep]") {
+    Matrix matrix("nearly full");
+    // Starts a job and, if it was not refused, lets it end once nothing is left.
+    const auto attempt = [&](const fs::path& file, bool adopted, const std::string& resource,
+                             const std::function<void()>& use_up) {
+        auto shim = start(file);
+        CHECK(wait_until([&] { return has_started() || !shim.running(); }));
+        if (has_started()) {
+            use_up();
+            let_go();
+            const auto result = shim.wait(60s);
+            INFO(result.err);
+            CHECK(result.ended() == "exit 4");
+            return told_of(file, adopted);
+        }
+        const auto result = shim.wait();
+        INFO(result.err);
+        CHECK(result.ended() == "exit 125");
+        CHECK(contains(result.err, "No space left on device"));
+        CHECK(contains(result.err, resource));
+        CHECK_FALSE(has_started());
+        CHECK(names_in(file.parent_path(), "") == (adopted ? Words{"job.json"} : Words{}));
+        if (adopted) CHECK(slurp(file) == host_text);
+        return Told::refused;
+    };
+    for (const auto& type : types) {
+        if (missing(type)) continue;
+        for (const bool adopted : {false, true}) {
+            const Volume volume(dir / (type + (adopted ? "-adopted" : "-new")), type);
+            const auto fill = volume.path() / "fill";
+            std::map<Told, int> counts;
+            // From none to plenty; xfs wants much for itself.
+            for (std::uintmax_t pages = 0; pages <= 400; pages += pages < 20 ? 1 : 20) {
+                CAPTURE(type, adopted, pages);
+                const auto file = place_for_job(volume, adopted);
+                use_up_space(fill);
+                fs::resize_file(fill, fs::file_size(fill) - pages * 4096);
+                const auto told =
+                    attempt(file, adopted, file.parent_path(), [&] { use_up_space(fill); });
+                ++counts[told];
+                CHECK(told != Told::lie);
+                matrix.count("pages left (" + type + ")", told);
+                fs::remove(fill);
+            }
+            CAPTURE(type, adopted);
+            CHECK(counts[Told::refused] > 0);
+            CHECK(counts[Told::true_end] > 0);
+        }
+    }
+    for (const std::string type : {"tmpfs", "ext4"}) {
+        if (missing(type)) continue;
+        const Volume volume(dir / (type + "-inodes"), type, {.inodes = 64});
+        const auto fill = volume.path() / "fill";
+        for (const bool adopted : {false, true}) {
+            std::map<Told, int> counts;
+            for (int inodes = 0; inodes <= 5; ++inodes) {
+                CAPTURE(type, adopted, inodes);
+                const auto file = place_for_job(volume, adopted);
+                use_up_inodes(fill);
+                for (int n = 0; n < inodes; ++n) fs::remove(fill / std::to_string(n));
+                const auto told =
+                    attempt(file, adopted, file.parent_path(), [&] { use_up_inodes(fill); });
+                ++counts[told];
+                CHECK(told != Told::lie);
+                matrix.count("inodes left (" + type + ")", told);
+                fs::remove_all(fill);
+            }
+            CHECK(counts[Told::refused] > 0);
+            CHECK(counts[Told::true_end] > 0);
+        }
+    }
+    std::cout << "nearly full: " << matrix.total() << " points\n";
+    REQUIRE(matrix.lies() == 0);
+}
+
+// The host's file grows by more than was set aside, and then the disk fills up: that record cannot
+// be written, whatever was planned. Rule 7 says what happens instead.
+TEST_CASE_METHOD(FullDisk, "an end for which there is no room at all is told from its copy") {
+    Matrix matrix("no room for the end");
+    for (const auto& type : types) {
+        if (missing(type)) continue;
+        const Volume volume(dir / type, type);
+        const auto fill = volume.path() / "fill";
+        // What becomes of it: the disk has room again while the shim still tries; it is told to
+        // stop; or there was no room for a copy either.
+        for (const std::string& then : Words{"room again", "told to stop", "no copy either"}) {
+            CAPTURE(type, then);
+            const auto file = place_for_job(volume, true);
+            // No folder can be made where a file is.
+            if (then == "no copy either") {
+                put(dir / "file", "");
+                setenv("XDG_STATE_HOME", (dir / "file").c_str(), 1);
+            } else {
+                setenv("XDG_STATE_HOME", (dir / "state").c_str(), 1);
+            }
+            // No beat that would renew the reserve.
+            auto shim = start(file, {"--heartbeat-interval", "1h"});
+            REQUIRE(wait_until([&] { return has_started(); }));
+            auto record = slurp(file);
+            record.insert(record.rfind('}'), ",\"grown\":\"" + std::string(300'000, 'x') + "\"");
+            put(file, record);
+            use_up_space(fill);
+            let_go();
+            if (then == "no copy either") {
+                CHECK(wait_until([&] { return contains(shim.err(), "no copy of the end"); }));
+                CHECK(life_is_held(heartbeat_of(file)));
+            } else {
+                require_retrying(shim, file);
+            }
+            if (then == "room again") {
+                fs::remove(fill);
+                const auto result = shim.wait(60s);
+                INFO(result.err);
+                CHECK(result.ended() == "exit 4");
+            } else {
+                const auto result = term_until_it_ends(shim);
+                INFO(result.err);
+                CHECK(result.ended() == "exit 125");
+                CHECK(contains(result.err, "the end is not in the job file"));
+                CHECK(slurp(file) == record);
+                // By the heartbeat file's own last line.
+                require_told_but_not_recorded(file);
+                if (then == "told to stop") {
+                    fs::remove(heartbeat_of(file));
+                    use_up_space(fill);
+                    require_told_but_not_recorded(file);
+                    CHECK(has_copy());
+                }
+                fs::remove(fill);
+                CHECK(contains(ctl({"reap", "--dir", file.parent_path()}).out, "1 job"));
+            }
+            const auto told = told_of(file, true);
+            CHECK(told == Told::true_end);
+            CHECK(read_json(file).value("grown", "").size() == 300'000);
+            CHECK_FALSE(has_copy());
+            matrix.count(then + " (" + type + ")", told);
+        }
+    }
+    std::cout << "no room for the end: " << matrix.total() << " points\n";
+    REQUIRE(matrix.lies() == 0);
+}
+
+// What the first attempt had begun could not be taken away while it was read-only, and stayed
+// beside a job that ended well after all.
+TEST_CASE_METHOD(FullDisk, "a file system that turns read-only under a job costs no record") {
+    Matrix matrix("read-only");
+    for (const auto& type : types) {
+        if (missing(type)) continue;
+        const Volume volume(dir / type, type);
+        for (const bool adopted : {false, true}) {
+            for (const std::string& then : Words{"writable again", "told to stop"}) {
+                CAPTURE(type, adopted, then);
+                const auto file = place_for_job(volume, adopted);
+                auto shim = start(file);
+                REQUIRE(wait_until([&] { return has_started(); }));
+                auto lid = read_only_over(volume.path());
+                REQUIRE(open(file.c_str(), O_WRONLY | O_CLOEXEC) < 0);
+                let_go();
+                require_retrying(shim, file);
+                if (then == "told to stop") {
+                    const auto result = term_until_it_ends(shim);
+                    INFO(result.err);
+                    CHECK(result.ended() == "exit 125");
+                    require_told_but_not_recorded(file);
+                    lid.reset();
+                    // Gone with whatever made it read-only: the copy alone will do.
+                    fs::remove(heartbeat_of(file));
+                    CHECK(contains(ctl({"reap", "--dir", file.parent_path()}).out, "1 job"));
+                } else {
+                    lid.reset();
+                    const auto result = shim.wait(60s);
+                    INFO(result.err);
+                    CHECK(result.ended() == "exit 4");
+                }
+                const auto told = told_of(file, adopted);
+                CHECK(told == Told::true_end);
+                CHECK_FALSE(has_copy());
+                matrix.count(then + " (" + type + ")", told);
+            }
+        }
+    }
+    std::cout << "read-only: " << matrix.total() << " points\n";
+    REQUIRE(matrix.lies() == 0);
+}
+
+// As ext4 is mounted nearly everywhere: the first error it finds in itself makes it read-only, also
+// for what is open, and what was not flushed by then is gone.
+TEST_CASE_METHOD(FullDisk, "an ext4 that fails under a job costs no record") {
+    if (missing("ext4")) return;
+    Matrix matrix("ext4 fails");
+    for (const bool adopted : {false, true}) {
+        CAPTURE(adopted);
+        Volume volume(dir / (adopted ? "adopted" : "new"), "ext4");
+        volume.unmount();
+        volume.mount("errors=remount-ro");
+        const auto file = place_for_job(volume, adopted);
+        volume.sync();
+        auto shim = start(file);
+        REQUIRE(wait_until([&] { return has_started(); }));
+        if (!adopted) volume.sync();  // else a new file need not be there afterwards
+        put("/sys/fs/ext4/" + fs::path(volume.device()).filename().string() + "/trigger_fs_error",
+            "test");
+        let_go();
+        require_retrying(shim, file);
+        const auto result = term_until_it_ends(shim);
+        INFO(result.err);
+        CHECK(result.ended() == "exit 125");
+        require_told_but_not_recorded(file);
+        volume.unmount();
+        volume.mount();
+        CHECK(contains(ctl({"reap", "--dir", file.parent_path()}).out, "1 job"));
+        const auto told = told_of(file, adopted);
+        CHECK(told == Told::true_end);
+        CHECK_FALSE(has_copy());
+        matrix.count("error, then mounted anew", told);
+    }
+    REQUIRE(matrix.lies() == 0);
+}

@@ -1,0 +1,270 @@
+// The power is cut at each step of a job's life: the file system of its record forgets at that
+// moment what nobody has flushed. After the next mount the job file is the old or the new record,
+// whole, and what its readers say is true.
+// Readers see the boot id change, as it does then.
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <iostream>
+
+#include "integration/mounts.hpp"
+#include "integration/support.hpp"
+
+using namespace harness;
+
+namespace {
+
+/// What is there before the shim starts.
+enum class Before { nothing, queued, ended };
+
+struct Life {
+    Before before = Before::nothing;
+    std::string sync;
+    std::string name() const {
+        const std::string file = before == Before::nothing  ? "new file"
+                                 : before == Before::queued ? "adopted file"
+                                                            : "run again";
+        return file + ", --sync " + sync;
+    }
+};
+
+/// A call by which the shim changes the file system: the `nth` of its name.
+struct Step {
+    std::string call;
+    int nth = 0;
+    std::string line;  ///< as strace showed it
+};
+
+const std::string calls =
+    "openat,write,pwrite64,fsync,fdatasync,renameat2,rename,renameat,link,unlink,ftruncate,"
+    "fallocate,fchmod,fchown,utimensat,mkdir";
+constexpr int end_before = 5;  ///< how the run before ended
+constexpr int end_now = 7;
+
+class PowerCut : public Sandbox {
+public:
+    Words under_strace(const Words& options, const fs::path& file, const Life& life) const {
+        // Not -f: the shim's own calls, and nothing that holds up the worker.
+        Words words{"strace", "-qq", "-y", "-o", trace};
+        words.insert(words.end(), options.begin(), options.end());
+        words.insert(words.end(),
+                     {jobshim, "-j", file, "--sync", life.sync, "--", "sh", "-c",
+                      "touch '" + marker.string() + "'; exit " + std::to_string(end_now)});
+        return words;
+    }
+
+    /// A job file in a new folder, as it is before the shim starts, on the disk for certain.
+    fs::path prepare(const Volume& volume, const Life& life) {
+        fs::remove(trace);
+        fs::remove(marker);
+        fs::remove_all(volume.path() / "job");
+        fs::create_directory(volume.path() / "job");
+        const auto file = volume.path() / "job" / "job.json";
+        if (life.before != Before::nothing)
+            put(file, R"({"id":"theirs","status":"queued","precious":1.10})");
+        if (life.before == Before::ended) {
+            CHECK(run_job(file, "exit " + std::to_string(end_before)).code() == end_before);
+        }
+        volume.sync();
+        return file;
+    }
+
+    /// The steps of a whole life.
+    std::vector<Step> record(const Volume& volume, const Life& life) {
+        const auto file = prepare(volume, life);
+        const auto result = run(under_strace({"-e", "trace=" + calls}, file, life));
+        INFO(result.err);
+        REQUIRE(result.code() == end_now);
+        std::vector<Step> steps;
+        std::map<std::string, int> count;
+        for (const auto& line : lines_of(slurp(trace))) {
+            const auto call = line.substr(0, line.find('('));
+            const int nth = ++count[call];
+            if (contains(line, volume.path().string()) && !contains(line, "= -1 ") &&
+                (call != "openat" || contains(line, "O_CREAT")))
+                steps.push_back({call, nth, line});
+        }
+        return steps;
+    }
+
+    /// Without a look at every process of the machine, which takes its time under load.
+    static std::vector<pid_t> only_child_of(pid_t parent) {
+        const auto id = std::to_string(parent);
+        const auto text = slurp("/proc/" + id + "/task/" + id + "/children");
+        return text.empty() ? children_of(parent) : std::vector{pid_t{std::stoi(text)}};
+    }
+
+    /// Cuts the power right after this step (without one: after the end), with or without
+    /// somebody's fsync of another file just before.
+    void run_until_cut(Volume& volume, const fs::path& file, const Life& life, const Step* step,
+                       bool somebody_flushes) {
+        Words options{"-e", "trace=" + calls};
+        if (step != nullptr) {
+            options = {
+                "-e", "trace=" + step->call, "-e",
+                "inject=" + step->call + ":signal=SIGSTOP:when=" + std::to_string(step->nth)};
+        }
+        auto tracer = spawn(under_strace(options, file, life));
+        const auto is_held = [&] { return contains(slurp(trace), "--- stopped by SIGSTOP ---"); };
+        std::vector<pid_t> shims;
+        if (step != nullptr) {
+            CHECK(wait_until([&] { return is_held() || !tracer.running(); }, 20s));
+            CHECK(is_held());
+            shims = only_child_of(tracer.pid());
+        } else {
+            CHECK(tracer.wait().code() == end_now);
+        }
+        if (somebody_flushes) {
+            const Fd other(open((volume.path() / "other").c_str(),
+                                O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+            must(write(other.get(), "x", 1), "write");
+            must(fsync(other.get()), "fsync");
+        }
+        volume.cut_power();
+        for (const pid_t shim : shims) ::kill(shim, SIGKILL);
+        tracer.kill(SIGKILL);
+        tracer.wait();
+        // By now the worker has no shim. It ends at once, or was about to.
+        CHECK(wait_until([] {
+            return waitid(P_ALL, 0, nullptr, WEXITED | WNOHANG | WNOWAIT) != 0 && errno == ECHILD;
+        }));
+        volume.unmount();
+        volume.mount();
+        boot_anew();
+    }
+
+    /// From now on everybody is told another boot id, until this test is over.
+    void boot_anew() {
+        const auto id = std::to_string(100'000 + ++boots_);
+        put(dir / "boot-id", "0b007000-0000-4000-8000-000000" + id + "\n");
+        if (!boot_id_)
+            boot_id_ = std::make_unique<Mount>(dir / "boot-id", "/proc/sys/kernel/random/boot_id",
+                                               "", MS_BIND);
+    }
+
+    /// What is on the disk, and what is told of it. `flushed`: the final record must be there.
+    Told look(const fs::path& file, const Life& life, bool flushed) {
+        const bool worker_ran = fs::exists(marker);
+        const bool there = fs::exists(file);
+        const auto text = slurp(file);
+        const auto record = Json::parse(text, nullptr, false);
+        const auto status = ctl({"status", "--json", file});
+        INFO("worker ran: " << worker_ran << ", file: " << (there ? text : "none")
+                            << "\nstatus: " << status.ended() << " " << status.out << status.err);
+        const auto lie = [](const char* what) {
+            FAIL_CHECK(what);
+            return Told::lie;
+        };
+        if (!there) {
+            if (life.before != Before::nothing) return lie("an adopted file is missing");
+            if (flushed || (life.sync == "always" && worker_ran))
+                return lie("a flushed record is missing");
+            return status.ended() == "exit 4" ? Told::nothing : lie("told of a job without a file");
+        }
+        if (!record.is_object()) {
+            // What was never flushed may be empty: a file that nobody else had, or any by request.
+            if (life.before != Before::nothing && life.sync != "never")
+                return lie("an adopted file is not whole");
+            if (flushed || life.sync == "always") return lie("a flushed record is not whole");
+            if (!text.empty()) return lie("a torn file");
+            return status.ended() == "exit 6" ? Told::unknown : lie("told of an empty file");
+        }
+        if (life.before != Before::nothing && !contains(text, R"("precious":1.10)"))
+            return lie("what the host wrote is gone");
+        const auto seen = Json::parse(status.out, nullptr, false);
+        if (seen.is_discarded()) return lie("status --json is no JSON");
+        const auto& told = seen.at(0);
+        const auto state = at(told, "/verdict/state");
+        if (state == "failed" && at(told, "/job/jobshim/exit/code") == end_now)
+            return worker_ran ? Told::true_end : lie("an end of what never ran");
+        if (flushed) return lie("the flushed end is not there");
+        // The old record: nothing is told of this run.
+        const bool is_old =
+            life.before == Before::queued
+                ? state == "queued"
+                : life.before == Before::ended && at(told, "/job/jobshim/exit/code") == end_before;
+        if (is_old) {
+            return worker_ran && life.sync != "never" ? lie("the worker ran before it was recorded")
+                                                      : Told::nothing;
+        }
+        if (state == "failed" && at(told, "/job/jobshim/exit/reason") == "host-rebooted" &&
+            at(told, "/job/jobshim/exit/code").is_null())
+            return Told::lost;
+        return lie("neither the old record nor the new");
+    }
+
+    void sweep(const std::string& type) {
+        if (const auto why = why_no_volume(type); !why.empty()) SKIP_TEST(why);
+        if (!in_path("strace")) SKIP_TEST("no strace");
+        if (slurp("/etc/machine-id").empty()) SKIP_TEST("no machine id: a reboot cannot be told");
+        boot_anew();
+        Volume volume(dir / type, type);
+        Matrix matrix("power cut on " + type);
+        for (const Life& life : lives) {
+            auto steps = record(volume, life);
+            REQUIRE(steps.size() >= 10);
+            // Nothing flushes: what counts is which names are there. (Of an empty file a reader
+            // waits a second for more.)
+            if (life.sync == "never")
+                std::erase_if(steps, [](const Step& step) { return step.call != "renameat2"; });
+            std::size_t last_flush = steps.size();
+            if (life.sync != "never") {
+                for (std::size_t n = 0; n < steps.size(); ++n)
+                    if (steps[n].call == "fsync") last_flush = n;
+                REQUIRE(last_flush < steps.size());
+            }
+            bool tried_empty = false;
+            for (const bool somebody_flushes : {false, true}) {
+                for (std::size_t n = 0; n <= steps.size(); ++n) {
+                    const Step* step = n < steps.size() ? &steps[n] : nullptr;
+                    INFO(type << ", " << life.name()
+                              << (somebody_flushes ? ", somebody's fsync" : "") << ", cut after "
+                              << (step != nullptr ? step->line : "the end"));
+                    const auto file = prepare(volume, life);
+                    run_until_cut(volume, file, life, step, somebody_flushes);
+                    const bool flushed = n >= last_flush && life.sync != "never";
+                    const auto told = look(file, life, flushed);
+                    matrix.count(life.name() + (somebody_flushes ? ", with an fsync" : ""), told);
+                    // Nothing stays in the way of the next run, nor beside it. An empty file would
+                    // be given a second each time: once will do.
+                    if (told == Told::unknown && tried_empty) continue;
+                    tried_empty = tried_empty || told == Told::unknown;
+                    CHECK(run_job(file, "exit 3").ended() == "exit 3");
+                    CHECK(at(exit_of(file), "/code") == 3);
+                    CHECK(names_in(file.parent_path(), ".jobshim-") == Words{});
+                }
+            }
+        }
+        std::cout << "power cut on " << type << ": " << matrix.total() << " points\n";
+        REQUIRE(matrix.lies() == 0);
+    }
+
+    const fs::path trace = dir / "trace";
+    const fs::path marker = dir / "worker-ran";
+    const std::vector<Life> lives{
+        {Before::nothing, "final"},  {Before::queued, "final"},  {Before::ended, "final"},
+        {Before::nothing, "always"}, {Before::queued, "always"}, {Before::nothing, "never"},
+        {Before::queued, "never"},
+    };
+
+private:
+    std::unique_ptr<Mount> boot_id_;
+    int boots_ = 0;
+};
+
+}  // namespace
+
+// With --sync final the second write of a run (phase `running`) was not flushed, for it replaces a
+// file of this run's own; but the first one had replaced the host's. A cut left 0 bytes, on both.
+TEST_CASE_METHOD(PowerCut, "a power cut on ext4 leaves the old record or the new", "[sweep]") {
+    sweep("ext4");
+}
+
+TEST_CASE_METHOD(PowerCut, "a power cut on xfs leaves the old record or the new", "[sweep]") {
+    sweep("xfs");
+}
