@@ -106,6 +106,13 @@ std::optional<milliseconds> parse_duration(std::string_view text) {
     return milliseconds(static_cast<std::int64_t>(std::ceil(std::fmin(number * scale, century))));
 }
 
+std::optional<std::uint64_t> parse_count(std::string_view text) {
+    std::uint64_t number = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    return error == std::errc{} && end == text.data() + text.size() ? std::optional(number)
+                                                                    : std::nullopt;
+}
+
 std::string duration_in_words(milliseconds duration) {
     const std::int64_t ms = duration.count();
     const auto two = [](std::int64_t big, const char* big_unit, std::int64_t small,

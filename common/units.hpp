@@ -13,6 +13,9 @@ namespace jobshim {
 // Nothing for anything else, negative numbers included. Longer than 100 years is cut to that.
 std::optional<std::chrono::milliseconds> parse_duration(std::string_view text);
 
+// A number of things on the command line: decimal digits and nothing else.
+std::optional<std::uint64_t> parse_count(std::string_view text);
+
 // "250 ms", "5 s", "3 min 20 s", "2 h 5 min", "3 d 4 h": for sentences.
 std::string duration_in_words(std::chrono::milliseconds duration);
 

@@ -25,6 +25,14 @@ TEST_CASE("units: durations") {
     }
 }
 
+TEST_CASE("units: counts are decimal digits and nothing else") {
+    CHECK(parse_count("0") == 0);
+    CHECK(parse_count("010") == 10);
+    CHECK(parse_count("18446744073709551615") == UINT64_MAX);
+    for (const char* text : {"", "-1", "+1", " 1", "1 ", "0x10", "1.0", "18446744073709551616"})
+        CHECK_FALSE(parse_count(text));
+}
+
 TEST_CASE("units: durations in words") {
     CHECK(duration_in_words(milliseconds(0)) == "0 ms");
     CHECK(duration_in_words(milliseconds(250)) == "250 ms");

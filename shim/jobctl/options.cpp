@@ -1,6 +1,7 @@
 #include "shim/jobctl/options.hpp"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <functional>
 #include <sstream>
 
@@ -112,7 +113,14 @@ void add_logs(CLI::App& app, Options& options) {
     CLI::App* sub = add_command(app, options, Command::logs, "logs", "This run's log");
     add_job(sub, options);
     sub->add_flag("-f,--follow", options.follow, "Go on until the job has ended");
-    sub->add_option("-n,--lines", options.lines, "Begin with the last N lines")->type_name("N");
+    sub->add_option_function<std::string>(
+           "-n,--lines",
+           [&options](const std::string& text) {
+               options.lines = parse_count(text);
+               if (!options.lines) throw CLI::ValidationError("'" + text + "' is no number");
+           },
+           "Begin with the last N lines")
+        ->type_name("N");
 }
 
 void add_cancel(CLI::App& app, Options& options) {
@@ -207,6 +215,50 @@ void set_up(CLI::App& app, Options& options) {
     add_doctor(app, options);
 }
 
+// Before an operand that CLI11 would take for syntax of its own: an option, a list, the end of a
+// command's words.
+constexpr char shield = '\x02';
+
+bool is_syntax(const std::string& operand) {
+    return operand.starts_with('-') || operand.starts_with('[') || operand == "++" ||
+           operand.starts_with(shield);
+}
+
+// The words of the command line as CLI11 takes them, the last one first.
+std::vector<std::string> words_of(const CLI::App& app, int argc, const char* const* argv) {
+    const auto commands = app.get_subcommands(
+        [&](const CLI::App* command) { return argc > 1 && command->get_name() == argv[1]; });
+    std::vector<std::string> words;
+    bool operands_only = false;
+    for (int i = 1; i < argc; ++i) {
+        const std::string word = argv[i];
+        if (operands_only || word.size() < 2 || word[0] != '-') {
+            words.push_back(is_syntax(word) ? shield + word : word);
+            continue;
+        }
+        if (word == "--") {
+            // CLI11 would give what follows it to the command only while a JOB is missing.
+            operands_only = true;
+            continue;
+        }
+        const std::size_t equals = word.find('=');
+        const std::string name = word.substr(0, equals);
+        const CLI::Option* option =
+            commands.empty() ? nullptr : commands.front()->get_option_no_throw(name);
+        const bool takes_value = option != nullptr && option->get_items_expected_max() > 0;
+        if (takes_value && name.starts_with("--") && equals == word.size() - 1) {
+            // Of `--dir=` it would take the next word for the value.
+            words.insert(words.end(), {name, ""});
+        } else {
+            words.push_back(word);
+            if (takes_value && equals == std::string::npos && i + 1 < argc)
+                words.emplace_back(argv[++i]);
+        }
+    }
+    std::reverse(words.begin(), words.end());
+    return words;
+}
+
 }  // namespace
 
 std::variant<Options, Farewell> parse_options(int argc, const char* const* argv) {
@@ -214,7 +266,9 @@ std::variant<Options, Farewell> parse_options(int argc, const char* const* argv)
     CLI::App app("Tells the truth about jobs that run under jobshim.", "jobctl");
     set_up(app, options);
     try {
-        app.parse(argc, argv);
+        app.parse(words_of(app, argc, argv));
+        for (std::string& job : options.jobs)
+            if (job.starts_with(shield)) job.erase(0, 1);
         if (options.mirror && options.jobs.size() != 1)
             throw CLI::ValidationError("--mirror takes one JOB only");
     } catch (const CLI::RequiredError& error) {
@@ -229,7 +283,7 @@ std::variant<Options, Farewell> parse_options(int argc, const char* const* argv)
         std::ostringstream err;
         // CLI11 has statuses of its own for each kind of error.
         const bool wrong = app.exit(error, out, err) != 0;
-        return Farewell{wrong ? usage_exit_status : 0, out.str(), err.str()};
+        return Farewell{wrong ? usage_exit_status : 0, out.str(), printable(err.str(), true)};
     }
     return options;
 }

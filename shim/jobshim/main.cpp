@@ -324,7 +324,11 @@ Job::End run_job(const Options& options, Launcher launcher, const SignalGate& si
 int main(int argc, char** argv) {
     using namespace jobshim;
     const CommandLine line = parse_command_line(argc, argv);
-    if (!line.options) return line.exit_status;
+    if (!line.options) {
+        std::fputs(line.out.c_str(), stdout);
+        std::fputs(line.err.c_str(), stderr);
+        return line.exit_status;
+    }
     const SignalGate signals;
     ::prctl(PR_SET_NAME, "jobshim");  // by which a waiter finds it, whatever the file is called
     occupy_low_descriptors();

@@ -1,10 +1,11 @@
 #include "shim/jobshim/options.hpp"
 
 #include <CLI/CLI.hpp>
-#include <cstdio>
+#include <algorithm>
 #include <map>
 #include <memory>
-#include <string_view>
+#include <string>
+#include <vector>
 
 #include "common/units.hpp"
 
@@ -110,10 +111,16 @@ void declare(CLI::App& app, Options& options) {
         ->type_name("DUR");
     add_file(app, "--log", options.log,
              "append the worker's stdout and stderr there (inherit both)");
-    app.add_option("--tail", options.tail_bytes,
-                   "how much of the log's end goes into the record (2048; 0 to 65536)")
-        ->type_name("BYTES")
-        ->check(CLI::Range(0, 65536).description(""));
+    app.add_option_function<std::string>(
+           "--tail",
+           [&options](const std::string& text) {
+               const auto bytes = parse_count(text);
+               if (!bytes || *bytes > 65536)
+                   throw CLI::ValidationError("--tail: '" + text + "' is not 0 to 65536");
+               options.tail_bytes = *bytes;
+           },
+           "how much of the log's end goes into the record (2048; 0 to 65536)")
+        ->type_name("BYTES");
     app.add_option_function<std::string>(
            "--timeout",
            [&options](const std::string& text) { options.timeout = duration_option(text); },
@@ -158,16 +165,17 @@ void declare(CLI::App& app, Options& options) {
                            "always|final|never");
 }
 
-// How many of argv are ours: up to the first word that is neither an option nor an option's value.
-// CLI11 is given no more than these; it would take brackets and quotes in the command's words for
-// syntax of its own.
-int count_own_words(const CLI::App& app, int argc, char** argv, int& command_at) {
-    int at = 1;
-    while (at < argc) {
-        const std::string_view word = argv[at];
+// Those words of argv that are ours: up to the first that is neither an option nor an option's
+// value. CLI11 is given no more than these; it would take brackets and quotes in the command's
+// words for syntax of its own. And of `--title=` it would take the next word for the value, so the
+// empty one becomes a word.
+std::vector<std::string> own_words(const CLI::App& app, int argc, char** argv, int& command_at) {
+    std::vector<std::string> words;
+    for (command_at = 1; command_at < argc; ++command_at) {
+        const std::string word = argv[command_at];
         if (word == "--") {
-            command_at = at + 1;
-            return at;
+            ++command_at;
+            break;
         }
         if (word.size() < 2 || word[0] != '-') break;
         const bool is_long = word[1] == '-';
@@ -176,11 +184,15 @@ int count_own_words(const CLI::App& app, int argc, char** argv, int& command_at)
         const CLI::Option* option = app.get_option_no_throw(name);
         const bool takes_value = option != nullptr && option->get_items_expected_max() > 0;
         const bool value_is_inside = is_long ? equals != std::string_view::npos : word.size() > 2;
-        at += takes_value && !value_is_inside ? 2 : 1;
+        if (takes_value && is_long && equals == word.size() - 1) {
+            words.insert(words.end(), {name, ""});
+            continue;
+        }
+        words.push_back(word);
+        if (takes_value && !value_is_inside && command_at + 1 < argc)
+            words.emplace_back(argv[++command_at]);
     }
-    at = at > argc ? argc : at;
-    command_at = at;
-    return at;
+    return words;
 }
 
 }  // namespace
@@ -190,22 +202,21 @@ CommandLine parse_command_line(int argc, char** argv) {
     CLI::App app;
     declare(app, options);
     int command_at = argc;
-    const int own = count_own_words(app, argc, argv, command_at);
+    std::vector<std::string> words = own_words(app, argc, argv, command_at);
+    std::reverse(words.begin(), words.end());  // as CLI11 likes them
     try {
-        app.parse(own, argv);
+        app.parse(std::move(words));
         if (command_at >= argc) throw CLI::ValidationError("COMMAND is missing");
     } catch (const CLI::CallForHelp&) {
-        std::fputs(app.help().c_str(), stdout);
-        return {std::nullopt, 0};
+        return {std::nullopt, 0, app.help(), ""};
     } catch (const CLI::CallForVersion& version) {
-        std::printf("%s\n", version.what());
-        return {std::nullopt, 0};
+        return {std::nullopt, 0, std::string(version.what()) + "\n", ""};
     } catch (const CLI::ParseError& error) {
-        std::fprintf(stderr, "jobshim: %s\nTry 'jobshim --help'.\n", error.what());
-        return {std::nullopt, 125};
+        return {std::nullopt, 125, "",
+                "jobshim: " + printable(error.what()) + "\nTry 'jobshim --help'.\n"};
     }
     options.command = argv + command_at;
-    return {options, 0};
+    return {options, 0, "", ""};
 }
 
 }  // namespace jobshim

@@ -34,10 +34,12 @@ struct Options {
     char** command = nullptr;  // into argv, ended by a null pointer; its bytes are the user's
 };
 
-// The options, or the status to exit with at once (--help, --version, bad usage: said already).
+// The options; or, for --help, --version and bad usage, what to say and to exit with at once.
 struct CommandLine {
     std::optional<Options> options;
     int exit_status = 0;
+    std::string out;
+    std::string err;
 };
 CommandLine parse_command_line(int argc, char** argv);
 
