@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "common/units.hpp"
 
@@ -37,10 +38,12 @@ template <class Number>
 std::optional<Number> number(const Json& json, const char* key) {
     const auto found = json.find(key);
     if (found == json.end() || !found->is_number_integer()) return std::nullopt;
-    const auto wide = found->get<std::int64_t>();
-    const auto narrow = static_cast<Number>(wide);
-    if (static_cast<std::int64_t>(narrow) != wide) return std::nullopt;
-    return narrow;
+    const auto narrow = [](auto wide) {
+        return std::in_range<Number>(wide) ? std::optional(static_cast<Number>(wide))
+                                           : std::nullopt;
+    };
+    return found->is_number_unsigned() ? narrow(found->get<std::uint64_t>())
+                                       : narrow(found->get<std::int64_t>());
 }
 std::string text(const Json& json, const char* key) {
     const auto found = json.find(key);
@@ -109,7 +112,11 @@ Json to_json(const CancelRequest& request) {
     Json json = {{"by", to_json(request.what.by)},
                  {"reason", or_null(request.what.reason)},
                  {"at", request.at}};
-    if (request.signal) json["signal"] = signal_name(*request.signal);
+    // Those without a name (32 and 33 with glibc) by their number, which is read back likewise.
+    if (request.signal)
+        json["signal"] = parse_signal(signal_name(*request.signal))
+                             ? signal_name(*request.signal)
+                             : std::to_string(*request.signal);
     if (request.kill_after_ms) json["killAfterMs"] = *request.kill_after_ms;
     return json;
 }

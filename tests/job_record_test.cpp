@@ -1,6 +1,8 @@
 // The job file as a value: what is ours is set, and every other byte stays.
 #include "common/job_record.hpp"
 
+#include <csignal>
+
 #include <nlohmann/json.hpp>
 
 #include "tests/catch.hpp"
@@ -292,4 +294,31 @@ TEST_CASE("cancel request: there and back") {
     CHECK_FALSE(back->kill_after_ms);
     for (const char* text : {"", "{", "[]", "{}", R"({"by":1})"})
         CHECK_FALSE(parse_cancel_request(text));
+}
+
+// What does not fit was cut to what does: a code of 2^64 - 1 was read as -1.
+TEST_CASE("record: a number that does not fit is none") {
+    const auto exit = document(R"({"jobshim":{"shim":{"pid":1},"exit":{"reason":"signal",
+        "code":18446744073709551615,"signal":4294967305,"durationMs":9223372036854775808}}})")
+                          .run()
+                          ->exit;
+    CHECK_FALSE(exit->code);
+    CHECK_FALSE(exit->signal);
+    CHECK_FALSE(exit->duration_ms);
+    const auto run = document(R"({"jobshim":{"shim":{"pid":1,"startTime":-1,
+        "pidNamespace":18446744073709551615}}})")
+                         .run();
+    CHECK_FALSE(run->shim.start_time);
+    CHECK(run->shim.pid_namespace == UINT64_MAX);
+}
+
+// glibc keeps signals 32 and 33 to itself and has no names for them. "signal 32" was written into
+// the request, and could not be read back: TERM would have been sent.
+TEST_CASE("record: a request names its signal so that it can be read back") {
+    for (int signal = 1; signal <= SIGRTMAX; ++signal) {
+        CancelRequest request;
+        request.at = "now";
+        request.signal = signal;
+        CHECK(parse_cancel_request(cancel_request_text(request))->signal == signal);
+    }
 }
