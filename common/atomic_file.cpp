@@ -16,8 +16,10 @@ namespace jobshim {
 namespace {
 
 FileStamp to_stamp(const struct stat& info) {
+    // For comparison only: beyond the year 2262 it wraps round.
     const auto ns = [](const timespec& time) {
-        return static_cast<std::int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
+        return static_cast<std::int64_t>(static_cast<std::uint64_t>(time.tv_sec) * 1'000'000'000 +
+                                         static_cast<std::uint64_t>(time.tv_nsec));
     };
     return {info.st_dev, info.st_ino,  info.st_mode & 07777, info.st_uid,
             info.st_gid, info.st_size, ns(info.st_mtim),     ns(info.st_ctim)};

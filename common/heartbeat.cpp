@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "common/clocks.hpp"
@@ -74,8 +75,11 @@ bool leads_to(const std::string& path, int fd) {
     return there && there->same_file(stamp_of(fd, path));
 }
 
+// Times beyond what nanoseconds can tell (the years 1678 to 2262) are cut to that.
 std::int64_t mtime_of(const struct stat& info) {
-    return static_cast<std::int64_t>(info.st_mtim.tv_sec) * 1'000'000'000 + info.st_mtim.tv_nsec;
+    const auto seconds =
+        std::clamp<std::int64_t>(info.st_mtim.tv_sec, -9'223'372'036, 9'223'372'035);
+    return seconds * 1'000'000'000 + info.st_mtim.tv_nsec;
 }
 
 Probe probe_descriptor(int fd, const std::string& path) {

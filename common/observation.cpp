@@ -183,7 +183,7 @@ void look_at_processes(Observation& seen, const JobFiles& files, const Observer&
     const bool local = is_local_file_system(files.directory);
     if (seen.probe.mtime_ns)
         if (const auto now = clock_beside(files, local || here))
-            sighting.beat_age = milliseconds((*now - *seen.probe.mtime_ns) / 1'000'000);
+            sighting.beat_age = milliseconds(*now / 1'000'000 - *seen.probe.mtime_ns / 1'000'000);
     if (shim_alive || sighting.shim == Witness::unknowable) {
         sighting.rebooted = seen.place == Place::before_reboot && local && !shim_alive;
         if (!shim_alive && sighting.obstacle.empty()) {

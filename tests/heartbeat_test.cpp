@@ -167,3 +167,19 @@ TEST_CASE("heartbeat: a start that fails leaves what the run before left") {
     held.abandon(former);
     CHECK(read_text(path) == former);
 }
+
+// Nanoseconds in 64 bits end in the year 2262. A beat of 2400 was taken for one of 1815: overdue,
+// where SPEC says that a beat from the future is fresh (and the sum was undefined behaviour).
+TEST_CASE("heartbeat: a beat from beyond the year 2262 is one from the future") {
+    const TempDir dir;
+    const std::string path = dir / "j.heartbeat";
+    write_text(path, first_line);
+    const auto beat_at = [&](time_t seconds) {
+        const timespec times[] = {{seconds, 0}, {seconds, 0}};
+        REQUIRE(::utimensat(AT_FDCWD, path.c_str(), times, 0) == 0);
+        return *probe_heartbeat(path).mtime_ns;
+    };
+    const std::int64_t now = wall_now_ms() * 1'000'000;
+    CHECK(beat_at(13'569'465'600) > now);   // 2400
+    CHECK(beat_at(-11'676'096'000) < now);  // 1600, where the file system has such a time
+}
