@@ -2,6 +2,8 @@
 // sentence.
 #include "common/exit_reason.hpp"
 
+#include <sys/wait.h>
+
 #include <csignal>
 
 #include <vector>
@@ -130,6 +132,39 @@ TEST_CASE("exit reason: every witnessed end") {
         // One of the two is known, and the other is nothing: never 0 or -1.
         CHECK(last.exit.code.has_value() != last.exit.signal.has_value());
         if (row.end.oom) CHECK(last.exit.evidence == row.end.oom->evidence);
+    }
+}
+
+TEST_CASE("exit reason: whatever wait may say, the record says that and no more") {
+    std::vector<int> statuses;
+    for (int code = 0; code < 256; ++code) statuses.push_back(exited(code));
+    for (int signal = 1; signal <= SIGRTMAX; ++signal)
+        statuses.insert(statuses.end(), {signal, dumped(signal)});
+    for (const int status : statuses) {
+        for (unsigned choice = 0; choice < 32; ++choice) {
+            WitnessedEnd end = end_by(status);
+            if ((choice & 1U) != 0) time_out(end);
+            if ((choice & 2U) != 0) cancel(end);
+            if ((choice & 4U) != 0) signalled(end);
+            if ((choice & 8U) != 0) expect_result(end);
+            if ((choice & 16U) != 0) end.oom = oom(false);
+            const FinalWord last = judge_witnessed(end);
+            const ExitReason reason = last.exit.reason;
+            const bool timed_out = end.timed_out;
+            const bool called_off = end.cancelled && !timed_out;
+            const bool good =
+                last.status == status_of(reason) && last.exit.wait_status == status &&
+                last.exit.code ==
+                    (WIFEXITED(status) ? std::optional(WEXITSTATUS(status)) : std::nullopt) &&
+                last.exit.signal ==
+                    (WIFSIGNALED(status) ? std::optional(WTERMSIG(status)) : std::nullopt) &&
+                (reason == ExitReason::timeout) == timed_out &&
+                (reason == ExitReason::cancelled) == called_off &&
+                (reason != ExitReason::success || (status == 0 && !end.result_expected)) &&
+                (reason != ExitReason::oom_kill || (WTERMSIG(status) == SIGKILL && end.oom)) &&
+                last.sentence.empty() == (reason == ExitReason::success);
+            if (!good) FAIL("wait status " << status << ", choice " << choice);
+        }
     }
 }
 
