@@ -1,0 +1,182 @@
+// What the fuzz targets share: values drawn from an input, and promises that can be broken.
+//
+// A target is a file NAME_fuzz.cpp with LLVMFuzzerTestOneInput. In the preset `fuzz` it is linked
+// with libFuzzer, elsewhere with replay.cpp, which feeds it the inputs that are kept.
+#pragma once
+
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <limits>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/job_record.hpp"
+#include "common/units.hpp"
+
+// libFuzzer's name for it.
+// NOLINTNEXTLINE(readability-identifier-naming)
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
+
+namespace jobshim::fuzz {
+
+inline std::string_view view(const std::uint8_t* data, std::size_t size) {
+    return {reinterpret_cast<const char*>(data), size};
+}
+
+// Ends the process, as a crash would, if the promise is not kept.
+inline void demand(bool kept, const char* promise, std::string_view details = {}) {
+    if (kept) return;
+    std::fprintf(stderr, "BROKEN: %s\n%s\n", promise, printable(details, true).c_str());
+    std::abort();
+}
+inline void demand_equal(std::string_view got, std::string_view wanted, const char* promise) {
+    demand(got == wanted, promise,
+           "got:    " + std::string(got) + "\nwanted: " + std::string(wanted));
+}
+
+// Takes values off the front of an input. When it is used up all are 0 and empty.
+class Draw {
+public:
+    explicit Draw(std::string_view input) : rest_(input) {}
+
+    std::uint8_t byte() {
+        if (rest_.empty()) return 0;
+        const auto first = static_cast<std::uint8_t>(rest_.front());
+        rest_.remove_prefix(1);
+        return first;
+    }
+    bool flag() { return (byte() & 1U) != 0; }
+    // One of `count` choices, from 0.
+    int choice(int count) { return byte() % count; }
+
+    // Small ones, the ends of the range, and anything between.
+    template <class Number>
+    Number number() {
+        switch (choice(4)) {
+            case 0:
+                return static_cast<Number>(byte());
+            case 1:
+                return std::numeric_limits<Number>::max();
+            case 2:
+                return std::numeric_limits<Number>::min();
+        }
+        std::uint64_t wide = 0;
+        for (int i = 0; i < 8; ++i) wide = (wide << 8U) | byte();
+        return static_cast<Number>(wide);
+    }
+    // Any bytes, 255 at most.
+    std::string bytes() {
+        const std::size_t wanted = byte();
+        const std::string_view taken = rest_.substr(0, wanted);
+        rest_.remove_prefix(taken.size());
+        return std::string(taken);
+    }
+    // As the callers of job_record hand their texts over.
+    std::string text() { return to_utf8(bytes()); }
+    std::vector<std::string> texts() {
+        std::vector<std::string> all(static_cast<std::size_t>(choice(4)));
+        for (std::string& one : all) one = text();
+        return all;
+    }
+    template <class Make>
+    auto maybe(Make make) {
+        std::optional<decltype(make())> value;
+        if (flag()) value = make();
+        return value;
+    }
+
+private:
+    std::string_view rest_;
+};
+
+// A pid as a record may hold it: not 0, not negative.
+inline int draw_pid(Draw& draw) {
+    const auto pid = draw.number<int>();
+    return pid > 0 ? pid : 1;
+}
+
+inline Requester draw_requester(Draw& draw, std::string how) {
+    Requester by;
+    by.how = std::move(how);
+    by.pid = draw.maybe([&] { return draw.number<int>(); });
+    by.uid = draw.maybe([&] { return draw.number<std::int64_t>(); });
+    by.command = draw.text();
+    return by;
+}
+
+inline CancelRequest draw_cancel(Draw& draw) {
+    CancelRequest cancel;
+    cancel.what.by = draw_requester(draw, "jobctl cancel");
+    cancel.what.reason = draw.text();
+    cancel.at = "at " + draw.text();  // a request without a time is none
+    // Whatever --signal takes.
+    cancel.signal = draw.maybe([&] { return 1 + draw.choice(64); });
+    cancel.kill_after_ms = draw.maybe([&] { return std::int64_t{draw.byte()} * 1000; });
+    return cancel;
+}
+
+inline RunRecord draw_run(Draw& draw) {
+    RunRecord run;
+    run.shim.pid = draw_pid(draw);
+    run.shim.start_time = draw.maybe([&] { return draw.number<std::uint64_t>(); });
+    run.shim.boot_id = draw.text();
+    run.shim.machine_id = draw.text();
+    run.shim.pid_namespace = draw.maybe([&] { return draw.number<std::uint64_t>(); });
+    run.shim.host = draw.text();
+    run.heartbeat_file = draw.text();
+    run.interval_ms = 100 + draw.byte();
+    run.kill_on_shim_death = draw.flag();
+    run.log = draw.maybe([&] { return LogPlace{draw.text(), draw.number<std::int64_t>()}; });
+    run.cancel = draw.maybe([&] { return draw_cancel(draw); });
+    run.command = draw.texts();
+    return run;
+}
+
+inline WorkerIdentity draw_worker(Draw& draw) {
+    WorkerIdentity worker;
+    worker.pid = draw_pid(draw);
+    worker.start_time = draw.maybe([&] { return draw.number<std::uint64_t>(); });
+    worker.group = draw.flag() ? Group::share : Group::own;
+    worker.session = draw.maybe([&] { return draw.number<int>(); });
+    return worker;
+}
+
+inline FinalWord draw_final_word(Draw& draw) {
+    FinalWord last;
+    ExitRecord& exit = last.exit;
+    exit.reason = static_cast<ExitReason>(draw.choice(static_cast<int>(ExitReason::unknown) + 1));
+    exit.certainty = static_cast<Certainty>(draw.choice(static_cast<int>(Certainty::unknown) + 1));
+    exit.code = draw.maybe([&] { return draw.number<int>(); });
+    exit.signal = draw.maybe([&] { return draw.number<int>(); });
+    exit.core_dumped = draw.maybe([&] { return draw.flag(); });
+    exit.wait_status = draw.maybe([&] { return draw.number<int>(); });
+    exit.errno_name = draw.text();
+    exit.evidence = draw.texts();
+    exit.requested_by = draw.maybe([&] { return draw_requester(draw, draw.text()); });
+    exit.ended_at = draw.text();
+    exit.duration_ms = draw.maybe([&] { return draw.number<std::int64_t>(); });
+    exit.resources = draw.maybe([&] {
+        return Resources{draw.number<std::int64_t>(), draw.number<std::int64_t>(),
+                         draw.number<std::int64_t>()};
+    });
+    for (int left = draw.choice(3); left > 0; --left)
+        exit.leftovers.push_back({draw.number<int>(), draw.text()});
+    exit.tail = draw.maybe([&] { return draw.text(); });
+    static constexpr Status ends[] = {Status::completed, Status::failed, Status::cancelled};
+    last.status = ends[draw.choice(3)];
+    last.sentence = draw.text();
+    return last;
+}
+
+// All that a reader learns of a run, as text; its `source` and exact bytes aside.
+inline std::string told_of(RunRecord run) {
+    run.source.clear();
+    run.raw_command.clear();
+    run.raw_cwd.clear();
+    return heartbeat_first_line(run, "", "");
+}
+
+}  // namespace jobshim::fuzz

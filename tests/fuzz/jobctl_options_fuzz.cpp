@@ -1,0 +1,143 @@
+// The command line of jobctl. The input is argv, each word ended by NUL.
+#include "shim/jobctl/options.hpp"
+
+#include <algorithm>
+
+#include "shim/jobctl/outcome.hpp"
+#include "tests/fuzz/fuzz.hpp"
+#include "tests/fuzz/words.hpp"
+
+using namespace jobshim;
+using namespace jobshim::fuzz;
+using std::chrono::milliseconds;
+
+namespace {
+
+struct CommandGrammar {
+    Command command;
+    int fewest_jobs;
+    int most_jobs;
+    std::set<std::string> with_value;
+    std::set<std::string> flags;
+};
+
+constexpr int any_number = 1'000'000;
+
+// Commands that are not here are only looked at for crashes.
+const std::map<std::string, CommandGrammar> commands = {
+    {"status", {Command::status, 1, any_number, {}, {"--json", "--no-reap"}}},
+    {"wait",
+     {Command::wait,
+      1,
+      any_number,
+      {"--timeout", "--appear"},
+      {"--any", "--mirror", "--json", "--no-reap"}}},
+    {"result", {Command::result, 1, 1, {}, {"--json", "--no-reap"}}},
+    {"list", {Command::list, 0, 0, {"--status"}, {"--watch", "--json", "--no-reap"}}},
+    {"logs", {Command::logs, 1, 1, {"--lines"}, {"--follow"}}},
+    {"reap", {Command::reap, 0, 0, {}, {"--dry-run", "--json"}}},
+};
+
+Grammar grammar_of(const CommandGrammar& command) {
+    Grammar grammar;
+    grammar.with_value = command.with_value;
+    grammar.with_value.insert("--dir");
+    grammar.flags = command.flags;
+    grammar.flags.insert("--help");
+    grammar.short_forms = {{"-f", "--follow"}, {"-n", "--lines"}, {"-h", "--help"}};
+    grammar.operands_among_options = true;
+    return grammar;
+}
+
+bool is_state(const std::string& text) {
+    for (int state = 0; state <= static_cast<int>(State::cancelled); ++state)
+        if (word(static_cast<State>(state)) == text) return true;
+    return false;
+}
+
+bool is_good_value(const std::string& name, const std::string& text) {
+    if (name == "--timeout" || name == "--appear") return parse_duration(text).has_value();
+    if (name == "--status") return is_state(text);
+    if (name == "--lines") return parse_count(text).has_value();
+    return true;
+}
+
+bool is_good(const Reading& reading, const CommandGrammar& command) {
+    if (reading.wrong || reading.unusual) return false;
+    for (const auto& [name, values] : reading.values) {
+        if (values.size() > 1 && name != "--dir" && name != "--status") return false;
+        for (const std::string& value : values)
+            if (!is_good_value(name, value)) return false;
+    }
+    const int jobs = static_cast<int>(reading.operands.size());
+    return jobs >= command.fewest_jobs && jobs <= command.most_jobs &&
+           (!reading.has("--mirror") || jobs == 1);
+}
+
+std::vector<std::string> words_of(const std::vector<State>& states) {
+    std::vector<std::string> words;
+    for (const State state : states) words.emplace_back(word(state));
+    return words;
+}
+
+std::vector<std::string> all_values(const Reading& reading, const std::string& name) {
+    const auto found = reading.values.find(name);
+    return found == reading.values.end() ? std::vector<std::string>{} : found->second;
+}
+
+void check_options(const Options& options, const Reading& reading) {
+    demand(options.jobs == reading.operands, "JOBs are taken as they are");
+    demand(options.directories == all_values(reading, "--dir"), "--dir");
+    demand(words_of(options.states) == all_values(reading, "--status"), "--status");
+    if (const std::string text = reading.value("--timeout"); !text.empty()) {
+        const auto duration = *parse_duration(text);
+        demand(options.timeout == (duration.count() > 0 ? std::optional(duration) : std::nullopt),
+               "--timeout");
+    }
+    if (const std::string text = reading.value("--appear"); !text.empty())
+        demand(options.appear == parse_duration(text), "--appear");
+    demand(options.lines.has_value() == (reading.values.count("--lines") != 0) &&
+               (!options.lines || options.lines == parse_count(reading.value("--lines"))),
+           "--lines");
+    demand(options.json == reading.has("--json"), "--json");
+    demand(options.settle == !reading.has("--no-reap"), "--no-reap");
+    demand(options.any == reading.has("--any"), "--any");
+    demand(options.mirror == reading.has("--mirror"), "--mirror");
+    demand(options.watch == reading.has("--watch"), "--watch");
+    demand(options.follow == reading.has("--follow"), "--follow");
+    demand(options.dry_run == reading.has("--dry-run"), "--dry-run");
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    Words words("jobctl", view(data, size));
+    const auto parsed = parse_options(words.argc(), words.argv());
+    const auto known = words.size() > 1 ? commands.find(words[1]) : commands.end();
+
+    if (const auto* farewell = std::get_if<Farewell>(&parsed)) {
+        demand(farewell->err == printable(farewell->err, true), "a message is fit for a terminal",
+               farewell->err);
+        if (farewell->status == 0) {
+            demand(!farewell->out.empty() && farewell->err.empty(), "who asks for help gets it");
+            return 0;
+        }
+        demand(farewell->status == usage_exit_status && farewell->out.empty(), "bad usage is 2");
+        demand(farewell->err.starts_with("jobctl: ") && farewell->err.ends_with('\n'),
+               "and is told", farewell->err);
+        if (known != commands.end())
+            demand(!is_good(read_words(words, 2, grammar_of(known->second)), known->second),
+                   "good usage is not refused", farewell->err);
+        return 0;
+    }
+    const Options& options = std::get<Options>(parsed);
+    if (known == commands.end()) return 0;
+    const Reading reading = read_words(words, 2, grammar_of(known->second));
+    demand(options.command == known->second.command, "the command is the first word");
+    if (reading.unusual) return 0;  // --json=1, -fn5
+    // CLI11 takes what can be no option's name (---x, "- x") for a JOB.
+    if (reading.wrong) return 0;
+    demand(is_good(reading, known->second), "bad usage is refused");
+    check_options(options, reading);
+    return 0;
+}
