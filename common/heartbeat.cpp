@@ -167,7 +167,9 @@ void HeartbeatHold::abandon(std::string_view former_text) noexcept {
             release(Leave::nothing);
             return;
         }
-        if (::ftruncate(fd_.get(), 0) == 0) append(former_text);
+        // Unless `begin` was called there is nothing to take back, and nothing to put at risk: a
+        // death or a full disk between the two calls would cost the last run its recorded end.
+        if (text() != former_text && ::ftruncate(fd_.get(), 0) == 0) append(former_text);
     } catch (const std::exception&) {
         // The failure that led here is the one to be told.
     }

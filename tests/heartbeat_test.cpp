@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <array>
 #include <chrono>
 
 #include "common/clocks.hpp"
@@ -182,4 +183,19 @@ TEST_CASE("heartbeat: a beat from beyond the year 2262 is one from the future") 
     const std::int64_t now = wall_now_ms() * 1'000'000;
     CHECK(beat_at(13'569'465'600) > now);   // 2400
     CHECK(beat_at(-11'676'096'000) < now);  // 1600, where the file system has such a time
+}
+
+// Found by the model (integration/model): a shim that was refused, because the last one's shim or
+// worker still lived, wrote the heartbeat file anew as it left. Killed on the way, or with the disk
+// full, it took the recorded end of the last run with it, which then became `shim-lost`.
+TEST_CASE("heartbeat: who is refused before it began does not write") {
+    const TempDir dir;
+    const std::string path = dir / "j.heartbeat";
+    write_text(path, first_line + "{\"exit\":{}}\n");
+    const std::array<timespec, 2> long_ago{timespec{1000, 0}, timespec{1000, 0}};
+    REQUIRE(::utimensat(AT_FDCWD, path.c_str(), long_ago.data(), 0) == 0);
+    HeartbeatHold held = HeartbeatHold::acquire(path, milliseconds(0));
+    held.abandon(held.text());
+    // Nor does it look like a beat.
+    CHECK(probe_heartbeat(path).mtime_ns == std::int64_t{1000} * 1'000'000'000);
 }
