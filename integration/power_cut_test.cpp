@@ -11,8 +11,10 @@
 
 #include <cerrno>
 #include <iostream>
+#include <set>
 
 #include "integration/mounts.hpp"
+#include "integration/strace.hpp"
 #include "integration/support.hpp"
 
 using namespace harness;
@@ -33,29 +35,25 @@ struct Life {
     }
 };
 
-/// A call by which the shim changes the file system: the `nth` of its name.
-struct Step {
-    std::string call;
-    int nth = 0;
-    std::string line;  ///< as strace showed it
-};
-
-const std::string calls =
-    "openat,write,pwrite64,fsync,fdatasync,renameat2,rename,renameat,link,unlink,ftruncate,"
-    "fallocate,fchmod,fchown,utimensat,mkdir";
+/// Those by which the shim changes the file system.
+const std::set<std::string> changing{
+    "openat", "write",  "pwrite64",  "fsync",     "fdatasync", "renameat2", "rename",    "renameat",
+    "link",   "unlink", "ftruncate", "fallocate", "fchmod",    "fchown",    "utimensat", "mkdir"};
 constexpr int end_before = 5;  ///< how the run before ended
 constexpr int end_now = 7;
 
 class PowerCut : public Sandbox {
 public:
-    Words under_strace(const Words& options, const fs::path& file, const Life& life) const {
-        // Not -f: the shim's own calls, and nothing that holds up the worker.
-        Words words{"strace", "-qq", "-y", "-o", trace};
-        words.insert(words.end(), options.begin(), options.end());
-        words.insert(words.end(),
-                     {jobshim, "-j", file, "--sync", life.sync, "--", "sh", "-c",
-                      "touch '" + marker.string() + "'; exit " + std::to_string(end_now)});
-        return words;
+    Words command(const fs::path& file, const Life& life) const {
+        return {jobshim,
+                "-j",
+                file,
+                "--sync",
+                life.sync,
+                "--",
+                "sh",
+                "-c",
+                "touch '" + marker.string() + "'; exit " + std::to_string(end_now)};
     }
 
     /// A job file in a new folder, as it is before the shim starts, on the disk for certain.
@@ -75,20 +73,14 @@ public:
     }
 
     /// The steps of a whole life.
-    std::vector<Step> record(const Volume& volume, const Life& life) {
+    std::vector<Call> steps_of(const Volume& volume, const Life& life) {
         const auto file = prepare(volume, life);
-        const auto result = run(under_strace({"-e", "trace=" + calls}, file, life));
-        INFO(result.err);
-        REQUIRE(result.code() == end_now);
-        std::vector<Step> steps;
-        std::map<std::string, int> count;
-        for (const auto& line : lines_of(slurp(trace))) {
-            const auto call = line.substr(0, line.find('('));
-            const int nth = ++count[call];
-            if (contains(line, volume.path().string()) && !contains(line, "= -1 ") &&
-                (call != "openat" || contains(line, "O_CREAT")))
-                steps.push_back({call, nth, line});
-        }
+        auto steps = calls_of(0, harness::record(*this, command(file, life), file.parent_path()));
+        std::erase_if(steps, [](const Call& call) {
+            return call.paths.empty() || !changing.contains(call.name) ||
+                   contains(call.line, "= -1 ") ||
+                   (call.name == "openat" && !contains(call.line, "O_CREAT"));
+        });
         return steps;
     }
 
@@ -101,15 +93,11 @@ public:
 
     /// Cuts the power right after this step (without one: after the end), with or without
     /// somebody's fsync of another file just before.
-    void run_until_cut(Volume& volume, const fs::path& file, const Life& life, const Step* step,
+    void run_until_cut(Volume& volume, const fs::path& file, const Life& life, const Call* step,
                        bool somebody_flushes) {
-        Words options{"-e", "trace=" + calls};
-        if (step != nullptr) {
-            options = {
-                "-e", "trace=" + step->call, "-e",
-                "inject=" + step->call + ":signal=SIGSTOP:when=" + std::to_string(step->nth)};
-        }
-        auto tracer = spawn(under_strace(options, file, life));
+        const auto argv = command(file, life);
+        // Not its children: nothing holds up the worker.
+        auto tracer = spawn(step != nullptr ? inject(*step, "signal=SIGSTOP", trace, argv) : argv);
         const auto is_held = [&] { return contains(slurp(trace), "--- stopped by SIGSTOP ---"); };
         std::vector<pid_t> shims;
         if (step != nullptr) {
@@ -206,22 +194,22 @@ public:
         Volume volume(dir / type, type);
         Matrix matrix("power cut on " + type);
         for (const Life& life : lives) {
-            auto steps = record(volume, life);
+            auto steps = steps_of(volume, life);
             REQUIRE(steps.size() >= 10);
             // Nothing flushes: what counts is which names are there. (Of an empty file a reader
             // waits a second for more.)
             if (life.sync == "never")
-                std::erase_if(steps, [](const Step& step) { return step.call != "renameat2"; });
+                std::erase_if(steps, [](const Call& step) { return step.name != "renameat2"; });
             std::size_t last_flush = steps.size();
             if (life.sync != "never") {
                 for (std::size_t n = 0; n < steps.size(); ++n)
-                    if (steps[n].call == "fsync") last_flush = n;
+                    if (steps[n].name == "fsync") last_flush = n;
                 REQUIRE(last_flush < steps.size());
             }
             bool tried_empty = false;
             for (const bool somebody_flushes : {false, true}) {
                 for (std::size_t n = 0; n <= steps.size(); ++n) {
-                    const Step* step = n < steps.size() ? &steps[n] : nullptr;
+                    const Call* step = n < steps.size() ? &steps[n] : nullptr;
                     INFO(type << ", " << life.name()
                               << (somebody_flushes ? ", somebody's fsync" : "") << ", cut after "
                               << (step != nullptr ? step->line : "the end"));
