@@ -27,8 +27,8 @@
 #endif
 /* The whole of it has too many states, so it is checked in parts: FEW leaves out calls-off and writes
  * that fail, CALL_OFF_ALL all workers, NARROW a job that is not adopted and workers that die with
- * their shim; with NOBODY_SETTLES readers only look; with LATER the second
- * shim comes when the first has died or written its end, and readers come after the last has. */
+ * their shim; with NOBODY_SETTLES readers only look; with LATER the second shim comes when the first
+ * dies or has written its end, and readers come when the last dies. */
 #ifndef READER_KILLS
 #define READER_KILLS 1
 #endif
@@ -472,7 +472,7 @@ inline settle() {
 #define ALL_IS_QUIET (truth[1].dead && truth[2].dead && WORKER_GONE(1) && WORKER_GONE(2) && host_is_done)
 #endif
 
-#define RUN_ENDS(r) (truth[r].killed || truth[r].dead || truth[r].recorded)
+#define DIES(r) (truth[r].killed || truth[r].dead)
 
 /* ---- The shim (main.cpp, recorder.cpp, HeartbeatHold) ---- */
 
@@ -510,7 +510,7 @@ proctype Shim(byte me) {
     byte end;
     {
 #ifdef LATER
-        me == 1 || RUN_ENDS(1);
+        me == 1 || DIES(1) || truth[1].recorded;
 #endif
         /* HeartbeatHold::acquire */
         do
@@ -779,7 +779,7 @@ proctype Reader(byte me) {
     byte fd;
     bool all_is_quiet;
 #ifdef LATER
-    RUN_ENDS(RUNS);
+    DIES(RUNS);
 #endif
     do
     ::
