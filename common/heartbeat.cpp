@@ -212,20 +212,38 @@ void HeartbeatHold::beat() noexcept {
     }
 }
 
-void HeartbeatHold::remake() {
+bool HeartbeatHold::holds_the_job(milliseconds patience) noexcept {
+    try {
+        const auto deadline = monotonic_now() + patience;
+        while (locked_ && !leads_to(path_, fd_.get())) {
+            const Remade remade = remake();
+            if (remade == Remade::shim_has_it) return false;
+            if (remade == Remade::settler_has_it) {
+                if (monotonic_now() >= deadline) return false;
+                pause_for(milliseconds(2));
+            }
+        }
+    } catch (const std::exception&) {
+        return true;  // nobody can hold what cannot be looked at
+    }
+    return true;
+}
+
+HeartbeatHold::Remade HeartbeatHold::remake() {
     // The history moves over through the old descriptor, whose file lives on without a name.
     const std::string history = text();
     UniqueFd fd = open_or_make(path_, O_APPEND);
     refuse_foreign(fd.get(), path_);
-    if (locked_ && (take(fd.get(), life_byte, path_) != Taken::yes ||
-                    take(fd.get(), writer_byte, path_) != Taken::yes))
-        return;  // a settler has it; it will see that the shim lives, and let go
-    if (!leads_to(path_, fd.get())) return;
+    if (locked_ && take(fd.get(), life_byte, path_) != Taken::yes) return Remade::shim_has_it;
+    // A settler will see that the shim lives, and let go.
+    if (locked_ && take(fd.get(), writer_byte, path_) != Taken::yes) return Remade::settler_has_it;
+    if (!leads_to(path_, fd.get())) return Remade::not_in_place;
     if (::ftruncate(fd.get(), 0) != 0) throw_errno("empty " + path_);
     ::fallocate(fd.get(), FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(space_));
     write_all(fd.get(), history, path_);
     // The old descriptor's file is another inode: closing it drops no lock of the new one.
     fd_ = std::move(fd);
+    return Remade::yes;
 }
 
 void HeartbeatHold::release(Leave leave) noexcept {

@@ -58,6 +58,9 @@ public:
     // Touches the file; makes and locks a new one if it was removed or replaced. Never throws: a
     // beat that fails is a beat that is missed.
     void beat() noexcept;
+    // False if another shim holds the job's heartbeat file, for ours was removed or replaced. Waits
+    // up to `patience` for a reader that is settling.
+    bool holds_the_job(std::chrono::milliseconds patience) noexcept;
     // For the worker's line, which its child writes. Belongs to this object.
     int descriptor() const { return fd_.get(); }
 
@@ -67,7 +70,8 @@ public:
 
 private:
     HeartbeatHold(std::string path, UniqueFd fd, bool locked);
-    void remake();
+    enum class Remade { yes, not_in_place, settler_has_it, shim_has_it };
+    Remade remake();
 
     std::string path_;
     UniqueFd fd_;

@@ -97,7 +97,7 @@ void choose_run(Observation& seen, const JobFiles& files, const Observer& observ
         // The end was delivered, and then somebody made the record active again: a new request.
         if (!held && active && recorded->exit)
             seen.run.reset();
-        else
+        else if (!is_terminal(seen.status()) || !recorded->exit)
             seen.known_end = beat.last;
     } else if (beat.run &&
                (held || !recorded ||
@@ -106,7 +106,8 @@ void choose_run(Observation& seen, const JobFiles& files, const Observer& observ
         if (!held && active && asks_for_a_new_run(*seen.document, beat)) return;
         seen.run = beat.run;
         seen.heartbeat_agrees = true;
-        seen.known_end = beat.last;
+        // A status that somebody else's record holds is not this run's to be added to.
+        if (!is_terminal(seen.status())) seen.known_end = beat.last;
         seen.worker_was_started = beat.run->worker.has_value();
     } else if (recorded) {
         if (!held && active && recorded->exit) return;

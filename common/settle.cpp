@@ -61,19 +61,21 @@ std::size_t end_rest_of_group(const Observation& seen) {
     return signal_each(rest_of_group(seen), SIGKILL);
 }
 
-// The verdict as it would read if it could be written.
-Settled not_written(Settled seen, FinalWord last, const std::string& why_not) {
-    Sighting& settled = seen.now.sighting;
-    settled.status = last.status;
-    settled.end_sentence =
-        (last.sentence.empty() ? "Completed." : last.sentence) + " (not recorded: " + why_not + ")";
-    seen.now.verdict = judge(settled);
+}  // namespace
+
+Settled show_as_settled(Settled seen, FinalWord last, const std::string& why_not) {
+    // What the worker itself wrote stands.
+    if (!is_terminal(seen.now.status())) {
+        Sighting& settled = seen.now.sighting;
+        settled.status = last.status;
+        settled.end_sentence = (last.sentence.empty() ? "Completed." : last.sentence) +
+                               " (not recorded: " + why_not + ")";
+        seen.now.verdict = judge(settled);
+    }
     seen.unwritable = why_not;
     seen.unwritten = std::move(last);
     return seen;
 }
-
-}  // namespace
 
 FinalWord final_word_on(const Observation& seen) {
     if (seen.known_end) return *seen.known_end;
@@ -109,6 +111,20 @@ Judgement with_eyewitness(const Eyewitness& eyewitness) {
     };
 }
 
+namespace {
+
+// Somebody else's run, which was not there when the job was looked at: its shim holds another lock
+// than ours, for the heartbeat file was removed in between.
+bool tells_of_a_new_run(const JobDocument& document, const Observation& seen) {
+    if (!is_active(document.status())) return false;
+    const auto run = document.run();
+    const auto before = seen.document ? seen.document->run() : std::nullopt;
+    return run && !(before && run->shim == before->shim) &&
+           !(seen.run && run->shim == seen.run->shim);
+}
+
+}  // namespace
+
 void settle(JobFile& file, const Observation& seen, FinalWord last) {
     if (const std::size_t ended = end_rest_of_group(seen))
         last.exit.evidence.push_back("SIGKILL sent to " + std::to_string(ended) +
@@ -121,6 +137,8 @@ void settle(JobFile& file, const Observation& seen, FinalWord last) {
         [&](const JobDocument* document) {
             if (document == nullptr)  // deleted this moment: that is no reason to bring it back
                 throw Refusal(file.files().job + ": is gone");
+            if (tells_of_a_new_run(*document, seen))
+                throw Refusal(file.files().job + ": a new run has begun");
             // Somebody may have written an end since; that stands.
             return edit.applied_to(*document, is_terminal(document->status()));
         },
@@ -172,7 +190,7 @@ std::optional<Settled> try_to_settle(const SettlerLock& lock, const JobFiles& fi
         result.now = observe(files, observer, prober);
         return result;
     } catch (const std::exception& error) {
-        return not_written(std::move(result), std::move(*last), error.what());
+        return show_as_settled(std::move(result), std::move(*last), error.what());
     }
 }
 
@@ -201,12 +219,12 @@ Settled observe_and_settle(const JobFiles& files, const Observer& observer,
                 if (auto settled = try_to_settle(*lock, files, observer, judgement))
                     return std::move(*settled);
         } catch (const std::exception& error) {
-            return not_written(std::move(seen), std::move(*last), error.what());
+            return show_as_settled(std::move(seen), std::move(*last), error.what());
         }
         // Another settler is at it, or a shim has just begun: look again shortly.
         if (monotonic_now() >= deadline)
-            return not_written(std::move(seen), std::move(*last),
-                               files.heartbeat + " stays locked");
+            return show_as_settled(std::move(seen), std::move(*last),
+                                   files.heartbeat + " stays locked");
         pause_for(milliseconds(5));
     }
 }

@@ -40,6 +40,9 @@ Judgement with_eyewitness(const Eyewitness& eyewitness);
 Settled observe_and_settle(const JobFiles& files, const Observer& observer,
                            const Judgement& judgement = judge_dead);
 
+// As if `last` had been written; why it was not, in `why_not`.
+Settled show_as_settled(Settled seen, FinalWord last, const std::string& why_not);
+
 // The same for one who holds the writer lock.
 Settled settle_under(const SettlerLock& lock, const JobFiles& files, const Observer& observer,
                      const Judgement& judgement);

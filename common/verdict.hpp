@@ -33,7 +33,7 @@ struct Sighting {
     Witness worker = Witness::none;  // likewise
     Status status = Status::none;
     bool rebooted = false;      // an earlier boot of this very host, on a local file system
-    bool end_is_known = false;  // an exit of this run lies outside the record
+    bool end_is_known = false;  // an exit of this run lies outside the record, and not in it
     // The lock is held by another shim than the one that the record tells of: a new run has begun,
     // and a terminal status is still the last one's.
     bool new_run_began = false;

@@ -776,3 +776,61 @@ TEST_CASE_METHOD(Sandbox, "a shim that is slow to start shares its job with no o
     CHECK_FALSE(fs::exists(dir / "two"));
     verdicts.require_no_lies();
 }
+
+// Found by the model (integration/model): the heartbeat file was removed while a shim started, a
+// second one locked a new one, both found the job free, and both executed their worker.
+TEST_CASE_METHOD(Sandbox, "a heartbeat file removed during a start makes no second supervisor",
+                 "[sweep]") {
+    if (!in_path("strace")) SKIP_TEST("no strace");
+    Verdicts verdicts("false life: removed at the start");
+    const std::string fault = "heartbeat file removed at a step of the start, then a second shim";
+    const auto script = [](const std::string& name) {
+        return "mkdir in || touch two; touch " + name + "; " + until_go + "rmdir in; exit 0";
+    };
+    const Words slow{jobshim, "-j", job, "--", "sh", "-c", script("first")};
+    put(dir / "go", "");
+    auto calls = Stopped::calls_of(*this, slow);
+    // From the lock on, to the word that lets the worker go.
+    const auto locked = std::find_if(calls.begin(), calls.end(),
+                                     [](const auto& call) { return call.name == "fcntl"; });
+    const auto let_go = std::find_if(locked, calls.end(), [](const auto& call) {
+        return call.name == "write" && contains(call.line, "\"x\", 1)");
+    });
+    REQUIRE(let_go != calls.end());
+    calls = {locked, let_go};
+    REQUIRE(calls.size() > 30);
+    int refused = 0;
+    for (const auto& call : calls) {
+        CAPTURE(call.name, call.nth);
+        for (const char* name : {"go", "first", "second", "in"}) fs::remove(dir / name);
+        fs::remove(job);
+        fs::remove(heartbeat_of(job));
+        Stopped stopped(*this, call, slow);
+        REQUIRE(stopped.is_stopped());
+        fs::remove(heartbeat_of(job));
+        auto second = start_job(job, script("second"));
+        REQUIRE(wait_until([&] { return fs::exists(dir / "second") || !second.running(); }));
+        const bool second_runs = fs::exists(dir / "second");
+        stopped.resume();
+        if (second_runs) {
+            CHECK(stopped.tracer().wait().ended() == "exit 125");
+            ++refused;
+        } else {
+            CHECK(second.wait().ended() == "exit 125");
+            // Each may have refused for the other's sake. Then nobody runs, and the record says so.
+            wait_until([&] { return fs::exists(dir / "first") || !stopped.tracer().running(); });
+        }
+        const bool somebody_runs = second_runs || fs::exists(dir / "first");
+        if (somebody_runs)
+            verdicts.count(fault, ask(*this, job), Truth::lives, {"running"});
+        else
+            verdicts.count(fault, ask(*this, job), Truth::dead, {"failed"});
+        put(dir / "go", "");
+        const auto ended = (second_runs ? second : stopped.tracer()).wait().ended();
+        CHECK(ended == (somebody_runs ? "exit 0" : "exit 125"));
+        if (somebody_runs) verdicts.count_end(fault, job, 0);
+    }
+    CHECK(refused > 0);
+    CHECK_FALSE(fs::exists(dir / "two"));
+    verdicts.require_no_lies();
+}

@@ -320,3 +320,46 @@ TEST_CASE_METHOD(Sandbox, "a shim that dies before it gives the word leaves no p
     CHECK(at(read_json(job), "/errorMessage") == "The shim died before the worker was started.");
     CHECK_FALSE(fs::exists(dir / "executed"));
 }
+
+// The worker wrote its status, the shim was killed before it could add the exit to it. That was in
+// the heartbeat file alone, where nobody looked for it, and the next run lost it.
+TEST_CASE_METHOD(Sandbox, "an end that lies beside a worker's own status comes into the record") {
+    if (!in_path("strace")) SKIP_TEST("no strace");
+    const auto speak = until_running +
+                       "sed 's/\"status\": *\"running\"/\"status\": \"completed\"/' "
+                       "\"$JOBSHIM_JOB_FILE\" > said; mv said \"$JOBSHIM_JOB_FILE\"; exit 3";
+    for (const bool read_first : {true, false}) {
+        CAPTURE(read_first);
+        // The third renameat2 is that of the end.
+        spawn(
+            under_strace(dir / "trace",
+                         {"-e", "trace=renameat2", "-e", "inject=renameat2:signal=SIGKILL:when=3"},
+                         {jobshim, "-j", job, "--", "sh", "-c", speak}))
+            .wait();
+        REQUIRE(at(read_json(job), "/status") == "completed");
+        REQUIRE(exit_of(job).is_null());
+        if (read_first) {
+            CHECK(ctl({"status", job}).ended() == "exit 0");
+            CHECK(at(read_json(job), "/status") == "completed");
+            CHECK(at(exit_of(job), "/code") == 3);
+        }
+        CHECK(run_job(job, "true").ended() == "exit 0");
+        CHECK(at(read_json(job), "/jobshim/previous/code") == 3);
+        for (const auto& name : names_in(dir, "job")) fs::remove(dir / name);
+    }
+}
+
+// A known end was shown as lost by who may not write it down.
+TEST_CASE_METHOD(Sandbox, "a reader that only looks tells an end outside the record") {
+    put(job, R"({"id":"job","status":"queued"})");
+    run_job(job, "exit 0");
+    auto record = read_json(job);
+    record["status"] = "running";
+    record["jobshim"]["exit"] = nullptr;
+    put(job, record.dump());
+    const auto before = slurp(job);
+    const auto shown = ctl({"status", job, "--no-reap"});
+    CHECK(shown.ended() == "exit 0");
+    CHECK(contains(shown.out, "not recorded"));
+    CHECK(slurp(job) == before);
+}

@@ -168,6 +168,9 @@ Settled look_at(const JobFiles& files, const Observer& observer, bool settle,
     Settled looked;
     looked.now = observe(files, observer);
     looked.unwritten = judgement(looked.now);
+    // A known end is known, though it is not for us to write it down.
+    if (looked.unwritten && looked.now.known_end && !is_gone(looked.now))
+        return show_as_settled(std::move(looked), *looked.now.known_end, "only looked at");
     return looked;
 }
 

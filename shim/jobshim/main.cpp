@@ -139,6 +139,11 @@ public:
         if (!start.worker) return fail_to_start(*start.failure);
         StartedWorker& worker = *start.worker;
         if (recorder_) recorder_->started(worker.identity);
+        if (recorder_ && !recorder_->holds_the_job()) {
+            worker.call_off();
+            throw JobIsTaken(job_file_ + ": its heartbeat file was removed, and another shim has " +
+                             "begun this job");
+        }
         // It waits before the exec: what came until now came before the worker ran.
         if (const auto info = called_off()) {
             worker.call_off();

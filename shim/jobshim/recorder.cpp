@@ -55,14 +55,15 @@ Recorder::~Recorder() {
 void Recorder::take_over(const Options& options, const Setting& setting) {
     file_.clear_leavings();
     std::optional<JobDocument> document = file_.load();
-    if (document && !is_terminal(document->status())) {
+    if (document && (!is_terminal(document->status()) || document->exit_text().empty())) {
         const Observation seen = observe(files(), observer_, [this] { return hold_.probe(); });
         if (seen.verdict.settle) {
             // The last run's end comes first: it is part of what this run must not lose.
             settle(file_, seen, final_word_on(seen));
             document = file_.load();
-        } else if (seen.run && (is_active(document->status()) ||
-                                (seen.sighting.shim == Witness::alive && !seen.known_end))) {
+        } else if (!is_terminal(document->status()) && seen.run &&
+                   (is_active(document->status()) ||
+                    (seen.sighting.shim == Witness::alive && !seen.known_end))) {
             throw JobIsTaken("this job is not over: " + seen.verdict.because);
         }
     }
@@ -106,6 +107,18 @@ void Recorder::refuse_if_alive(const JobDocument& document) const {
     if (look_up_patiently(run->shim.pid, run->shim.start_time, death_patience) == Witness::alive)
         throw JobIsTaken("this job is not over: its shim (pid " + std::to_string(run->shim.pid) +
                          ") is still at work");
+}
+
+// Two shims hold "the" lock if somebody removes the heartbeat file in between. The one that finds
+// the other's record does not write over it.
+void Recorder::refuse_another_beginner(const JobDocument& document) const {
+    if (!is_active(document.status())) return;
+    const auto run = document.run();
+    if (!run || run->shim == edit_.run.shim || place_of(run->shim, observer_.here) != Place::here)
+        return;
+    if (look_up_process(run->shim.pid, run->shim.start_time) == Witness::alive)
+        throw JobIsTaken("another shim (pid " + std::to_string(run->shim.pid) +
+                         ") has begun this job");
 }
 
 void Recorder::choose_id(const std::optional<JobDocument>& document, const std::string& wanted) {
@@ -160,6 +173,8 @@ void Recorder::started(const WorkerIdentity& worker) {
     }
 }
 
+bool Recorder::holds_the_job() { return hold_.holds_the_job(settler_patience); }
+
 void Recorder::beat() {
     hold_.beat();
     try {
@@ -195,6 +210,7 @@ void Recorder::write(JobFile::Write kind) {
     file_.update(
         [this](const JobDocument* document) {
             if (document == nullptr) return edit_.as_new_file();
+            if (!begun_) refuse_another_beginner(*document);
             // Before the worker is there, no status can be its own.
             return edit_.applied_to(*document, edit_.run.worker && spoke(*document));
         },

@@ -40,6 +40,8 @@ public:
     void begin(const std::optional<LogPlace>& log);
     // COMMAND's process is there. A record that cannot be written now is written at the end.
     void started(const WorkerIdentity& worker);
+    // False if another shim has begun the job, which takes a heartbeat file that was removed.
+    bool holds_the_job();
     void beat();
     // After descriptors were closed that are not ours.
     void lock_again() { hold_.lock_again(); }
@@ -64,6 +66,7 @@ public:
 private:
     void take_over(const Options& options, const Setting& setting);
     void refuse_if_alive(const JobDocument& document) const;
+    void refuse_another_beginner(const JobDocument& document) const;
     void choose_id(const std::optional<JobDocument>& document, const std::string& wanted);
     void write(JobFile::Write kind);
     bool spoke(const JobDocument& document) const;
