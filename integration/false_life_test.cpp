@@ -834,3 +834,26 @@ TEST_CASE_METHOD(Sandbox, "a heartbeat file removed during a start makes no seco
     CHECK_FALSE(fs::exists(dir / "two"));
     verdicts.require_no_lies();
 }
+
+// SPEC rule 4.3: else its number could be another's while the record is still written.
+TEST_CASE_METHOD(Sandbox, "a worker stays a zombie until its end is recorded") {
+    if (!in_path("strace")) SKIP_TEST("no strace");
+    const Words argv{jobshim, "-j", job, "--", "sh", "-c", "echo $$ > worker; exit 3"};
+    const auto calls = Stopped::calls_of(*this, argv);
+    // The line in the heartbeat file, and the last rename, which brings the record to its place.
+    const auto line = std::find_if(calls.begin(), calls.end(), [](const auto& call) {
+        return call.name == "write" && contains(call.line, "{\\\"exit\\\":");
+    });
+    const auto arrival = std::find_if(calls.rbegin(), calls.rend(),
+                                      [](const auto& call) { return call.name == "renameat2"; });
+    REQUIRE(line != calls.end());
+    REQUIRE(arrival != calls.rend());
+    for (const auto& call : {*line, *arrival}) {
+        CAPTURE(call.line);
+        fs::remove(job);
+        Stopped stopped(*this, call, argv);
+        REQUIRE(stopped.is_stopped());
+        CHECK(process_state(static_cast<pid_t>(std::stol(slurp(dir / "worker")))) == 'Z');
+        CHECK(stopped.go_on().ended() == "exit 3");
+    }
+}
