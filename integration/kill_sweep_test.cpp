@@ -331,6 +331,10 @@ private:
 
         const Json seen =
             wait_for_the_worker(then == Then::run_unread ? Words{"--no-reap"} : Words{}, beat);
+        // The worker's process may write that it was never let go, a moment after its shim's death.
+        const HeartbeatFile late(heartbeat_of(job_));
+        if (end.is_null() && late.run == beat.run && at(late.exit, "/reason") == "shim-lost")
+            end = late.exit;
         Told told = Told::nothing;
         if (fs::exists(job_)) {
             insist(seen.is_object(), "no such job, says jobctl");
