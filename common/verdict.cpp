@@ -56,7 +56,7 @@ Verdict judge_terminal(const Sighting& seen) {
     verdict.because = seen.end_sentence;
     verdict.ended = shim_of(seen) != Witness::alive;
     // The worker wrote its status, and its shim died before it could add how it ended.
-    verdict.settle = verdict.ended && seen.end_is_known;
+    verdict.settle = shim_of(seen) == Witness::dead && seen.end_is_known;
     if (!verdict.ended)
         verdict.because += (verdict.because.empty() ? "" : " ") +
                            pid_in_words("Its shim", seen.shim_pid) + " is still at work.";
