@@ -118,6 +118,7 @@ Json to_json(const CancelRequest& request) {
                              ? signal_name(*request.signal)
                              : std::to_string(*request.signal);
     if (request.kill_after_ms) json["killAfterMs"] = *request.kill_after_ms;
+    if (request.start_time) json["startTime"] = *request.start_time;
     return json;
 }
 
@@ -129,7 +130,8 @@ std::optional<CancelRequest> cancel_from(const Json& json) {
         {requester_from(object(json, "by"), "jobctl cancel"), text(json, "reason")},
         text(json, "at"),
         parse_signal(text(json, "signal")),
-        kill_after};
+        kill_after,
+        number<std::uint64_t>(json, "startTime")};
 }
 
 Json to_json(const ExitRecord& exit) {

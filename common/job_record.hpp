@@ -55,6 +55,7 @@ struct CancelRequest {
     std::string at;  // ISO 8601
     std::optional<int> signal;
     std::optional<std::int64_t> kill_after_ms;
+    std::optional<std::uint64_t> start_time = {};  // of the one who asks
 };
 
 // The `jobshim` member: one run.

@@ -31,10 +31,11 @@ std::optional<FileContents> read_job(const JobFiles& files, Observation& seen) {
 
 }  // namespace
 
-std::optional<CancelRequest> read_cancel_request(const JobFiles& files) {
+std::optional<CancelRequest> read_cancel_request(const JobFiles& files, std::uint32_t owner) {
     try {
         const auto contents = read_file(files.cancel, 65536);
-        if (!contents) return std::nullopt;
+        if (!contents || (contents->stamp.owner != 0 && contents->stamp.owner != owner))
+            return std::nullopt;
         auto request = parse_cancel_request(contents->text);
         // Who asked is who made the file, whatever he wrote.
         if (request) request->what.by.uid = contents->stamp.owner;
@@ -210,7 +211,7 @@ void look_at_processes(Observation& seen, const JobFiles& files, const Observer&
         return;
     }
     // The shim is dead.
-    seen.cancelled = read_cancel_request(files);
+    seen.cancelled = read_cancel_request(files, seen.probe.owner.value_or(::geteuid()));
     if (!run.worker) {
         sighting.worker = seen.worker_was_started ? Witness::unknowable : Witness::none;
         return;

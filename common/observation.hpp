@@ -59,8 +59,9 @@ constexpr std::chrono::milliseconds death_patience{1000};
 // opened then (heartbeat.hpp). Empty: by the path.
 using Prober = std::function<Probe()>;
 
-// Nothing if there is none that can be read.
-std::optional<CancelRequest> read_cancel_request(const JobFiles& files);
+// Nothing if there is none that can be read, or that counts: only root and the job's owner may end
+// it, so only their files do, whoever else may write the directory.
+std::optional<CancelRequest> read_cancel_request(const JobFiles& files, std::uint32_t owner);
 
 // Never throws for what a job file may hold.
 Observation observe(const JobFiles& files, const Observer& observer, const Prober& prober = {});

@@ -144,8 +144,10 @@ void Recorder::begin(const std::optional<LogPlace>& log) {
     edit_.started_at = edit_.updated_at = edit_.created_at = iso_time(now);
     edit_.run.log = log;
     if (log) edit_.log_file = log->file;
-    ::unlink(files().cancel.c_str());  // a request that came too late for the last run
     try {
+        // A request that came too late for the last run must not end this one.
+        if (::unlink(files().cancel.c_str()) != 0 && cancel_request())
+            throw_errno("remove " + files().cancel);
         const auto stamp = stamp_at(files().job);
         const std::size_t theirs = stamp ? static_cast<std::size_t>(stamp->size) : 0;
         file_.reserve(theirs + edit_.as_new_file().size() + 2 * space_for_the_end());
@@ -203,7 +205,7 @@ bool Recorder::worker_spoke() {
 }
 
 std::optional<CancelRequest> Recorder::cancel_request() const {
-    return read_cancel_request(files());
+    return read_cancel_request(files(), ::geteuid());
 }
 
 void Recorder::write(JobFile::Write kind) {
