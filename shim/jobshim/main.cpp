@@ -260,7 +260,13 @@ private:
 
     End call_off(const siginfo_t& info) {
         say("called off before COMMAND was started");
-        finish(judge_never_started(requester_of(info)), 1);
+        const auto request = recorder_ ? recorder_->cancel_request() : std::nullopt;
+        if (request) {
+            recorder_->set_cancel(request);
+            finish(judge_never_started(request->what.by, request->what.reason), 1);
+        } else {
+            finish(judge_never_started(requester_of(info)), 1);
+        }
         return {128 + info.si_signo, info.si_signo};
     }
 

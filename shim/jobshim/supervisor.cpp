@@ -114,15 +114,21 @@ private:
             if (info.si_signo == SIGCONT && info.si_code != SI_KERNEL && !is_stopped())
                 return;  // the shell continued the whole group
         }
-        if (info.si_signo == SIGTERM) ++ending_.terms;
-        if (info.si_signo == SIGTERM && !ending_.cancelled) {
-            if (auto request = hooks_.cancel_request()) {
+        if (info.si_signo == SIGTERM) {
+            ++ending_.terms;
+            if (const auto request = hooks_.cancel_request(); request && is_news(*request)) {
                 carry_out(*request);
                 return;
             }
         }
         if (is_deadly(info.si_signo)) ending_.signalled_by = requester_of(info);
         send(info.si_signo);
+    }
+
+    // A second request may ask for more than the first: another signal, less grace.
+    bool is_news(const CancelRequest& request) const {
+        return !ending_.cancelled || ending_.cancelled->at != request.at ||
+               ending_.cancelled->what.by.pid != request.what.by.pid;
     }
 
     void carry_out(const CancelRequest& request) {
@@ -138,7 +144,9 @@ private:
         // What is stopped could not obey. Only then: a SIGCONT right behind the signal makes GNU
         // make lose sight of its children.
         if (signal != SIGKILL && signal != SIGCONT && somebody_is_stopped()) send(SIGCONT);
-        if (grace.count() > 0) kill_at_ = monotonic_now() + grace;
+        // Who asks once more does not put off what is to come.
+        if (grace.count() > 0)
+            kill_at_ = std::min(kill_at_.value_or(nanoseconds::max()), monotonic_now() + grace);
     }
 
     void send(int signal) const {
