@@ -67,6 +67,9 @@ enum class Place {
 };
 Place place_of(const ShimIdentity& recorded, const ShimIdentity& here);
 
+// Its effective user, as far as /proc tells; nothing if it is gone.
+std::optional<std::uint32_t> owner_of_process(int pid);
+
 // The living members of a process group but for `except`.
 std::vector<ProcessStat> members_of_group(int group, int except);
 

@@ -259,15 +259,22 @@ Place place_of(const ShimIdentity& recorded, const ShimIdentity& here) {
     return same_host ? Place::before_reboot : Place::elsewhere;
 }
 
+std::optional<std::uint32_t> owner_of_process(int pid) {
+    struct stat info {};
+    if (!proc_has_our_numbers() || ::stat(("/proc/" + std::to_string(pid)).c_str(), &info) != 0)
+        return std::nullopt;
+    return info.st_uid;
+}
+
 std::vector<ProcessStat> members_of_group(int group, int except) {
     std::vector<ProcessStat> members;
     for_each_process([&](int pid) {
         if (pid == except) return;
         auto stat = read_process_stat(pid);
         if (!stat || stat->group != group || stat->state == 'Z' || stat->state == 'X') return;
-        struct stat info {};
-        if (::stat(("/proc/" + std::to_string(pid)).c_str(), &info) != 0) return;
-        stat->owner = info.st_uid;
+        const auto owner = owner_of_process(pid);
+        if (!owner) return;
+        stat->owner = *owner;
         members.push_back(std::move(*stat));
     });
     return members;

@@ -160,6 +160,10 @@ void signal_orphan(const Observation& seen, int signal) {
     if (!seen.heartbeat_agrees || !worker.start_time)
         throw Refusal("the " + name + " is not signalled: its heartbeat file does not tell of it");
     const UniqueFd process = open_process(worker.pid, worker.start_time);
+    // As in rest_of_group: a user's heartbeat file gives no right to another's processes.
+    const bool is_trusted = seen.probe.owner == 0U || seen.probe.owner == ::geteuid();
+    if (process && !is_trusted && owner_of_process(worker.pid) != seen.probe.owner)
+        throw Refusal("the " + name + " is not signalled: it is not its heartbeat file's owner's");
     const auto rest = rest_of_group(seen);
     if (process && !send_signal(process, signal) && errno != ESRCH)
         throw_errno("signal the " + name);
