@@ -2,6 +2,8 @@
 
 // Asks jobctl how it stands with a job, and judges the answer by what the test knows to be true.
 
+#include <signal.h>
+
 #include <algorithm>
 #include <iostream>
 #include <string>

@@ -3,6 +3,7 @@
 // The request (who, why, how) is on disk before the first signal, so that whoever sees the end
 // knows that it was asked for. The shim carries it out; an orphan, which has none, is ended here.
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -27,6 +28,7 @@ using std::chrono::milliseconds;
 constexpr milliseconds default_grace{10'000};
 // What SIGKILL does not end in this time is stuck in the kernel.
 constexpr milliseconds kill_patience{10'000};
+// Another canceller may die before his signal: so often it is asked whether he is at it.
 constexpr milliseconds other_cancellers_turn{1000};
 // A request that cannot be read is being written, for so long; then it is a leaving.
 constexpr milliseconds unreadable_patience{1000};
@@ -40,16 +42,19 @@ public:
         request_.at = iso_time(wall_now_ms());
         request_.signal = options.signal;
         if (options.kill_after) request_.kill_after_ms = options.kill_after->count();
+        request_.start_time = context.observer.here.start_time;
     }
-    ~Canceller() {
-        // Nobody has taken it up: the job had ended before.
-        if (placed_ && is_ours(read_cancel_request(files_))) ::unlink(files_.cancel.c_str());
-    }
-    Canceller(const Canceller&) = delete;
-    Canceller& operator=(const Canceller&) = delete;
 
-    // Returns once the job has ended, or it is clear that it cannot be ended from here.
+    // Returns once the job has ended, or it is clear that it cannot be ended from here. A request
+    // whose end is not recorded yet stays: it is part of what is to be recorded.
     Settled run() {
+        Settled seen = end_it();
+        if (is_terminal(seen.now.status())) withdraw();
+        return seen;
+    }
+
+private:
+    Settled end_it() {
         for (;;) {
             Settled seen = look_at(files_, context_.observer, true);
             switch (seen.now.verdict.state) {
@@ -57,7 +62,8 @@ public:
                 case State::failed:
                 case State::cancelled:
                     if (seen.now.verdict.ended) return seen;
-                    wait_for_shim(seen.now);
+                    // The worker wrote this, and runs on; or its shim is just about to go.
+                    ask_shim(seen.now);
                     break;
                 case State::lost:
                 case State::unknown:
@@ -76,52 +82,76 @@ public:
         }
     }
 
-private:
-    bool is_ours(const std::optional<CancelRequest>& request) const {
-        return request && request->what.by.pid == request_.what.by.pid &&
-               request->at == request_.at;
+    // Nobody has taken it up: the job had ended before, or cannot be asked.
+    void withdraw() {
+        const auto there = placed_ ? read_cancel_request(files_, ::geteuid()) : std::nullopt;
+        if (there && there->what.by.pid == request_.what.by.pid && there->at == request_.at)
+            ::unlink(files_.cancel.c_str());
+        placed_ = false;
     }
 
     // True if it is this process that has to see to it: not another one whose request is there.
     bool place_request() {
         if (placed_) return true;
         const auto deadline = monotonic_now() + unreadable_patience;
-        for (;;) {
-            // Not 0600: the shim may be another user's.
-            const UniqueFd fd(::open(files_.cancel.c_str(),
-                                     O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644));
-            if (fd) {
-                write_request(fd);
-                placed_ = true;
-                return true;
-            }
-            if (errno != EEXIST) throw_errno("make " + files_.cancel);
-            const auto theirs = read_cancel_request(files_);
-            if (theirs && is_at_it(*theirs)) return false;
-            if (theirs || monotonic_now() >= deadline)
-                ::unlink(files_.cancel.c_str());  // whoever made it has died
-            else
+        while (!make_request(files_.cancel)) {
+            const auto theirs = read_cancel_request(files_, ::geteuid());
+            if (theirs && is_at_it(*theirs) && !asks_for_more()) return false;
+            if (!theirs && is_ours_to_read() && monotonic_now() < deadline) {
                 pause_for(milliseconds(5));
+                continue;
+            }
+            // Whoever made it has died, or is nobody to wait for. There is one all the time: the
+            // shim may be about to read it.
+            const std::string next = files_.directory + "/." + files_.name + ".jobshim-cancel-" +
+                                     std::to_string(::getpid());
+            ::unlink(next.c_str());  // of one who died under the same number
+            if (!make_request(next)) throw_errno("make " + next);
+            if (::rename(next.c_str(), files_.cancel.c_str()) != 0) {
+                const int error = errno;
+                ::unlink(next.c_str());
+                throw_errno("replace " + files_.cancel, error);
+            }
+            break;
         }
+        placed_ = true;
+        if (const UniqueFd directory = open_directory_to_flush(files_.directory))
+            if (::fsync(directory.get()) != 0 && errno != EINVAL)
+                throw_errno("flush " + files_.directory);
+        return true;
     }
 
-    void write_request(const UniqueFd& fd) {
+    // It may be half written.
+    bool is_ours_to_read() const {
+        const auto there = stamp_at(files_.cancel);
+        return there && (there->owner == 0 || there->owner == ::geteuid());
+    }
+
+    // Who says how it is to be done does not wait for one who does it otherwise.
+    bool asks_for_more() const { return options_.signal || options_.kill_after; }
+
+    // False, with errno, if there is one.
+    bool make_request(const std::string& path) const {
+        const UniqueFd fd(
+            ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644));
+        if (!fd && errno == EEXIST) return false;
+        if (!fd) throw_errno("make " + path);
         try {
-            write_all(fd.get(), cancel_request_text(request_), files_.cancel);
-            if (::fsync(fd.get()) != 0) throw_errno("flush " + files_.cancel);
-            if (const UniqueFd directory = open_directory_to_flush(files_.directory))
-                if (::fsync(directory.get()) != 0) throw_errno("flush " + files_.directory);
+            // Whatever the umask: the shim may be another user's.
+            if (::fchmod(fd.get(), 0644) != 0) throw_errno("make " + path + " readable");
+            write_all(fd.get(), cancel_request_text(request_), path);
+            if (::fsync(fd.get()) != 0) throw_errno("flush " + path);
         } catch (...) {
-            ::unlink(files_.cancel.c_str());
+            ::unlink(path.c_str());
             throw;
         }
+        return true;
     }
 
-    // Its number alone: a canceller is short-lived, and one that is taken for alive by mistake
-    // means only that we wait with it.
+    // Where the shim can be signalled, so can be who else does it.
     static bool is_at_it(const CancelRequest& request) {
-        return request.what.by.pid && *request.what.by.pid > 0 &&
-               (::kill(*request.what.by.pid, 0) == 0 || errno == EPERM);
+        return request.what.by.pid && request.start_time &&
+               look_up_process(*request.what.by.pid, request.start_time) == Witness::alive;
     }
 
     // The shim, to be signalled and waited for. Empty if it has gone this moment.
@@ -131,29 +161,52 @@ private:
                 pause_for(milliseconds(5));  // a new run, which has not said yet who it is
                 return {};
             }
-            throw Refusal(printable(files_.job) +
-                          ": not cancelled: its shim cannot be reached from " + "here (" +
-                          seen.verdict.because + ")");
+            refuse("its shim cannot be reached from here (" + seen.verdict.because + ")");
         }
-        return open_process(seen.run->shim.pid, seen.run->shim.start_time);
+        const ShimIdentity& shim = seen.run->shim;
+        UniqueFd process = open_process(shim.pid, shim.start_time);
+        if (!process && look_up_process(shim.pid, shim.start_time) == Witness::alive)
+            refuse("there are no pidfds here, and without one " + name_of(shim) +
+                   " is not signalled");
+        return process;
     }
 
-    void wait_for_shim(const Observation& seen) const {
-        if (const UniqueFd shim = shim_of(seen)) wait_for_end(shim, milliseconds(-1));
+    [[noreturn]] void refuse(const std::string& why) const {
+        throw Refusal(printable(files_.job) + ": not cancelled: " + why);
+    }
+
+    static std::string name_of(const ShimIdentity& shim) {
+        return "the shim (pid " + std::to_string(shim.pid) + ")";
     }
 
     void ask_shim(const Observation& seen) {
         const UniqueFd shim = shim_of(seen);
         if (!shim) return;
-        const std::string name = "the shim (pid " + std::to_string(seen.run->shim.pid) + ")";
-        if (!send_signal(shim, 0) && errno == EPERM) throw_errno("signal " + name);
-        const bool is_ours = place_request();
-        if (is_ours && !send_signal(shim, SIGTERM) && errno != ESRCH) throw_errno("signal " + name);
+        if (!send_signal(shim, 0) && errno == EPERM) cannot_signal(seen);
+        bool is_left_to_another = false;
+        // What has ended was not cancelled, though its shim has not seen it yet.
+        if (!worker_has_ended(seen)) {
+            is_left_to_another = !place_request();
+            if (!is_left_to_another && !send_signal(shim, SIGTERM) && errno != ESRCH) {
+                const int error = errno;
+                withdraw();
+                errno = error;
+                cannot_signal(seen);
+            }
+        }
         // A shim that is stopped could not carry it out.
         const auto stat = read_process_stat(seen.run->shim.pid);
         if (stat && stat->state == 'T') send_signal(shim, SIGCONT);
-        // Another canceller may die before his signal.
-        wait_for_end(shim, is_ours ? milliseconds(-1) : other_cancellers_turn);
+        wait_for_end(shim, is_left_to_another ? other_cancellers_turn : milliseconds(-1));
+    }
+
+    [[noreturn]] void cannot_signal(const Observation& seen) const {
+        throw_errno(printable(files_.job) + ": not cancelled: signal " + name_of(seen.run->shim));
+    }
+
+    static bool worker_has_ended(const Observation& seen) {
+        const auto& worker = seen.run->worker;
+        return worker && look_up_process(worker->pid, worker->start_time) == Witness::dead;
     }
 
     // Nothing if somebody has begun it meanwhile.
@@ -164,7 +217,9 @@ private:
                         if (seen.verdict.state != State::queued) return std::nullopt;
                         return judge_never_started(request_.what.by, request_.what.reason);
                     });
-        if (!settled.wrote && settled.unwritable.empty()) return std::nullopt;
+        // Nothing has called it off unless it is on record.
+        if (!settled.unwritable.empty()) refuse(settled.unwritable);
+        if (!settled.wrote) return std::nullopt;
         return settled;
     }
 
@@ -172,15 +227,20 @@ private:
     std::optional<Settled> end_orphan() {
         const auto lock = SettlerLock::try_take(files_.heartbeat);
         if (!lock) {
-            pause_for(milliseconds(5));
+            pause_for(milliseconds(50));
             return std::nullopt;
         }
         const Observation seen = observe(files_, context_.observer, [&] { return lock->probe(); });
         if (seen.verdict.state != State::orphaned || !lock->still_in_place()) return std::nullopt;
         const WorkerIdentity worker = *seen.run->worker;
         const UniqueFd process = open_process(worker.pid, worker.start_time);
-        if (!process) return std::nullopt;
-        place_request();  // or another's is there: whoever has the lock carries it out
+        if (!process) {
+            if (look_up_process(worker.pid, worker.start_time) == Witness::alive)
+                refuse("there are no pidfds here, and without one its worker is not signalled");
+            return std::nullopt;
+        }
+        signal_orphan(seen, 0);  // whoever may not shall leave no request
+        place_request();         // or another's is there: whoever has the lock carries it out
         Eyewitness eyewitness{worker, 0, context_.observer.here.pid, {}};
         end(seen, process, eyewitness.evidence);
         const auto status = wait_status_of(process, worker.pid);
@@ -204,8 +264,8 @@ private:
         if (wait_for_end(worker, grace.count() > 0 ? grace : milliseconds(-1))) return;
         send(SIGKILL);
         if (!wait_for_end(worker, kill_patience))
-            throw Refusal("SIGKILL did not end the worker (pid " +
-                          std::to_string(seen.run->worker->pid) + "): it is stuck in the kernel");
+            refuse("SIGKILL did not end the worker (pid " + std::to_string(seen.run->worker->pid) +
+                   "): it is stuck in the kernel");
     }
 
     JobFiles files_;
@@ -226,6 +286,7 @@ Outcome cancel_job(const Options& options, const Context& context) {
     }
     const Verdict before = look_at(*files, context.observer, true).now.verdict;
     const Settled after = Canceller(*files, options, context).run();
+    if (after.now.look_failed) throw Refusal("not cancelled: " + after.now.trouble);
     const JobReport report = report_of(*files, after);
     print(options.json ? json_array_of({report}) : status_line(report));
     const Verdict& verdict = after.now.verdict;
