@@ -182,6 +182,11 @@ bool is_gone(const Observation& seen) {
     return !seen.file_exists && seen.probe.lock != LifeLock::held;
 }
 
+bool has_fresh_beat(const Observation& seen) {
+    const auto age = seen.sighting.beat_age;
+    return age && *age <= overdue_after(seen.sighting.interval);
+}
+
 std::optional<ExitRecord> end_of(const Settled& settled) {
     const Observation& seen = settled.now;
     if (is_terminal(seen.status())) {

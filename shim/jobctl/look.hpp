@@ -22,6 +22,10 @@ Requester requester(std::string how, const Context& context);
 // No file, and no shim that holds the job.
 bool is_gone(const Observation& seen);
 
+// A beat so young that the shim may well be alive, wherever that is; one from the future is as
+// young as can be.
+bool has_fresh_beat(const Observation& seen);
+
 // The end of the run that the verdict speaks of: the recorded one, or the one that would be
 // recorded if it could be. Nothing while it goes on, and where the record tells none.
 std::optional<ExitRecord> end_of(const Settled& settled);

@@ -20,14 +20,16 @@ std::string count_line(std::size_t count, std::size_t unknown, bool dry_run) {
            (unknown == 0 ? "" : ", " + std::to_string(unknown) + " unknown") + "\n";
 }
 
-// --presume-dead: also what cannot be known, if nothing was heard of it for so long.
+// --presume-dead: also what cannot be known, if nothing was heard of it for so long, and for longer
+// than a live shim takes between two beats.
 Judgement judgement_of(const Options& options, const Context& context) {
-    if (!options.presume_dead) return judge_dead;
+    if (!options.presume_dead || options.presume_dead->count() == 0) return judge_dead;
     return [silence = *options.presume_dead,
             by = requester("jobctl reap --presume-dead", context)](const Observation& seen) {
         const auto age = seen.sighting.beat_age;
-        if (seen.verdict.state == State::unknown && seen.document && seen.run && age &&
-            *age >= silence)
+        const bool is_unknown = seen.verdict.state == State::unknown && seen.document && seen.run &&
+                                seen.obstacle_to_the_end.empty();
+        if (is_unknown && age && *age >= silence && !has_fresh_beat(seen))
             return std::optional(judge_presumed(*age, by, seen.verdict.because));
         return judge_dead(seen);
     };

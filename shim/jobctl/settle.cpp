@@ -10,19 +10,13 @@ namespace jobshim {
 
 namespace {
 
-// A beat so young that its shim may well be alive, wherever that is. One from the future tells
-// nothing.
-bool beats_still(const Observation& seen) {
-    const auto age = seen.sighting.beat_age;
-    return age && age->count() >= 0 && *age <= overdue_after(seen.sighting.interval);
-}
-
 // Why this job is not for a person to settle; "" if it is.
 std::string objection(const Observation& seen) {
     switch (seen.verdict.state) {
         case State::unknown:
-            if (!seen.document) return seen.verdict.because;
-            if (beats_still(seen))
+            // A known end is not for anybody to tell otherwise.
+            if (!seen.document || !seen.obstacle_to_the_end.empty()) return seen.verdict.because;
+            if (has_fresh_beat(seen))
                 return "it may be alive: " + seen.verdict.because + " Ask again after " +
                        duration_in_words(overdue_after(seen.sighting.interval)) + " without one.";
             return "";
