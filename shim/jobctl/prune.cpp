@@ -2,8 +2,9 @@
 // them.
 //
 // The job file goes last but for the heartbeat file, so that whoever is killed in the middle can be
-// gone on with. All under the writer lock: a shim that starts meanwhile waits for it, finds the
-// heartbeat file gone and begins anew.
+// gone on with; a heartbeat file without a job is found by itself. All under the writer lock: a
+// shim that starts meanwhile waits for it, finds the heartbeat file gone and begins anew.
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -32,6 +33,10 @@ std::optional<std::int64_t> end_time_of(const JobDocument& job) {
     return std::nullopt;
 }
 
+bool is_older(std::optional<std::int64_t> time, milliseconds age) {
+    return time && wall_now_ms() - *time >= age.count();
+}
+
 std::string log_of(const JobDocument& job) {
     const auto run = job.run();
     return run && run->log ? run->log->file : "";
@@ -49,28 +54,30 @@ public:
         complain_of_missing_directories(context_);
         std::vector<JobReport> old;
         for (Surveyed& job : survey(context_, {.settle = !options_.dry_run})) {
-            if (is_old(job.report))
+            if (is_old(job.report.job))
                 old.push_back(std::move(job.report));
             else if (job.report.job)
                 logs_in_use_.insert(log_of(*job.report.job));
         }
         std::vector<JobReport> pruned;
         for (JobReport& report : old)
-            if (options_.dry_run || try_to_prune(report)) pruned.push_back(std::move(report));
+            if (options_.dry_run || attempt([&] { return prune(job_files_of(report.file)); }))
+                pruned.push_back(std::move(report));
+        if (!options_.dry_run) remove_lonely_heartbeats();
         show(pruned);
         return outcome_;
     }
 
 private:
-    bool is_old(const JobReport& report) const {
-        if (!report.job || !is_terminal(report.job->status())) return false;
-        const auto ended = end_time_of(*report.job);
-        return ended && wall_now_ms() - *ended >= options_.older_than.count();
+    bool is_old(const std::optional<JobDocument>& job) const {
+        return job && is_terminal(job->status()) &&
+               is_older(end_time_of(*job), options_.older_than);
     }
 
-    bool try_to_prune(const JobReport& report) {
+    template <class Action>
+    bool attempt(Action action) {
         try {
-            return prune(job_files_of(report.file));
+            return action();
         } catch (const std::exception& error) {
             complain(printable(error.what()));
             outcome_ = Outcome::own_failure;
@@ -82,30 +89,101 @@ private:
     bool prune(const JobFiles& files) {
         const auto lock = SettlerLock::try_take(files.heartbeat);
         if (!lock) return false;
-        const Observation seen = observe(files, context_.observer, [&] { return lock->probe(); });
-        if (!seen.document || !seen.verdict.ended || seen.probe.lock == LifeLock::held ||
-            !lock->still_in_place())
+        try {
+            if (prune_under(*lock, files)) return true;
+        } catch (...) {
+            lock->remove_if_empty();
+            throw;
+        }
+        lock->remove_if_empty();
+        return false;
+    }
+
+    bool prune_under(const SettlerLock& lock, const JobFiles& files) {
+        const Observation seen = observe(files, context_.observer, [&] { return lock.probe(); });
+        if (!is_old(seen.document) || !seen.verdict.ended || seen.probe.lock == LifeLock::held ||
+            !lock.still_in_place())
             return false;
-        remove_log(*seen.document);
+        remove_log(*seen.document, files);
         for (const std::string& copy : copies_of(files)) remove(copy);
         remove(files.cancel);
         if (seen.run && !context_.observer.state_directory.empty())
             remove(unrecorded_file(context_.observer.state_directory, seen.run->shim));
-        remove(files.job);
+        if (!remove_job(lock, files, seen.document->text())) return false;
         remove(files.heartbeat);
         return true;
     }
 
-    // Not one that other jobs append to, nor one that has found another use since.
-    void remove_log(const JobDocument& job) const {
+    // A host may ask for a new run at this very moment, and a shim may wait for us with it. Aside
+    // first: what is taken there is what is looked at.
+    static bool remove_job(const SettlerLock& lock, const JobFiles& files,
+                           const std::string& text) {
+        remove(files.fresh);
+        if (!rename_to_free_name(files.job, files.fresh)) {
+            if (errno == ENOENT) return true;  // deleted this moment
+            throw_errno("remove " + files.job);
+        }
+        const auto taken = read_file(files.fresh, max_job_file_bytes);
+        if (taken && taken->text == text && lock.probe().lock != LifeLock::held) {
+            remove(files.fresh);
+            return true;
+        }
+        if (!rename_to_free_name(files.fresh, files.job))
+            remove(files.fresh);  // a newer one is there
+        return false;
+    }
+
+    // Not one that other jobs append to, nor one that has found another use since; and only one of
+    // the job file's owner: a record is anybody's who may write the directory, and what it names as
+    // its log may be another's file.
+    void remove_log(const JobDocument& job, const JobFiles& files) const {
         const std::string log = log_of(job);
         const auto ended = end_time_of(job);
+        const auto record = stamp_at(files.job);
+        const std::size_t slash = log.rfind('/');
+        if (slash == std::string::npos || !ended || !record || logs_in_use_.contains(log)) return;
+        // Whoever owns a directory on the way could have it lead elsewhere between look and
+        // removal.
+        const UniqueFd directory(
+            ::open(log.substr(0, slash + 1).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+        const std::string name = log.substr(slash + 1);
         struct stat info {};
-        if (log.empty() || !ended || logs_in_use_.contains(log) ||
-            ::lstat(log.c_str(), &info) != 0 || !S_ISREG(info.st_mode) ||
+        if (!directory ||
+            ::fstatat(directory.get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0 ||
+            !S_ISREG(info.st_mode) || info.st_uid != record->owner ||
             info.st_mtim.tv_sec * 1000 > *ended + late_lines.count())
             return;
-        remove(log);
+        if (::unlinkat(directory.get(), name.c_str(), 0) != 0 && errno != ENOENT)
+            throw_errno("remove " + log);
+    }
+
+    // Of a job file that was deleted: by its host, or by one of us that was killed right then.
+    void remove_lonely_heartbeats() {
+        for (const std::string& directory : context_.directories)
+            for (const std::string& name : heartbeat_names_in(directory))
+                attempt([&] { return remove_if_lonely(directory, name); });
+    }
+
+    bool remove_if_lonely(const std::string& directory, const std::string& name) {
+        const std::string path = directory + "/" + name;
+        const Heartbeat beat = parse_heartbeat(probe_heartbeat(path).text);
+        const std::string& job = beat.job_file;
+        if (!beat.run || job.empty()) return false;
+        const JobFiles files = job_files_of(directory + "/" + job.substr(job.rfind('/') + 1));
+        if (files.heartbeat != job_files_of(path).job || stamp_at(files.job)) return false;
+        const auto lock = SettlerLock::try_take(files.heartbeat);
+        if (!lock) return false;
+        const Observation seen = observe(files, context_.observer, [&] { return lock->probe(); });
+        const bool is_over = seen.known_end || seen.sighting.shim == Witness::dead;
+        if (seen.file_exists || seen.probe.lock != LifeLock::free || !is_over ||
+            !seen.probe.mtime_ns ||
+            !is_older(*seen.probe.mtime_ns / 1'000'000, options_.older_than) ||
+            !lock->still_in_place())
+            return false;
+        for (const std::string& copy : copies_of(files)) remove(copy);
+        remove(files.cancel);
+        remove(files.heartbeat);
+        return true;
     }
 
     // What was set aside, and what a killed writer left.

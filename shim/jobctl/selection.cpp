@@ -163,6 +163,15 @@ std::vector<std::string> job_names_in(const std::string& directory) {
     return names;
 }
 
+std::vector<std::string> heartbeat_names_in(const std::string& directory) {
+    std::vector<std::string> names;
+    if (!is_directory(directory)) return names;
+    for_each_entry(directory, [&](std::string_view name) {
+        if (!name.starts_with('.') && name.ends_with(".heartbeat")) names.emplace_back(name);
+    });
+    return names;
+}
+
 std::string job_name_of_leaving(std::string_view name) {
     const std::size_t end = name.rfind(".jobshim-");
     if (!name.starts_with('.') || end == std::string_view::npos || end < 2) return "";

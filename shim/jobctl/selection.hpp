@@ -33,6 +33,9 @@ Whereabouts whereabouts_of(const std::string& job, const std::vector<std::string
 // The names of the job files in a directory: *.json, no dot files. Throws std::system_error.
 std::vector<std::string> job_names_in(const std::string& directory);
 
+// The names of what looks like heartbeat files there; none where there is no such directory.
+std::vector<std::string> heartbeat_names_in(const std::string& directory);
+
 // The names of those job files, there or not, beside which a writer's dot files lie. Throws
 // std::system_error.
 std::set<std::string> names_with_leavings(const std::string& directory);
