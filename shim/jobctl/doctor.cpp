@@ -97,7 +97,9 @@ private:
     }
 
     void look_at_locks() {
-        attempt("locks", false, "a shim is told alive by its pid, start time and boot id alone",
+        attempt("locks", true,
+                "a shim is told alive by its pid, start time and boot id alone: from a container "
+                "or another host a living one is unknown",
                 [&] {
                     const std::string path = trial_ + ".heartbeat";
                     HeartbeatHold hold = HeartbeatHold::acquire(path, milliseconds(0));
