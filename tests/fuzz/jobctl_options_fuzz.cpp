@@ -19,6 +19,7 @@ struct CommandGrammar {
     int most_jobs;
     std::set<std::string> with_value;
     std::set<std::string> flags;
+    std::set<std::string> needed = {};  // options that must be there
 };
 
 constexpr int any_number = 1'000'000;
@@ -35,7 +36,11 @@ const std::map<std::string, CommandGrammar> commands = {
     {"result", {Command::result, 1, 1, {}, {"--json", "--no-reap"}}},
     {"list", {Command::list, 0, 0, {"--status"}, {"--watch", "--json", "--no-reap"}}},
     {"logs", {Command::logs, 1, 1, {"--lines"}, {"--follow"}}},
-    {"reap", {Command::reap, 0, 0, {}, {"--dry-run", "--json"}}},
+    {"cancel", {Command::cancel, 1, 1, {"--reason", "--signal", "--kill-after"}, {"--json"}}},
+    {"settle", {Command::settle, 1, 1, {"--as", "--because"}, {"--json"}, {"--as", "--because"}}},
+    {"reap", {Command::reap, 0, 0, {"--presume-dead"}, {"--dry-run", "--json"}}},
+    {"prune", {Command::prune, 0, 0, {"--older-than"}, {"--dry-run", "--json"}, {"--older-than"}}},
+    {"doctor", {Command::doctor, 0, 1, {}, {"--json"}}},
 };
 
 Grammar grammar_of(const CommandGrammar& command) {
@@ -56,7 +61,11 @@ bool is_state(const std::string& text) {
 }
 
 bool is_good_value(const std::string& name, const std::string& text) {
-    if (name == "--timeout" || name == "--appear") return parse_duration(text).has_value();
+    if (name == "--timeout" || name == "--appear" || name == "--kill-after" ||
+        name == "--presume-dead" || name == "--older-than")
+        return parse_duration(text).has_value();
+    if (name == "--signal") return parse_signal(text).has_value();
+    if (name == "--as") return text == "failed" || text == "cancelled";
     if (name == "--status") return is_state(text);
     if (name == "--lines") return parse_count(text).has_value();
     return true;
@@ -69,6 +78,8 @@ bool is_good(const Reading& reading, const CommandGrammar& command) {
         for (const std::string& value : values)
             if (!is_good_value(name, value)) return false;
     }
+    for (const std::string& name : command.needed)
+        if (reading.values.count(name) == 0) return false;
     const int jobs = static_cast<int>(reading.operands.size());
     return jobs >= command.fewest_jobs && jobs <= command.most_jobs &&
            (!reading.has("--mirror") || jobs == 1);
@@ -96,6 +107,16 @@ void check_options(const Options& options, const Reading& reading) {
     }
     if (const std::string text = reading.value("--appear"); !text.empty())
         demand(options.appear == parse_duration(text), "--appear");
+    for (const auto& [name, taken] :
+         {std::pair{"--kill-after", options.kill_after}, {"--presume-dead", options.presume_dead}})
+        demand(taken == parse_duration(reading.value(name)), name);
+    if (const std::string text = reading.value("--older-than"); !text.empty())
+        demand(options.older_than == parse_duration(text), "--older-than");
+    demand(options.signal == parse_signal(reading.value("--signal")), "--signal");
+    if (const std::string text = reading.value("--as"); !text.empty())
+        demand(word(options.settle_as) == text, "--as");
+    for (const char* name : {"--reason", "--because"})
+        if (reading.values.count(name) != 0) demand(options.reason == reading.value(name), name);
     demand(options.lines.has_value() == (reading.values.count("--lines") != 0) &&
                (!options.lines || options.lines == parse_count(reading.value("--lines"))),
            "--lines");
