@@ -201,6 +201,61 @@ TEST_CASE("exit reason: a job that is called off before its start is cancelled")
     CHECK(last.exit.requested_by->pid == 77);
 }
 
+TEST_CASE("exit reason: who called a queued job off, and why") {
+    const FinalWord last =
+        judge_never_started(Requester{"jobctl cancel", 7, 1000, "jobctl"}, "changed my mind");
+    CHECK(last.sentence ==
+          "Called off before it was started, asked for by uid 1000 (pid 7, jobctl): changed my "
+          "mind.");
+    CHECK(last.exit.certainty == Certainty::observed);
+    CHECK(judge_never_started(std::nullopt).sentence == "Called off before it was started.");
+}
+
+TEST_CASE("exit reason: a cancelled job whose end nobody saw") {
+    const FinalWord last =
+        judge_cancelled_unseen({{"jobctl cancel", 7, 1000, "jobctl"}, "no longer needed"});
+    CHECK(last.exit.reason == ExitReason::cancelled);
+    CHECK(last.exit.certainty == Certainty::inferred);
+    CHECK(last.status == Status::cancelled);
+    CHECK(last.exit.requested_by->how == "jobctl cancel");
+    for (const bool known : {last.exit.code.has_value(), last.exit.signal.has_value(),
+                             last.exit.wait_status.has_value(), last.exit.core_dumped.has_value()})
+        CHECK_FALSE(known);
+    CHECK(last.sentence ==
+          "Cancelled, asked for by uid 1000 (pid 7, jobctl): no longer needed; nobody saw how the "
+          "worker ended.");
+}
+
+TEST_CASE("exit reason: what a person tells") {
+    const Requester by{"jobctl settle", 7, 1000, "jobctl"};
+    const FinalWord failed = judge_told(Status::failed, by, "the host burnt down");
+    CHECK(failed.exit.reason == ExitReason::unknown);
+    CHECK(failed.exit.certainty == Certainty::told);
+    CHECK(failed.status == Status::failed);
+    CHECK(failed.exit.requested_by->pid == 7);
+    CHECK_FALSE(failed.exit.code);
+    CHECK_FALSE(failed.exit.signal);
+    CHECK(failed.sentence ==
+          "Settled as failed, asked for by uid 1000 (pid 7, jobctl): the host burnt down.");
+    const FinalWord cancelled = judge_told(Status::cancelled, by, "Gone.");
+    CHECK(cancelled.exit.reason == ExitReason::cancelled);
+    CHECK(cancelled.status == Status::cancelled);
+    CHECK(cancelled.sentence.ends_with(": Gone."));
+}
+
+TEST_CASE("exit reason: what is presumed") {
+    const FinalWord last = judge_presumed(std::chrono::hours(2), {"jobctl reap", 7, 1000, "jobctl"},
+                                          "Its shim runs on another host, box");
+    CHECK(last.exit.reason == ExitReason::shim_lost);
+    CHECK(last.exit.certainty == Certainty::presumed);
+    CHECK(last.status == Status::failed);
+    CHECK_FALSE(last.exit.code);
+    CHECK_FALSE(last.exit.signal);
+    CHECK(last.exit.evidence == std::vector<std::string>{"Its shim runs on another host, box"});
+    CHECK(last.sentence ==
+          "Presumed dead: no beat for 2 h, asked for by uid 1000 (pid 7, jobctl).");
+}
+
 TEST_CASE("exit reason: words and values agree both ways") {
     for (const char* text :
          {"success", "exit-code", "signal", "core-dump", "oom-kill", "timeout", "cancelled",

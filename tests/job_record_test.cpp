@@ -189,6 +189,27 @@ TEST_CASE("record: what a settler does not know of a run it keeps") {
     CHECK(document(text).run()->shim.pid == 4);
 }
 
+// A queued job that is called off, or one without a shim that a person settles.
+TEST_CASE("record: an end without a shim survives the way to the disk and back") {
+    JobEdit edit;
+    edit.set_end(judge_never_started(Requester{"jobctl cancel", 7, 1000, "jobctl"}, "why"), "now");
+    const JobDocument after =
+        document(edit.applied_to(document(R"({"status":"queued","host":1.10})"), false));
+    CHECK(after.status() == Status::cancelled);
+    CHECK(after.value("host") == "1.10");
+    const auto run = after.run();
+    REQUIRE(run);
+    CHECK(run->shim.pid == 0);
+    CHECK_FALSE(run->worker);
+    REQUIRE(run->exit);
+    CHECK(run->exit->reason == ExitReason::cancelled);
+    CHECK(run->exit->requested_by->pid == 7);
+    CHECK_FALSE(after.exit_text().empty());
+    // Without shim and exit there is nothing of ours.
+    CHECK_FALSE(document(R"({"jobshim":{"shim":null,"exit":null}})").run());
+    CHECK_FALSE(document(R"({"jobshim":{"shim":{"pid":0}}})").run());
+}
+
 TEST_CASE("record: a forged jobshim member is none, and never crashes") {
     for (const char* forged :
          {"null", "1", "[]", "{}", R"({"shim":null})", R"({"shim":{"pid":"41"}})",
@@ -292,6 +313,13 @@ TEST_CASE("cancel request: there and back") {
     CHECK(back->what.by.how == "jobctl cancel");
     CHECK(back->signal == 2);
     CHECK_FALSE(back->kill_after_ms);
+    CHECK_FALSE(back->start_time);
+    CancelRequest full = request;
+    full.kill_after_ms = 250;
+    full.start_time = 912345;
+    const auto again = parse_cancel_request(cancel_request_text(full));
+    CHECK(again->kill_after_ms == 250);
+    CHECK(again->start_time == 912345U);
     for (const char* text : {"", "{", "[]", "{}", R"({"by":1})"})
         CHECK_FALSE(parse_cancel_request(text));
 }
