@@ -350,8 +350,10 @@ TEST_CASE_METHOD(Sandbox, "neither zombies nor halves of processes pass for more
     }
     {
         INFO("a dead worker whose parent does not reap");
-        auto shim = start_job(job, for_ever, keep);
+        // Before the exec it would end with its shim, whatever it was told.
+        auto shim = start_job(job, "touch executed; " + for_ever, keep);
         const auto worker = worker_of(job);
+        REQUIRE(wait_until([&] { return fs::exists(dir / "executed"); }));
         shim.kill(SIGKILL);
         shim.wait();
         verdicts.count("stopped worker", ask(*this, job), Truth::lives, {"orphaned"});
