@@ -82,11 +82,44 @@ std::string how_it_ended(int wait_status) {
     return "exited with status " + std::to_string(WEXITSTATUS(wait_status));
 }
 
+std::string timed_out_sentence(const WitnessedEnd& end) {
+    return "Timed out after " + duration_in_words(end.timeout);
+}
+
 // Without its end: who wants to say how the worker went adds that.
 std::string cancelled_sentence(const Cancellation& request) {
     std::string text = "Cancelled, " + asked_for_by(request.by);
     if (!request.reason.empty()) text += ": " + request.reason;
     return text;
+}
+
+std::string with_state(const StuckWorker& stuck) {
+    return "pid " + std::to_string(stuck.pid) + ", state " + stuck.state;
+}
+
+// Asked to end, killed, and still there: how it will end is nobody's to know.
+FinalWord judge_stuck(const WitnessedEnd& end) {
+    FinalWord last;
+    ExitRecord& exit = last.exit;
+    const StuckWorker& stuck = *end.stuck;
+    exit.certainty = Certainty::observed;
+    if (end.oom) exit.evidence = end.oom->evidence;
+    exit.evidence.push_back("the worker (" + with_state(stuck) + ") was still there " +
+                            duration_in_words(stuck.after_kill) + " after SIGKILL" +
+                            (stuck.where.empty() ? "" : ", in the kernel's " + stuck.where));
+    if (end.cancelled && !end.timed_out) {
+        exit.reason = ExitReason::cancelled;
+        exit.requested_by = end.cancelled->by;
+        last.sentence = cancelled_sentence(*end.cancelled);
+    } else {
+        exit.reason = ExitReason::timeout;
+        exit.requested_by = Requester{"timeout", std::nullopt, std::nullopt, ""};
+        last.sentence = timed_out_sentence(end);
+    }
+    last.sentence +=
+        "; SIGKILL did not end the worker (" + with_state(stuck) + "): it is stuck in the kernel.";
+    last.status = status_of(exit.reason);
+    return last;
 }
 
 std::string oom_sentence(const OomFinding& oom) {
@@ -138,6 +171,7 @@ Status status_of(ExitReason reason) {
 }
 
 FinalWord judge_witnessed(const WitnessedEnd& end) {
+    if (end.stuck) return judge_stuck(end);
     FinalWord last;
     ExitRecord& exit = last.exit;
     const int status = end.wait_status;
@@ -156,8 +190,7 @@ FinalWord judge_witnessed(const WitnessedEnd& end) {
     if (end.timed_out) {
         exit.reason = ExitReason::timeout;
         exit.requested_by = Requester{"timeout", std::nullopt, std::nullopt, ""};
-        last.sentence = "Timed out after " + duration_in_words(end.timeout) + "; the worker " +
-                        how_it_ended(status) + ".";
+        last.sentence = timed_out_sentence(end) + "; the worker " + how_it_ended(status) + ".";
     } else if (end.cancelled) {
         exit.reason = ExitReason::cancelled;
         exit.requested_by = end.cancelled->by;

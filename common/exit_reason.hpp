@@ -100,9 +100,18 @@ struct Cancellation {
     std::string reason;  // may be empty
 };
 
+// A worker that SIGKILL did not end. It will, once the kernel lets it go; nobody waits for that.
+struct StuckWorker {
+    int pid = 0;
+    char state = '?';                         // of /proc/PID/stat: D, as a rule
+    std::string where;                        // the kernel's function, where it can be read
+    std::chrono::milliseconds after_kill{0};  // how long it was waited for
+};
+
 // All that was seen of an end that the shim witnessed.
 struct WitnessedEnd {
-    int wait_status = 0;
+    int wait_status = 0;                    // of no meaning if it is stuck
+    std::optional<StuckWorker> stuck;       // timed out or cancelled, and still there
     bool timed_out = false;                 // --timeout was reached before the end
     std::chrono::milliseconds timeout{0};   // for the sentence
     std::optional<Cancellation> cancelled;  // a request on disk before the end

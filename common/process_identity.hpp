@@ -56,6 +56,14 @@ Witness look_up_patiently(int pid, std::optional<std::uint64_t> start_time,
 // before 6.15.
 std::optional<int> wait_status_of(const UniqueFd& process, int pid);
 
+// What a process hangs on that ought to have ended. Nothing if one of its threads runs (it may come
+// to its end yet), or all have ended. State '?' where /proc does not tell.
+struct Hanging {
+    char state = '?';   // of proc(5): D before any other
+    std::string where;  // the kernel's function; "" if it may not be read
+};
+std::optional<Hanging> what_it_hangs_on(int pid);
+
 // False, with errno, if it is gone (ESRCH) or may not be signalled (EPERM). 0 only asks.
 bool send_signal(const UniqueFd& process, int signal);
 

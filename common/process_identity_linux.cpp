@@ -132,10 +132,10 @@ std::optional<int> wait_status_of_zombie(int pid) {
     return error == std::errc{} ? std::optional(status) : std::nullopt;
 }
 
-// Calls visit(pid) for every process that /proc shows.
+// Calls visit(number) for every process, or thread, that this folder of /proc shows.
 template <class Visit>
-void for_each_process(Visit visit) {
-    DIR* directory = proc_has_our_numbers() ? ::opendir("/proc") : nullptr;
+void for_each_number_in(const std::string& folder, Visit visit) {
+    DIR* directory = proc_has_our_numbers() ? ::opendir(folder.c_str()) : nullptr;
     if (directory == nullptr) return;
     while (const dirent* entry = ::readdir(directory)) {
         const std::string_view name = entry->d_name;
@@ -144,6 +144,18 @@ void for_each_process(Visit visit) {
         if (error == std::errc{} && end == name.data() + name.size()) visit(pid);
     }
     ::closedir(directory);
+}
+
+template <class Visit>
+void for_each_process(Visit visit) {
+    for_each_number_in("/proc", visit);
+}
+
+// "percpu_rwsem_wait"; "" if the kernel keeps it to itself. Not from `stack`, whose reader waits
+// for a process that is stuck in its exec.
+std::string place_in_kernel(const std::string& directory) {
+    const std::string place = first_line(read_small_file(directory + "/wchan"));
+    return place == "0" ? "" : place;
 }
 
 }  // namespace
@@ -239,6 +251,25 @@ std::optional<int> wait_status_of(const UniqueFd& process, int pid) {
     if (::ioctl(process.get(), pidfd_get_info, &info) != 0 || (info.mask & pidfd_info_exit) == 0)
         return std::nullopt;
     return info.exit_code;
+}
+
+std::optional<Hanging> what_it_hangs_on(int pid) {
+    // Of a process with threads, any one of them may be what is stuck.
+    const std::string threads = "/proc/" + std::to_string(pid) + "/task";
+    std::optional<Hanging> found;
+    bool seen = false;
+    bool runs = false;
+    for_each_number_in(threads, [&](int number) {
+        const std::string directory = threads + "/" + std::to_string(number);
+        const auto stat = parse_stat(read_small_file(directory + "/stat"));
+        if (!stat) return;
+        seen = true;
+        runs = runs || stat->state == 'R';
+        if (stat->state == 'Z' || stat->state == 'X' || (found && stat->state != 'D')) return;
+        if (!found || found->state != 'D') found = {stat->state, place_in_kernel(directory)};
+    });
+    if (!seen) return Hanging{};
+    return runs ? std::nullopt : found;
 }
 
 bool send_signal(const UniqueFd& process, int signal) {

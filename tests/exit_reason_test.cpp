@@ -168,6 +168,35 @@ TEST_CASE("exit reason: whatever wait may say, the record says that and no more"
     }
 }
 
+TEST_CASE("exit reason: of what SIGKILL did not end nothing is claimed but that") {
+    WitnessedEnd end;
+    end.stuck = StuckWorker{42, 'D', "percpu_rwsem_wait", std::chrono::seconds(10)};
+    end.oom = oom(false);
+    const auto check = [&](ExitReason reason, const std::string& sentence) {
+        const FinalWord last = judge_witnessed(end);
+        CHECK(last.exit.reason == reason);
+        CHECK(last.status == status_of(reason));
+        CHECK(last.sentence == sentence);
+        CHECK(last.exit.certainty == Certainty::observed);
+        CHECK_FALSE(last.exit.code);
+        CHECK_FALSE(last.exit.signal);
+        CHECK_FALSE(last.exit.wait_status);
+        CHECK_FALSE(last.exit.core_dumped);
+        CHECK(last.exit.evidence ==
+              std::vector<std::string>{"memory.oom_control oom_kill 0 -> 1 in /jobs/x",
+                                       "the worker (pid 42, state D) was still there 10 s after "
+                                       "SIGKILL, in the kernel's percpu_rwsem_wait"});
+    };
+    cancel(end);
+    check(ExitReason::cancelled,
+          "Cancelled, asked for by uid 1000 (pid 7, jobctl): no longer needed; SIGKILL did not end "
+          "the worker (pid 42, state D): it is stuck in the kernel.");
+    time_out(end);
+    check(ExitReason::timeout,
+          "Timed out after 1 min 30 s; SIGKILL did not end the worker (pid 42, state D): it is "
+          "stuck in the kernel.");
+}
+
 TEST_CASE("exit reason: a failure to start has no code, no signal, no wait status") {
     const FinalWord last = judge_spawn_failure("ENOENT", "node: no such file (PATH searched)");
     CHECK(last.exit.reason == ExitReason::spawn_failed);

@@ -162,9 +162,12 @@ public:
         const Ending ending = supervise(worker.identity, options_, signals_, hooks, early_signals_);
         const auto took = std::chrono::duration_cast<milliseconds>(boottime_now() - began);
         const bool recorded = record_end(worker.identity, ending, took, oom_before);
-        reap(worker.identity);
+        if (!ending.stuck) reap(worker.identity);
         if (!recorded) return {own_failure};
         if (ending.timed_out) return {timed_out};
+        // A plain status: a death of this process by SIGKILL would look like a record that was cut
+        // short.
+        if (ending.stuck) return {128 + SIGKILL};
         if (WIFSIGNALED(ending.wait_status))
             return {128 + WTERMSIG(ending.wait_status), WTERMSIG(ending.wait_status)};
         return {WEXITSTATUS(ending.wait_status)};
@@ -274,7 +277,8 @@ private:
                     const std::optional<OomBaseline>& oom_before) {
         std::vector<Leftover> leftovers;
         if (worker.group == Group::own) {
-            for (const ProcessStat& member : members_of_group(worker.pid, worker.pid))
+            for (const ProcessStat& member :
+                 members_of_group(worker.pid, ending.stuck ? 0 : worker.pid))
                 leftovers.push_back({member.pid, printable(member.command)});
             // The zombie is not reaped yet: the group's number is still its.
             if (options_.kill_leftovers && !leftovers.empty()) ::kill(-worker.pid, SIGKILL);
@@ -282,6 +286,7 @@ private:
         if (!recorder_) return true;
         WitnessedEnd seen;
         seen.wait_status = ending.wait_status;
+        seen.stuck = ending.stuck;
         seen.timed_out = ending.timed_out;
         seen.timeout = options_.timeout;
         if (ending.cancelled) seen.cancelled = ending.cancelled->what;
@@ -296,7 +301,7 @@ private:
             last.exit.evidence.push_back("SIGKILL sent to what the worker left behind");
         last.exit.leftovers = std::move(leftovers);
         last.exit.duration_ms = took.count();
-        last.exit.resources = ending.resources;
+        if (!ending.stuck) last.exit.resources = ending.resources;
         if (log_) last.exit.tail = log_->tail(options_.tail_bytes);
         recorder_->set_cancel(ending.cancelled);
         return finish(std::move(last), ending.terms);

@@ -54,7 +54,7 @@ public:
 
     Ending run(const std::vector<siginfo_t>& early) {
         for (const siginfo_t& info : early) take(info);
-        while (!look_for_end()) {
+        while (!look_for_end() && !ending_.stuck) {
             if (const auto info = signals_.next(time_to_wait())) take(*info);
             keep_appointments();
         }
@@ -71,6 +71,7 @@ private:
         const long result =
             ::syscall(SYS_waitid, P_PID, worker_.pid, &info, WEXITED | WNOHANG | WNOWAIT, &used);
         if (result != 0 || info.si_pid == 0) return false;
+        ending_.stuck.reset();  // in the last moment
         ending_.wait_status = raw_wait_status(info);
         ending_.resources = resources_of(used);
         return true;
@@ -78,7 +79,7 @@ private:
 
     nanoseconds time_to_wait() const {
         nanoseconds until = next_beat_;
-        for (const auto& appointment : {time_is_up_, kill_at_})
+        for (const auto& appointment : {time_is_up_, kill_at_, look_at_})
             if (appointment) until = std::min(until, *appointment);
         return until - monotonic_now();
     }
@@ -91,9 +92,10 @@ private:
         }
         if (kill_at_ && now >= *kill_at_) {
             kill_at_.reset();
-            send(SIGKILL);
+            ask_to_end(SIGKILL, milliseconds(0));
             note("SIGKILL sent");
         }
+        if (look_at_ && now >= *look_at_) look_whether_stuck(now);
         if (time_is_up_ && now >= *time_is_up_) {
             time_is_up_.reset();
             ending_.timed_out = !ending_.cancelled;
@@ -147,6 +149,16 @@ private:
         // Who asks once more does not put off what is to come.
         if (grace.count() > 0)
             kill_at_ = std::min(kill_at_.value_or(nanoseconds::max()), monotonic_now() + grace);
+        if (signal == SIGKILL && !look_at_) look_at_ = monotonic_now() + between_looks;
+    }
+
+    void look_whether_stuck(nanoseconds now) {
+        look_at_ = now + between_looks;
+        const auto hanging = what_it_hangs_on(worker_.pid);
+        looks_ = hanging ? looks_ + 1 : 0;
+        if (looks_ >= looks_at_the_stuck)
+            ending_.stuck = {worker_.pid, hanging->state, hanging->where,
+                             looks_at_the_stuck * between_looks};
     }
 
     void send(int signal) const {
@@ -214,6 +226,8 @@ private:
     nanoseconds next_beat_;
     std::optional<nanoseconds> time_is_up_;
     std::optional<nanoseconds> kill_at_;
+    std::optional<nanoseconds> look_at_;  // after SIGKILL
+    int looks_ = 0;
     Ending ending_;
 };
 

@@ -19,10 +19,17 @@ struct SupervisorHooks {
     std::function<std::optional<CancelRequest>()> cancel_request;
 };
 
-// How the worker ended, as far as waiting can tell. The worker is still a zombie: its number is
-// not used again until `reap` is called.
+// What SIGKILL, sent by a time-out or a cancellation, has not ended after so many looks in a row,
+// one a second, is stuck in the kernel. Looks, and not one span of time: they pass only while the
+// shim itself gets on, and none counts that finds a thread of the worker running.
+constexpr int looks_at_the_stuck = 10;
+constexpr std::chrono::milliseconds between_looks{1000};
+
+// How the worker ended, as far as waiting can tell. The worker is still a zombie, or stuck: its
+// number is not used again until `reap` is called.
 struct Ending {
     int wait_status = 0;
+    std::optional<StuckWorker> stuck;  // then it has not ended, and there is nothing to reap
     bool timed_out = false;
     std::optional<CancelRequest> cancelled;
     std::optional<Requester> signalled_by;
