@@ -61,54 +61,33 @@ Found find_executable(const std::string& name) {
     if (name.empty()) return {"", ENOENT};
     const char* set = ::getenv("PATH");
     const std::string search = set != nullptr ? set : "/bin:/usr/bin";
-    int error = ENOENT;
+    Found not_for_us{"", ENOENT};
     for (std::size_t at = 0; at <= search.size();) {
         const std::size_t end = std::min(search.find(':', at), search.size());
         const std::string directory = search.substr(at, end - at);
         at = end + 1;
         std::string candidate = (directory.empty() ? "" : directory + "/") + name;
         struct stat info {};
-        if (::stat(candidate.c_str(), &info) != 0) continue;
-        if (S_ISREG(info.st_mode) &&
-            ::faccessat(AT_FDCWD, candidate.c_str(), X_OK, AT_EACCESS) == 0)
-            return {candidate, 0};
-        error = EACCES;  // there, but not for us; a later directory may have a better one
-    }
-    return {"", error};
-}
-
-std::string head_of(const std::string& path, std::size_t length) {
-    const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-    if (!fd) return "";
-    try {
-        return read_from(fd.get(), 0, length, path);
-    } catch (const std::system_error&) {
-        return "";
-    }
-}
-
-StartFailure explain(const std::string& name, const std::string& path, int error) {
-    StartFailure failure{error, error == ENOENT ? 127 : 126, name + ": " + errno_text(error)};
-    struct stat info {};
-    const bool exists = !path.empty() && ::stat(path.c_str(), &info) == 0;
-    if (error == ENOENT && exists) {
-        // The file is there, so it is what the file names that is missing.
-        const std::string head = head_of(path, 256);
-        std::string interpreter;
-        if (head.starts_with("#!")) {
-            const std::size_t begin = head.find_first_not_of(" \t", 2);
-            if (begin != std::string::npos)
-                interpreter =
-                    " " + printable(head.substr(begin, head.find_first_of(" \t\n", begin) - begin));
+        if (::stat(candidate.c_str(), &info) == 0) {
+            if (S_ISREG(info.st_mode) &&
+                ::faccessat(AT_FDCWD, candidate.c_str(), X_OK, AT_EACCESS) == 0)
+                return {candidate, 0};
+            errno = EACCES;
         }
-        failure.exit_status = 126;
-        failure.what = name + ": its interpreter" + interpreter + " is missing";
-    } else if (error == ENOENT && name.find('/') == std::string::npos) {
-        failure.what = name + ": no such file (PATH searched)";
-    } else if (error == EACCES && exists && S_ISDIR(info.st_mode)) {
-        failure.what = name + ": is a directory";
+        switch (errno) {
+            case ENOENT:
+            case ENOTDIR:
+            case ESTALE:
+            case ENODEV:
+            case ETIMEDOUT:
+                continue;
+            case EACCES:  // there, but not for us; a later directory may have a better one
+                if (not_for_us.path.empty()) not_for_us = {candidate, EACCES};
+                continue;
+        }
+        return {candidate, errno};
     }
-    return failure;
+    return not_for_us;
 }
 
 std::vector<char*> environment_with(const std::string& assignment) {
@@ -237,7 +216,7 @@ std::optional<StartFailure> StartedWorker::execute() {
     line.reset();
     if (!report) return std::nullopt;  // if it was a death, the wait status will tell
     ::waitpid(identity.pid, nullptr, 0);
-    return explain(name, path, report->error);
+    return explain_start_failure(name, path, report->error);
 }
 
 void StartedWorker::call_off() {
@@ -251,7 +230,8 @@ Start start_worker(const WorkerPlan& plan, const SignalGate& signals) {
     worker.name = plan.command[0];
     const Found found = find_executable(worker.name);
     worker.path = found.path;
-    if (found.error != 0) return {std::nullopt, explain(worker.name, worker.path, found.error)};
+    if (found.error != 0)
+        return {std::nullopt, explain_start_failure(worker.name, worker.path, found.error)};
 
     int ends[2];
     if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
@@ -273,8 +253,7 @@ Start start_worker(const WorkerPlan& plan, const SignalGate& signals) {
     hooks.fork_error = &fork_error;
     // ignore_error: Boost waits for no exec then; the record goes on while the worker starts.
     bp::child child(bp::ignore_error, hooks);
-    if (fork_error != 0)
-        return {std::nullopt, StartFailure{fork_error, 125, "fork: " + errno_text(fork_error)}};
+    if (fork_error != 0) return {std::nullopt, explain_fork_failure(fork_error)};
     const int pid = child.id();
     child.detach();                // else Boost would end it in the destructor
     if (plan.group == Group::own)  // whoever is first; the child may not have come so far yet

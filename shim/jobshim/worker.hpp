@@ -15,6 +15,7 @@
 #include "common/job_record.hpp"
 #include "common/unique_fd.hpp"
 #include "shim/jobshim/signals.hpp"
+#include "shim/jobshim/start_failure.hpp"
 
 namespace jobshim {
 
@@ -26,13 +27,6 @@ struct WorkerPlan {
     int stdin_fd = -1;      // -1: inherited, here and below
     int output_fd = -1;
     std::string job_file;  // for JOBSHIM_JOB_FILE; "" leaves the variable as it is
-};
-
-// What stands between the name and a running program.
-struct StartFailure {
-    int error = 0;        // errno
-    int exit_status = 0;  // 125 (our own doing), 126 or 127
-    std::string what;     // "node: no such file (PATH searched)"
 };
 
 class StartedWorker {

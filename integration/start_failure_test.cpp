@@ -1,0 +1,411 @@
+// Everything that keeps COMMAND from being executed: the exit status that env and nice would give,
+// the reason in words in the record and on stderr, and no process left behind.
+
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <iostream>
+
+#include "integration/mounts.hpp"
+#include "integration/support.hpp"
+
+using namespace harness;
+
+namespace {
+
+struct Failure {
+    std::string what;  ///< for people
+    Words command;
+    int code;
+    std::string error;
+    std::string sentence;  ///< the end of it
+    std::function<void()> before_exec = {};
+    Words prefix = {};       ///< of the shim's command
+    bool to_its_end = true;  ///< else the sentence only contains it
+    std::string path = {};   ///< PATH; "" for the test's own
+    bool as_nobody = false;  ///< last, behind before_exec
+};
+
+class StartFailures : public Sandbox {
+public:
+    StartFailures() : out_(dir / "out"), program_(public_copy(jobshim)) {
+        fs::create_directory(out_);
+        fs::permissions(out_, fs::perms(0777));
+    }
+
+    fs::path program(const std::string& name, const std::string& text, unsigned mode = 0755) {
+        const auto file = dir / name;
+        fs::create_directories(file.parent_path());
+        put(file, text);
+        fs::permissions(file, fs::perms(mode));
+        return file;
+    }
+
+    void check(const Failure& failure) {
+        CAPTURE(failure.what);
+        for (const bool detach : {false, true}) {
+            CAPTURE(detach);
+            const auto file = out_ / ("job-" + std::to_string(++jobs_) + ".json");
+            Words argv = failure.prefix;
+            argv.insert(argv.end(), {program_, "-j", file});
+            if (detach) argv.emplace_back("--detach");
+            argv.emplace_back("--");
+            argv.insert(argv.end(), failure.command.begin(), failure.command.end());
+            Options options{.cwd = out_};
+            options.before_exec = [&failure] {
+                if (!failure.path.empty()) setenv("PATH", failure.path.c_str(), 1);
+                if (failure.before_exec) failure.before_exec();
+                if (failure.as_nobody) become_nobody();
+            };
+            const auto result = run(argv, options);
+            // Not by its own descendants, and not by us, whose children they would be then.
+            CHECK(wait_until([] { return children_of(getpid()).empty(); }));
+            INFO(result.err << slurp(file));
+            CHECK(result.ended() == "exit " + std::to_string(failure.code));
+            CHECK(result.out.empty());
+            const auto record = read_json(file);
+            const auto end = exit_of(file);
+            const std::string told = at(record, "/errorMessage");
+            CHECK(told.starts_with("Could not be started: "));
+            if (failure.to_its_end)
+                CHECK(told.ends_with(failure.sentence + "."));
+            else
+                CHECK(contains(told, failure.sentence));
+            // On stderr the same words, and one line of them.
+            const auto spoken = told.substr(22, told.size() - 23);
+            CHECK(contains(result.err, "jobshim: " + spoken + "\n"));
+            CHECK(std::none_of(told.begin(), told.end(), [](char c) { return c >= 0 && c < ' '; }));
+            CHECK(at(record, "/status") == "failed");
+            CHECK(at(record, "/pid") == nullptr);
+            CHECK(at(end, "/reason") == "spawn-failed");
+            CHECK(at(end, "/errno") == failure.error);
+            CHECK(at(end, "/code") == nullptr);
+            CHECK(at(end, "/waitStatus") == nullptr);
+            const auto seen = ctl({"result", file});
+            CHECK(seen.ended() == "exit 1");
+            CHECK(contains(seen.out, told));
+            CHECK(contains(seen.out, failure.error));
+            const bool is_true = at(end, "/errno") == failure.error && contains(told, ": ") &&
+                                 at(end, "/waitStatus") == nullptr;
+            matrix.count(failure.error, is_true ? Told::refused : Told::lie);
+        }
+    }
+
+    Matrix matrix{"start failures"};
+
+private:
+    fs::path out_, program_;
+    int jobs_ = 0;
+};
+
+/// strace, that this call of a child, on `path` alone unless it is "", fails.
+Words with_failing(const std::string& calls, const std::string& error, const std::string& path) {
+    Words words{"strace",
+                "-f",
+                "-qq",
+                "-o",
+                "/dev/null",
+                "-e",
+                "trace=" + calls,
+                "-e",
+                "inject=" + calls + ":error=" + error};
+    if (!path.empty()) words.insert(words.end(), {"-P", path});
+    return words;
+}
+
+}  // namespace
+
+TEST_CASE_METHOD(StartFailures, "what cannot be started is told in words and leaves no process") {
+    const auto text = program("text", "#!/bin/sh\nexit 3\n", 0644);
+    const auto script = program("script", "#!/nowhere/lua -w\n");
+    const auto second = program("second", "#! " + script.string() + "\n");
+    const auto third = program("third", "#!" + second.string() + " x\n");
+    const auto crlf = program("crlf", "#!/bin/sh\r\nexit 3\r\n");
+    const auto by_folder = program("by-folder", "#!/tmp\n");
+    const auto by_text = program("by-text", "#!" + text.string() + "\n");
+    const auto circle = program("circle", "#!" + (dir / "circle").string() + "\n");
+    const auto junk = program("junk", std::string("\0\1\2junk", 7));
+    const auto found = program("paths/tool", "exit 3\n", 0644);
+    fs::create_symlink("nowhere", dir / "dangling");
+    fs::create_symlink("loop", dir / "loop");
+    const auto missing = (dir / "missing").string();
+    const auto paths = (dir / "paths").string();
+
+    std::vector<Failure> failures{
+        {"not in PATH",
+         {"no-such-tool"},
+         127,
+         "ENOENT",
+         "no-such-tool: no such file (PATH searched)"},
+        {"not in PATH, which is not set",
+         {"no-such-tool"},
+         127,
+         "ENOENT",
+         "no-such-tool: no such file (PATH is not set; /bin and /usr/bin searched)",
+         [] { unsetenv("PATH"); }},
+        {"not in PATH, which is empty",
+         {"no-such-tool"},
+         127,
+         "ENOENT",
+         "no-such-tool: no such file (PATH is empty; the working directory searched)",
+         [] { setenv("PATH", "", 1); }},
+        {"an empty name", {""}, 127, "ENOENT", "'': an empty name is no command"},
+        {"no such file", {missing}, 127, "ENOENT", missing + ": no such file"},
+        {"a relative name", {"./missing"}, 127, "ENOENT", "./missing: no such file"},
+        {"a name with controls",
+         {"no\x1b[31m\nsuch"},
+         127,
+         "ENOENT",
+         "no\uFFFD[31m\uFFFDsuch: no such file (PATH searched)"},
+        {"a link to nothing",
+         {dir / "dangling"},
+         127,
+         "ENOENT",
+         "dangling: is a symbolic link to what is not there"},
+        {"a path through a file",
+         {text.string() + "/x"},
+         126,
+         "ENOTDIR",
+         "/x: a part of its path is no directory (Not a directory)"},
+        {"a long name", {std::string(300, 'x')}, 126, "ENAMETOOLONG", "x: its name is too long"},
+        {"a link to itself",
+         {dir / "loop"},
+         126,
+         "ELOOP",
+         "loop: too many symbolic links, or they lead round in a circle"},
+        {"not executable", {text}, 126, "EACCES", "text: is not executable (mode 0644)"},
+        {.what = "not executable, in PATH",
+         .command = {"tool"},
+         .code = 126,
+         .error = "EACCES",
+         .sentence = "tool: " + found.string() + ": is not executable (mode 0644)",
+         .path = paths + ":/bin"},
+        {"a directory", {dir}, 126, "EACCES", ": is a directory"},
+        {"a device", {"/dev/null"}, 126, "EACCES", "/dev/null: is no regular file"},
+        {"a binary of no kind",
+         {junk},
+         126,
+         "ENOEXEC",
+         "junk: no program that this system can run (Exec format error)"},
+        {"a missing interpreter",
+         {script},
+         126,
+         "ENOENT",
+         "script: its interpreter /nowhere/lua is missing"},
+        {"a missing interpreter's script",
+         {second},
+         126,
+         "ENOENT",
+         "second: its interpreter " + script.string() +
+             " is a script whose interpreter /nowhere/lua is missing"},
+        {"one more",
+         {third},
+         126,
+         "ENOENT",
+         "third: its interpreter " + second.string() + " is a script whose interpreter " +
+             script.string() + " is a script whose interpreter /nowhere/lua is missing"},
+        {"a line that ends as in DOS",
+         {crlf},
+         126,
+         "ENOENT",
+         "crlf: its interpreter /bin/sh is missing (a carriage return follows its name)"},
+        {"an interpreter that is a directory",
+         {by_folder},
+         126,
+         "EACCES",
+         "by-folder: its interpreter /tmp is a directory"},
+        {"an interpreter that is not executable",
+         {by_text},
+         126,
+         "EACCES",
+         "by-text: its interpreter " + text.string() + " is not executable (mode 0644)"},
+        {"its own interpreter",
+         {circle},
+         126,
+         "ELOOP",
+         "circle: its interpreter is a script, and so on, too many times"},
+    };
+
+    auto binary = slurp("/bin/true");
+    if (const auto loader = binary.find("/ld-"); loader != std::string::npos && loader < 4096) {
+        binary[loader + 1] = 'X';
+        failures.push_back({"a missing dynamic loader",
+                            {program("loaderless", binary)},
+                            126,
+                            "ENOENT",
+                            "loaderless: its dynamic loader is missing"});
+    }
+
+    const auto busy = program("busy", slurp("/bin/true"));
+    const Fd writer(open(busy.c_str(), O_WRONLY | O_CLOEXEC));
+    REQUIRE(writer.get() >= 0);
+    if (!child_can([&] { must(execl(busy.c_str(), "busy", nullptr), "exec"); }))
+        failures.push_back({"a file that is being written",
+                            {busy},
+                            126,
+                            "ETXTBSY",
+                            "busy: somebody has it open for writing (Text file busy)"});
+
+    const auto closed = dir / "closed";
+    std::unique_ptr<Mount> noexec;
+    if (geteuid() == 0) {
+        const auto theirs = program("theirs", "#!/bin/sh\nexit 3\n", 0700);
+        failures.push_back({.what = "another user's",
+                            .command = {theirs},
+                            .code = 126,
+                            .error = "EACCES",
+                            .sentence = "theirs: may not be executed by this user",
+                            .as_nobody = true});
+        program("closed/tool", "#!/bin/sh\nexit 3\n");
+        fs::permissions(closed, fs::perms(0700));
+        failures.push_back({.what = "in a closed directory",
+                            .command = {closed / "tool"},
+                            .code = 126,
+                            .error = "EACCES",
+                            .sentence = "tool: lies in a directory that may not be searched",
+                            .as_nobody = true});
+        failures.push_back({.what = "in a closed directory of PATH",
+                            .command = {"tool"},
+                            .code = 126,
+                            .error = "EACCES",
+                            .sentence = "tool: lies in a directory that may not be searched",
+                            .path = closed.string() + ":/bin",
+                            .as_nobody = true});
+        const auto no_more = [] {
+            become_nobody();
+            const rlimit none{0, 0};
+            must(setrlimit(RLIMIT_NPROC, &none), "setrlimit");
+        };
+        // The launcher's own fork of --detach fails before there is a job: not one of these.
+        const auto crowded = dir / "out" / "crowded.json";
+        Options options;
+        options.before_exec = no_more;
+        const auto result = run({dir / "bin/jobshim", "-j", crowded, "--", "true"}, options);
+        CHECK(result.ended() == "exit 125");
+        CHECK(at(exit_of(crowded), "/reason") == "spawn-failed");
+        CHECK(at(exit_of(crowded), "/errno") == "EAGAIN");
+        const std::string words =
+            "no process could be made for it: a limit of processes is reached (fork: Resource "
+            "temporarily unavailable)";
+        CHECK(at(read_json(crowded), "/errorMessage") == "Could not be started: " + words + ".");
+        CHECK(result.err == "jobshim: " + words + "\n");
+        matrix.count("EAGAIN of fork",
+                     at(exit_of(crowded), "/errno") == "EAGAIN" ? Told::refused : Told::lie);
+        const auto detached =
+            run({dir / "bin/jobshim", "--detach", "-j", dir / "out" / "none.json", "--", "true"},
+                options);
+        CHECK(detached.ended() == "exit 125");
+        CHECK(detached.out.empty());
+        CHECK(contains(detached.err, "fork: Resource temporarily unavailable"));
+        CHECK_FALSE(fs::exists(dir / "out" / "none.json"));
+
+        if (why_no_volume("tmpfs").empty()) {
+            fs::create_directory(dir / "noexec");
+            noexec = std::make_unique<Mount>("tmpfs", dir / "noexec", "tmpfs", MS_NOEXEC);
+            failures.push_back({"on a noexec mount",
+                                {program("noexec/tool", "#!/bin/sh\nexit 3\n")},
+                                126,
+                                "EACCES",
+                                "tool: lies on a file system that is mounted noexec"});
+        }
+    }
+    if (in_path("strace")) {
+        const auto good = program("good", "#!/bin/sh\nexit 3\n").string();
+        struct Injected {
+            const char *error, *words;
+        };
+        for (const auto& [error, words] :
+             {Injected{"EAGAIN", "good: the user's limit of processes is exceeded (Resource"},
+              Injected{"ENOMEM", "good: there is not enough memory (Cannot allocate memory)"},
+              Injected{"EPERM", "good: Operation not permitted"},
+              Injected{"EIO", "good: Input/output error"},
+              Injected{"ENFILE", "good: Too many open files in system"},
+              Injected{"ELIBBAD", "good: "}, Injected{"EINVAL", "good: Invalid argument"}})
+            failures.push_back({.what = "execve fails",
+                                .command = {good},
+                                .code = 126,
+                                .error = error,
+                                .sentence = words,
+                                .prefix = with_failing("execve", error, good),
+                                .to_its_end = false});
+    }
+    for (const Failure& failure : failures) check(failure);
+
+    if (in_path("strace")) {
+        const auto file = dir / "out" / "no-memory.json";
+        Words argv = with_failing("clone,clone3,fork,vfork", "ENOMEM", "");
+        argv.insert(argv.end(), {jobshim, "-j", file, "--", "true"});
+        CHECK(run(argv).ended() == "exit 125");
+        CHECK(at(exit_of(file), "/errno") == "ENOMEM");
+        CHECK(at(read_json(file), "/errorMessage") ==
+              "Could not be started: no process could be made for it: it failed (fork: Cannot "
+              "allocate memory).");
+        matrix.count("ENOMEM of fork",
+                     at(exit_of(file), "/errno") == "ENOMEM" ? Told::refused : Told::lie);
+    }
+    std::cout << "start failures: " << matrix.total() << " points\n";
+    REQUIRE(matrix.lies() == 0);
+}
+
+// The shim's own arguments may be as long as the kernel takes them, and then JOBSHIM_JOB_FILE comes
+// on top of the worker's.
+TEST_CASE_METHOD(StartFailures, "arguments that are too long with our variable are told so") {
+    constexpr std::size_t limit = std::size_t{128}
+                                  << 10U;  // execve(2), with a stack of 4 times that
+    std::size_t environment = 0;
+    for (char** at = environ; *at != nullptr; ++at)
+        environment += std::strlen(*at) + 1 + sizeof *at;
+    // A place with a long name, so that the shim's own words are fewer than the worker's.
+    auto state = dir;
+    for (int i = 0; i < 10; ++i) state /= std::string(100, 'd');
+    Options options{.env = {{"XDG_STATE_HOME", state}}};
+    options.before_exec = [] {
+        const rlimit stack{4 * limit, 4 * limit};
+        must(setrlimit(RLIMIT_STACK, &stack), "setrlimit");
+    };
+    bool seen = false;
+    for (std::size_t size = limit - environment - 6000; !seen && size < limit; size += 200) {
+        CAPTURE(size);
+        const std::size_t half = size / 2;
+        const auto result = run({jobshim, "--id", "long", "true", std::string(half, 'x'),
+                                 std::string(size - half, 'x')},
+                                options);
+        const auto file = state / "jobshim/jobs/long.json";
+        if (result.ended() == "exit 0") continue;
+        CHECK(result.ended() == "exit 126");
+        CHECK(contains(result.err, "its arguments and its environment take too much space"));
+        CHECK(at(exit_of(file), "/reason") == "spawn-failed");
+        CHECK(at(exit_of(file), "/errno") == "E2BIG");
+        CHECK(children_of(getpid()).empty());
+        matrix.count("E2BIG", at(exit_of(file), "/errno") == "E2BIG" ? Told::refused : Told::lie);
+        seen = true;
+    }
+    CHECK(seen);
+    REQUIRE(matrix.lies() == 0);
+}
+
+// As execvp(3): what stands in the way in one directory of PATH does not hide the next.
+TEST_CASE_METHOD(StartFailures, "a later directory of PATH may have the program") {
+    program("first/tool", "#!/bin/sh\nexit 3\n", 0644);
+    program("second/tool", "#!/bin/sh\nexit 4\n");
+    program("out/tool", "#!/bin/sh\nexit 5\n");
+    fs::create_directories(dir / "folders" / "tool");
+    const auto end_with = [&](const std::string& path) {
+        Options options{.cwd = dir / "out"};
+        options.before_exec = [path] { setenv("PATH", path.c_str(), 1); };
+        return run_shim({"-j", job, "--", "tool"}, options).ended();
+    };
+    const auto first = (dir / "first").string(), second = (dir / "second").string();
+    CHECK(end_with(first + ":" + second) == "exit 4");
+    CHECK(end_with((dir / "folders").string() + ":" + second) == "exit 4");
+    CHECK(end_with("/nowhere:/dev/null:" + second) == "exit 4");
+    CHECK(end_with("") == "exit 5");
+    CHECK(end_with(":" + second) == "exit 5");
+    CHECK(end_with("/nowhere:") == "exit 5");
+    CHECK(end_with(first) == "exit 126");
+}
