@@ -62,12 +62,12 @@ constexpr std::optional<Value> value_in(const Words& words, std::string_view tex
     return std::nullopt;
 }
 
-std::string asked_for_by(const Requester& by) {
-    std::string text = "asked for by ";
-    if (by.uid)
-        text += "uid " + std::to_string(*by.uid);
-    else
-        text += "an unknown user";
+// "uid 1000 (pid 77, bash)"
+std::string in_words(const Requester& by) {
+    // A signal without a sender is the kernel's own: a terminal's hangup, a limit.
+    if (by.how == "signal to the shim" && !by.pid && !by.uid) return "the kernel";
+    std::string text = by.uid ? "uid " + std::to_string(*by.uid) : "an unknown user";
+    // Of a sender in another pid namespace the number is 0.
     if (by.pid && *by.pid > 0) {
         text += " (pid " + std::to_string(*by.pid);
         if (!by.command.empty()) text += ", " + by.command;
@@ -76,9 +76,20 @@ std::string asked_for_by(const Requester& by) {
     return text;
 }
 
-// "ended by SIGTERM", "exited with status 3": the tail of a sentence.
+std::string asked_for_by(const Requester& by) { return "asked for by " + in_words(by); }
+
+// What a person wrote, to be followed by more of a sentence of ours.
+std::string quoted(std::string_view words) {
+    while (words.ends_with('.') || words.ends_with(' ')) words.remove_suffix(1);
+    return printable(words);
+}
+
+// "was ended by SIGTERM", "exited with status 3": the tail of a sentence.
 std::string how_it_ended(int wait_status) {
-    if (WIFSIGNALED(wait_status)) return "ended by " + signal_name(WTERMSIG(wait_status));
+    if (WIFSIGNALED(wait_status)) {
+        const std::string name = signal_name(WTERMSIG(wait_status));
+        return "was ended by " + name + (WCOREDUMP(wait_status) ? ", core dumped" : "");
+    }
     return "exited with status " + std::to_string(WEXITSTATUS(wait_status));
 }
 
@@ -89,7 +100,7 @@ std::string timed_out_sentence(const WitnessedEnd& end) {
 // Without its end: who wants to say how the worker went adds that.
 std::string cancelled_sentence(const Cancellation& request) {
     std::string text = "Cancelled, " + asked_for_by(request.by);
-    if (!request.reason.empty()) text += ": " + request.reason;
+    if (!request.reason.empty()) text += ": " + quoted(request.reason);
     return text;
 }
 
@@ -183,7 +194,13 @@ FinalWord judge_witnessed(const WitnessedEnd& end) {
     else
         exit.code = WEXITSTATUS(status);
     if (end.oom) exit.evidence = end.oom->evidence;
-    exit.requested_by = end.signalled_by;
+    // Who sent a HUP an hour ago did not ask for the SIGSEGV of now.
+    const bool is_asked_for =
+        end.signalled_by && (!WIFSIGNALED(status) || WTERMSIG(status) == end.signalled_with);
+    if (is_asked_for) exit.requested_by = end.signalled_by;
+    if (end.signalled_by)
+        exit.evidence.push_back(signal_name(end.signalled_with) + " from " +
+                                in_words(*end.signalled_by) + " was passed on before");
 
     // From the most to the least particular. A request that was on disk before the end beats the
     // way in which the worker obeyed it; a time-out reached is always one.
@@ -205,10 +222,12 @@ FinalWord judge_witnessed(const WitnessedEnd& end) {
             last.sentence = oom_sentence(*end.oom);
         } else if (WCOREDUMP(status)) {
             exit.reason = ExitReason::core_dump;
-            last.sentence = "Ended by " + name + ", core dumped.";
+            last.sentence = "Ended by " + name;
+            if (is_asked_for) last.sentence += ", " + asked_for_by(*end.signalled_by);
+            last.sentence += "; core dumped.";
         } else {
             exit.reason = ExitReason::signal;
-            if (end.signalled_by)
+            if (is_asked_for)
                 last.sentence = "Ended by " + name + ", " + asked_for_by(*end.signalled_by) + ".";
             else if (killed)
                 last.sentence = "Killed by SIGKILL; who sent it cannot be known.";
@@ -218,7 +237,9 @@ FinalWord judge_witnessed(const WitnessedEnd& end) {
     } else if (WEXITSTATUS(status) != 0) {
         exit.reason = ExitReason::exit_code;
         last.sentence = "Exited with status " + std::to_string(WEXITSTATUS(status));
-        if (end.signalled_by) last.sentence += " after a signal " + asked_for_by(*end.signalled_by);
+        if (end.signalled_by)
+            last.sentence += " after " + signal_name(end.signalled_with) + " from " +
+                             in_words(*end.signalled_by);
         last.sentence += ".";
     } else if (end.result_expected && !end.worker_wrote_terminal_status) {
         exit.reason = ExitReason::no_result;
@@ -248,7 +269,7 @@ FinalWord judge_never_started(const std::optional<Requester>& by, std::string_vi
     last.status = status_of(last.exit.reason);
     last.sentence = "Called off before it was started";
     if (by) last.sentence += ", " + asked_for_by(*by);
-    if (!why.empty()) last.sentence += ": " + std::string(why);
+    if (!why.empty()) last.sentence += ": " + quoted(why);
     last.sentence += ".";
     return last;
 }
@@ -269,9 +290,8 @@ FinalWord judge_told(Status as, const Requester& by, std::string_view because) {
     last.exit.certainty = Certainty::told;
     last.exit.requested_by = by;
     last.status = as;
-    last.sentence = "Settled as " + std::string(word(as)) + ", " + asked_for_by(by) + ": " +
-                    std::string(because);
-    if (!last.sentence.ends_with('.')) last.sentence += '.';
+    last.sentence = "Settled as " + std::string(word(as)) + " by " + in_words(by) + ": " +
+                    quoted(because) + ".";
     return last;
 }
 
@@ -284,7 +304,7 @@ FinalWord judge_presumed(std::chrono::milliseconds silence, const Requester& by,
     last.exit.evidence.emplace_back(because);
     last.status = status_of(last.exit.reason);
     last.sentence =
-        "Presumed dead: no beat for " + duration_in_words(silence) + ", " + asked_for_by(by) + ".";
+        "Presumed dead by " + in_words(by) + ": no beat for " + duration_in_words(silence) + ".";
     return last;
 }
 

@@ -115,7 +115,8 @@ struct WitnessedEnd {
     bool timed_out = false;                 // --timeout was reached before the end
     std::chrono::milliseconds timeout{0};   // for the sentence
     std::optional<Cancellation> cancelled;  // a request on disk before the end
-    std::optional<Requester> signalled_by;  // the last deadly signal that was passed on
+    std::optional<Requester> signalled_by;  // who sent the last deadly signal that was passed on
+    int signalled_with = 0;                 // that signal
     bool result_expected = false;           // --expect-record
     bool worker_wrote_terminal_status = false;
     std::optional<OomFinding> oom;

@@ -264,3 +264,127 @@ TEST_CASE_METHOD(Sandbox, "a time-out continues what is stopped, and only that")
     CHECK(fs::exists(dir / "asked"));
     CHECK(at(exit_of(job), "/code") == 3);
 }
+
+// A worker that had been told to reload, and was killed by somebody else an hour later, was
+// recorded as killed by whoever had sent the HUP.
+TEST_CASE_METHOD(Sandbox, "who sent one signal is not blamed for another") {
+    auto shim = start_job(job, "trap 'touch reloaded' HUP; touch ready; " + for_ever);
+    REQUIRE(wait_until([&] { return fs::exists(dir / "ready"); }));
+    const auto worker = worker_of(job);
+    shim.kill(SIGHUP);
+    REQUIRE(wait_until([&] { return fs::exists(dir / "reloaded"); }));
+    kill(worker, SIGKILL);
+    CHECK(shim.wait().ended() == "SIGKILL");
+    CHECK(at(exit_of(job), "/requestedBy") == nullptr);
+    CHECK(at(read_json(job), "/errorMessage") == "Killed by SIGKILL; who sent it cannot be known.");
+    CHECK(contains(at(exit_of(job), "/evidence").dump(), "SIGHUP from uid "));
+}
+
+TEST_CASE_METHOD(Sandbox, "a time-out is that of GNU timeout, and its record tells the steps") {
+    struct Row {
+        const char* what;
+        std::string script;
+        Words options;
+        Words evidence;  ///< the beginnings of its lines
+        Json code, signal;
+    };
+    const std::string stubborn = "trap '' TERM; " + for_ever;
+    const std::string stops = "kill -STOP $$; " + for_ever;
+    const Row rows[] = {
+        {"it obeys", for_ever, {}, {"SIGTERM sent: the time-out was reached after "}, nullptr, 15},
+        {"it ends otherwise",
+         "trap 'exit 5' TERM; " + for_ever,
+         {},
+         {"SIGTERM sent: "},
+         5,
+         nullptr},
+        {"it does not obey",
+         stubborn,
+         {"--kill-after", "100ms"},
+         {"SIGTERM sent: ", "SIGKILL sent after "},
+         nullptr,
+         9},
+        {"KILL at once",
+         stubborn,
+         {"--signal", "KILL"},
+         {"SIGKILL sent: the time-out was reached after "},
+         nullptr,
+         9},
+        {"KILL at once and never again",
+         stubborn,
+         {"--signal", "9", "--kill-after", "0"},
+         {"SIGKILL sent: "},
+         nullptr,
+         9},
+        {"another signal",
+         "trap 'exit 6' USR1; " + for_ever,
+         {"--signal", "usr1"},
+         {"SIGUSR1 sent: "},
+         6,
+         nullptr},
+        {"a signal that ends nothing, then KILL",
+         for_ever,
+         {"--signal", "WINCH", "--kill-after", "100ms"},
+         {"SIGWINCH sent: ", "SIGKILL sent after "},
+         nullptr,
+         9},
+        // It gets the signal, and CONT so that it can obey.
+        {"it is stopped", stops, {"--kill-after", "0"}, {"SIGTERM sent: "}, nullptr, 15},
+        {"it is stopped, and asked by another signal",
+         "trap 'exit 7' INT; " + stops,
+         {"--signal", "INT", "--kill-after", "0"},
+         {"SIGINT sent: "},
+         7,
+         nullptr},
+        {"it is stopped, and asked by CONT",
+         "trap 'exit 8' CONT; " + stops,
+         {"--signal", "CONT", "--kill-after", "0"},
+         {"SIGCONT sent: "},
+         8,
+         nullptr},
+        {"its child is stopped",
+         "sh -c 'kill -STOP $$' & wait; exit 9",
+         {"--kill-after", "0"},
+         {"SIGTERM sent: "},
+         nullptr,
+         15},
+        // (A shim in a shared group stops with its worker, and then no time passes for it either.)
+        {"in a shared group", for_ever, {"--group", "share"}, {"SIGTERM sent: "}, nullptr, 15},
+    };
+    // Side by side, so that each has time enough to set its traps.
+    const auto time = std::to_string(patience(2s).count()) + "ms";
+    std::vector<Process> shims;
+    const auto file_of = [&](std::size_t n) { return dir / (std::to_string(n) + ".json"); };
+    for (const Row& row : rows) {
+        Words all{"--timeout", time};
+        all.insert(all.end(), row.options.begin(), row.options.end());
+        shims.push_back(start_job(file_of(shims.size()), row.script, all));
+    }
+    for (std::size_t n = 0; n < shims.size(); ++n) {
+        const Row& row = rows[n];
+        CAPTURE(row.what);
+        const auto result = shims[n].wait();
+        const auto record = read_json(file_of(n)), end = exit_of(file_of(n));
+        INFO(record.dump(2));
+        CHECK(result.ended() == "exit 124");
+        CHECK(at(end, "/reason") == "timeout");
+        CHECK(at(end, "/certainty") == "observed");
+        CHECK(at(end, "/code") == row.code);
+        CHECK(at(end, "/signal") == row.signal);
+        CHECK(at(end, "/requestedBy/how") == "timeout");
+        CHECK(contains(at(record, "/errorMessage").dump(), " s; the worker "));
+        const auto told = at(end, "/evidence");
+        REQUIRE(told.size() == row.evidence.size());
+        for (std::size_t i = 0; i < row.evidence.size(); ++i)
+            CHECK(told[i].get<std::string>().starts_with(row.evidence[i]));
+    }
+    // Without KILL it is waited for as long as it takes.
+    auto shim = start_job(job, "trap 'touch asked' TERM; " + until_go + "exit 3",
+                          {"--timeout", time, "--kill-after", "0"});
+    REQUIRE(wait_until([&] { return fs::exists(dir / "asked"); }));
+    CHECK(shim.running());
+    CHECK(at(read_json(job), "/status") == "running");
+    put(dir / "go", "");
+    CHECK(shim.wait().ended() == "exit 124");
+    CHECK(at(exit_of(job), "/code") == 3);
+}

@@ -6,6 +6,7 @@
 
 #include <csignal>
 
+#include <set>
 #include <vector>
 
 #include "tests/catch.hpp"
@@ -39,7 +40,14 @@ void time_out(WitnessedEnd& end) {
 void cancel(WitnessedEnd& end) {
     end.cancelled = Cancellation{{"jobctl cancel", 7, 1000, "jobctl"}, "no longer needed"};
 }
-void signalled(WitnessedEnd& end) { end.signalled_by = bash; }
+void signalled(WitnessedEnd& end) {
+    end.signalled_by = bash;
+    end.signalled_with = SIGTERM;
+}
+void hung_up(WitnessedEnd& end) {
+    end.signalled_by = Requester{"signal to the shim", {}, {}, ""};
+    end.signalled_with = SIGHUP;
+}
 void expect_result(WitnessedEnd& end) { end.result_expected = true; }
 OomFinding oom(bool proven) {
     return {true,
@@ -69,19 +77,53 @@ std::vector<Row> rows() {
          "Killed by SIGKILL; who sent it cannot be known."},
         {end_by(SIGSEGV), R::signal, seen, Status::failed, "Ended by SIGSEGV."},
         {end_by(dumped(SIGABRT)), R::core_dump, seen, Status::failed,
-         "Ended by SIGABRT, core dumped."},
+         "Ended by SIGABRT; core dumped."},
+        {end_by(dumped(SIGTERM), signalled), R::core_dump, seen, Status::failed,
+         "Ended by SIGTERM, asked for by uid 1000 (pid 77, bash); core dumped."},
         {end_by(SIGTERM, signalled), R::signal, seen, Status::failed,
          "Ended by SIGTERM, asked for by uid 1000 (pid 77, bash)."},
         {end_by(exited(143), signalled), R::exit_code, seen, Status::failed,
-         "Exited with status 143 after a signal asked for by uid 1000 (pid 77, bash)."},
+         "Exited with status 143 after SIGTERM from uid 1000 (pid 77, bash)."},
+        {end_by(SIGHUP, hung_up), R::signal, seen, Status::failed,
+         "Ended by SIGHUP, asked for by the kernel."},
+        {end_by(exited(1), hung_up), R::exit_code, seen, Status::failed,
+         "Exited with status 1 after SIGHUP from the kernel."},
+        // Another signal than the one that was asked for.
+        {end_by(SIGKILL, hung_up), R::signal, seen, Status::failed,
+         "Killed by SIGKILL; who sent it cannot be known."},
+        {end_by(SIGSEGV, signalled), R::signal, seen, Status::failed, "Ended by SIGSEGV."},
+        {end_by(SIGTERM,
+                [](WitnessedEnd& end) {
+                    signalled(end);
+                    end.signalled_by = Requester{"signal to the shim", 0, 0, ""};
+                }),
+         R::signal, seen, Status::failed, "Ended by SIGTERM, asked for by uid 0."},
         {end_by(exited(0), signalled), R::success, seen, Status::completed, ""},
         {end_by(SIGTERM, time_out), R::timeout, seen, Status::failed,
-         "Timed out after 1 min 30 s; the worker ended by SIGTERM."},
+         "Timed out after 1 min 30 s; the worker was ended by SIGTERM."},
+        {end_by(SIGKILL, time_out), R::timeout, seen, Status::failed,
+         "Timed out after 1 min 30 s; the worker was ended by SIGKILL."},
+        {end_by(dumped(SIGQUIT), time_out), R::timeout, seen, Status::failed,
+         "Timed out after 1 min 30 s; the worker was ended by SIGQUIT, core dumped."},
         {end_by(exited(0), time_out), R::timeout, seen, Status::failed,
          "Timed out after 1 min 30 s; the worker exited with status 0."},
         {end_by(SIGTERM, cancel), R::cancelled, seen, Status::cancelled,
-         "Cancelled, asked for by uid 1000 (pid 7, jobctl): no longer needed; the worker ended by "
-         "SIGTERM."},
+         "Cancelled, asked for by uid 1000 (pid 7, jobctl): no longer needed; the worker was ended "
+         "by SIGTERM."},
+        {end_by(SIGTERM,
+                [](WitnessedEnd& end) {
+                    end.cancelled = Cancellation{{"jobctl cancel", {}, {}, ""}, ""};
+                }),
+         R::cancelled, seen, Status::cancelled,
+         "Cancelled, asked for by an unknown user; the worker was ended by SIGTERM."},
+        {end_by(SIGTERM,
+                [](WitnessedEnd& end) {
+                    cancel(end);
+                    end.cancelled->reason = "It hung.\nAgain. ";
+                }),
+         R::cancelled, seen, Status::cancelled,
+         "Cancelled, asked for by uid 1000 (pid 7, jobctl): It hung.\uFFFDAgain; the worker was "
+         "ended by SIGTERM."},
         {end_by(exited(0), cancel), R::cancelled, seen, Status::cancelled,
          "Cancelled, asked for by uid 1000 (pid 7, jobctl): no longer needed; the worker exited "
          "with status 0."},
@@ -92,7 +134,7 @@ std::vector<Row> rows() {
                     cancel(end);
                 }),
          R::timeout, seen, Status::failed,
-         "Timed out after 1 min 30 s; the worker ended by SIGTERM."},
+         "Timed out after 1 min 30 s; the worker was ended by SIGTERM."},
         {end_by(exited(0), expect_result), R::no_result, seen, Status::failed,
          "Exited with status 0 without recording a result."},
         {end_by(exited(4), expect_result), R::exit_code, seen, Status::failed,
@@ -132,7 +174,63 @@ TEST_CASE("exit reason: every witnessed end") {
         // One of the two is known, and the other is nothing: never 0 or -1.
         CHECK(last.exit.code.has_value() != last.exit.signal.has_value());
         if (row.end.oom) CHECK(last.exit.evidence == row.end.oom->evidence);
+        if (row.end.signalled_by) CHECK(last.exit.evidence.size() == 1);
     }
+}
+
+TEST_CASE("exit reason: every end that nobody witnessed, in a sentence") {
+    using R = ExitReason;
+    const Requester root{"jobctl settle", 7, 0, "jobctl"};
+    struct Unseen {
+        FinalWord last;
+        ExitReason reason;
+        Certainty certainty;
+        Status status;
+        std::string sentence;
+    };
+    std::vector<Unseen> all{
+        {judge_spawn_failure("ENOENT", "node: no such file (PATH searched)"), R::spawn_failed,
+         Certainty::observed, Status::failed,
+         "Could not be started: node: no such file (PATH searched)."},
+        {judge_never_started(bash), R::cancelled, Certainty::observed, Status::cancelled,
+         "Called off before it was started, asked for by uid 1000 (pid 77, bash)."},
+        {judge_never_started(bash, "no longer needed."), R::cancelled, Certainty::observed,
+         Status::cancelled,
+         "Called off before it was started, asked for by uid 1000 (pid 77, bash): no longer "
+         "needed."},
+        {judge_never_started(std::nullopt), R::cancelled, Certainty::observed, Status::cancelled,
+         "Called off before it was started."},
+        {judge_cancelled_unseen({bash, "no longer needed"}), R::cancelled, Certainty::inferred,
+         Status::cancelled,
+         "Cancelled, asked for by uid 1000 (pid 77, bash): no longer needed; nobody saw how the "
+         "worker ended."},
+        {judge_told(Status::failed, root, "the host has burnt down"), R::unknown, Certainty::told,
+         Status::failed, "Settled as failed by uid 0 (pid 7, jobctl): the host has burnt down."},
+        {judge_told(Status::cancelled, root, "nobody wants it."), R::cancelled, Certainty::told,
+         Status::cancelled, "Settled as cancelled by uid 0 (pid 7, jobctl): nobody wants it."},
+        {judge_presumed(std::chrono::minutes(3), root, "Its shim runs on another host"),
+         R::shim_lost, Certainty::presumed, Status::failed,
+         "Presumed dead by uid 0 (pid 7, jobctl): no beat for 3 min."},
+        {judge_lost(R::shim_lost, true, {}), R::shim_lost, Certainty::inferred, Status::failed,
+         "The shim died and the worker is gone; how it ended is not known."},
+        {judge_lost(R::shim_lost, false, {}), R::shim_lost, Certainty::inferred, Status::failed,
+         "The shim died before the worker was started."},
+        {judge_lost(R::host_rebooted, true, {}), R::host_rebooted, Certainty::inferred,
+         Status::failed, "The host was restarted while the job ran; how it ended is not known."},
+    };
+    std::set<ExitReason> reached;
+    for (const Unseen& row : all) {
+        CHECK(row.last.sentence == row.sentence);
+        CHECK(row.last.exit.reason == row.reason);
+        CHECK(row.last.exit.certainty == row.certainty);
+        CHECK(row.last.status == row.status);
+        CHECK_FALSE(row.last.exit.code);
+        CHECK_FALSE(row.last.exit.signal);
+        CHECK_FALSE(row.last.exit.wait_status);
+        reached.insert(row.reason);
+    }
+    for (const Row& row : rows()) reached.insert(row.reason);
+    CHECK(reached.size() == 12);
 }
 
 TEST_CASE("exit reason: whatever wait may say, the record says that and no more") {

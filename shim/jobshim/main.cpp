@@ -291,6 +291,7 @@ private:
         seen.timeout = options_.timeout;
         if (ending.cancelled) seen.cancelled = ending.cancelled->what;
         seen.signalled_by = ending.signalled_by;
+        seen.signalled_with = ending.signalled_with;
         seen.result_expected = options_.expect_record;
         seen.worker_wrote_terminal_status = options_.expect_record && recorder_->worker_spoke();
         if (oom_before) seen.oom = compare_oom_counter(*oom_before);

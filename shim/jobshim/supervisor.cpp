@@ -123,7 +123,10 @@ private:
                 return;
             }
         }
-        if (is_deadly(info.si_signo)) ending_.signalled_by = requester_of(info);
+        if (is_deadly(info.si_signo)) {
+            ending_.signalled_by = requester_of(info);
+            ending_.signalled_with = info.si_signo;
+        }
         send(info.si_signo);
     }
 

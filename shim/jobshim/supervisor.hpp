@@ -32,7 +32,8 @@ struct Ending {
     std::optional<StuckWorker> stuck;  // then it has not ended, and there is nothing to reap
     bool timed_out = false;
     std::optional<CancelRequest> cancelled;
-    std::optional<Requester> signalled_by;
+    std::optional<Requester> signalled_by;  // of the last deadly signal that was passed on
+    int signalled_with = 0;
     int terms = 0;  // how often SIGTERM came
     Resources resources;
     std::vector<std::string> evidence;  // what was sent, and when
