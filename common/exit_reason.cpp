@@ -222,9 +222,9 @@ FinalWord judge_witnessed(const WitnessedEnd& end) {
             last.sentence = oom_sentence(*end.oom);
         } else if (WCOREDUMP(status)) {
             exit.reason = ExitReason::core_dump;
-            last.sentence = "Ended by " + name;
+            last.sentence = "Ended by " + name + ", core dumped";
             if (is_asked_for) last.sentence += ", " + asked_for_by(*end.signalled_by);
-            last.sentence += "; core dumped.";
+            last.sentence += ".";
         } else {
             exit.reason = ExitReason::signal;
             if (is_asked_for)

@@ -1,0 +1,192 @@
+// Every reason of the contract, each reached by a real death: what the record says of it, and with
+// what sentence.
+
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <iostream>
+#include <optional>
+
+#include "integration/support.hpp"
+
+using namespace harness;
+
+namespace {
+
+/// A memory group of cgroup v1 with a limit, for what is started in it.
+class MemoryGroup {
+public:
+    MemoryGroup() : path_("/sys/fs/cgroup/memory/jobshim-reasons-" + std::to_string(getpid())) {
+        std::error_code error;
+        there_ = fs::exists("/sys/fs/cgroup/memory/memory.oom_control") &&
+                 fs::create_directory(path_, error);
+        if (there_) put(path_ / "memory.limit_in_bytes", "33554432");
+    }
+    ~MemoryGroup() {
+        // It is busy until the last of its processes was reaped.
+        if (there_) wait_until([&] { return rmdir(path_.c_str()) == 0; });
+    }
+    MemoryGroup(const MemoryGroup&) = delete;
+    MemoryGroup& operator=(const MemoryGroup&) = delete;
+
+    bool is_there() const { return there_; }
+    /// For use in before_exec.
+    void enter() const { put(path_ / "cgroup.procs", std::to_string(getpid())); }
+
+private:
+    fs::path path_;
+    bool there_ = false;
+};
+
+void allow_cores() {
+    rlimit core{};
+    getrlimit(RLIMIT_CORE, &core);
+    core.rlim_cur = core.rlim_max;
+    setrlimit(RLIMIT_CORE, &core);
+}
+
+struct Death {
+    std::string reason, certainty, status;
+    std::string sentence;  ///< a part of it; "" for none at all
+    std::function<void(const fs::path& file)> cause;
+    std::string why_not = {};  ///< why it cannot be had here
+};
+
+}  // namespace
+
+TEST_CASE_METHOD(Sandbox, "every reason is reached by a real death") {
+    Matrix matrix("reasons");
+    const MemoryGroup group;
+    // A host that was restarted, and one that nobody knows.
+    put(dir / "boot", "11111111-2222-3333-4444-555555555555\n");
+    put(dir / "no-machine", "");
+    const auto instead_of = [this](const std::string& file, const std::string& other) {
+        must(mount((dir / other).c_str(), file.c_str(), nullptr, MS_BIND, nullptr), file.c_str());
+    };
+    const Options restarted{.before_exec = [=] {
+        own_mounts();
+        instead_of("/proc/sys/kernel/random/boot_id", "boot");
+    }};
+    const Options stranger{.before_exec = [=] {
+        own_mounts();
+        instead_of("/proc/sys/kernel/random/boot_id", "boot");
+        instead_of("/etc/machine-id", "no-machine");
+    }};
+    const std::string no_mounts = child_can(own_mounts) ? "" : "no mounts of our own (needs root)";
+    const std::string no_machine = slurp("/etc/machine-id").empty() ? "no machine id" : no_mounts;
+    const Words suicide{"sh", "-c", "kill -ABRT $$"};
+    const bool has_cores = WCOREDUMP(run(suicide, {.before_exec = allow_cores}).status);
+    const auto lose = [&](const fs::path& file) {
+        auto shim = start_job(file, for_ever);
+        const auto worker = worker_of(file);
+        kill_shim(shim, file);
+        REQUIRE(wait_until([&] { return !alive(worker); }));
+    };
+
+    const std::vector<Death> deaths{
+        {"success", "observed", "completed", "",
+         [&](const fs::path& file) { run_job(file, "exit 0"); }},
+        {"exit-code", "observed", "failed", "Exited with status 3.",
+         [&](const fs::path& file) { run_job(file, "exit 3"); }},
+        {"signal", "observed", "failed", "Killed by SIGKILL; who sent it cannot be known.",
+         [&](const fs::path& file) { run_job(file, "kill -KILL $$"); }},
+        {"core-dump", "observed", "failed", "Ended by SIGABRT, core dumped",
+         [&](const fs::path& file) {
+             run_job(file, suicide.back(), {}, {.before_exec = allow_cores});
+         },
+         has_cores ? "" : "this system writes no core dumps here"},
+        {"oom-kill", "", "failed", "Killed by SIGKILL by the out-of-memory killer (group /",
+         [&](const fs::path& file) {
+             run_job(file, "exec tail /dev/zero", {}, {.before_exec = [&] { group.enter(); }});
+         },
+         group.is_there() ? "" : "no memory group of cgroup v1 to be had"},
+        {"timeout", "observed", "failed",
+         "Timed out after 200 ms; the worker was ended by SIGTERM.",
+         [&](const fs::path& file) {
+             run_job(file, "exec sleep 600", {"--timeout", "200ms"});
+         }},
+        {"cancelled", "observed", "cancelled",
+         "jobctl): no longer needed; the worker was ended by SIGTERM.",
+         [&](const fs::path& file) {
+             auto shim = start_job(file, "exec sleep 600");
+             worker_of(file);
+             CHECK(ctl({"cancel", "--reason", "no longer needed", file}).ended() == "exit 0");
+             shim.wait();
+         }},
+        {"spawn-failed", "observed", "failed",
+         "Could not be started: no-such-tool: no such file (PATH searched).",
+         [&](const fs::path& file) {
+             run_shim({"-j", file, "--", "no-such-tool"});
+         }},
+        {"no-result", "observed", "failed", "Exited with status 0 without recording a result.",
+         [&](const fs::path& file) { run_job(file, "exit 0", {"--expect-record"}); }},
+        {"shim-lost", "inferred", "failed",
+         "The shim died and the worker is gone; how it ended is not known.",
+         [&](const fs::path& file) {
+             lose(file);
+             ctl({"status", file});
+         }},
+        {"host-rebooted", "inferred", "failed",
+         "The host was restarted while the job ran; how it ended is not known.",
+         [&](const fs::path& file) {
+             lose(file);
+             ctl({"status", file}, restarted);
+         },
+         no_machine},
+        {"unknown", "told", "failed", "jobctl): the host has burnt down.",
+         [&](const fs::path& file) {
+             lose(file);
+             const auto now = fs::file_time_type::clock::now();
+             fs::last_write_time(heartbeat_of(file), now - std::chrono::hours(1));
+             CHECK(ctl({"status", file}, stranger).ended() == "exit 6");
+             const auto told =
+                 ctl({"settle", "--as", "failed", "--because", "the host has burnt down", file},
+                     stranger);
+             INFO(told.err);
+             CHECK(told.ended() == "exit 0");
+         },
+         no_mounts},
+    };
+    CHECK(deaths.size() == 12);  // as many as the contract has words
+    for (const Death& death : deaths) {
+        CAPTURE(death.reason);
+        if (!death.why_not.empty()) {
+            WARN("test skipped: " << death.reason << ": " << death.why_not);
+            continue;
+        }
+        const auto file = dir / (death.reason + ".json");
+        death.cause(file);
+        const auto record = read_json(file);
+        const auto end = exit_of(file);
+        INFO(record.dump(2));
+        CHECK(at(end, "/reason") == death.reason);
+        CHECK(at(record, "/status") == death.status);
+        if (!death.certainty.empty()) CHECK(at(end, "/certainty") == death.certainty);
+        const auto message = at(record, "/errorMessage");
+        const std::string sentence = message.is_string() ? message.get<std::string>() : "";
+        CHECK(contains(sentence, death.sentence));
+        CHECK(sentence.empty() == death.sentence.empty());
+        // Whoever asks is told the same.
+        const auto result = ctl({"result", file});
+        CHECK(result.code() == (death.status == "completed" ? 0
+                                : death.status == "failed"  ? 1
+                                                            : 5));
+        CHECK(contains(result.out, death.reason + " ("));
+        CHECK(contains(result.out, sentence));
+        CHECK(at(ctl_json({"status", file}), "/0/verdict/state") == death.status);
+        const bool is_true =
+            at(end, "/reason") == death.reason && at(record, "/status") == death.status;
+        const bool is_seen = at(end, "/certainty") == "observed" || death.reason == "oom-kill";
+        matrix.count(death.reason, !is_true                    ? Told::lie
+                                   : is_seen                   ? Told::true_end
+                                   : death.reason == "unknown" ? Told::unknown
+                                                               : Told::lost);
+        std::cout << death.reason << std::string(15 - death.reason.size(), ' ')
+                  << (sentence.empty() ? "(no sentence: it succeeded)" : sentence) << "\n";
+    }
+    REQUIRE(matrix.lies() == 0);
+}
