@@ -133,6 +133,10 @@ FinalWord judge_stuck(const WitnessedEnd& end) {
     return last;
 }
 
+bool may_have_hit_the_worker(const OomFinding& oom) {
+    return oom.worker_was_the_victim || (oom.counter_rose && !oom.others_were_the_victims);
+}
+
 std::string oom_sentence(const OomFinding& oom) {
     std::string text = "Killed by SIGKILL by the out-of-memory killer";
     if (!oom.group.empty()) {
@@ -216,7 +220,7 @@ FinalWord judge_witnessed(const WitnessedEnd& end) {
     } else if (WIFSIGNALED(status)) {
         const std::string name = signal_name(WTERMSIG(status));
         const bool killed = WTERMSIG(status) == SIGKILL;
-        if (killed && end.oom && (end.oom->counter_rose || end.oom->worker_was_the_victim)) {
+        if (killed && end.oom && may_have_hit_the_worker(*end.oom)) {
             exit.reason = ExitReason::oom_kill;
             if (!end.oom->worker_was_the_victim) exit.certainty = Certainty::inferred;
             last.sentence = oom_sentence(*end.oom);

@@ -61,6 +61,7 @@ struct Resources {
     std::int64_t user_ms = 0;
     std::int64_t system_ms = 0;
     std::int64_t max_rss_kib = 0;
+    std::optional<std::int64_t> group_peak_kib = {};  // of the memory group, if reached in this run
 };
 
 struct Leftover {
@@ -93,6 +94,7 @@ struct OomFinding {
     std::string group;                   // path of the memory group
     std::optional<std::uint64_t> limit_bytes;
     std::vector<std::string> evidence;
+    bool others_were_the_victims = false;  // proven: every kill in the group hit somebody else
 };
 
 struct Cancellation {

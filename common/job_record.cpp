@@ -134,6 +134,32 @@ std::optional<CancelRequest> cancel_from(const Json& json) {
         number<std::uint64_t>(json, "startTime")};
 }
 
+Json to_json(const OomBaseline& oom) {
+    Json json = {{"group", oom.group}, {"counter", oom.counter}, {"kills", oom.kills}};
+    if (oom.group_kills) json["groupKills"] = *oom.group_kills;
+    if (oom.kills_below) json["killsBelow"] = *oom.kills_below;
+    json["atUs"] = oom.at_us;
+    return json;
+}
+
+std::optional<OomBaseline> oom_from(const Json& json) {
+    const auto kills = number<std::uint64_t>(json, "kills");
+    if (!kills) return std::nullopt;
+    return OomBaseline{text(json, "group"), text(json, "counter"), *kills,
+                       number<std::uint64_t>(json, "groupKills"),
+                       number<std::uint64_t>(json, "killsBelow"),
+                       // A forged one must not make sums overflow.
+                       std::clamp<std::int64_t>(number<std::int64_t>(json, "atUs").value_or(0), 0,
+                                                1'000'000'000'000'000)};
+}
+
+Json to_json(const Resources& used) {
+    Json json = {
+        {"userMs", used.user_ms}, {"systemMs", used.system_ms}, {"maxRssKiB", used.max_rss_kib}};
+    if (used.group_peak_kib) json["groupPeakKiB"] = *used.group_peak_kib;
+    return json;
+}
+
 Json to_json(const ExitRecord& exit) {
     Json json = {{"reason", word(exit.reason)},
                  {"certainty", word(exit.certainty)},
@@ -151,11 +177,7 @@ Json to_json(const ExitRecord& exit) {
     }
     json["endedAt"] = or_null(exit.ended_at);
     json["durationMs"] = or_null(exit.duration_ms);
-    json["resources"] = nullptr;
-    if (exit.resources)
-        json["resources"] = {{"userMs", exit.resources->user_ms},
-                             {"systemMs", exit.resources->system_ms},
-                             {"maxRssKiB", exit.resources->max_rss_kib}};
+    json["resources"] = exit.resources ? to_json(*exit.resources) : Json(nullptr);
     json["leftovers"] = Json::array();
     for (const Leftover& left : exit.leftovers)
         json["leftovers"].push_back({{"pid", left.pid}, {"command", left.command}});
@@ -183,7 +205,8 @@ std::optional<ExitRecord> exit_from(const Json& json) {
     if (const Json used = object(json, "resources"); used.is_object())
         exit.resources = Resources{number<std::int64_t>(used, "userMs").value_or(0),
                                    number<std::int64_t>(used, "systemMs").value_or(0),
-                                   number<std::int64_t>(used, "maxRssKiB").value_or(0)};
+                                   number<std::int64_t>(used, "maxRssKiB").value_or(0),
+                                   number<std::int64_t>(used, "groupPeakKiB")};
     if (const auto left = json.find("leftovers"); left != json.end() && left->is_array())
         for (const Json& item : *left)
             if (item.is_object())
@@ -481,9 +504,11 @@ std::string JobEdit::applied_to(const JobDocument& document, bool worker_spoke) 
 std::string JobEdit::as_new_file() const { return applied_to(JobDocument::parse("{\n}\n"), false); }
 
 std::string heartbeat_first_line(const RunRecord& run, std::string_view job_file,
-                                 std::string_view started_at) {
+                                 std::string_view started_at,
+                                 const std::optional<OomBaseline>& oom) {
     // The key order matters: the file is known as ours by its first bytes.
-    const Json line = {{"jobshim", to_json(run)}, {"job", job_file}, {"startedAt", started_at}};
+    Json line = {{"jobshim", to_json(run)}, {"job", job_file}, {"startedAt", started_at}};
+    if (oom) line["oom"] = to_json(*oom);
     return dump(line) + "\n";
 }
 
@@ -508,6 +533,7 @@ Heartbeat parse_heartbeat(std::string_view text) {
             beat.run = run_from(run, dump(run));
             beat.job_file = jobshim::text(line, "job");
             beat.started_at = jobshim::text(line, "startedAt");
+            beat.oom = oom_from(object(line, "oom"));
         } else if (const Json worker = object(line, "worker"); worker.is_object() && beat.run) {
             beat.run->worker = worker_from(worker);
         } else if (const auto exit = exit_from(object(line, "exit")); exit && beat.run) {

@@ -50,6 +50,18 @@ struct LogPlace {
     std::int64_t offset = 0;  // where this run begins
 };
 
+// The OOM killer's counters at the start of a run, which a later look is compared with.
+struct OomBaseline {
+    std::string group;    // as /proc/self/cgroup names it; "" if they are the whole machine's
+    std::string counter;  // the file that holds `oom_kill N`
+    std::uint64_t kills = 0;
+    std::optional<std::uint64_t> group_kills;  // of the group as a whole (memory.oom.group)
+    std::optional<std::uint64_t> kills_below;  // in the group and in those below it
+    std::int64_t at_us = 0;                    // CLOCK_MONOTONIC
+
+    bool operator==(const OomBaseline&) const = default;
+};
+
 struct CancelRequest {
     Cancellation what;
     std::string at;  // ISO 8601
@@ -148,7 +160,8 @@ public:
 
 // The heartbeat file's lines, each with its line feed.
 std::string heartbeat_first_line(const RunRecord& run, std::string_view job_file,
-                                 std::string_view started_at);
+                                 std::string_view started_at,
+                                 const std::optional<OomBaseline>& oom = {});
 std::string heartbeat_last_line(const FinalWord& last);
 // Every heartbeat file of ours starts with these bytes.
 constexpr std::string_view heartbeat_magic = R"({"jobshim":)";
@@ -157,6 +170,7 @@ struct Heartbeat {
     std::optional<RunRecord> run;  // with the worker, if its line is there
     std::string job_file;
     std::string started_at;
+    std::optional<OomBaseline> oom;  // as anybody may have written it: `counter` is any path
     std::optional<FinalWord> last;
 };
 

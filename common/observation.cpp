@@ -94,6 +94,7 @@ void choose_run(Observation& seen, const JobFiles& files, const Observer& observ
         if (!recorded->worker) recorded->worker = beat.run->worker;
         seen.heartbeat_agrees = recorded->worker == beat.run->worker;
         seen.run = recorded;
+        seen.oom = beat.oom;
         seen.worker_was_started = recorded->worker.has_value();
         // The end was delivered, and then somebody made the record active again: a new request.
         if (!held && active && recorded->exit)
@@ -106,6 +107,7 @@ void choose_run(Observation& seen, const JobFiles& files, const Observer& observ
                          seen.document->string("startedAt").value_or(""), observer.here.boot_id))) {
         if (!held && active && asks_for_a_new_run(*seen.document, beat)) return;
         seen.run = beat.run;
+        seen.oom = beat.oom;
         seen.heartbeat_agrees = true;
         // A status that somebody else's record holds is not this run's to be added to.
         if (!is_terminal(seen.status())) seen.known_end = beat.last;

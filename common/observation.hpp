@@ -39,6 +39,8 @@ struct Observation {
     std::optional<RunRecord> run;
     // An end of this run that lies outside the record.
     std::optional<FinalWord> known_end;
+    // The OOM killer's counters when this run began, if its heartbeat file tells.
+    std::optional<OomBaseline> oom;
     // Somebody asked for its end; looked for only once the shim is dead.
     std::optional<CancelRequest> cancelled;
     bool new_run_began = false;     // see Sighting

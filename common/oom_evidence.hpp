@@ -1,33 +1,59 @@
 // Whether the out-of-memory killer struck in this process's own memory group, by the kernel's own
-// counters, read before and after.
+// counters, read before and after; and whom it hit, by the kernel's log.
 //
-// Caveats: a counter tells that somebody in the group was hit, not who. The worker is in the same
-// group as the shim unless it moves itself away.
+// Caveats: a counter tells that somebody in the group was hit, not who, and the log is root's (or
+// whoever's may read it). The worker is in the same group as the shim unless it moves itself away.
 #pragma once
 
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "common/exit_reason.hpp"
+#include "common/job_record.hpp"
+#include "common/kernel_log.hpp"
 
 namespace jobshim {
 
-// The counter at one time. Nothing where there is no memory controller to be read.
-struct OomBaseline {
-    std::string group;    // as /proc/self/cgroup names it
-    std::string counter;  // the file that holds `oom_kill N`
-    std::uint64_t kills = 0;
-};
-std::optional<OomBaseline> read_oom_baseline();
+// The counters as they are now. Where there is no memory controller to be read, the machine's (then
+// `group` is empty); nothing where there are none either. `root` is put before every path.
+std::optional<OomBaseline> read_oom_baseline(const std::string& root = "");
 
-// Nothing if the counter did not rise (or cannot be read any more).
+// Nothing if no counter rose (or they cannot be read any more).
 std::optional<OomFinding> compare_oom_counter(const OomBaseline& before);
 
-// True if /dev/kmsg can be read, which names the victims.
-bool kernel_log_is_readable();
+// One of ours whom the OOM killer may have hit.
+struct OomSuspect {
+    int pid = 0;
+    std::string words;  // "the worker"
+    bool is_worker = false;
+};
 
-// The pure part: N of a line "oom_kill N".
-std::optional<std::uint64_t> oom_kill_count(std::string_view text);
+// Of whom the log's words are told: who may read the log may not tell everybody of it.
+enum class OomTold { of_all, of_suspects };
+
+// compare_oom_counter, and if they rose, whom it hit: proven only where the kernel's log can be
+// read and its pids are those of `here`. To be asked before a suspect's zombie is reaped, or his
+// pid may be somebody else's.
+std::optional<OomFinding> look_for_oom(const OomBaseline& before, const ShimIdentity& here,
+                                       const std::vector<OomSuspect>& suspects,
+                                       OomTold told = OomTold::of_all);
+
+// Pure: what the log adds to a finding. `rise` is by how much the group's own counter rose. Without
+// `groups_agree` the log's names of memory groups are not those of `before` (a cgroup namespace).
+void name_victims(OomFinding& finding, const OomBaseline& before, std::uint64_t rise,
+                  const OomLog& log, const std::vector<OomSuspect>& suspects, bool groups_agree,
+                  OomTold told = OomTold::of_all);
+
+// True for what read_oom_baseline() can have named: a heartbeat file may be forged.
+bool is_oom_counter(std::string_view path);
+
+// The most memory the group has ever had, in bytes. Nothing if it cannot be told.
+std::optional<std::uint64_t> group_memory_peak(const OomBaseline& baseline);
+
+// Pure: N of a line "KEY N".
+std::optional<std::uint64_t> counter_in(std::string_view text, std::string_view key);
 
 }  // namespace jobshim

@@ -17,6 +17,9 @@
 
 namespace jobshim {
 
+// PROC_PID_INIT_INO of the kernel: the first pid namespace always has this inode.
+constexpr std::uint64_t initial_pid_namespace = 0xEFFFFFFCU;
+
 struct ProcessStat {
     int pid = 0;
     char state = '?';

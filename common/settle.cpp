@@ -6,6 +6,7 @@
 #include <exception>
 
 #include "common/clocks.hpp"
+#include "common/oom_evidence.hpp"
 #include "common/posix_error.hpp"
 #include "common/units.hpp"
 
@@ -61,6 +62,23 @@ std::size_t end_rest_of_group(const Observation& seen) {
     return signal_each(rest_of_group(seen), SIGKILL);
 }
 
+// The post mortem of a job whose shim was lost: the counters as they are now, beside those that its
+// shim read at the start. Somebody else than a shim may have written these, so no file is opened
+// but one of the kernel's counters, and of what root alone may know (the kernel's log) nothing is
+// told but whether it names these two.
+void add_oom_evidence(std::vector<std::string>& evidence, const Observation& seen) {
+    if (seen.place != Place::here || !seen.run || !seen.oom || !is_oom_counter(seen.oom->counter))
+        return;
+    std::vector<OomSuspect> ours{{seen.run->shim.pid, "the shim"}};
+    if (seen.run->worker) ours.push_back({seen.run->worker->pid, "the worker", true});
+    // Its namespaces are ours, or its place were not here.
+    const auto found = look_for_oom(*seen.oom, seen.run->shim, ours, OomTold::of_suspects);
+    if (!found) return;
+    evidence.insert(evidence.end(), found->evidence.begin(), found->evidence.end());
+    if (found->counter_rose)
+        evidence.emplace_back("the shim was lost while the OOM killer was at work in its group");
+}
+
 }  // namespace
 
 Settled show_as_settled(Settled seen, FinalWord last, const std::string& why_not) {
@@ -85,6 +103,7 @@ FinalWord final_word_on(const Observation& seen) {
     std::vector<std::string> evidence{seen.verdict.because};
     if (seen.probe.mtime_ns)
         evidence.push_back("last beat " + iso_time(*seen.probe.mtime_ns / 1'000'000));
+    add_oom_evidence(evidence, seen);
     return judge_lost(reason, seen.worker_was_started, std::move(evidence));
 }
 
@@ -107,6 +126,7 @@ Judgement with_eyewitness(const Eyewitness& eyewitness) {
                                      ") watched the worker to its end");
         last.exit.evidence.insert(last.exit.evidence.end(), eyewitness.evidence.begin(),
                                   eyewitness.evidence.end());
+        add_oom_evidence(last.exit.evidence, seen);
         return last;
     };
 }

@@ -152,6 +152,20 @@ std::vector<Row> rows() {
          Certainty::inferred, Status::failed,
          "Killed by SIGKILL by the out-of-memory killer (group /jobs/x, limit 512 MiB); inferred, "
          "a neighbour in the same group may have been its victim."},
+        // The neighbour was hit, and the worker killed by somebody.
+        {end_by(SIGKILL,
+                [](WitnessedEnd& end) {
+                    end.oom = oom(false);
+                    end.oom->others_were_the_victims = true;
+                }),
+         R::signal, seen, Status::failed, "Killed by SIGKILL; who sent it cannot be known."},
+        // The machine's counter alone proves nothing.
+        {end_by(SIGKILL,
+                [](WitnessedEnd& end) {
+                    end.oom = oom(false);
+                    end.oom->counter_rose = false;
+                }),
+         R::signal, seen, Status::failed, "Killed by SIGKILL; who sent it cannot be known."},
         // A child of the worker was hit; the worker ended in its own way.
         {end_by(exited(4), [](WitnessedEnd& end) { end.oom = oom(false); }), R::exit_code, seen,
          Status::failed, "Exited with status 4."},

@@ -305,6 +305,27 @@ TEST_CASE("heartbeat lines: there and back, torn or not") {
     CHECK_FALSE(parse_cancel_request(R"({"at":"t","x":)" + deep + "}"));
 }
 
+TEST_CASE("heartbeat lines: the OOM killer's counters, there and back, and forged") {
+    JobEdit edit = example_edit();
+    const OomBaseline oom{"/jobs/x", "/sys/fs/cgroup/jobs/x/memory.events.local", 3, 1, 4, 99};
+    CHECK(parse_heartbeat(heartbeat_first_line(edit.run, "j", "s", oom)).oom == oom);
+    const OomBaseline v1{"/x", "/sys/fs/cgroup/memory/x/memory.oom_control", 0, {}, {}, 0};
+    CHECK(parse_heartbeat(heartbeat_first_line(edit.run, "j", "s", v1)).oom == v1);
+    const std::string without = heartbeat_first_line(edit.run, "j", "s");
+    CHECK_FALSE(parse_heartbeat(without).oom);
+    const auto forged = [&](const std::string& value) {
+        const Heartbeat beat =
+            parse_heartbeat(without.substr(0, without.rfind('}')) + ",\"oom\":" + value + "}\n");
+        CHECK(beat.run);
+        return beat.oom;
+    };
+    for (const char* none : {"null", "7", "[]", "{}", R"({"kills":-1})", R"({"kills":"1"})"})
+        CHECK_FALSE(forged(none));
+    const auto odd = forged(R"({"kills":1,"group":7,"counter":[],"atUs":-9223372036854775808})");
+    REQUIRE(odd);
+    CHECK(*odd == OomBaseline{"", "", 1, {}, {}, 0});
+}
+
 TEST_CASE("cancel request: there and back") {
     const CancelRequest request{{{"jobctl cancel", 7, 1000, "jobctl"}, "why"}, "when", 2, {}};
     const auto back = parse_cancel_request(cancel_request_text(request));

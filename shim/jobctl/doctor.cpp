@@ -10,6 +10,7 @@
 #include "common/clocks.hpp"
 #include "common/file_system.hpp"
 #include "common/heartbeat.hpp"
+#include "common/kernel_log.hpp"
 #include "common/oom_evidence.hpp"
 #include "common/posix_error.hpp"
 #include "common/process_identity.hpp"
@@ -24,9 +25,6 @@ namespace jobshim {
 namespace {
 
 using std::chrono::milliseconds;
-
-// PROC_PID_INIT_INO of the kernel: the first pid namespace always has this inode.
-constexpr std::uint64_t initial_pid_namespace = 0xEFFFFFFCU;
 
 struct Finding {
     std::string what;
@@ -210,8 +208,9 @@ private:
 
     void look_at_oom() {
         const auto oom = read_oom_baseline();
-        add("oom counter", oom.has_value(), false,
-            oom ? oom->counter : "no memory controller: an OOM kill is a bare SIGKILL");
+        const bool counts = oom && !oom->group.empty();
+        add("oom counter", counts, false,
+            counts ? oom->counter : "no memory controller: an OOM kill is a bare SIGKILL");
         const bool log = kernel_log_is_readable();
         add("kernel log", log, false,
             log ? "/dev/kmsg names the victims of the OOM killer"

@@ -69,7 +69,10 @@ std::string resources_in_words(const std::optional<Resources>& used) {
     if (!used) return "";
     return "user " + duration_in_words(milliseconds(used->user_ms)) + ", system " +
            duration_in_words(milliseconds(used->system_ms)) + ", at most " +
-           size_in_words(used->max_rss_kib) + " resident";
+           size_in_words(used->max_rss_kib) + " resident" +
+           (used->group_peak_kib
+                ? ", its memory group at most " + size_in_words(*used->group_peak_kib)
+                : "");
 }
 
 std::vector<std::string> leftovers_in_words(const ExitRecord& end) {

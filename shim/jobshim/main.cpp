@@ -129,10 +129,11 @@ public:
     End run() {
         prepare_record();
         log_ = open_log(options_, recorder_.get());
+        oom_before_ = read_oom_baseline();
+        if (oom_before_) peak_before_ = group_memory_peak(*oom_before_);
         begin_record();
         if (const auto info = called_off()) return call_off(*info);
 
-        const auto oom_before = read_oom_baseline();
         const auto began = boottime_now();
         const UniqueFd null(options_.detach ? ::open("/dev/null", O_RDONLY | O_CLOEXEC) : -1);
         Start start = start_worker(plan(null.get()), signals_);
@@ -161,7 +162,7 @@ public:
             [this] { return recorder_ ? recorder_->cancel_request() : std::nullopt; }};
         const Ending ending = supervise(worker.identity, options_, signals_, hooks, early_signals_);
         const auto took = std::chrono::duration_cast<milliseconds>(boottime_now() - began);
-        const bool recorded = record_end(worker.identity, ending, took, oom_before);
+        const bool recorded = record_end(worker.identity, ending, took);
         if (!ending.stuck) reap(worker.identity);
         if (!recorded) return {own_failure};
         if (ending.timed_out) return {timed_out};
@@ -206,7 +207,7 @@ private:
         keep_record([&] {
             std::optional<LogPlace> place;
             if (log_) place = LogPlace{to_utf8(log_->path()), log_->offset()};
-            recorder_->begin(place);
+            recorder_->begin(place, oom_before_);
         });
     }
 
@@ -273,8 +274,15 @@ private:
         return {128 + info.si_signo, info.si_signo};
     }
 
-    bool record_end(const WorkerIdentity& worker, const Ending& ending, milliseconds took,
-                    const std::optional<OomBaseline>& oom_before) {
+    // What the worker's memory group needed at most, in KiB, if that was in this run.
+    std::optional<std::int64_t> group_peak() const {
+        if (!peak_before_) return std::nullopt;
+        const auto peak = group_memory_peak(*oom_before_);
+        if (!peak || *peak <= *peak_before_) return std::nullopt;
+        return static_cast<std::int64_t>(*peak >> 10U);
+    }
+
+    bool record_end(const WorkerIdentity& worker, const Ending& ending, milliseconds took) {
         std::vector<Leftover> leftovers;
         if (worker.group == Group::own) {
             for (const ProcessStat& member :
@@ -294,7 +302,9 @@ private:
         seen.signalled_with = ending.signalled_with;
         seen.result_expected = options_.expect_record;
         seen.worker_wrote_terminal_status = options_.expect_record && recorder_->worker_spoke();
-        if (oom_before) seen.oom = compare_oom_counter(*oom_before);
+        if (oom_before_)
+            seen.oom = look_for_oom(*oom_before_, setting_.observer.here,
+                                    {{worker.pid, "the worker", true}});
         FinalWord last = judge_witnessed(seen);
         last.exit.evidence.insert(last.exit.evidence.begin(), ending.evidence.begin(),
                                   ending.evidence.end());
@@ -302,7 +312,10 @@ private:
             last.exit.evidence.push_back("SIGKILL sent to what the worker left behind");
         last.exit.leftovers = std::move(leftovers);
         last.exit.duration_ms = took.count();
-        if (!ending.stuck) last.exit.resources = ending.resources;
+        if (!ending.stuck) {
+            last.exit.resources = ending.resources;
+            last.exit.resources->group_peak_kib = group_peak();
+        }
         if (log_) last.exit.tail = log_->tail(options_.tail_bytes);
         recorder_->set_cancel(ending.cancelled);
         return finish(std::move(last), ending.terms);
@@ -314,6 +327,8 @@ private:
     Setting setting_;
     std::string job_file_;
     std::vector<siginfo_t> early_signals_;
+    std::optional<OomBaseline> oom_before_;
+    std::optional<std::uint64_t> peak_before_;  // in bytes
     std::unique_ptr<Recorder> recorder_;
     std::unique_ptr<LogFile> log_;
 };

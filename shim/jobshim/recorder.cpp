@@ -137,7 +137,7 @@ std::size_t Recorder::space_for_the_end() const {
     return room_for_record + 2 * tail_bytes_;
 }
 
-void Recorder::begin(const std::optional<LogPlace>& log) {
+void Recorder::begin(const std::optional<LogPlace>& log, const std::optional<OomBaseline>& oom) {
     const std::int64_t now = wall_now_ms();
     edit_.status = Status::running;
     edit_.phase = "starting";
@@ -151,7 +151,7 @@ void Recorder::begin(const std::optional<LogPlace>& log) {
         const auto stamp = stamp_at(files().job);
         const std::size_t theirs = stamp ? static_cast<std::size_t>(stamp->size) : 0;
         file_.reserve(theirs + edit_.as_new_file().size() + 2 * space_for_the_end());
-        hold_.begin(heartbeat_first_line(edit_.run, to_utf8(files().job), edit_.started_at),
+        hold_.begin(heartbeat_first_line(edit_.run, to_utf8(files().job), edit_.started_at, oom),
                     space_for_the_end());
         write(JobFile::Write::ordinary);
     } catch (...) {

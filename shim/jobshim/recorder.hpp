@@ -37,7 +37,7 @@ public:
     Recorder& operator=(const Recorder&) = delete;
 
     // The job file says `running` / `starting` afterwards. Throws likewise.
-    void begin(const std::optional<LogPlace>& log);
+    void begin(const std::optional<LogPlace>& log, const std::optional<OomBaseline>& oom);
     // COMMAND's process is there. A record that cannot be written now is written at the end.
     void started(const WorkerIdentity& worker);
     // False if another shim has begun the job, which takes a heartbeat file that was removed.

@@ -1,0 +1,409 @@
+// The out-of-memory killer at work in a job's memory group (cgroup v1), for real: whom it hit, and
+// what the record says of it.
+
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <iostream>
+#include <set>
+
+#include "integration/support.hpp"
+
+using namespace harness;
+
+namespace {
+
+const fs::path hierarchy = "/sys/fs/cgroup/memory";
+constexpr int rounds = 50;
+
+// A memory group of 16 MiB. Only one test at a time has one: what the kernel's log tells of the OOM
+// killer is shared by the whole machine, and cut short if there is much of it.
+class MemoryGroup {
+public:
+    MemoryGroup() : turn_(open(hierarchy.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+        if (turn_.get() < 0) return;
+        flock(turn_.get(), LOCK_EX);
+        static int number = 0;
+        const auto wish = hierarchy / ("jobshim-test-" + std::to_string(getpid()) + "-" +
+                                       std::to_string(++number));
+        if (mkdir(wish.c_str(), 0755) != 0) return;
+        folder_ = wish;
+        put(folder_ / "memory.limit_in_bytes", "16M");
+        std::error_code none;
+        if (fs::exists(folder_ / "memory.memsw.limit_in_bytes", none))
+            put(folder_ / "memory.memsw.limit_in_bytes", "16M");  // no way out into swap
+    }
+    ~MemoryGroup() {
+        if (folder_.empty()) return;
+        for (const auto& pid : lines_of(slurp(folder_ / "cgroup.procs")))
+            kill(static_cast<pid_t>(std::stol(pid)), SIGKILL);
+        wait_until([&] { return rmdir(folder_.c_str()) == 0; });
+    }
+    MemoryGroup(const MemoryGroup&) = delete;
+    MemoryGroup& operator=(const MemoryGroup&) = delete;
+
+    bool works() const {
+        return !folder_.empty() && contains(slurp(folder_ / "memory.oom_control"), "\noom_kill 0");
+    }
+    std::string name() const { return "/" + folder_.filename().string(); }
+    // For before_exec.
+    void join() const {
+        const int procs = open((folder_ / "cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC);
+        must(procs, "open cgroup.procs");
+        must(write(procs, "0", 1), "join the memory group");
+        must(close(procs), "close cgroup.procs");
+    }
+    Options joined() const {
+        Options options;
+        options.before_exec = [this] { join(); };
+        return options;
+    }
+    std::string kills() const {
+        const auto text = slurp(folder_ / "memory.oom_control");
+        return lines_of(text.substr(text.find("oom_kill ") + 9)).at(0);
+    }
+    std::string rise() const {
+        return "memory.oom_control oom_kill 0 -> " + kills() + " in " + name();
+    }
+    std::string killed() const {
+        return "Killed by SIGKILL by the out-of-memory killer (group " + name() + ", limit 16 MiB)";
+    }
+
+private:
+    Fd turn_;
+    fs::path folder_;
+};
+
+bool groups_work() { return geteuid() == 0 && MemoryGroup().works(); }
+#define NEEDS_MEMORY_GROUPS() \
+    if (!groups_work()) SKIP_TEST("needs root and cgroup v1's memory groups")
+
+// The kernel tells at length of ten kills in 5 s, and of more in one line each. Returns once the
+// next one will be told of at length.
+void wait_until_told_at_length() {
+    REQUIRE(wait_until(
+        [] {
+            const Fd log(open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+            REQUIRE(log.get() >= 0);
+            timespec now{};
+            clock_gettime(CLOCK_MONOTONIC, &now);
+            int recent = 0;
+            std::array<char, 8192> record{};
+            for (;;) {
+                const auto size = read(log.get(), record.data(), record.size());
+                if (size < 0 && errno == EPIPE) continue;
+                if (size <= 0) break;
+                const std::string text(record.data(), static_cast<std::size_t>(size));
+                if (!contains(text, "Killed process ")) continue;
+                const auto at = text.find(',', text.find(',') + 1) + 1;
+                recent += std::stoll(text.substr(at)) / 1'000'000 + 6 >= now.tv_sec;
+            }
+            return recent < 9;
+        },
+        30s));
+}
+
+pid_t worker_in(const fs::path& job) {
+    return at(read_json(job), "/jobshim/worker/pid").get<pid_t>();
+}
+
+Json record_of(const fs::path& job) { return at(read_json(job), "/jobshim/exit"); }
+
+Words evidence_of(const Json& exit) { return at(exit, "/evidence").get<Words>(); }
+
+std::string worker_in_words(const fs::path& job) {
+    return "victim was pid " + std::to_string(worker_in(job)) + ", the worker (/dev/kmsg)";
+}
+
+// What is wrong with a record; "" if it is the truth.
+std::string wrong(const fs::path& job, const std::string& reason, const std::string& certainty,
+                  const Json& code, const Json& signal, const std::string& sentence,
+                  const Words& evidence) {
+    const auto record = read_json(job);
+    const auto exit = record_of(job);
+    const bool right =
+        at(exit, "/reason") == reason && at(exit, "/certainty") == certainty &&
+        at(exit, "/code") == code && at(exit, "/signal") == signal &&
+        at(record, "/errorMessage") == (sentence.empty() ? Json(nullptr) : Json(sentence)) &&
+        evidence_of(exit) == evidence;
+    return right ? "" : "wanted " + reason + ", " + Json(evidence).dump() + "; " + record.dump(2);
+}
+
+// One round of each kind: a real end, and what is wrong with its record.
+class Deaths : public Sandbox {
+public:
+    std::string of_the_worker() {
+        const MemoryGroup group;
+        run_shim({"-j", job, "--", "tail", "/dev/zero"}, group.joined());
+        return wrong(job, "oom-kill", "observed", nullptr, SIGKILL, group.killed() + ".",
+                     {group.rise(), worker_in_words(job)});
+    }
+
+    std::string of_a_child(int code) {
+        wait_until_told_at_length();
+        const MemoryGroup group;
+        const auto result =
+            run_job(job, "tail /dev/zero & echo $! > child; wait; exit " + std::to_string(code), {},
+                    group.joined());
+        if (result.code() != code) return "the shim: " + result.ended();
+        return wrong(job, code == 0 ? "success" : "exit-code", "observed", code, nullptr,
+                     code == 0 ? "" : "Exited with status " + std::to_string(code) + ".",
+                     {group.rise(), other_in_words(slurp(dir / "child"))});
+    }
+
+    std::string of_a_neighbour() {
+        wait_until_told_at_length();
+        const MemoryGroup group;
+        auto shim = start_job(job, for_ever, {}, group.joined());
+        const auto worker = worker_of(job);
+        auto neighbour = spawn({"tail", "/dev/zero"}, group.joined());
+        if (neighbour.wait().ended() != "SIGKILL") return "the neighbour lives";
+        kill(worker, SIGKILL);
+        shim.wait();
+        return wrong(job, "signal", "observed", nullptr, SIGKILL,
+                     "Killed by SIGKILL; who sent it cannot be known.",
+                     {group.rise(), other_in_words(std::to_string(neighbour.pid()))});
+    }
+
+    std::string by_hand() {
+        const MemoryGroup group;
+        auto shim = start_job(job, for_ever, {}, group.joined());
+        kill(worker_of(job), SIGKILL);
+        shim.wait();
+        return wrong(job, "signal", "observed", nullptr, SIGKILL,
+                     "Killed by SIGKILL; who sent it cannot be known.", {});
+    }
+
+    // The killer hits a child; then the shim is killed, and its worker with it.
+    std::string of_the_shim_by_hand() {
+        const MemoryGroup group;
+        auto shim = start_job(job, "tail /dev/zero; touch hit; exec sleep 600", {}, group.joined());
+        if (!wait_until([&] { return fs::exists(dir / "hit"); })) return "the child lives";
+        kill_shim(shim, job);
+        ctl({"status", job});
+        return wrong_if_found({group.rise(), lost_at_work});
+    }
+
+    // The shim is the one to be hit first, half of the memory being nobody's (a file in memory,
+    // which is stdout here). The worker may be hit too before it hears of the shim's death.
+    std::string of_the_shim() {
+        const MemoryGroup group;
+        Options options;
+        options.before_exec = [&] {
+            group.join();
+            const int score = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+            must(write(score, "1000", 4), "oom_score_adj");
+        };
+        auto shim = start_job(
+            job, "head -c 8m /dev/zero; echo 0 > /proc/$$/oom_score_adj; exec tail /dev/zero", {},
+            options);
+        const auto pid = shim.pid();
+        if (shim.wait().ended() != "SIGKILL") return "the shim lives";
+        if (!wait_until([&] { return !alive(worker_in(job)); })) return "the worker lives";
+        const bool both = group.kills() == "2";
+        ctl({"status", job});
+        Words evidence{group.rise(),
+                       "victim was pid " + std::to_string(pid) + ", the shim (/dev/kmsg)"};
+        if (both) evidence.push_back(worker_in_words(job));
+        evidence.push_back(lost_at_work);
+        return wrong_if_found(evidence);
+    }
+
+    void sweep(const std::string& kind, const std::function<std::string()>& death) {
+        Matrix matrix("oom-" + kind);
+        for (int round = 0; round < rounds; ++round) {
+            const auto lie = death();
+            matrix.count("OOM killer: " + kind, lie.empty() ? Told::true_end : Told::lie);
+            if (!lie.empty() && matrix.lies() <= 3) FAIL_CHECK("round " << round << ": " << lie);
+            for (const auto& name : names_in(dir, "")) fs::remove_all(dir / name);
+        }
+        std::cout << "oom, " << kind << ": " << matrix.total() << " rounds\n";
+        REQUIRE(matrix.lies() == 0);
+    }
+
+private:
+    static inline const std::string lost_at_work =
+        "the shim was lost while the OOM killer was at work in its group";
+
+    static std::string other_in_words(const std::string& pid) {
+        return "victim was pid " + std::to_string(std::stol(pid)) +
+               " (tail), not the worker, in the same group (/dev/kmsg)";
+    }
+
+    // Of a lost job: after what is always told (that both are dead, and the last beat).
+    std::string wrong_if_found(const Words& evidence) {
+        const auto record = read_json(job);
+        const auto exit = record_of(job);
+        const auto told = evidence_of(exit);
+        const bool right = at(record, "/status") == "failed" &&
+                           at(exit, "/reason") == "shim-lost" &&
+                           at(exit, "/certainty") == "inferred" && at(exit, "/signal") == nullptr &&
+                           told.size() == evidence.size() + 2 &&
+                           std::equal(evidence.rbegin(), evidence.rend(), told.rbegin());
+        return right ? "" : "wanted " + Json(evidence).dump() + "; " + record.dump(2);
+    }
+};
+
+}  // namespace
+
+// The acceptance of "why it died": systems that guess call all five of these the same.
+TEST_CASE_METHOD(Deaths, "OOM: five deaths have five different and true records") {
+    NEEDS_MEMORY_GROUPS();
+    const std::vector<std::function<std::string()>> deaths{
+        [&] { return of_the_worker(); }, [&] { return of_a_child(4); },
+        [&] { return of_a_child(0); },   [&] { return of_a_neighbour(); },
+        [&] { return by_hand(); },
+    };
+    std::set<std::string> records;
+    for (const auto& death : deaths) {
+        CHECK(death() == "");
+        auto exit = record_of(job);
+        exit = {at(exit, "/reason"), at(exit, "/code"), at(exit, "/signal"),
+                evidence_of(exit).size()};
+        records.insert(exit.dump());
+        fs::remove(job);
+        fs::remove(dir / "child");
+    }
+    CHECK(records.size() == deaths.size());
+}
+
+TEST_CASE_METHOD(Deaths, "OOM: the shim lost while the killer is at work in its group") {
+    NEEDS_MEMORY_GROUPS();
+    CHECK(of_the_shim_by_hand() == "");
+    fs::remove(job);
+    fs::remove(dir / "hit");
+    CHECK(of_the_shim() == "");
+}
+
+TEST_CASE_METHOD(Deaths, "OOM: the worker hit, every time", "[sweep]") {
+    NEEDS_MEMORY_GROUPS();
+    sweep("worker", [&] { return of_the_worker(); });
+}
+TEST_CASE_METHOD(Deaths, "OOM: a child hit and the worker exits 4, every time", "[sweep]") {
+    NEEDS_MEMORY_GROUPS();
+    sweep("child, exit 4", [&] { return of_a_child(4); });
+}
+TEST_CASE_METHOD(Deaths, "OOM: a child hit and the worker exits 0, every time", "[sweep]") {
+    NEEDS_MEMORY_GROUPS();
+    sweep("child, exit 0", [&] { return of_a_child(0); });
+}
+TEST_CASE_METHOD(Deaths, "OOM: a neighbour hit and the worker killed by hand, every time",
+                 "[sweep]") {
+    NEEDS_MEMORY_GROUPS();
+    sweep("neighbour", [&] { return of_a_neighbour(); });
+}
+TEST_CASE_METHOD(Deaths, "OOM: nobody hit and the worker killed by hand, every time", "[sweep]") {
+    NEEDS_MEMORY_GROUPS();
+    sweep("nobody", [&] { return by_hand(); });
+}
+TEST_CASE_METHOD(Deaths, "OOM: the shim lost while the killer is at work, every time", "[sweep]") {
+    NEEDS_MEMORY_GROUPS();
+    sweep("shim killed", [&] { return of_the_shim_by_hand(); });
+    sweep("shim hit", [&] { return of_the_shim(); });
+}
+
+TEST_CASE_METHOD(Deaths, "OOM: who may not read the kernel's log infers, and says so") {
+    NEEDS_MEMORY_GROUPS();
+    if (child_can([] {
+            become_nobody();
+            must(open("/dev/kmsg", O_RDONLY | O_NONBLOCK), "open");
+        }))
+        SKIP_TEST("anybody may read the kernel's log here");
+    const MemoryGroup group;
+    const auto program = public_copy(jobshim);
+    const auto folder = dir / "nobody's";
+    fs::create_directory(folder);
+    must(chown(folder.c_str(), 65534, 65534), "chown");
+    Options options;
+    options.before_exec = [&] {
+        group.join();
+        become_nobody();
+    };
+    const auto file = folder / "job.json";
+    run({program, "-j", file, "--", "tail", "/dev/zero"}, options);
+    CHECK(wrong(file, "oom-kill", "inferred", nullptr, SIGKILL,
+                group.killed() +
+                    "; inferred, a neighbour in the same group may have been its victim.",
+                {group.rise(), "whom it hit cannot be told: /dev/kmsg may not be read"}) == "");
+}
+
+// The kernel's log counts pids of the first pid namespace: elsewhere they would be strangers'.
+TEST_CASE_METHOD(Deaths, "OOM: in a pid namespace no pid of the kernel's log is believed") {
+    NEEDS_MEMORY_GROUPS();
+    if (!child_can([] { must(unshare(CLONE_NEWPID), "unshare"); }))
+        SKIP_TEST("needs pid namespaces");
+    const MemoryGroup group;
+    run({"unshare", "--fork", "--pid", "--mount-proc", jobshim, "-j", job, "--", "tail",
+         "/dev/zero"},
+        group.joined());
+    CHECK(wrong(job, "oom-kill", "inferred", nullptr, SIGKILL,
+                group.killed() +
+                    "; inferred, a neighbour in the same group may have been its victim.",
+                {group.rise(),
+                 "whom it hit cannot be told: the kernel's log counts pids of another "
+                 "namespace"}) == "");
+}
+
+TEST_CASE_METHOD(Deaths, "OOM: what was asked for stays the reason, and the evidence is told") {
+    NEEDS_MEMORY_GROUPS();
+    const MemoryGroup group;
+    run_job(job, "tail /dev/zero; " + for_ever, {"--timeout", "1s", "--signal", "KILL"},
+            group.joined());
+    const auto exit = record_of(job);
+    INFO(exit.dump(2));
+    CHECK(at(exit, "/reason") == "timeout");
+    CHECK(contains(at(exit, "/evidence").dump(), group.rise()));
+}
+
+// A peak from before the run is not this job's.
+TEST_CASE_METHOD(Deaths, "the memory group's peak is told if it was reached in this run") {
+    NEEDS_MEMORY_GROUPS();
+    const MemoryGroup group;
+    const std::string eat = "head -c 4m /dev/zero | tail > /dev/null";
+    run_job(job, eat, {}, group.joined());
+    const auto first = at(record_of(job), "/resources/groupPeakKiB");
+    INFO(read_json(job).dump(2));
+    REQUIRE(first.is_number_integer());
+    CHECK(first.get<int>() >= 4096);
+    CHECK(first.get<int>() <= 16384);
+    CHECK(contains(ctl({"result", job}).out, "its memory group at most "));
+    run_job(job, "exit 0", {}, group.joined());
+    CHECK(at(record_of(job), "/resources/groupPeakKiB") == "<missing>");
+    CHECK_FALSE(contains(ctl({"result", job}).out, "its memory group at most "));
+}
+
+// A reader of forged files must open nothing by their word, nor tell what only root may know.
+TEST_CASE_METHOD(Deaths,
+                 "a forged baseline makes a reader open no file but the kernel's counters") {
+    if (!in_path("strace")) SKIP_TEST("no strace");
+    auto shim = start_job(job, for_ever);
+    kill_shim(shim, job);
+    const auto written = slurp(heartbeat_of(job));
+    const auto record = slurp(job);
+    for (const std::string& counter :
+         Words{(dir / "memory.events").string(), "/etc/memory.events",
+               "/sys/fs/cgroup/../../.." + (dir / "memory.events").string(),
+               "/sys/fs/cgroup/memory/tasks"}) {
+        CAPTURE(counter);
+        put(job, record);
+        auto first = Json::parse(lines_of(written).at(0));
+        first["oom"] = {{"group", "/x"}, {"counter", counter}, {"kills", 0}, {"atUs", 1}};
+        put(dir / "memory.events", "oom_kill 7\n");
+        // The first bytes must stay as they are.
+        put(heartbeat_of(job),
+            "{\"jobshim\":" + first["jobshim"].dump() + ",\"job\":" + first["job"].dump() +
+                ",\"startedAt\":" + first["startedAt"].dump() + ",\"oom\":" + first["oom"].dump() +
+                "}\n" + lines_of(written).at(1) + "\n");
+        run({"strace", "-qq", "-f", "-o", dir / "trace", "-e", "trace=open,openat", jobctl,
+             "status", job});
+        CHECK(at(record_of(job), "/reason") == "shim-lost");
+        CHECK_FALSE(contains(slurp(dir / "trace"), "\"" + counter + "\""));
+        CHECK_FALSE(contains(slurp(job), "OOM killer"));
+    }
+}
