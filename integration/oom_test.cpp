@@ -407,3 +407,24 @@ TEST_CASE_METHOD(Deaths,
         CHECK_FALSE(contains(slurp(job), "OOM killer"));
     }
 }
+
+TEST_CASE_METHOD(Sandbox, "a core dump: where it went, by core_pattern") {
+    const auto pattern = lines_of(slurp("/proc/sys/kernel/core_pattern")).at(0);
+    Options options;
+    options.before_exec = [] {
+        const rlimit all{RLIM_INFINITY, RLIM_INFINITY};
+        must(setrlimit(RLIMIT_CORE, &all), "setrlimit");
+    };
+    if (!child_can(options.before_exec)) SKIP_TEST("needs the right to raise a limit");
+    run_job(job, "kill -ABRT $$", {}, options);
+    const auto exit = record_of(job);
+    INFO(exit.dump(2));
+    if (at(exit, "/coreDumped") != true) SKIP_TEST("no core is dumped here");
+    CHECK(at(exit, "/reason") == "core-dump");
+    const auto told = evidence_of(exit);
+    REQUIRE(told.size() == 1);
+    CHECK(contains(told[0], "core_pattern '" + pattern + "'"));
+    const bool is_relative = pattern.find_first_of("|/@") != 0;
+    CHECK(contains(told[0], "(it was started in " + dir.string() + ")") == is_relative);
+    if (is_relative && pattern == "core") CHECK_FALSE(names_in(dir, "core").empty());
+}

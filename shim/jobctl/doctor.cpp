@@ -8,6 +8,7 @@
 #include <functional>
 
 #include "common/clocks.hpp"
+#include "common/core_pattern.hpp"
 #include "common/file_system.hpp"
 #include "common/heartbeat.hpp"
 #include "common/kernel_log.hpp"
@@ -223,7 +224,7 @@ private:
         add("inotify", watches, false,
             watches ? "changes of a job file are seen at once"
                     : "no watches left: jobs are looked at every second");
-        const std::string pattern = first_line_of("/proc/sys/kernel/core_pattern");
+        const std::string pattern = read_core_pattern();
         add("core dumps", !pattern.empty(), false,
             pattern.empty() ? "core_pattern cannot be read: where a core went is not told"
                             : "core_pattern is " + printable(pattern));

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "common/clocks.hpp"
+#include "common/core_pattern.hpp"
 #include "common/oom_evidence.hpp"
 #include "common/posix_error.hpp"
 #include "common/process_identity.hpp"
@@ -310,6 +311,9 @@ private:
                                   ending.evidence.end());
         if (options_.kill_leftovers && !leftovers.empty())
             last.exit.evidence.push_back("SIGKILL sent to what the worker left behind");
+        if (last.exit.core_dumped.value_or(false))
+            last.exit.evidence.push_back(
+                printable(core_in_words(read_core_pattern(), setting_.working_directory)));
         last.exit.leftovers = std::move(leftovers);
         last.exit.duration_ms = took.count();
         if (!ending.stuck) {

@@ -1,0 +1,38 @@
+#include "common/core_pattern.hpp"
+
+#include <algorithm>
+#include <exception>
+
+#include "common/atomic_file.hpp"
+
+namespace jobshim {
+
+std::string read_core_pattern() {
+    try {
+        const auto contents = read_file("/proc/sys/kernel/core_pattern", 4096);
+        return contents ? contents->text.substr(0, contents->text.find('\n')) : "";
+    } catch (const std::exception&) {
+        return "";
+    }
+}
+
+std::string core_in_words(std::string_view pattern, std::string_view directory) {
+    if (pattern.empty()) return "where the core dump went is not known: core_pattern holds nothing";
+    const std::string quoted = "core_pattern '" + std::string(pattern) + "'";
+    if (pattern.front() == '|') {
+        const std::string_view command = pattern.substr(1);
+        const auto program = command.substr(0, std::min(command.find(' '), command.size()));
+        return "core dump piped to " + std::string(program) + " (" + quoted + ")";
+    }
+    // Linux 6.16: a socket, which takes the place of the pipe.
+    if (pattern.front() == '@')
+        return "core dump sent to the socket " +
+               std::string(
+                   pattern.substr(std::min(pattern.find_first_not_of('@'), pattern.size()))) +
+               " (" + quoted + ")";
+    if (pattern.front() == '/') return "core dump by " + quoted;
+    return "core dump by " + quoted + ", relative to the worker's directory (it was started in " +
+           std::string(directory) + ")";
+}
+
+}  // namespace jobshim
