@@ -1,4 +1,5 @@
-// jobctl logs JOB: the bytes that this run put into its log.
+// jobctl logs JOB: the bytes that this run put into its log; on a terminal without the control
+// characters among them.
 //
 // Caveats: a log that was renamed away (rotated) before this command began is not found again. What
 // another program appends to the same file cannot be told from the worker's.
@@ -58,6 +59,8 @@ public:
     void skip_to_last_lines(std::uint64_t lines);
     // Prints what there is. False if nobody listens any more.
     bool print_rest();
+    // Behind the last byte.
+    void finish() { print(filter_.rest()); }
     const std::string& name() const { return name_; }
 
 private:
@@ -73,6 +76,8 @@ private:
     std::string name_;
     UniqueFd fd_;
     off_t at_;
+    const bool is_terminal_ = ::isatty(STDOUT_FILENO) == 1;
+    TerminalFilter filter_;
 };
 
 // It was truncated after the run began. If that was during the run, what is there now is the run's.
@@ -127,7 +132,11 @@ bool LogReader::print_rest() {
     }
     while (const std::size_t got = read_at(at_, block.data(), block.size())) {
         try {
-            print({block.data(), got});
+            const std::string_view bytes(block.data(), got);
+            if (is_terminal_)
+                print(filter_.pass(bytes));
+            else
+                print(bytes);
         } catch (const std::system_error& error) {
             if (error.code().value() == EPIPE) return false;
             throw;
@@ -178,6 +187,7 @@ public:
                          ": this run keeps no log (jobshim --log)");
                 return Outcome::failed;
             }
+            if (last_time && log_) log_->finish();
             if (last_time || nobody_listens()) return done;
             sleep();
         }

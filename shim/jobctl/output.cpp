@@ -2,7 +2,9 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <utility>
 
 #include "common/atomic_file.hpp"
 #include "common/units.hpp"
@@ -34,7 +36,65 @@ std::string record_json(const std::optional<JobDocument>& job) {
     return text;
 }
 
+// The length of the sequence at text[i] that sets colours, as far as it is there; 0 if it is none.
+struct Colour {
+    std::size_t length = 0;
+    bool is_whole = false;
+};
+Colour colour_at(std::string_view text, std::size_t i) {
+    if (text[i] != '\x1B') return {};
+    if (i + 1 == text.size()) return {1, false};
+    if (text[i + 1] != '[') return {};
+    const std::size_t end = std::min(text.find_first_not_of("0123456789;:", i + 2), text.size());
+    if (end == text.size()) return {end - i, false};
+    return text[end] == 'm' ? Colour{end + 1 - i, true} : Colour{};
+}
+
+// How many bytes at the end may be half a character.
+std::size_t half_a_character(std::string_view text) {
+    for (std::size_t k = 1; k <= std::min<std::size_t>(3, text.size()); ++k) {
+        const auto byte = static_cast<unsigned char>(text[text.size() - k]);
+        if ((byte & 0xC0U) == 0x80) continue;
+        const std::size_t length = byte >= 0xF0 ? 4 : byte >= 0xE0 ? 3 : byte >= 0xC0 ? 2 : 1;
+        return k < length ? k : 0;
+    }
+    return 0;
+}
+
+std::string fit_for_terminal(std::string_view text) {
+    std::string fit;
+    for (std::size_t i = 0; i < text.size();) {
+        if (const Colour colour = colour_at(text, i); colour.is_whole) {
+            fit += text.substr(i, colour.length);
+            i += colour.length;
+        } else if (text[i] == '\r') {
+            fit += text[i++];
+        } else {
+            const std::size_t end = std::min(text.find_first_of("\x1B\r", i + 1), text.size());
+            fit += printable(text.substr(i, end - i), true);
+            i = end;
+        }
+    }
+    return fit;
+}
+
 }  // namespace
+
+std::string TerminalFilter::pass(std::string_view block) {
+    std::string text = std::exchange(held_, {});
+    text += block;
+    constexpr std::size_t longest = 64;  // no colour is
+    const std::size_t escape = text.rfind('\x1B');
+    std::size_t half = half_a_character(text);
+    if (escape != std::string::npos && text.size() - escape < longest)
+        if (const Colour colour = colour_at(text, escape); colour.length != 0 && !colour.is_whole)
+            half = text.size() - escape;
+    held_ = text.substr(text.size() - half);
+    text.resize(text.size() - half);
+    return fit_for_terminal(text);
+}
+
+std::string TerminalFilter::rest() { return fit_for_terminal(std::exchange(held_, {})); }
 
 std::string id_of(const std::optional<JobDocument>& job, std::string_view file_name) {
     const auto id = job ? job->string("id") : std::nullopt;

@@ -38,6 +38,17 @@ std::string json_array_of(const std::vector<JobReport>& reports);
 // To standard output. Throws std::system_error.
 void print(std::string_view text);
 // "jobctl: ..." to standard error; never fails.
+// A stream of any bytes, made fit for a terminal: line feeds, tabs, carriage returns and colours
+// stay; all other control characters, and what is not UTF-8, become U+FFFD.
+class TerminalFilter {
+public:
+    std::string pass(std::string_view block);
+    std::string rest();  // what was held back, for it may have been half of something
+
+private:
+    std::string held_;
+};
+
 void complain(const std::string& message);
 void complain_of_no_such_job(const std::string& job);
 

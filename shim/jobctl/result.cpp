@@ -35,7 +35,8 @@ public:
         text_ += "\n";
         for (std::size_t at = 0; at < lines.size();) {
             const std::size_t end = std::min(lines.find('\n', at), lines.size());
-            text_ += "  | " + printable(lines.substr(at, end - at)) + "\n";
+            const std::size_t length = end - at - (end > at && lines[end - 1] == '\r' ? 1 : 0);
+            text_ += "  | " + printable(lines.substr(at, length), true) + "\n";  // tabs stay
             at = end + 1;
         }
     }
