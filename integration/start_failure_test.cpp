@@ -63,7 +63,8 @@ public:
                 if (failure.as_nobody) become_nobody();
             };
             const auto result = run(argv, options);
-            // Not by its own descendants, and not by us, whose children they would be then.
+            // A process that the shim left would be ours by now, and unreaped at first.
+            if (!detach) CHECK(children_of(getpid()).empty());
             CHECK(wait_until([] { return children_of(getpid()).empty(); }));
             INFO(result.err << slurp(file));
             CHECK(result.ended() == "exit " + std::to_string(failure.code));

@@ -173,6 +173,7 @@ TEST_CASE_METHOD(Sandbox, "a worker that KILL cannot end is recorded and not wai
         for (const char* unseen : {"/code", "/signal", "/signalName", "/waitStatus", "/resources"})
             CHECK(at(end, unseen) == nullptr);
         CHECK((at(end, "/coreDumped") == nullptr || at(end, "/coreDumped") == "<missing>"));
+        CHECK(at(end, "/durationMs").get<int>() >= 10'000);
         CHECK(has_evidence(end, "state D"));
         CHECK(has_evidence(end, "SIGKILL sent"));
         CHECK(has_evidence(end, "in the kernel's "));
