@@ -312,7 +312,7 @@ TEST_CASE_METHOD(Deaths, "OOM: who may not read the kernel's log infers, and say
     NEEDS_MEMORY_GROUPS();
     if (child_can([] {
             become_nobody();
-            must(open("/dev/kmsg", O_RDONLY | O_NONBLOCK), "open");
+            must(open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC), "open");
         }))
         SKIP_TEST("anybody may read the kernel's log here");
     const MemoryGroup group;
