@@ -72,10 +72,12 @@ void add_oom_evidence(std::vector<std::string>& evidence, const Observation& see
     std::vector<OomSuspect> ours{{seen.run->shim.pid, "the shim"}};
     if (seen.run->worker) ours.push_back({seen.run->worker->pid, "the worker", true});
     // Its namespaces are ours, or its place were not here.
-    const auto found = look_for_oom(*seen.oom, seen.run->shim, ours, OomTold::of_suspects);
+    auto found = look_for_oom(*seen.oom, seen.run->shim, ours, OomTold::of_suspects);
+    const bool in_its_group = !found || found->counter_rose;
+    if (!found) found = look_for_oom_in_log(*seen.oom, seen.run->shim, ours, seen.oom->group);
     if (!found) return;
     evidence.insert(evidence.end(), found->evidence.begin(), found->evidence.end());
-    if (found->counter_rose)
+    if (in_its_group)
         evidence.emplace_back("the shim was lost while the OOM killer was at work in its group");
 }
 
