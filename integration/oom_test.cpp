@@ -164,6 +164,13 @@ public:
         const auto worker = worker_of(job);
         auto neighbour = spawn({"tail", "/dev/zero"}, group.joined());
         if (neighbour.wait().ended() != "SIGKILL") return "the neighbour lives";
+        // The killer may take the worker as well, while the neighbour is still about to end. That
+        // is a death of another kind: once more.
+        if (!alive(worker)) {
+            shim.wait();
+            fs::remove(job);
+            return of_a_neighbour();
+        }
         kill(worker, SIGKILL);
         shim.wait();
         return wrong(job, "signal", "observed", nullptr, SIGKILL,

@@ -83,7 +83,7 @@ TEST_CASE_METHOD(Settle, "settle records a person's verdict on what is unknown, 
     const auto result = settler.wait();
     INFO(result.out << result.err);
     CHECK(result.ended() == "exit 0");
-    CHECK(result.out.starts_with("far  " + as + "  Settled as " + as + ", asked for by uid "));
+    CHECK(result.out.starts_with("far  " + as + "  Settled as " + as + " by uid "));
     const auto record = read_json(job);
     CHECK(at(record, "/status") == as);
     CHECK(at(record, "/phase") == as);

@@ -376,8 +376,7 @@ TEST_CASE("exit reason: what a person tells") {
     CHECK(failed.exit.requested_by->pid == 7);
     CHECK_FALSE(failed.exit.code);
     CHECK_FALSE(failed.exit.signal);
-    CHECK(failed.sentence ==
-          "Settled as failed, asked for by uid 1000 (pid 7, jobctl): the host burnt down.");
+    CHECK(failed.sentence == "Settled as failed by uid 1000 (pid 7, jobctl): the host burnt down.");
     const FinalWord cancelled = judge_told(Status::cancelled, by, "Gone.");
     CHECK(cancelled.exit.reason == ExitReason::cancelled);
     CHECK(cancelled.status == Status::cancelled);
@@ -393,8 +392,7 @@ TEST_CASE("exit reason: what is presumed") {
     CHECK_FALSE(last.exit.code);
     CHECK_FALSE(last.exit.signal);
     CHECK(last.exit.evidence == std::vector<std::string>{"Its shim runs on another host, box"});
-    CHECK(last.sentence ==
-          "Presumed dead: no beat for 2 h, asked for by uid 1000 (pid 7, jobctl).");
+    CHECK(last.sentence == "Presumed dead by uid 1000 (pid 7, jobctl): no beat for 2 h.");
 }
 
 TEST_CASE("exit reason: words and values agree both ways") {
