@@ -41,19 +41,6 @@ std::optional<OomFinding> look_for_oom(const OomBaseline& before, const ShimIden
                                        const std::vector<OomSuspect>& suspects,
                                        OomTold told = OomTold::of_all);
 
-// Where no counter tells: the group may be gone, or the worker may have moved to another. Nothing
-// if the log names no suspect. With `only_group` it must name that group too, for a suspect who is
-// long reaped.
-std::optional<OomFinding> look_for_oom_in_log(const OomBaseline& before, const ShimIdentity& here,
-                                              const std::vector<OomSuspect>& suspects,
-                                              const std::optional<std::string>& only_group = {});
-
-// Pure: its part.
-std::optional<OomFinding> victims_among(const std::vector<OomSuspect>& suspects,
-                                        const OomBaseline& before, const OomLog& log,
-                                        bool groups_agree,
-                                        const std::optional<std::string>& only_group = {});
-
 // Pure: what the log adds to a finding. `rise` is by how much the group's own counter rose. Without
 // `groups_agree` the log's names of memory groups are not those of `before` (a cgroup namespace).
 void name_victims(OomFinding& finding, const OomBaseline& before, std::uint64_t rise,

@@ -188,29 +188,6 @@ bool is_of_process(const OomVictim& victim, int pid) {
     return victim.pid == pid || victim.thread_group == pid;
 }
 
-// A suspect is told by his pid, and by the time, for pids are used again.
-const OomSuspect* suspect_hit(const std::vector<OomSuspect>& suspects, const OomVictim& victim,
-                              const OomBaseline& before) {
-    if (victim.at_us < before.at_us - drift_until(before.at_us)) return nullptr;
-    const auto hit = std::find_if(suspects.begin(), suspects.end(), [&](const OomSuspect& suspect) {
-        return is_of_process(victim, suspect.pid);
-    });
-    return hit == suspects.end() ? nullptr : &*hit;
-}
-
-void name_suspect(OomFinding& finding, const OomSuspect& suspect) {
-    finding.worker_was_the_victim |= suspect.is_worker;
-    std::string line =
-        "victim was pid " + std::to_string(suspect.pid) + ", " + suspect.words + " (/dev/kmsg)";
-    // With memory.oom.group the log names the first victim twice.
-    if (std::find(finding.evidence.begin(), finding.evidence.end(), line) == finding.evidence.end())
-        finding.evidence.push_back(std::move(line));
-}
-
-bool log_counts_our_pids(const ShimIdentity& here) {
-    return here.pid_namespace == initial_pid_namespace && !here.time_namespace;
-}
-
 }  // namespace
 
 std::optional<std::uint64_t> counter_in(std::string_view text, std::string_view key) {
@@ -261,9 +238,10 @@ std::optional<OomFinding> compare_oom_counter(const OomBaseline& before) {
     return found ? std::optional(std::move(found->finding)) : std::nullopt;
 }
 
-// That somebody else than a suspect was the victim takes more than a pid: the last kills that the
-// log knows, as many as the counter rose by, all in this very group, all of other processes. Where
-// the log leaves one of their groups or thread groups out, nothing is proven.
+// A suspect is told by his pid, and by the time, for pids are used again. That somebody else was
+// the victim, which is a proof that he was not, takes more: the last kills that the log knows, as
+// many as the counter rose by, all in this very group, all of other processes. Where the log leaves
+// one of their groups or thread groups out, nothing is proven.
 void name_victims(OomFinding& finding, const OomBaseline& before, std::uint64_t rise,
                   const OomLog& log, const std::vector<OomSuspect>& suspects, bool groups_agree,
                   OomTold told) {
@@ -275,8 +253,15 @@ void name_victims(OomFinding& finding, const OomBaseline& before, std::uint64_t 
     std::vector<const OomVictim*> possible;  // but for the suspects
     std::uint64_t untold = rise;
     for (const OomVictim& victim : log.victims()) {
-        if (const OomSuspect* suspect = suspect_hit(suspects, victim, before)) {
-            name_suspect(finding, *suspect);
+        const OomSuspect* suspect = nullptr;
+        for (const OomSuspect& each : suspects)
+            if (is_of_process(victim, each.pid) &&
+                victim.at_us >= before.at_us - drift_until(before.at_us))
+                suspect = &each;
+        if (suspect != nullptr) {
+            finding.worker_was_the_victim |= suspect->is_worker;
+            finding.evidence.push_back("victim was pid " + std::to_string(suspect->pid) + ", " +
+                                       suspect->words + " (/dev/kmsg)");
             if (untold > 0) --untold;
         } else if (!victim.group || !groups_agree || is_ours(victim)) {
             possible.push_back(&victim);
@@ -311,7 +296,7 @@ std::optional<OomFinding> look_for_oom(const OomBaseline& before, const ShimIden
     auto found = compare(before);
     if (!found) return std::nullopt;
     OomFinding& finding = found->finding;
-    if (!log_counts_our_pids(here)) {
+    if (here.pid_namespace != initial_pid_namespace || here.time_namespace) {
         finding.evidence.emplace_back(
             "whom it hit cannot be told: the kernel's log counts pids of another namespace");
         return finding;
@@ -323,30 +308,6 @@ std::optional<OomFinding> look_for_oom(const OomBaseline& before, const ShimIden
     else
         finding.evidence.emplace_back("whom it hit cannot be told: /dev/kmsg may not be read");
     return finding;
-}
-
-std::optional<OomFinding> victims_among(const std::vector<OomSuspect>& suspects,
-                                        const OomBaseline& before, const OomLog& log,
-                                        bool groups_agree,
-                                        const std::optional<std::string>& only_group) {
-    OomFinding finding;
-    for (const OomVictim& victim : log.victims()) {
-        if (only_group && !(groups_agree && victim.group == only_group)) continue;
-        const OomSuspect* suspect = suspect_hit(suspects, victim, before);
-        if (suspect == nullptr) continue;
-        name_suspect(finding, *suspect);
-        if (suspect->is_worker && groups_agree && victim.group) finding.group = *victim.group;
-    }
-    return finding.evidence.empty() ? std::nullopt : std::optional(std::move(finding));
-}
-
-std::optional<OomFinding> look_for_oom_in_log(const OomBaseline& before, const ShimIdentity& here,
-                                              const std::vector<OomSuspect>& suspects,
-                                              const std::optional<std::string>& only_group) {
-    if (!log_counts_our_pids(here)) return std::nullopt;
-    const auto log = read_oom_log();
-    if (!log) return std::nullopt;
-    return victims_among(suspects, before, *log, is_in_the_initial_cgroup_namespace(), only_group);
 }
 
 }  // namespace jobshim

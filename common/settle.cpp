@@ -72,12 +72,10 @@ void add_oom_evidence(std::vector<std::string>& evidence, const Observation& see
     std::vector<OomSuspect> ours{{seen.run->shim.pid, "the shim"}};
     if (seen.run->worker) ours.push_back({seen.run->worker->pid, "the worker", true});
     // Its namespaces are ours, or its place were not here.
-    auto found = look_for_oom(*seen.oom, seen.run->shim, ours, OomTold::of_suspects);
-    const bool in_its_group = !found || found->counter_rose;
-    if (!found) found = look_for_oom_in_log(*seen.oom, seen.run->shim, ours, seen.oom->group);
+    const auto found = look_for_oom(*seen.oom, seen.run->shim, ours, OomTold::of_suspects);
     if (!found) return;
     evidence.insert(evidence.end(), found->evidence.begin(), found->evidence.end());
-    if (in_its_group)
+    if (found->counter_rose)
         evidence.emplace_back("the shim was lost while the OOM killer was at work in its group");
 }
 

@@ -213,7 +213,8 @@ namespace {
 constexpr int worker = 42;
 constexpr std::int64_t start = 1'000'000'000;  // us after the boot
 
-OomLog log_of(const std::vector<OomVictim>& victims) {
+OomFinding named(std::uint64_t rise, const std::vector<OomVictim>& victims,
+                 bool groups_agree = true, bool gap = false) {
     OomLog log;
     for (const OomVictim& victim : victims) {
         const std::string at = ",1," + std::to_string(victim.at_us) + ",-;";
@@ -226,12 +227,6 @@ OomLog log_of(const std::vector<OomVictim>& victims) {
         log.add("3" + at + "Out of memory: Killed process " + std::to_string(victim.pid) + " (" +
                 victim.name + ") total-vm:1kB\n");
     }
-    return log;
-}
-
-OomFinding named(std::uint64_t rise, const std::vector<OomVictim>& victims,
-                 bool groups_agree = true, bool gap = false) {
-    OomLog log = log_of(victims);
     if (gap) log.note_gap();
     OomBaseline before = baseline("", 0);
     before.at_us = start;
@@ -267,39 +262,6 @@ TEST_CASE("oom: the worker is a proven victim") {
     CHECK(named(1, {at(the_worker, start - 1'000'000)}).worker_was_the_victim);
     CHECK(named(1, {the_worker}, false, true).worker_was_the_victim);
     CHECK(named(2, {neighbour, the_worker}).evidence.size() == 2);
-}
-
-// With memory.oom.group the first victim is killed twice, and the log says so.
-TEST_CASE("oom: a victim is told once") {
-    CHECK(named(2, {the_worker, the_worker}).evidence.size() == 1);
-}
-
-// The worker moved to a group beside its shim's, and was killed there: no counter of the shim's
-// group rose, and the record said "who sent it cannot be known" while the kernel's log named it.
-// Likewise where the group was removed at once, as systemd does, before a reader came.
-TEST_CASE("oom: the log alone proves the worker's death where no counter tells") {
-    const auto among = [](const std::vector<OomVictim>& victims, bool groups_agree,
-                          const std::optional<std::string>& only_group = {}) {
-        OomBaseline before = baseline("", 0);
-        before.at_us = start;
-        return victims_among({{worker, "the worker", true}}, before, log_of(victims), groups_agree,
-                             only_group);
-    };
-    const auto found = among({stranger, the_worker, neighbour}, true);
-    REQUIRE(found);
-    CHECK(found->worker_was_the_victim);
-    CHECK_FALSE(found->counter_rose);
-    CHECK(found->group == "/jobs/x");
-    CHECK(found->evidence == std::vector<std::string>{"victim was pid 42, the worker (/dev/kmsg)"});
-    CHECK(among({the_worker}, false)->group.empty());
-    CHECK(among({the_worker}, true, "/jobs/x"));
-
-    CHECK_FALSE(among({}, true));
-    CHECK_FALSE(among({neighbour, stranger, short_of_words}, true));
-    CHECK_FALSE(among({at(the_worker, start / 2)}, true));
-    // Long after its end its pid may be anybody's: the group must be that of the job.
-    CHECK_FALSE(among({the_worker}, true, "/else"));
-    CHECK_FALSE(among({the_worker}, false, "/jobs/x"));
 }
 
 TEST_CASE("oom: another with the worker's pid, long ago, was not the worker") {
