@@ -47,7 +47,7 @@ Outcome reap_jobs(const Options& options, const Context& context) {
                               .tidy = !options.dry_run,
                               .judgement = judgement_of(options, context)};
     for (Surveyed& job : survey(context, manner)) {
-        if (!job.report.not_recorded.empty()) {
+        if (!options.dry_run && !job.report.not_recorded.empty()) {
             complain(job.report.file + ": not settled: " + job.report.not_recorded);
             outcome = Outcome::own_failure;
         } else if (!job.failure.empty()) {
