@@ -22,7 +22,14 @@ namespace {
 const fs::path hierarchy = "/sys/fs/cgroup/memory";
 constexpr int rounds = 50;
 
-// A memory group of 16 MiB. Only one test at a time has one: what the kernel's log tells of the OOM
+// A sanitized shim alone would fill a small group.
+#ifdef JOBSHIM_SANITIZE
+constexpr int limit_mib = 512;
+#else
+constexpr int limit_mib = 16;
+#endif
+
+// A memory group of so many MiB. Only one test at a time has one: what the kernel's log tells of the OOM
 // killer is shared by the whole machine, and cut short if there is much of it.
 class MemoryGroup {
 public:
@@ -34,10 +41,11 @@ public:
                                        std::to_string(++number));
         if (mkdir(wish.c_str(), 0755) != 0) return;
         folder_ = wish;
-        put(folder_ / "memory.limit_in_bytes", "16M");
+        const auto limit = std::to_string(limit_mib) + "M";
+        put(folder_ / "memory.limit_in_bytes", limit);
         std::error_code none;
         if (fs::exists(folder_ / "memory.memsw.limit_in_bytes", none))
-            put(folder_ / "memory.memsw.limit_in_bytes", "16M");  // no way out into swap
+            put(folder_ / "memory.memsw.limit_in_bytes", limit);  // no way out into swap
     }
     ~MemoryGroup() {
         if (folder_.empty()) return;
@@ -72,7 +80,8 @@ public:
         return "memory.oom_control oom_kill 0 -> " + kills() + " in " + name();
     }
     std::string killed() const {
-        return "Killed by SIGKILL by the out-of-memory killer (group " + name() + ", limit 16 MiB)";
+        return "Killed by SIGKILL by the out-of-memory killer (group " + name() + ", limit " +
+               std::to_string(limit_mib) + " MiB)";
     }
 
 private:
@@ -208,8 +217,10 @@ public:
             must(write(score, "1000", 4), "oom_score_adj");
         };
         auto shim = start_job(
-            job, "head -c 8m /dev/zero; echo 0 > /proc/$$/oom_score_adj; exec tail /dev/zero", {},
-            options);
+            job,
+            "head -c " + std::to_string(limit_mib / 2) +
+                "m /dev/zero; echo 0 > /proc/$$/oom_score_adj; exec tail /dev/zero",
+            {}, options);
         const auto pid = shim.pid();
         if (shim.wait().ended() != "SIGKILL") return "the shim lives";
         if (!wait_until([&] { return !alive(worker_in(job)); })) return "the worker lives";
