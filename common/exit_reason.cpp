@@ -312,8 +312,11 @@ FinalWord judge_presumed(std::chrono::milliseconds silence, const Requester& by,
     return last;
 }
 
-FinalWord judge_lost(ExitReason reason, bool worker_was_started,
-                     std::vector<std::string> evidence) {
+FinalWord judge_lost(ExitReason reason, bool worker_was_started, std::vector<std::string> evidence,
+                     const std::optional<OomFinding>& oom) {
+    const std::string_view shim_died = oom && oom->shim_was_the_victim
+                                           ? "The shim was killed by the out-of-memory killer"
+                                           : "The shim died";
     FinalWord last;
     last.exit.reason = reason;
     last.exit.certainty = Certainty::inferred;
@@ -321,10 +324,16 @@ FinalWord judge_lost(ExitReason reason, bool worker_was_started,
     last.status = status_of(reason);
     if (reason == ExitReason::host_rebooted)
         last.sentence = "The host was restarted while the job ran; how it ended is not known.";
-    else if (worker_was_started)
-        last.sentence = "The shim died and the worker is gone; how it ended is not known.";
+    else if (!worker_was_started)
+        last.sentence = std::string(shim_died) + " before the worker was started.";
+    else if (oom && oom->worker_was_the_victim)
+        last.sentence =
+            std::string(shim_died) + (oom->shim_was_the_victim
+                                          ? ", and so was the worker."
+                                          : "; the worker was killed by the out-of-memory killer.");
     else
-        last.sentence = "The shim died before the worker was started.";
+        last.sentence =
+            std::string(shim_died) + " and the worker is gone; how it ended is not known.";
     return last;
 }
 

@@ -95,6 +95,7 @@ struct OomFinding {
     std::optional<std::uint64_t> limit_bytes;
     std::vector<std::string> evidence;
     bool others_were_the_victims = false;  // proven: every kill in the group hit somebody else
+    bool shim_was_the_victim = false;      // proven, if it is dead
 };
 
 struct Cancellation {
@@ -151,6 +152,7 @@ FinalWord judge_presumed(std::chrono::milliseconds silence, const Requester& by,
                          std::string_view because);
 
 // Nobody saw the end. `evidence` says how that is known.
-FinalWord judge_lost(ExitReason reason, bool worker_was_started, std::vector<std::string> evidence);
+FinalWord judge_lost(ExitReason reason, bool worker_was_started, std::vector<std::string> evidence,
+                     const std::optional<OomFinding>& oom = std::nullopt);
 
 }  // namespace jobshim

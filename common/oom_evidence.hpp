@@ -21,14 +21,17 @@ namespace jobshim {
 // `group` is empty); nothing where there are none either. `root` is put before every path.
 std::optional<OomBaseline> read_oom_baseline(const std::string& root = "");
 
+// False if the counters cannot be read any more: the group was removed, or may not be looked into.
+bool is_readable(const OomBaseline& before);
+
 // Nothing if no counter rose (or they cannot be read any more).
 std::optional<OomFinding> compare_oom_counter(const OomBaseline& before);
 
 // One of ours whom the OOM killer may have hit.
 struct OomSuspect {
+    enum Who { worker, shim };
     int pid = 0;
-    std::string words;  // "the worker"
-    bool is_worker = false;
+    Who who = worker;
 };
 
 // Of whom the log's words are told: who may read the log may not tell everybody of it.
@@ -40,6 +43,19 @@ enum class OomTold { of_all, of_suspects };
 std::optional<OomFinding> look_for_oom(const OomBaseline& before, const ShimIdentity& here,
                                        const std::vector<OomSuspect>& suspects,
                                        OomTold told = OomTold::of_all);
+
+// Where no counter tells: the group may be gone, or the worker may have moved to another. Reads the
+// whole log, so it is for the few deaths that ask for it. Nothing if the log names no suspect. With
+// `only_group` it must name that group too, for a suspect who is long reaped.
+std::optional<OomFinding> look_for_oom_in_log(const OomBaseline& before, const ShimIdentity& here,
+                                              const std::vector<OomSuspect>& suspects,
+                                              const std::optional<std::string>& only_group = {});
+
+// Pure: its part.
+std::optional<OomFinding> victims_among(const std::vector<OomSuspect>& suspects,
+                                        const OomBaseline& before, const OomLog& log,
+                                        bool groups_agree,
+                                        const std::optional<std::string>& only_group = {});
 
 // Pure: what the log adds to a finding. `rise` is by how much the group's own counter rose. Without
 // `groups_agree` the log's names of memory groups are not those of `before` (a cgroup namespace).

@@ -146,10 +146,12 @@ std::optional<Comparison> compare(const OomBaseline& before) {
         finding.evidence.push_back(change(counter + " oom_kill", before.kills, result.rise) +
                                    where);
     if (whole_group > 0) {
-        finding.worker_was_the_victim = is_of_a_group;
+        // memory.events counts the groups below, too, of which the worker need not be a member.
+        const bool is_its_own = is_of_a_group && counter == own_events;
+        finding.worker_was_the_victim = finding.shim_was_the_victim = is_its_own;
         finding.evidence.push_back(
             change(counter + " oom_group_kill", *before.group_kills, whole_group) + where +
-            ": all of the group were hit");
+            (is_its_own ? ": all of the group were hit" : " or a group below it"));
     }
     if (below > result.rise)
         finding.evidence.push_back(change("memory.events oom_kill", *before.kills_below, below) +
@@ -186,6 +188,33 @@ std::optional<OomLog> read_log_up_to(const OomBaseline& before, std::uint64_t ri
 
 bool is_of_process(const OomVictim& victim, int pid) {
     return victim.pid == pid || victim.thread_group == pid;
+}
+
+// A suspect is told by his pid, and by the time, for pids are used again.
+const OomSuspect* suspect_hit(const std::vector<OomSuspect>& suspects, const OomVictim& victim,
+                              const OomBaseline& before) {
+    if (victim.at_us < before.at_us - drift_until(before.at_us)) return nullptr;
+    const auto hit = std::find_if(suspects.begin(), suspects.end(), [&](const OomSuspect& suspect) {
+        return is_of_process(victim, suspect.pid);
+    });
+    return hit == suspects.end() ? nullptr : &*hit;
+}
+
+void name_suspect(OomFinding& finding, const OomSuspect& suspect) {
+    const bool is_worker = suspect.who == OomSuspect::worker;
+    (is_worker ? finding.worker_was_the_victim : finding.shim_was_the_victim) = true;
+    std::string line = "victim was pid " + std::to_string(suspect.pid) +
+                       (is_worker ? ", the worker" : ", the shim") + " (/dev/kmsg)";
+    // With memory.oom.group the log names the first victim twice.
+    if (std::find(finding.evidence.begin(), finding.evidence.end(), line) == finding.evidence.end())
+        finding.evidence.push_back(std::move(line));
+}
+
+// Most machines never had one, and are spared the reading of a log that gives a record a call.
+bool no_oom_kill_since_boot() { return counter_in(text_of("/proc/vmstat"), "oom_kill") == 0; }
+
+bool log_counts_our_pids(const ShimIdentity& here) {
+    return here.pid_namespace == initial_pid_namespace && !here.time_namespace;
 }
 
 }  // namespace
@@ -233,15 +262,16 @@ std::optional<std::uint64_t> group_memory_peak(const OomBaseline& baseline) {
     return number_beside(baseline, "memory.peak", "memory.max_usage_in_bytes");
 }
 
+bool is_readable(const OomBaseline& before) { return !text_of(before.counter).empty(); }
+
 std::optional<OomFinding> compare_oom_counter(const OomBaseline& before) {
     auto found = compare(before);
     return found ? std::optional(std::move(found->finding)) : std::nullopt;
 }
 
-// A suspect is told by his pid, and by the time, for pids are used again. That somebody else was
-// the victim, which is a proof that he was not, takes more: the last kills that the log knows, as
-// many as the counter rose by, all in this very group, all of other processes. Where the log leaves
-// one of their groups or thread groups out, nothing is proven.
+// That somebody else than a suspect was the victim takes more than a pid: the last kills that the
+// log knows, as many as the counter rose by, all in this very group, all of other processes. Where
+// the log leaves one of their groups or thread groups out, nothing is proven.
 void name_victims(OomFinding& finding, const OomBaseline& before, std::uint64_t rise,
                   const OomLog& log, const std::vector<OomSuspect>& suspects, bool groups_agree,
                   OomTold told) {
@@ -253,15 +283,8 @@ void name_victims(OomFinding& finding, const OomBaseline& before, std::uint64_t 
     std::vector<const OomVictim*> possible;  // but for the suspects
     std::uint64_t untold = rise;
     for (const OomVictim& victim : log.victims()) {
-        const OomSuspect* suspect = nullptr;
-        for (const OomSuspect& each : suspects)
-            if (is_of_process(victim, each.pid) &&
-                victim.at_us >= before.at_us - drift_until(before.at_us))
-                suspect = &each;
-        if (suspect != nullptr) {
-            finding.worker_was_the_victim |= suspect->is_worker;
-            finding.evidence.push_back("victim was pid " + std::to_string(suspect->pid) + ", " +
-                                       suspect->words + " (/dev/kmsg)");
+        if (const OomSuspect* suspect = suspect_hit(suspects, victim, before)) {
+            name_suspect(finding, *suspect);
             if (untold > 0) --untold;
         } else if (!victim.group || !groups_agree || is_ours(victim)) {
             possible.push_back(&victim);
@@ -296,7 +319,7 @@ std::optional<OomFinding> look_for_oom(const OomBaseline& before, const ShimIden
     auto found = compare(before);
     if (!found) return std::nullopt;
     OomFinding& finding = found->finding;
-    if (here.pid_namespace != initial_pid_namespace || here.time_namespace) {
+    if (!log_counts_our_pids(here)) {
         finding.evidence.emplace_back(
             "whom it hit cannot be told: the kernel's log counts pids of another namespace");
         return finding;
@@ -308,6 +331,31 @@ std::optional<OomFinding> look_for_oom(const OomBaseline& before, const ShimIden
     else
         finding.evidence.emplace_back("whom it hit cannot be told: /dev/kmsg may not be read");
     return finding;
+}
+
+std::optional<OomFinding> victims_among(const std::vector<OomSuspect>& suspects,
+                                        const OomBaseline& before, const OomLog& log,
+                                        bool groups_agree,
+                                        const std::optional<std::string>& only_group) {
+    OomFinding finding;
+    for (const OomVictim& victim : log.victims()) {
+        if (only_group && !(groups_agree && victim.group == only_group)) continue;
+        const OomSuspect* suspect = suspect_hit(suspects, victim, before);
+        if (suspect == nullptr) continue;
+        name_suspect(finding, *suspect);
+        if (suspect->who == OomSuspect::worker && groups_agree && victim.group)
+            finding.group = *victim.group;
+    }
+    return finding.evidence.empty() ? std::nullopt : std::optional(std::move(finding));
+}
+
+std::optional<OomFinding> look_for_oom_in_log(const OomBaseline& before, const ShimIdentity& here,
+                                              const std::vector<OomSuspect>& suspects,
+                                              const std::optional<std::string>& only_group) {
+    if (!log_counts_our_pids(here) || no_oom_kill_since_boot()) return std::nullopt;
+    const auto log = read_log_up_to(before, 1);
+    if (!log) return std::nullopt;
+    return victims_among(suspects, before, *log, is_in_the_initial_cgroup_namespace(), only_group);
 }
 
 }  // namespace jobshim

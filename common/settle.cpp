@@ -66,17 +66,22 @@ std::size_t end_rest_of_group(const Observation& seen) {
 // shim read at the start. Somebody else than a shim may have written these, so no file is opened
 // but one of the kernel's counters, and of what root alone may know (the kernel's log) nothing is
 // told but whether it names these two.
-void add_oom_evidence(std::vector<std::string>& evidence, const Observation& seen) {
+std::optional<OomFinding> add_oom_evidence(std::vector<std::string>& evidence,
+                                           const Observation& seen) {
     if (seen.place != Place::here || !seen.run || !seen.oom || !is_oom_counter(seen.oom->counter))
-        return;
-    std::vector<OomSuspect> ours{{seen.run->shim.pid, "the shim"}};
-    if (seen.run->worker) ours.push_back({seen.run->worker->pid, "the worker", true});
+        return std::nullopt;
+    std::vector<OomSuspect> ours{{seen.run->shim.pid, OomSuspect::shim}};
+    if (seen.run->worker) ours.push_back({seen.run->worker->pid, OomSuspect::worker});
     // Its namespaces are ours, or its place were not here.
-    const auto found = look_for_oom(*seen.oom, seen.run->shim, ours, OomTold::of_suspects);
-    if (!found) return;
+    auto found = look_for_oom(*seen.oom, seen.run->shim, ours, OomTold::of_suspects);
+    const bool group_is_gone = !found && !is_readable(*seen.oom);
+    if (group_is_gone)
+        found = look_for_oom_in_log(*seen.oom, seen.run->shim, ours, seen.oom->group);
+    if (!found) return std::nullopt;
     evidence.insert(evidence.end(), found->evidence.begin(), found->evidence.end());
-    if (found->counter_rose)
+    if (found->counter_rose || group_is_gone)
         evidence.emplace_back("the shim was lost while the OOM killer was at work in its group");
+    return found;
 }
 
 }  // namespace
@@ -103,8 +108,8 @@ FinalWord final_word_on(const Observation& seen) {
     std::vector<std::string> evidence{seen.verdict.because};
     if (seen.probe.mtime_ns)
         evidence.push_back("last beat " + iso_time(*seen.probe.mtime_ns / 1'000'000));
-    add_oom_evidence(evidence, seen);
-    return judge_lost(reason, seen.worker_was_started, std::move(evidence));
+    const auto oom = add_oom_evidence(evidence, seen);
+    return judge_lost(reason, seen.worker_was_started, std::move(evidence), oom);
 }
 
 std::optional<FinalWord> judge_dead(const Observation& seen) {

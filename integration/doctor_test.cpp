@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "integration/mounts.hpp"
+#include "integration/strace.hpp"
 #include "integration/support.hpp"
 #include "integration/verdicts.hpp"
 
@@ -149,8 +150,8 @@ TEST_CASE_METHOD(Doctor, "doctor finds what a job needs to have a known end") {
         },
         public_copy(jobctl));
     const auto inject = [](const std::string& call, const std::string& fault) {
-        return Stopped::under_strace(
-            "/dev/null", {"-f", "-e", "trace=" + call, "-e", "inject=" + call + fault}, {});
+        return under_strace("/dev/null",
+                            {"-f", "-e", "trace=" + call, "-e", "inject=" + call + fault}, {});
     };
     expect("locks", inject("fcntl", ":error=ENOLCK"));
     // f_type is the first word: that of NFS.

@@ -8,17 +8,17 @@
 
 #include <cstdlib>
 
+#include "integration/strace.hpp"
 #include "integration/support.hpp"
 
 using namespace harness;
 
 namespace {
 
-Words under_strace(const fs::path& out, const Words& options, const Words& argv) {
-    Words all{"strace", "-qq", "-f", "-o", out};
-    all.insert(all.end(), options.begin(), options.end());
-    all.insert(all.end(), argv.begin(), argv.end());
-    return all;
+// All processes of argv.
+Words all_under_strace(const fs::path& out, Words options, const Words& argv) {
+    options.insert(options.begin(), "-f");
+    return under_strace(out, options, argv);
 }
 
 }  // namespace
@@ -33,11 +33,11 @@ TEST_CASE_METHOD(Sandbox, "what a host writes during the exchange survives whate
         put(job, R"({"id":"job","status":"queued","n":1})");
         // Held back right before the exchange; the fault hits the look at what was displaced,
         // the third open of that name.
-        auto shim = spawn(under_strace(dir / "trace",
-                                       {"-P", fresh, "-e", "trace=renameat2,openat", "-e",
-                                        "inject=renameat2:delay_enter=600000:when=1", "-e",
-                                        "inject=openat:" + fault + ":when=3"},
-                                       {jobshim, "-j", job, "--", "true"}));
+        auto shim = spawn(all_under_strace(dir / "trace",
+                                           {"-P", fresh, "-e", "trace=renameat2,openat", "-e",
+                                            "inject=renameat2:delay_enter=600000:when=1", "-e",
+                                            "inject=openat:" + fault + ":when=3"},
+                                           {jobshim, "-j", job, "--", "true"}));
         REQUIRE(wait_until([&] { return contains(slurp(dir / "trace"), "renameat2("); }));
         put(dir / "theirs", R"({"id":"job","status":"queued","n":2,"precious":true})");
         fs::rename(dir / "theirs", job);
@@ -138,7 +138,7 @@ TEST_CASE_METHOD(Sandbox, "a job that is called off at any step of its start is 
     for (const std::string& call : Words{"fallocate", "uname", "socketpair", "setpgid"}) {
         CAPTURE(call);
         fs::remove(dir / "trace");
-        auto tracer = spawn(under_strace(
+        auto tracer = spawn(all_under_strace(
             dir / "trace",
             {"-e", "trace=" + call, "-e", "inject=" + call + ":delay_enter=400000:when=1"},
             {jobshim, "-j", job, "--", "sh", "-c", "touch started"}));
@@ -159,7 +159,7 @@ TEST_CASE_METHOD(Sandbox, "a signal that comes during the start reaches the work
     for (const std::string& call : Words{"fallocate", "socketpair"}) {
         CAPTURE(call);
         fs::remove(dir / "trace");
-        auto tracer = spawn(under_strace(
+        auto tracer = spawn(all_under_strace(
             dir / "trace",
             {"-e", "trace=" + call, "-e", "inject=" + call + ":delay_enter=400000:when=1"},
             {jobshim, "-j", job, "--", "sleep", "600"}));
@@ -270,7 +270,7 @@ TEST_CASE_METHOD(Sandbox, "a shim under another name is found on its way") {
     fs::copy_file(jobshim, renamed);
     if (!in_path("strace")) SKIP_TEST("no strace");
     // Held back before it opens the heartbeat file, for longer than a waiter's grace.
-    auto next = spawn(under_strace(
+    auto next = spawn(all_under_strace(
         dir / "trace", {"-e", "trace=uname", "-e", "inject=uname:delay_enter=600000:when=1"},
         {renamed, "-j", job, "--", "true"}));
     REQUIRE(wait_until([&] { return contains(slurp(dir / "trace"), "uname("); }));
@@ -309,9 +309,10 @@ TEST_CASE_METHOD(Sandbox,
 TEST_CASE_METHOD(Sandbox, "a shim that dies before it gives the word leaves no process behind") {
     if (!in_path("strace")) SKIP_TEST("no strace");
     // The second renameat2 writes `running`; by then the worker's process waits.
-    spawn(under_strace(dir / "trace",
-                       {"-e", "trace=renameat2", "-e", "inject=renameat2:signal=SIGKILL:when=2"},
-                       {jobshim, "-j", job, "--on-shim-death", "keep", "--", "touch", "executed"}))
+    spawn(all_under_strace(
+              dir / "trace",
+              {"-e", "trace=renameat2", "-e", "inject=renameat2:signal=SIGKILL:when=2"},
+              {jobshim, "-j", job, "--on-shim-death", "keep", "--", "touch", "executed"}))
         .wait();
     CHECK(ctl({"wait", job, "--timeout", "10s"}).ended() == "exit 1");
     CHECK(exit_of(job)["reason"] == "shim-lost");
@@ -331,10 +332,10 @@ TEST_CASE_METHOD(Sandbox, "an end that lies beside a worker's own status comes i
     for (const bool read_first : {true, false}) {
         CAPTURE(read_first);
         // The third renameat2 is that of the end.
-        spawn(
-            under_strace(dir / "trace",
-                         {"-e", "trace=renameat2", "-e", "inject=renameat2:signal=SIGKILL:when=3"},
-                         {jobshim, "-j", job, "--", "sh", "-c", speak}))
+        spawn(all_under_strace(
+                  dir / "trace",
+                  {"-e", "trace=renameat2", "-e", "inject=renameat2:signal=SIGKILL:when=3"},
+                  {jobshim, "-j", job, "--", "sh", "-c", speak}))
             .wait();
         REQUIRE(at(read_json(job), "/status") == "completed");
         REQUIRE(exit_of(job).is_null());

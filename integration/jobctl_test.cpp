@@ -212,8 +212,7 @@ TEST_CASE_METHOD(Sandbox, "while a new run begins, its file's old end is nobody'
     auto next =
         spawn({"strace", "-qq", "-o", dir / "trace", "-e", "trace=fallocate", "-e",
                "inject=fallocate:delay_enter=700000:when=1", jobshim, "-j", job, "--", "true"},
-              // Leaks cannot be looked for under ptrace.
-              {.env = {{"ASAN_OPTIONS", "detect_leaks=0"}}});
+              {.env = no_leak_search});
     REQUIRE(wait_until([&] { return life_is_held(heartbeat_of(job)); }));
     CHECK(at(read_json(job), "/status") == "failed");
     for (const char* command : {"status", "result"}) {

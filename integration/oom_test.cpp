@@ -4,92 +4,23 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
-#include <sys/file.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
 #include <iostream>
 #include <set>
 
+#include "integration/memory_group.hpp"
 #include "integration/support.hpp"
 
 using namespace harness;
 
 namespace {
 
-const fs::path hierarchy = "/sys/fs/cgroup/memory";
 constexpr int rounds = 50;
 
-// A sanitized shim alone would fill a small group.
-#ifdef JOBSHIM_SANITIZE
-constexpr int limit_mib = 512;
-#else
-constexpr int limit_mib = 16;
-#endif
-
-// A memory group of so many MiB. Only one test at a time has one: what the kernel's log tells of the OOM
-// killer is shared by the whole machine, and cut short if there is much of it.
-class MemoryGroup {
-public:
-    MemoryGroup() : turn_(open(hierarchy.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
-        if (turn_.get() < 0) return;
-        flock(turn_.get(), LOCK_EX);
-        static int number = 0;
-        const auto wish = hierarchy / ("jobshim-test-" + std::to_string(getpid()) + "-" +
-                                       std::to_string(++number));
-        if (mkdir(wish.c_str(), 0755) != 0) return;
-        folder_ = wish;
-        const auto limit = std::to_string(limit_mib) + "M";
-        put(folder_ / "memory.limit_in_bytes", limit);
-        std::error_code none;
-        if (fs::exists(folder_ / "memory.memsw.limit_in_bytes", none))
-            put(folder_ / "memory.memsw.limit_in_bytes", limit);  // no way out into swap
-    }
-    ~MemoryGroup() {
-        if (folder_.empty()) return;
-        for (const auto& pid : lines_of(slurp(folder_ / "cgroup.procs")))
-            kill(static_cast<pid_t>(std::stol(pid)), SIGKILL);
-        wait_until([&] { return rmdir(folder_.c_str()) == 0; });
-    }
-    MemoryGroup(const MemoryGroup&) = delete;
-    MemoryGroup& operator=(const MemoryGroup&) = delete;
-
-    bool works() const {
-        return !folder_.empty() && contains(slurp(folder_ / "memory.oom_control"), "\noom_kill 0");
-    }
-    std::string name() const { return "/" + folder_.filename().string(); }
-    // For before_exec.
-    void join() const {
-        const int procs = open((folder_ / "cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC);
-        must(procs, "open cgroup.procs");
-        must(write(procs, "0", 1), "join the memory group");
-        must(close(procs), "close cgroup.procs");
-    }
-    Options joined() const {
-        Options options;
-        options.before_exec = [this] { join(); };
-        return options;
-    }
-    std::string kills() const {
-        const auto text = slurp(folder_ / "memory.oom_control");
-        return lines_of(text.substr(text.find("oom_kill ") + 9)).at(0);
-    }
-    std::string rise() const {
-        return "memory.oom_control oom_kill 0 -> " + kills() + " in " + name();
-    }
-    std::string killed() const {
-        return "Killed by SIGKILL by the out-of-memory killer (group " + name() + ", limit " +
-               std::to_string(limit_mib) + " MiB)";
-    }
-
-private:
-    Fd turn_;
-    fs::path folder_;
-};
-
-bool groups_work() { return geteuid() == 0 && MemoryGroup().works(); }
+bool groups_work() { return MemoryGroup().works(); }
 #define NEEDS_MEMORY_GROUPS() \
     if (!groups_work()) SKIP_TEST("needs root and cgroup v1's memory groups")
 
@@ -208,7 +139,8 @@ public:
 
     // The shim is the one to be hit first, half of the memory being nobody's (a file in memory,
     // which is stdout here). The worker may be hit too before it hears of the shim's death.
-    std::string of_the_shim() {
+    std::string of_the_shim(bool group_is_gone = false) {
+        if (group_is_gone) wait_until_told_at_length();
         const MemoryGroup group;
         Options options;
         options.before_exec = [&] {
@@ -216,20 +148,25 @@ public:
             const int score = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
             must(write(score, "1000", 4), "oom_score_adj");
         };
-        auto shim = start_job(
-            job,
-            "head -c " + std::to_string(limit_mib / 2) +
-                "m /dev/zero; echo 0 > /proc/$$/oom_score_adj; exec tail /dev/zero",
-            {}, options);
+        auto shim =
+            start_job(job,
+                      "head -c " + std::to_string(MemoryGroup::limit_mib / 2) +
+                          "m /dev/zero; echo 0 > /proc/$$/oom_score_adj; exec tail /dev/zero",
+                      {}, options);
         const auto pid = shim.pid();
         if (shim.wait().ended() != "SIGKILL") return "the shim lives";
         if (!wait_until([&] { return !alive(worker_in(job)); })) return "the worker lives";
         const bool both = group.kills() == "2";
+        const auto rise = group.rise();
+        if (group_is_gone && !wait_until([&] { return group.remove(); })) return "the group stays";
         ctl({"status", job});
-        Words evidence{group.rise(),
-                       "victim was pid " + std::to_string(pid) + ", the shim (/dev/kmsg)"};
+        Words evidence{"victim was pid " + std::to_string(pid) + ", the shim (/dev/kmsg)"};
+        if (!group_is_gone) evidence.insert(evidence.begin(), rise);
         if (both) evidence.push_back(worker_in_words(job));
         evidence.push_back(lost_at_work);
+        const auto sentence = at(read_json(job), "/errorMessage").get<std::string>();
+        if (!sentence.starts_with("The shim was killed by the out-of-memory killer"))
+            return sentence;
         return wrong_if_found(evidence);
     }
 
@@ -297,6 +234,31 @@ TEST_CASE_METHOD(Deaths, "OOM: the shim lost while the killer is at work in its 
     fs::remove(job);
     fs::remove(dir / "hit");
     CHECK(of_the_shim() == "");
+}
+
+// As systemd removes a unit's group before anybody comes to look. No counter can be read then, and
+// the record knew nothing of the OOM killer while the kernel's log named its victims.
+TEST_CASE_METHOD(Deaths, "OOM: the shim lost with its group, which is gone") {
+    NEEDS_MEMORY_GROUPS();
+    CHECK(of_the_shim(true) == "");
+}
+
+// No counter of the shim's own group rises then, and the record said that nobody can know who sent
+// SIGKILL.
+TEST_CASE_METHOD(Deaths, "OOM: the worker hit in a group that it moved to") {
+    NEEDS_MEMORY_GROUPS();
+    const MemoryGroup group;
+    const auto inner = group.folder() / "inner";
+    wait_until_told_at_length();
+    run_job(job,
+            "cd '" + group.folder().string() + "' && mkdir inner && cd inner && echo " +
+                std::to_string(MemoryGroup::limit_mib) +
+                "M > memory.limit_in_bytes && echo $$ > cgroup.procs && exec tail /dev/zero",
+            {}, group.joined());
+    CHECK(wait_until([&] { return rmdir(inner.c_str()) == 0; }));
+    CHECK(wrong(job, "oom-kill", "observed", nullptr, SIGKILL,
+                "Killed by SIGKILL by the out-of-memory killer (group " + group.name() + "/inner).",
+                {worker_in_words(job)}) == "");
 }
 
 TEST_CASE_METHOD(Deaths, "OOM: the worker hit, every time", "[sweep]") {
@@ -389,7 +351,7 @@ TEST_CASE_METHOD(Deaths, "the memory group's peak is told if it was reached in t
     INFO(read_json(job).dump(2));
     REQUIRE(first.is_number_integer());
     CHECK(first.get<int>() >= 4096);
-    CHECK(first.get<int>() <= 16384);
+    CHECK(first.get<int>() <= MemoryGroup::limit_mib * 1024);
     CHECK(contains(ctl({"result", job}).out, "its memory group at most "));
     run_job(job, "exit 0", {}, group.joined());
     CHECK(at(record_of(job), "/resources/groupPeakKiB") == "<missing>");

@@ -11,36 +11,12 @@
 #include <iostream>
 #include <optional>
 
+#include "integration/memory_group.hpp"
 #include "integration/support.hpp"
 
 using namespace harness;
 
 namespace {
-
-/// A memory group of cgroup v1 with a limit, for what is started in it.
-class MemoryGroup {
-public:
-    MemoryGroup() : path_("/sys/fs/cgroup/memory/jobshim-reasons-" + std::to_string(getpid())) {
-        std::error_code error;
-        there_ = fs::exists("/sys/fs/cgroup/memory/memory.oom_control") &&
-                 fs::create_directory(path_, error);
-        if (there_) put(path_ / "memory.limit_in_bytes", "33554432");
-    }
-    ~MemoryGroup() {
-        // It is busy until the last of its processes was reaped.
-        if (there_) wait_until([&] { return rmdir(path_.c_str()) == 0; });
-    }
-    MemoryGroup(const MemoryGroup&) = delete;
-    MemoryGroup& operator=(const MemoryGroup&) = delete;
-
-    bool is_there() const { return there_; }
-    /// For use in before_exec.
-    void enter() const { put(path_ / "cgroup.procs", std::to_string(getpid())); }
-
-private:
-    fs::path path_;
-    bool there_ = false;
-};
 
 void allow_cores() {
     rlimit core{};
@@ -101,9 +77,9 @@ TEST_CASE_METHOD(Sandbox, "every reason is reached by a real death") {
          has_cores ? "" : "this system writes no core dumps here"},
         {"oom-kill", "", "failed", "Killed by SIGKILL by the out-of-memory killer (group /",
          [&](const fs::path& file) {
-             run_job(file, "exec tail /dev/zero", {}, {.before_exec = [&] { group.enter(); }});
+             run_job(file, "exec tail /dev/zero", {}, {.before_exec = [&] { group.join(); }});
          },
-         group.is_there() ? "" : "no memory group of cgroup v1 to be had"},
+         group.works() ? "" : "no memory group of cgroup v1 to be had"},
         {"timeout", "observed", "failed",
          "Timed out after 200 ms; the worker was ended by SIGTERM.",
          [&](const fs::path& file) {

@@ -56,7 +56,7 @@ public:
             if (detach) argv.emplace_back("--detach");
             argv.emplace_back("--");
             argv.insert(argv.end(), failure.command.begin(), failure.command.end());
-            Options options{.cwd = out_};
+            Options options{.env = no_leak_search, .cwd = out_};
             options.before_exec = [&failure] {
                 if (!failure.path.empty()) setenv("PATH", failure.path.c_str(), 1);
                 if (failure.before_exec) failure.before_exec();
@@ -284,7 +284,7 @@ TEST_CASE_METHOD(StartFailures, "what cannot be started is told in words and lea
         };
         // The launcher's own fork of --detach fails before there is a job: not one of these.
         const auto crowded = dir / "out" / "crowded.json";
-        Options options;
+        Options options{.env = no_leak_search};
         options.before_exec = no_more;
         const auto result = run({dir / "bin/jobshim", "-j", crowded, "--", "true"}, options);
         CHECK(result.ended() == "exit 125");

@@ -41,16 +41,22 @@ std::string proc_number(const std::string& line) {
 Words strace(const Call& call, const std::string& fault, const fs::path& trace, const Words& argv,
              const std::string& how_often, bool children) {
     const auto when = ":when=" + std::to_string(call.nth) + how_often;
-    Words all{"strace", "-qq", "-o", trace};
-    if (children) all.emplace_back("-f");
-    for (const auto& path : call.paths) all.insert(all.end(), {"-P", path});
-    all.insert(all.end(), {"-e", "trace=" + call.name, "-e", "inject=" + call.name});
-    all.back() += ":" + fault + when;
-    all.insert(all.end(), argv.begin(), argv.end());
-    return all;
+    Words options;
+    if (children) options.emplace_back("-f");
+    for (const auto& path : call.paths) options.insert(options.end(), {"-P", path});
+    options.insert(options.end(), {"-e", "trace=" + call.name, "-e", "inject=" + call.name});
+    options.back() += ":" + fault + when;
+    return under_strace(trace, options, argv);
 }
 
 }  // namespace
+
+Words under_strace(const fs::path& trace, const Words& options, const Words& argv) {
+    Words all{"strace", "-qq", "-o", trace};
+    all.insert(all.end(), options.begin(), options.end());
+    all.insert(all.end(), argv.begin(), argv.end());
+    return all;
+}
 
 std::string Call::in_words() const {
     auto text = name + " " + std::to_string(nth);
@@ -62,9 +68,7 @@ std::vector<Call> record(Sandbox& box, const Words& argv, const fs::path& folder
                          const Options& options) {
     const TempDir temp;
     const auto trace = temp.path / "trace";
-    Words traced{"strace", "-qq", "-f", "-y", "-o", trace};
-    traced.insert(traced.end(), argv.begin(), argv.end());
-    box.run(traced, options);
+    box.run(under_strace(trace, {"-f", "-y"}, argv), options);
 
     std::vector<Call> calls;
     std::map<std::string, int> processes;  // pid -> Call::process

@@ -28,6 +28,9 @@ struct Call {
     std::string in_words() const;  ///< "openat 3", for messages
 };
 
+/// The command that runs argv under strace, which writes to `trace`.
+Words under_strace(const fs::path& trace, const Words& options, const Words& argv);
+
 /// Runs argv to its end and returns the calls of all its processes, in the order they were made. Of
 /// a scan of /proc, only the look at the first strange process is included.
 std::vector<Call> record(Sandbox& box, const Words& argv, const fs::path& folder,

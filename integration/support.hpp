@@ -138,6 +138,10 @@ struct Options {
     Milliseconds limit = 20s;  ///< stretched; after it all is killed and the test fails
 };
 
+/// LeakSanitizer needs a process of its own, and to be nobody's tracee: the environment for where
+/// it cannot have that.
+inline const std::map<std::string, std::string> no_leak_search{{"ASAN_OPTIONS", "detect_leaks=0"}};
+
 class Process {
 public:
     pid_t pid() const { return pid_; }

@@ -8,6 +8,7 @@
 #include <iostream>
 #include <string>
 
+#include "integration/strace.hpp"
 #include "integration/support.hpp"
 
 namespace harness {
@@ -159,15 +160,8 @@ public:
     }
     Process& tracer() { return tracer_; }
 
-    static Words under_strace(const fs::path& out, const Words& options, const Words& argv) {
-        Words all{"strace", "-qq", "-o", out};
-        all.insert(all.end(), options.begin(), options.end());
-        all.insert(all.end(), argv.begin(), argv.end());
-        return all;
-    }
-    /// Leaks cannot be looked for under ptrace.
     static Options traced(Options options) {
-        options.env["ASAN_OPTIONS"] = "detect_leaks=0";
+        options.env.insert(no_leak_search.begin(), no_leak_search.end());
         return options;
     }
 

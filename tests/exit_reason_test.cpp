@@ -232,6 +232,20 @@ TEST_CASE("exit reason: every end that nobody witnessed, in a sentence") {
         {judge_lost(R::host_rebooted, true, {}), R::host_rebooted, Certainty::inferred,
          Status::failed, "The host was restarted while the job ran; how it ended is not known."},
     };
+    OomFinding both;
+    both.worker_was_the_victim = both.shim_was_the_victim = true;
+    OomFinding shim_only;
+    shim_only.shim_was_the_victim = true;
+    OomFinding worker_only;
+    worker_only.worker_was_the_victim = true;
+    for (const auto& [oom, sentence] : std::vector<std::pair<OomFinding, std::string>>{
+             {both, "The shim was killed by the out-of-memory killer, and so was the worker."},
+             {shim_only,
+              "The shim was killed by the out-of-memory killer and the worker is gone; how "
+              "it ended is not known."},
+             {worker_only, "The shim died; the worker was killed by the out-of-memory killer."}})
+        all.push_back({judge_lost(R::shim_lost, true, {}, oom), R::shim_lost, Certainty::inferred,
+                       Status::failed, sentence});
     std::set<ExitReason> reached;
     for (const Unseen& row : all) {
         CHECK(row.last.sentence == row.sentence);

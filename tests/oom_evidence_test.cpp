@@ -170,6 +170,18 @@ TEST_CASE("oom: what rose in cgroup v2: the group's own, all of it, those below 
           "memory.events.local oom_group_kill 0 -> 1 in /jobs/x: all of the group were hit");
 }
 
+// A group below may be hit as a whole without the worker's being so.
+TEST_CASE("oom: a whole group hit proves the worker's death only where it is his own") {
+    const Tree tree;
+    tree.put("x/memory.events", "oom_kill 1\noom_group_kill 1\n");  // before Linux 5.2
+    OomBaseline before = baseline(tree / "x/memory.events", 0);
+    before.group_kills = 0;
+    const auto found = compare_oom_counter(before);
+    REQUIRE(found);
+    CHECK(found->counter_rose);
+    CHECK_FALSE(found->worker_was_the_victim);
+}
+
 TEST_CASE("oom: the machine's counter tells of nobody's group") {
     const Tree tree;
     tree.put("vmstat", "oom_kill 2\n");
@@ -213,8 +225,7 @@ namespace {
 constexpr int worker = 42;
 constexpr std::int64_t start = 1'000'000'000;  // us after the boot
 
-OomFinding named(std::uint64_t rise, const std::vector<OomVictim>& victims,
-                 bool groups_agree = true, bool gap = false) {
+OomLog log_of(const std::vector<OomVictim>& victims) {
     OomLog log;
     for (const OomVictim& victim : victims) {
         const std::string at = ",1," + std::to_string(victim.at_us) + ",-;";
@@ -227,11 +238,17 @@ OomFinding named(std::uint64_t rise, const std::vector<OomVictim>& victims,
         log.add("3" + at + "Out of memory: Killed process " + std::to_string(victim.pid) + " (" +
                 victim.name + ") total-vm:1kB\n");
     }
+    return log;
+}
+
+OomFinding named(std::uint64_t rise, const std::vector<OomVictim>& victims,
+                 bool groups_agree = true, bool gap = false) {
+    OomLog log = log_of(victims);
     if (gap) log.note_gap();
     OomBaseline before = baseline("", 0);
     before.at_us = start;
     OomFinding finding;
-    name_victims(finding, before, rise, log, {{worker, "the worker", true}}, groups_agree);
+    name_victims(finding, before, rise, log, {{worker, OomSuspect::worker}}, groups_agree);
     return finding;
 }
 
@@ -262,6 +279,39 @@ TEST_CASE("oom: the worker is a proven victim") {
     CHECK(named(1, {at(the_worker, start - 1'000'000)}).worker_was_the_victim);
     CHECK(named(1, {the_worker}, false, true).worker_was_the_victim);
     CHECK(named(2, {neighbour, the_worker}).evidence.size() == 2);
+}
+
+// With memory.oom.group the first victim is killed twice, and the log says so.
+TEST_CASE("oom: a victim is told once") {
+    CHECK(named(2, {the_worker, the_worker}).evidence.size() == 1);
+}
+
+// The worker moved to a group beside its shim's, and was killed there: no counter of the shim's
+// group rose, and the record said "who sent it cannot be known" while the kernel's log named it.
+// Likewise where the group was removed at once, as systemd does, before a reader came.
+TEST_CASE("oom: the log alone proves the worker's death where no counter tells") {
+    const auto among = [](const std::vector<OomVictim>& victims, bool groups_agree,
+                          const std::optional<std::string>& only_group = {}) {
+        OomBaseline before = baseline("", 0);
+        before.at_us = start;
+        return victims_among({{worker, OomSuspect::worker}}, before, log_of(victims), groups_agree,
+                             only_group);
+    };
+    const auto found = among({stranger, the_worker, neighbour}, true);
+    REQUIRE(found);
+    CHECK(found->worker_was_the_victim);
+    CHECK_FALSE(found->counter_rose);
+    CHECK(found->group == "/jobs/x");
+    CHECK(found->evidence == std::vector<std::string>{"victim was pid 42, the worker (/dev/kmsg)"});
+    CHECK(among({the_worker}, false)->group.empty());
+    CHECK(among({the_worker}, true, "/jobs/x"));
+
+    CHECK_FALSE(among({}, true));
+    CHECK_FALSE(among({neighbour, stranger, short_of_words}, true));
+    CHECK_FALSE(among({at(the_worker, start / 2)}, true));
+    // Long after its end its pid may be anybody's: the group must be that of the job.
+    CHECK_FALSE(among({the_worker}, true, "/else"));
+    CHECK_FALSE(among({the_worker}, false, "/jobs/x"));
 }
 
 TEST_CASE("oom: another with the worker's pid, long ago, was not the worker") {

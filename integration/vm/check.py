@@ -22,32 +22,51 @@ class Expected:
 
 
 OOM = r"(?i)oom|out-of-memory|victim"
+AT_WORK = "the shim was lost while the OOM killer was at work in its group"
+WORKER = r"pid WORKER, the worker \(/dev/kmsg\)"
 
 
 def rose(group: str) -> str:
-    return rf"oom_kill \d+ -> \d+ in {group}$"
+    return rf"oom_kill \d+ -> \d+ in {group}( |$)"
+
+
+def hit(group: str, sentence: str = "^Killed by SIGKILL by the out-of-memory killer") -> Expected:
+    """The worker was killed, and the kernel's log proves it."""
+    return Expected("oom-kill", "observed", None, 9, "worker", [rose(group), WORKER], sentence=sentence)
 
 
 CASES = {
-    "worker": Expected("oom-kill", "inferred", None, 9, "worker", [rose("/worker")], sentence="limit 32 MiB"),
-    "child-4": Expected("exit-code", "observed", 4, None, "other", [rose("/child-4")]),
-    "child-0": Expected("success", "observed", 0, None, "other", [rose("/child-0")]),
-    "child-then-killed": Expected("oom-kill", "inferred", None, 9, "other", [rose("/child-then-killed")]),
-    "neighbour-then-killed": Expected("oom-kill", "inferred", None, 9, "other", [rose("/neighbour-then-killed")]),
+    "child-then-killed": Expected(
+        "signal", "observed", None, 9, "other", [rose("/child-then-killed"), r"\(dd\).*not the worker"]
+    ),
+    "neighbour-then-killed": Expected(
+        "signal", "observed", None, 9, "other", [rose("/neighbour-then-killed"), r"\(dd\).*not the worker"]
+    ),
+    "worker": hit("/worker", r"group /worker, limit 32 MiB\)\.$"),
+    "child-4": Expected("exit-code", "observed", 4, None, "other", [rose("/child-4"), r"\(dd\)"]),
+    "child-0": Expected("success", "observed", 0, None, "other", [rose("/child-0"), r"\(dd\)"]),
     "killed": Expected("signal", "observed", None, 9, silent=[OOM]),
-    "outer-limit": Expected("oom-kill", "inferred", None, 9, "worker", [rose("/outer-limit/job")]),
-    "group-all": Expected("shim-lost", "inferred", None, None, "worker"),
+    "outer-limit": hit("/outer-limit/job"),
+    "group-all": Expected("shim-lost", "inferred", None, None, "worker", [rose("/group-all"), WORKER, AT_WORK]),
+    "group-gone": Expected("shim-lost", "inferred", None, None, "worker", [WORKER, AT_WORK]),
     "shim-killed": Expected("shim-lost", "inferred", silent=[OOM]),
-    "group-worker": Expected("signal", "observed", None, 9, "worker"),
+    # Of a whole group that is hit the log names the group of the first victim alone.
+    "group-beside": Expected("oom-kill", "observed", None, 9, "worker", [WORKER]),
+    "group-below": Expected("oom-kill", "observed", None, 9, "worker", [WORKER]),
     "no-log-worker": Expected("oom-kill", "inferred", None, 9, "worker", [rose("/no-log-worker")], sentence="neighbour"),
     "no-log-child-4": Expected("exit-code", "observed", 4, None, "other", [rose("/no-log-child-4")]),
-    "no-log-neighbour": Expected("oom-kill", "inferred", None, 9, "other", sentence="neighbour"),
-    "swap": Expected("oom-kill", "inferred", None, 9, "worker", [rose("/swap")]),
-    "global-swap": Expected("oom-kill", "inferred", None, 9, "worker", [rose("/global-swap")]),
-    "global": Expected("oom-kill", "inferred", None, 9, "worker", [rose("/global")]),
+    "no-log-neighbour": Expected(
+        "oom-kill", "inferred", None, 9, "other", [rose("/no-log-neighbour")], sentence="neighbour"
+    ),
+    "no-log-group-all": Expected(
+        "shim-lost", "inferred", None, None, "worker", [rose("/no-log-group-all"), AT_WORK]
+    ),
+    "swap": hit("/swap"),
+    "global-swap": hit("/global-swap"),
+    "global": hit("/global"),
     "global-child-4": Expected("exit-code", "observed", 4, None, "other", [rose("/global-child-4")]),
     "global-elsewhere": Expected("signal", "observed", None, 9, "other", silent=[OOM]),
-    "global-root": Expected("signal", "observed", None, 9, "worker"),
+    "global-root": Expected("oom-kill", "observed", None, 9, "worker", [WORKER]),
 }
 
 

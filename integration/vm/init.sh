@@ -55,11 +55,13 @@ begin() {
     name=$1
     job=/jobs/$name.json
     pid_file=/jobs/nobody/$name.pid
+    user=root
+    status=
     group=$groups/$name
     mkdir "$group"
     if [ $# -gt 1 ]; then
         echo "$2" >"$group/memory.max"
-        echo 0 2>/dev/null >"$group/memory.swap.max"
+        echo 0 >"$group/memory.swap.max"
     fi
     dmesg -c >/dev/null
 }
@@ -68,6 +70,19 @@ begin() {
 start() {
     in_group "$group" jobshim --job "$job" -- "$@" &
     shim=$!
+}
+
+# start_in_root COMMAND...: likewise, in the root group, where this shell is: it counts nothing.
+start_in_root() {
+    jobshim --job "$job" -- "$@" &
+    shim=$!
+}
+
+# make_limited_group: in it, whom the out-of-memory killer hits takes all others with him.
+make_limited_group() {
+    [ -e "$limited" ] || mkdir "$limited"
+    echo 32M >"$limited/memory.max"
+    echo 1 >"$limited/memory.oom.group"
 }
 
 # start_sleeper: a job that waits to be killed; sets `worker`.
@@ -94,26 +109,51 @@ is_empty() {
 
 # clear GROUP: nothing is left in it, and it is gone.
 clear() {
+    [ -e "$1" ] || return 0
     echo 1 >"$1/cgroup.kill"
     wait_until is_empty "$1" && rmdir "$1"
 }
 
-# finish: the job has ended, or is ended now: a record in any case.
-finish() {
-    jobctl wait --appear 20s --timeout 20s "$job" >/dev/null
-    ended=$?
-    [ "$ended" -ne 124 ] || kill -KILL "$shim"
+# jobctl of the case's user: who settles a job also looks for why it died.
+ctl() {
+    su "$user" -s /bin/sh -c "exec jobctl $*"
+}
+
+# join: how the shim ended goes into `status`.
+join() {
     wait "$shim"
     status=$?
+}
+
+# finish: the job has ended, or is ended now: a record in any case.
+finish() {
+    ctl wait --appear 20s --timeout 20s "$job" >/dev/null
+    ended=$?
+    [ "$ended" -ne 124 ] || kill -KILL "$shim"
+    [ -n "$status" ] || join
     {
         echo "#case $name"
         echo "#shim $status"
         dmesg | sed -n 's/.*Killed process \([0-9]*\) (\([^)]*\)).*/#killed \1 \2/p'
-        jobctl result --json "$job"
+        ctl result --json "$job"
         echo "#end"
     } >&3
     clear "$group"
 }
+
+# The kernel's log tells a victim's group for ten reports in 5 s, and no more. The cases up to
+# `group-gone` are the first eight, for some of them need it.
+begin child-then-killed 32M
+start sh -c "(${eat}48M); echo \$\$ >$pid_file; sleep 1000"
+read_worker
+kill -KILL "$worker"
+finish
+
+begin neighbour-then-killed 32M
+start_sleeper
+eat_as_neighbour 48M
+kill -KILL "$worker"
+finish
 
 begin worker 32M
 start sh -c "${eat}48M"
@@ -125,18 +165,6 @@ finish
 
 begin child-0 32M
 start sh -c "(${eat}48M); exit 0"
-finish
-
-begin child-then-killed 32M
-start sh -c "(${eat}48M); echo \$\$ >$pid_file; sleep 1000"
-read_worker
-kill -KILL "$worker"
-finish
-
-begin neighbour-then-killed 32M
-start_sleeper
-eat_as_neighbour 48M
-kill -KILL "$worker"
 finish
 
 begin killed 32M
@@ -160,26 +188,39 @@ echo 1 >"$group/memory.oom.group"
 start sh -c "${eat}48M"
 finish
 
+# As above, but the group is gone when the reader comes.
+begin group-gone 32M
+echo 1 >"$group/memory.oom.group"
+start sh -c "${eat}48M"
+join
+clear "$group"
+finish
+
 # The same death without the killer.
 begin shim-killed 32M
 start_sleeper
 kill -KILL "$shim"
 finish
 
-# The worker moves to a group of its own, as a container's does.
-begin group-worker
-limited=$groups/group-worker-limited
-mkdir "$limited"
-echo 32M >"$limited/memory.max"
-echo 1 >"$limited/memory.oom.group"
-# The whole group is hit, so it is the shell too that waits for its child.
+# The worker moves to a group of its own, as a container's does, and all of that group are hit: the
+# shell too that waits for its child. First from a group beside it, then from that above, the root.
+begin group-beside
+limited=$groups/group-beside-limited
+make_limited_group
 start sh -c "echo \$\$ >$limited/cgroup.procs; (${eat}48M); exit 0"
 finish
 clear "$limited"
 
+begin group-below
+limited=$group
+make_limited_group
+start_in_root sh -c "echo \$\$ >$limited/cgroup.procs; (${eat}48M); exit 0"
+finish
+
 # Those who may not read the kernel's log. as_nobody SCRIPT: the job, without single quotes.
 as_nobody() {
     job=/jobs/nobody/$name.json
+    user=nobody
     in_group "$group" su nobody -s /bin/sh -c "exec jobshim --job $job -- sh -c '$1'" &
     shim=$!
 }
@@ -197,6 +238,11 @@ as_nobody "echo \$\$ >$pid_file; exec sleep 1000"
 read_worker
 eat_as_neighbour 48M
 kill -KILL "$worker"
+finish
+
+begin no-log-group-all 32M
+echo 1 >"$group/memory.oom.group"
+as_nobody "${eat}48M"
 finish
 
 # Swap makes an end come later, not otherwise. The disk is one in memory, all of it there already.
@@ -236,10 +282,8 @@ kill -KILL "$worker"
 finish
 clear "$elsewhere"
 
-# The root group, where this shell is, counts nothing.
 begin global-root
-jobshim --job "$job" -- sh -c "${eat}1G" &
-shim=$!
+start_in_root sh -c "${eat}1G"
 finish
 
 echo '#complete' >&3

@@ -303,9 +303,14 @@ private:
         seen.signalled_with = ending.signalled_with;
         seen.result_expected = options_.expect_record;
         seen.worker_wrote_terminal_status = options_.expect_record && recorder_->worker_spoke();
-        if (oom_before_)
-            seen.oom = look_for_oom(*oom_before_, setting_.observer.here,
-                                    {{worker.pid, "the worker", true}});
+        if (oom_before_) {
+            const std::vector<OomSuspect> us{{worker.pid, OomSuspect::worker}};
+            const ShimIdentity& here = setting_.observer.here;
+            seen.oom = look_for_oom(*oom_before_, here, us);
+            if (!seen.oom && WIFSIGNALED(ending.wait_status) &&
+                WTERMSIG(ending.wait_status) == SIGKILL)
+                seen.oom = look_for_oom_in_log(*oom_before_, here, us);
+        }
         FinalWord last = judge_witnessed(seen);
         last.exit.evidence.insert(last.exit.evidence.begin(), ending.evidence.begin(),
                                   ending.evidence.end());
