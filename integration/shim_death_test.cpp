@@ -1,12 +1,11 @@
 // The shim itself dies: what happens to the worker, and what readers make of it.
 
 #include <signal.h>
+#include <string.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
-
-#include <cstdio>
 
 #include "integration/support.hpp"
 
@@ -38,10 +37,7 @@ std::string state_of(Sandbox& box, const fs::path& job, const Words& extra = {})
 // Linux 6.15 and later keep a process's exit status for those who hold a pidfd of it.
 bool kernel_tells_strangers() {
     utsname names{};
-    int major = 0;
-    int minor = 0;
-    return uname(&names) == 0 && std::sscanf(names.release, "%d.%d", &major, &minor) == 2 &&
-           std::pair(major, minor) >= std::pair(6, 15);
+    return uname(&names) == 0 && strverscmp(names.release, "6.15") >= 0;
 }
 
 }  // namespace

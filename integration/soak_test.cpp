@@ -270,8 +270,8 @@ private:
 TEST_CASE_METHOD(Sandbox, "soak: thousands of jobs and random deaths, and never a lie", "[sweep]") {
     const char* jobs = std::getenv("JOBSHIM_SOAK_JOBS");
     const char* seed = std::getenv("JOBSHIM_SOAK_SEED");
-    const unsigned chosen =
-        seed != nullptr ? static_cast<unsigned>(std::atoi(seed)) : std::random_device{}();
+    const auto chosen =
+        static_cast<unsigned>(seed != nullptr ? std::stoul(seed) : std::random_device{}());
     std::cout << "JOBSHIM_SOAK_SEED=" << chosen << std::endl;
-    Soak(*this, jobs != nullptr ? std::atoi(jobs) : 2000, chosen).run();
+    Soak(*this, jobs != nullptr ? std::stoi(jobs) : 2000, chosen).run();
 }

@@ -163,7 +163,8 @@ TEST_CASE("process: who watched a stranger's child knows how it ended, reaped or
     const Case cases[] = {{[] { ::raise(SIGUSR1); }, SIGUSR1},
                           {[] { ::_exit(3); }, 3 << 8},
                           {thread_ends_last, 7 << 8}};
-    for (const auto& [end, expected] : cases) {
+    for (const Case& each : cases) {
+        const int expected = each.status;
         CAPTURE(expected);
         int pids[2];
         int go[2];
@@ -177,7 +178,7 @@ TEST_CASE("process: who watched a stranger's child knows how it ended, reaped or
             const int pid = ::fork();
             if (pid == 0) {
                 await(go[0]);
-                end();
+                each.end();
             }
             (void)!::write(pids[1], &pid, sizeof pid);
             ready();

@@ -27,10 +27,6 @@ std::optional<std::string> resolved(const std::string& directory) {
     throw_errno("open directory " + directory);
 }
 
-std::string in_directory(const std::string& directory, const std::string& name) {
-    return (directory == "/" ? "" : directory) + "/" + name;
-}
-
 Verdict verdict_on_terminal(const JobDocument& document) {
     Sighting sighting;
     sighting.status = document.status();
@@ -51,7 +47,7 @@ public:
     // Not beside a file that cannot be read: a leaving may be the last good version of it.
     void tidy_up(const std::string& directory) const {
         for (const std::string& name : names_with_leavings(directory)) {
-            const std::string path = in_directory(directory, name);
+            const std::string path = path_in(directory, name);
             try {
                 const auto job = read_file(path, max_job_file_bytes);
                 if (!job || JobDocument::parse(job->text).fault() == JsonFault::none)
@@ -70,7 +66,7 @@ public:
         }
         for (const Place& at : torn_)
             add_broken(at.directory, at.name,
-                       in_directory(at.directory, at.name) + ": not a JSON object");
+                       path_in(at.directory, at.name) + ": not a JSON object");
     }
 
     std::vector<Surveyed> found() { return std::move(found_); }
@@ -83,7 +79,7 @@ private:
 
     // False if the file should be read again.
     bool take(const std::string& directory, const std::string& name) {
-        const std::string path = in_directory(directory, name);
+        const std::string path = path_in(directory, name);
         try {
             auto contents = read_file(path, max_job_file_bytes);
             if (!contents) return true;  // deleted since
@@ -109,7 +105,7 @@ private:
 
     void take_symlink(const std::string& directory, const std::string& name) {
         try {
-            look_closely(in_directory(directory, name));
+            look_closely(path_in(directory, name));
         } catch (const std::system_error& error) {
             add_failed(directory, name, error.what());
         }
@@ -145,7 +141,7 @@ private:
     void add_broken(const std::string& directory, const std::string& name, const std::string& why) {
         JobReport report;
         report.id = id_of(std::nullopt, name);
-        report.file = in_directory(directory, name);
+        report.file = path_in(directory, name);
         report.verdict = {State::unknown, why + "."};
         found_.push_back({std::move(report), false, false, ""});
     }
@@ -169,8 +165,10 @@ Settled look_at(const JobFiles& files, const Observer& observer, bool settle,
     looked.now = observe(files, observer);
     looked.unwritten = judgement(looked.now);
     // A known end is known, though it is not for us to write it down.
-    if (looked.unwritten && looked.now.known_end && !is_gone(looked.now))
-        return show_as_settled(std::move(looked), *looked.now.known_end, "only looked at");
+    if (looked.unwritten && looked.now.known_end && !is_gone(looked.now)) {
+        FinalWord known = *looked.now.known_end;
+        return show_as_settled(std::move(looked), std::move(known), "only looked at");
+    }
     return looked;
 }
 
