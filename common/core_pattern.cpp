@@ -1,19 +1,13 @@
 #include "common/core_pattern.hpp"
 
 #include <algorithm>
-#include <exception>
 
-#include "common/atomic_file.hpp"
+#include "common/kernel_file.hpp"
 
 namespace jobshim {
 
 std::string read_core_pattern() {
-    try {
-        const auto contents = read_file("/proc/sys/kernel/core_pattern", 4096);
-        return contents ? contents->text.substr(0, contents->text.find('\n')) : "";
-    } catch (const std::exception&) {
-        return "";
-    }
+    return first_line_of_kernel_file("/proc/sys/kernel/core_pattern");
 }
 
 std::string core_in_words(std::string_view pattern, std::string_view directory) {

@@ -14,6 +14,8 @@ namespace jobshim {
 
 namespace {
 
+constexpr std::string_view own_mark = ".jobshim-";
+
 bool is_word(char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 }
@@ -40,7 +42,7 @@ JobFiles job_files_of(const std::string& path) {
             ::realpath(directory.c_str(), nullptr), &std::free);
         if (!real) throw_errno("open " + path + " (directory " + directory + ")");
         files.directory = real.get();
-        files.job = (files.directory == "/" ? "" : files.directory) + "/" + files.name;
+        files.job = path_in(files.directory, files.name);
 
         std::array<char, PATH_MAX> target;
         const ssize_t length = ::readlink(files.job.c_str(), target.data(), target.size());
@@ -53,12 +55,25 @@ JobFiles job_files_of(const std::string& path) {
         files.name.ends_with(".json") ? files.job.substr(0, files.job.size() - 5) : files.job;
     files.heartbeat = stem + ".heartbeat";
     files.cancel = files.job + ".cancel";
-    const std::string hidden =
-        (files.directory == "/" ? "" : files.directory) + "/." + files.name + ".jobshim-";
-    files.fresh = hidden + "new";
-    files.merged = hidden + "merged";
-    files.reserve = hidden + "reserve";
+    files.fresh = own_path_beside(files, "new");
+    files.merged = own_path_beside(files, "merged");
+    files.reserve = own_path_beside(files, "reserve");
     return files;
+}
+
+std::string path_in(std::string_view directory, std::string_view name) {
+    std::string path(directory == "/" ? "" : directory);
+    return path.append("/").append(name);
+}
+
+std::string own_path_beside(const JobFiles& files, std::string_view what) {
+    return path_in(files.directory, "." + files.name).append(own_mark).append(what);
+}
+
+std::string job_name_of_own(std::string_view name) {
+    const std::size_t end = name.rfind(own_mark);
+    if (!name.starts_with('.') || end == std::string_view::npos || end < 2) return "";
+    return std::string(name.substr(1, end - 1));
 }
 
 std::string state_directory(const char* xdg_state_home, const char* home) {

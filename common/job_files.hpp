@@ -41,6 +41,14 @@ bool is_job_id(std::string_view text);
 // From a file's name: without .json, other characters as -.
 std::string job_id_from_name(std::string_view name);
 
+// The path of a file in a directory, which may be "/".
+std::string path_in(std::string_view directory, std::string_view name);
+
+// Our own files beside a job file: ".NAME.jobshim-WHAT".
+std::string own_path_beside(const JobFiles& files, std::string_view what);
+// NAME of such a file's name; "" if it is none.
+std::string job_name_of_own(std::string_view name);
+
 // Absolute form of a path, as text; nothing is resolved. Throws std::system_error.
 std::string absolute_path(const std::string& path);
 

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <charconv>
 
-#include "common/atomic_file.hpp"
 #include "common/clocks.hpp"
+#include "common/kernel_file.hpp"
 #include "common/process_identity.hpp"
 #include "common/units.hpp"
 
@@ -14,15 +14,8 @@ namespace jobshim {
 
 namespace {
 
-// Files of /proc and cgroupfs are small and may be gone: "" then.
-std::string text_of(const std::string& path) {
-    try {
-        const auto contents = read_file(path, 65536);
-        return contents ? contents->text : "";
-    } catch (const std::exception&) {
-        return "";
-    }
-}
+// mountinfo(5) may have many lines.
+std::string text_of(const std::string& path) { return read_kernel_file(path, 65536); }
 
 // The path behind the first line of /proc/self/cgroup whose controllers satisfy `wanted`.
 template <class Wanted>

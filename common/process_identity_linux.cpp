@@ -12,33 +12,16 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
-#include <cstdio>
 #include <cstdlib>
+#include <cstring>
 
 #include "common/process_identity.hpp"
+
+#include "common/kernel_file.hpp"
 
 namespace jobshim {
 
 namespace {
-
-// A small file of /proc or /etc; "" if it cannot be read.
-std::string read_small_file(const std::string& path, std::size_t limit = 4096) {
-    const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    std::string text;
-    std::array<char, 4096> buffer;
-    while (fd && text.size() < limit) {
-        const ssize_t got = ::read(fd.get(), buffer.data(), buffer.size());
-        if (got < 0 && errno == EINTR) continue;
-        if (got <= 0) break;
-        text.append(buffer.data(), static_cast<std::size_t>(got));
-    }
-    return text;
-}
-
-std::string first_line(std::string text) {
-    text.resize(std::min(text.size(), text.find('\n')));
-    return text;
-}
 
 std::optional<ProcessStat> parse_stat(const std::string& text) {
     // The command stands in parentheses and may itself hold some: the last one ends it.
@@ -68,9 +51,15 @@ std::optional<ProcessStat> parse_stat(const std::string& text) {
 
 int pidfd_open(int pid) { return static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)); }
 
-bool has_ended(int pidfd) {
-    pollfd poll{pidfd, POLLIN, 0};
-    return ::poll(&poll, 1, 0) == 1 && (poll.revents & POLLIN) != 0;
+// A pidfd is readable from the process's end on, and hangs up when it was reaped, which need not be
+// asked for: for that, `events` is 0.
+bool poll_for(int pidfd, short events, std::chrono::milliseconds timeout) {
+    pollfd poll{pidfd, events, 0};
+    int result = 0;
+    do {
+        result = ::poll(&poll, 1, static_cast<int>(timeout.count()));
+    } while (result < 0 && errno == EINTR);
+    return result == 1 && (poll.revents & (events | POLLHUP)) != 0;
 }
 
 // False where /proc is that of another pid namespace (`unshare --pid` without --mount-proc): what
@@ -98,21 +87,7 @@ constexpr unsigned long pidfd_get_info = _IOWR(0xFF, 11, PidfdInfo);
 // older kernels show, of a zombie whose first thread ended before the others, that thread's status.
 bool keeps_wait_statuses() {
     utsname names{};
-    int major = 0;
-    int minor = 0;
-    return ::uname(&names) == 0 && std::sscanf(names.release, "%d.%d", &major, &minor) == 2 &&
-           (major > 6 || (major == 6 && minor >= 15));
-}
-
-// The descriptor of a process that was reaped. Nothing else is asked of poll, for that of a zombie
-// is readable at once.
-bool has_hung_up(int pidfd, std::chrono::milliseconds patience) {
-    pollfd poll{pidfd, 0, 0};
-    int result = 0;
-    do {
-        result = ::poll(&poll, 1, static_cast<int>(patience.count()));
-    } while (result < 0 && errno == EINTR);
-    return result == 1;
+    return ::uname(&names) == 0 && ::strverscmp(names.release, "6.15") >= 0;
 }
 
 std::optional<int> wait_status_of_zombie(int pid) {
@@ -122,7 +97,7 @@ std::optional<int> wait_status_of_zombie(int pid) {
     std::array<char, 64> link;
     if (::readlink((directory + "/ns/pid").c_str(), link.data(), link.size()) < 0)
         return std::nullopt;
-    const std::string text = read_small_file(directory + "/stat");
+    const std::string text = read_kernel_file(directory + "/stat");
     const auto stat = parse_stat(text);
     const std::size_t last = text.rfind(' ');  // field 52
     if (!stat || stat->state != 'Z' || last == std::string::npos) return std::nullopt;
@@ -154,7 +129,7 @@ void for_each_process(Visit visit) {
 // "percpu_rwsem_wait"; "" if the kernel keeps it to itself. Not from `stack`, whose reader waits
 // for a process that is stuck in its exec.
 std::string place_in_kernel(const std::string& directory) {
-    const std::string place = first_line(read_small_file(directory + "/wchan"));
+    const std::string place = first_line_of_kernel_file(directory + "/wchan");
     return place == "0" ? "" : place;
 }
 
@@ -162,11 +137,11 @@ std::string place_in_kernel(const std::string& directory) {
 
 std::optional<ProcessStat> read_process_stat(int pid) {
     if (!proc_has_our_numbers()) return std::nullopt;
-    return parse_stat(read_small_file("/proc/" + std::to_string(pid) + "/stat"));
+    return parse_stat(read_kernel_file("/proc/" + std::to_string(pid) + "/stat"));
 }
 
 ProcessStat own_process_stat() {
-    ProcessStat stat = parse_stat(read_small_file("/proc/self/stat")).value_or(ProcessStat{});
+    ProcessStat stat = parse_stat(read_kernel_file("/proc/self/stat")).value_or(ProcessStat{});
     stat.pid = ::getpid();  // /proc may be that of another pid namespace
     return stat;
 }
@@ -175,8 +150,8 @@ ShimIdentity identity_of_this_process(const ProcessStat& own) {
     ShimIdentity id;
     id.pid = own.pid;
     if (own.start_time != 0) id.start_time = own.start_time;
-    id.boot_id = first_line(read_small_file("/proc/sys/kernel/random/boot_id"));
-    id.machine_id = first_line(read_small_file("/etc/machine-id"));
+    id.boot_id = first_line_of_kernel_file("/proc/sys/kernel/random/boot_id");
+    id.machine_id = first_line_of_kernel_file("/etc/machine-id");
     struct stat info {};
     if (::stat("/proc/self/ns/pid", &info) == 0) id.pid_namespace = info.st_ino;
     constexpr ino_t initial_time_namespace = 0xEFFFFFFA;  // linux/proc_ns.h
@@ -197,7 +172,8 @@ Witness look_up_process(int pid, std::optional<std::uint64_t> start_time) {
         if (::kill(pid, 0) != 0 && errno == ESRCH) return Witness::dead;
     }
     const auto stat = read_process_stat(pid);
-    if (process && has_ended(process.get())) return Witness::dead;
+    if (process && poll_for(process.get(), POLLIN, std::chrono::milliseconds(0)))
+        return Witness::dead;
     if (!stat || !start_time) {
         // It was there a moment ago. Hidden by hidepid, or no /proc: a number alone proves nothing.
         return process || ::kill(pid, 0) == 0 || errno == EPERM ? Witness::unknowable
@@ -221,12 +197,7 @@ UniqueFd open_process(int pid, std::optional<std::uint64_t> start_time) {
 }
 
 bool wait_for_end(const UniqueFd& process, std::chrono::milliseconds timeout) {
-    pollfd poll{process.get(), POLLIN, 0};
-    int result = 0;
-    do {
-        result = ::poll(&poll, 1, static_cast<int>(timeout.count()));
-    } while (result < 0 && errno == EINTR);
-    return result == 1;
+    return poll_for(process.get(), POLLIN, timeout);
 }
 
 Witness look_up_patiently(int pid, std::optional<std::uint64_t> start_time,
@@ -244,7 +215,7 @@ std::optional<int> wait_status_of(const UniqueFd& process, int pid) {
     const auto status = wait_status_of_zombie(pid);
     // Between the end of the number and the hangup lies a moment.
     const std::chrono::milliseconds patience(status ? 0 : 1000);
-    if (!has_hung_up(process.get(), patience)) return status;
+    if (!poll_for(process.get(), 0, patience)) return status;
     // Reaped: what was read may be another's. The descriptor knows.
     PidfdInfo info{};
     info.mask = pidfd_info_exit;
@@ -261,7 +232,7 @@ std::optional<Hanging> what_it_hangs_on(int pid) {
     bool runs = false;
     for_each_number_in(threads, [&](int number) {
         const std::string directory = threads + "/" + std::to_string(number);
-        const auto stat = parse_stat(read_small_file(directory + "/stat"));
+        const auto stat = parse_stat(read_kernel_file(directory + "/stat"));
         if (!stat) return;
         seen = true;
         runs = runs || stat->state == 'R';
@@ -315,11 +286,11 @@ std::vector<RunningCommand> find_processes_named(const std::string& name) {
     std::vector<RunningCommand> found;
     for_each_process([&](int pid) {
         const std::string directory = "/proc/" + std::to_string(pid);
-        if (first_line(read_small_file(directory + "/comm")) != name) return;
+        if (first_line_of_kernel_file(directory + "/comm") != name) return;
         RunningCommand running;
         running.pid = pid;
         if (const auto stat = read_process_stat(pid)) running.start_time = stat->start_time;
-        const std::string line = read_small_file(directory + "/cmdline", std::size_t{1} << 20U);
+        const std::string line = read_kernel_file(directory + "/cmdline", std::size_t{1} << 20U);
         for (std::size_t at = 0; at < line.size();) {
             const std::size_t end = std::min(line.find('\0', at), line.size());
             running.arguments.push_back(line.substr(at, end - at));

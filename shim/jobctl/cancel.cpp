@@ -103,8 +103,8 @@ private:
             }
             // Whoever made it has died, or is nobody to wait for. There is one all the time: the
             // shim may be about to read it.
-            const std::string next = files_.directory + "/." + files_.name + ".jobshim-cancel-" +
-                                     std::to_string(::getpid());
+            const std::string next =
+                own_path_beside(files_, "cancel-" + std::to_string(::getpid()));
             ::unlink(next.c_str());  // of one who died under the same number
             if (!make_request(next)) throw_errno("make " + next);
             if (::rename(next.c_str(), files_.cancel.c_str()) != 0) {

@@ -11,6 +11,7 @@
 #include "common/core_pattern.hpp"
 #include "common/file_system.hpp"
 #include "common/heartbeat.hpp"
+#include "common/kernel_file.hpp"
 #include "common/kernel_log.hpp"
 #include "common/oom_evidence.hpp"
 #include "common/posix_error.hpp"
@@ -33,15 +34,6 @@ struct Finding {
     bool may_end_in_unknown = false;  // for want of it
     std::string words;                // what was found, and if it does not work, what it costs
 };
-
-std::string first_line_of(const std::string& path) {
-    try {
-        const auto contents = read_file(path, 4096);
-        return contents ? contents->text.substr(0, contents->text.find('\n')) : "";
-    } catch (const std::exception&) {
-        return "";
-    }
-}
 
 // The directory itself, or what there is of the way to it.
 std::string existing_part_of(std::string directory) {
@@ -228,8 +220,8 @@ private:
         add("core dumps", !pattern.empty(), false,
             pattern.empty() ? "core_pattern cannot be read: where a core went is not told"
                             : "core_pattern is " + printable(pattern));
-        const std::string clock =
-            first_line_of("/sys/devices/system/clocksource/clocksource0/current_clocksource");
+        const std::string clock = first_line_of_kernel_file(
+            "/sys/devices/system/clocksource/clocksource0/current_clocksource");
         add("clock", true, false, "source " + (clock.empty() ? "unknown" : printable(clock)));
         add("set-uid workers", false, false,
             "a worker that executes a set-uid program outlives a killed shim (the kernel clears "

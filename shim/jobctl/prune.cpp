@@ -193,9 +193,8 @@ private:
         std::vector<std::string> copies;
         for (const std::string& name : at->second)
             if (name.starts_with(files.name + ".corrupt-") ||
-                name.starts_with(files.name + ".displaced-") ||
-                job_name_of_leaving(name) == files.name)
-                copies.push_back((files.directory == "/" ? "" : files.directory) + "/" + name);
+                name.starts_with(files.name + ".displaced-") || job_name_of_own(name) == files.name)
+                copies.push_back(path_in(files.directory, name));
         return copies;
     }
 

@@ -172,16 +172,10 @@ std::vector<std::string> heartbeat_names_in(const std::string& directory) {
     return names;
 }
 
-std::string job_name_of_leaving(std::string_view name) {
-    const std::size_t end = name.rfind(".jobshim-");
-    if (!name.starts_with('.') || end == std::string_view::npos || end < 2) return "";
-    return std::string(name.substr(1, end - 1));
-}
-
 std::set<std::string> names_with_leavings(const std::string& directory) {
     std::set<std::string> names;
     for_each_entry(directory, [&](std::string_view name) {
-        if (std::string job = job_name_of_leaving(name); !job.empty()) names.insert(std::move(job));
+        if (std::string job = job_name_of_own(name); !job.empty()) names.insert(std::move(job));
     });
     return names;
 }
@@ -189,8 +183,7 @@ std::set<std::string> names_with_leavings(const std::string& directory) {
 std::vector<std::string> possible_copies_in(const std::string& directory) {
     std::vector<std::string> names;
     for_each_entry(directory, [&](std::string_view name) {
-        if (!job_name_of_leaving(name).empty() ||
-            name.find(".corrupt-") != std::string_view::npos ||
+        if (!job_name_of_own(name).empty() || name.find(".corrupt-") != std::string_view::npos ||
             name.find(".displaced-") != std::string_view::npos)
             names.emplace_back(name);
     });

@@ -39,8 +39,6 @@ std::vector<std::string> heartbeat_names_in(const std::string& directory);
 // The names of those job files, there or not, beside which a writer's dot files lie. Throws
 // std::system_error.
 std::set<std::string> names_with_leavings(const std::string& directory);
-// The job file's name that such a dot file bears; "" if it is none.
-std::string job_name_of_leaving(std::string_view name);
 // The names of all that was set aside or left there, of whatever job.
 std::vector<std::string> possible_copies_in(const std::string& directory);
 
