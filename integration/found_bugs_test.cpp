@@ -365,6 +365,47 @@ TEST_CASE_METHOD(Sandbox, "a reader that only looks tells an end outside the rec
     CHECK(slurp(job) == before);
 }
 
+// The shim heard nothing until its worker was executed, so a worker that was stopped before that,
+// or whose program lay on a dead disk, could not be cancelled, and the shim did not beat.
+TEST_CASE_METHOD(Sandbox, "a worker that hangs in exec can be ended, and its shim beats") {
+    const auto tool = dir / "tool";
+    put(tool, std::string(64, '\0'));  // no program at all, but that is found out late
+    fs::permissions(tool, fs::perms(0755));
+    // Whoever opens the file waits until the lease is given back, for 45 s at most.
+    Fd lease(open(tool.c_str(), O_RDONLY | O_CLOEXEC));
+    if (fcntl(lease.get(), F_SETSIG, SIGWINCH) != 0 || fcntl(lease.get(), F_SETLEASE, F_WRLCK) != 0)
+        SKIP_TEST("no leases on this file system");
+    const auto hang = [&](const Words& options) {
+        Words argv{jobshim, "-j", job, "--heartbeat-interval", "100ms"};
+        argv.insert(argv.end(), options.begin(), options.end());
+        argv.insert(argv.end(), {"--", tool});
+        return spawn(argv);
+    };
+    SECTION("a time-out") {
+        CHECK(hang({"--timeout", "100ms"}).wait().ended() == "exit 124");
+        CHECK(at(exit_of(job), "/reason") == "timeout");
+    }
+    SECTION("a cancellation") {
+        auto shim = hang({});
+        worker_of(job);
+        CHECK(ctl({"cancel", job}).ended() == "exit 0");
+        CHECK(shim.wait().ended() == "SIGTERM");
+        CHECK(at(exit_of(job), "/reason") == "cancelled");
+    }
+    SECTION("a failure after all") {
+        auto shim = hang({});
+        worker_of(job);
+        const auto beat = [&] { return fs::last_write_time(heartbeat_of(job)); };
+        for (int beats = 0; beats < 3; ++beats)
+            REQUIRE(wait_until([&, before = beat()] { return beat() != before; }));
+        CHECK(at(ctl_json({"status", job}), "/0/verdict/state") == "running");
+        lease.close();
+        CHECK(shim.wait().ended() == "exit 126");
+        CHECK(at(exit_of(job), "/reason") == "spawn-failed");
+        CHECK(at(exit_of(job), "/errno") == "ENOEXEC");
+    }
+}
+
 // A known end is told by who only looks, marked "not recorded"; and a dry run took the mark for a
 // failure of its own, although it was not to write anything.
 TEST_CASE_METHOD(Sandbox, "a dry run that finds a known end has not failed") {

@@ -34,6 +34,7 @@ using std::chrono::milliseconds;
 
 constexpr int own_failure = 125;
 constexpr int timed_out = 124;
+constexpr milliseconds exec_patience{1000};
 
 void say(const std::string& message) {
     std::fprintf(stderr, "jobshim: %s\n", printable(message).c_str());
@@ -151,9 +152,9 @@ public:
             worker.call_off();
             return call_off(*info);
         }
-        if (const auto failure = worker.execute()) return fail_to_start(*failure);
+        if (const auto failure = worker.execute(exec_patience)) return fail_to_start(*failure);
         launcher_.report_start(recorder_ ? recorder_->id() : options_.id);
-        let_go_of_inherited(descriptors());
+        let_go_of_inherited(descriptors(worker));
         if (recorder_) recorder_->lock_again();
 
         const SupervisorHooks hooks{
@@ -162,6 +163,12 @@ public:
             },
             [this] { return recorder_ ? recorder_->cancel_request() : std::nullopt; }};
         const Ending ending = supervise(worker.identity, options_, signals_, hooks, early_signals_);
+        const auto failure = ending.stuck ? std::nullopt : worker.late_failure();
+        if (failure) {
+            const End end = fail_to_start(*failure);
+            reap(worker.identity);
+            return end;
+        }
         const auto took = std::chrono::duration_cast<milliseconds>(boottime_now() - began);
         const bool recorded = record_end(worker.identity, ending, took);
         if (!ending.stuck) reap(worker.identity);
@@ -236,9 +243,10 @@ private:
         return plan;
     }
 
-    std::vector<int> descriptors() const {
+    std::vector<int> descriptors(const StartedWorker& worker) const {
         std::vector<int> ours;
         if (recorder_) ours = recorder_->descriptors();
+        if (worker.line) ours.push_back(worker.line.get());
         if (log_) ours.push_back(log_->descriptor());
         return ours;
     }

@@ -1,6 +1,7 @@
 #include "shim/jobshim/worker.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -209,13 +210,23 @@ private:
 
 }  // namespace
 
-std::optional<StartFailure> StartedWorker::execute() {
+std::optional<StartFailure> StartedWorker::execute(std::chrono::milliseconds patience) {
     // If the child is dead by now, nobody takes it; the wait status will tell.
     insist([&] { return ::write(line.get(), "x", 1); });
+    pollfd answer{line.get(), POLLIN, 0};
+    if (insist([&] { return ::poll(&answer, 1, static_cast<int>(patience.count())); }) == 0)
+        return std::nullopt;
     const auto report = read_report(line);
     line.reset();
     if (!report) return std::nullopt;  // if it was a death, the wait status will tell
     ::waitpid(identity.pid, nullptr, 0);
+    return explain_start_failure(name, path, report->error);
+}
+
+std::optional<StartFailure> StartedWorker::late_failure() const {
+    if (!line) return std::nullopt;
+    const auto report = read_report(line);
+    if (!report) return std::nullopt;
     return explain_start_failure(name, path, report->error);
 }
 

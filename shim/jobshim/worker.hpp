@@ -33,8 +33,11 @@ class StartedWorker {
 public:
     WorkerIdentity identity;
     // Lets COMMAND be executed, and waits until it is, or nothing came of it (then the child is
-    // gone, and reaped).
-    std::optional<StartFailure> execute();
+    // gone, and reaped), or `patience` is over: an exec may hang, on a dead disk or because the
+    // child was stopped, and beats and signals must not wait for it.
+    std::optional<StartFailure> execute(std::chrono::milliseconds patience);
+    // Once the child has ended: why it never executed COMMAND, where execute() did not find out.
+    std::optional<StartFailure> late_failure() const;
     // Ends the child instead, and reaps it. COMMAND was not executed.
     void call_off();
 
