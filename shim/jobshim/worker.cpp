@@ -5,6 +5,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -105,6 +106,37 @@ std::vector<char*> environment_with(const std::string& assignment) {
     return result;
 }
 
+// True if the launcher made a subreaper of this process (the attribute outlives an exec, and is not
+// inherited): it was meant for the worker, who knows what to do with orphans.
+bool give_up_subreaping() {
+    int is_one = 0;
+    return ::prctl(PR_GET_CHILD_SUBREAPER, &is_one) == 0 && is_one != 0 &&
+           ::prctl(PR_SET_CHILD_SUBREAPER, 0) == 0;
+}
+
+// The number that no other process ever has (Linux 6.9): the inode of its pidfd.
+std::string pidfd_id(int pid) {
+    const UniqueFd fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+    struct stat info {};
+    return fd && ::fstat(fd.get(), &info) == 0 ? std::to_string(info.st_ino) : "none";
+}
+
+// Some variables are for one process alone, and name it: sd_listen_fds(3), sd_watchdog_enabled(3).
+// Those that name the shim are meant for the worker. To be called in its process.
+void readdress(std::vector<char*>& environment, int shim_pid) {
+    const auto hand_over = [&](const std::string& name, const std::string& from,
+                               const std::string& to) {
+        for (char*& entry : environment)
+            if (entry != nullptr && entry == name + from) entry = ::strdup((name + to).c_str());
+    };
+    const std::string shim = std::to_string(shim_pid);
+    const std::string own = std::to_string(::getpid());
+    hand_over("LISTEN_PID=", shim, own);
+    hand_over("WATCHDOG_PID=", shim, own);
+    if (::getenv("LISTEN_PIDFDID") != nullptr)
+        hand_over("LISTEN_PIDFDID=", pidfd_id(shim_pid), pidfd_id(::getpid()));
+}
+
 WorkerIdentity identity_of(const ProcessStat& stat, Group group) {
     WorkerIdentity worker{stat.pid, std::nullopt, group, std::nullopt};
     if (stat.start_time != 0) {
@@ -119,7 +151,8 @@ struct Hooks : bp::extend::handler {
     const WorkerPlan* plan = nullptr;
     const SignalGate* signals = nullptr;
     const std::string* path = nullptr;
-    char** environment = nullptr;
+    std::vector<char*>* environment = nullptr;
+    bool subreaper = false;
     int line_fd = -1;    // to the shim
     int shims_end = -1;  // of that line
     int shim_pid = 0;
@@ -129,7 +162,7 @@ struct Hooks : bp::extend::handler {
     void on_setup(Executor& executor) const {
         executor.exe = path->c_str();
         executor.cmd_line = plan->command;  // argv as it came, argv[0] included
-        executor.env = environment;
+        executor.env = environment->data();
     }
     template <class Executor>
     void on_fork_error(Executor&, const std::error_code& error) const {
@@ -140,6 +173,9 @@ struct Hooks : bp::extend::handler {
         // Without threads in the shim the child may do here whatever the shim may.
         // While this process itself held the other end, it would never hear that the shim died.
         ::close(shims_end);
+        readdress(*environment, shim_pid);
+        if (subreaper && ::prctl(PR_SET_CHILD_SUBREAPER, 1) != 0)
+            give_up(Report::Stage::failed_to_prepare, errno);
         if (plan->group == Group::own && ::setpgid(0, 0) != 0)
             give_up(Report::Stage::failed_to_prepare, errno);
         if (plan->kill_on_shim_death && ::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)
@@ -168,7 +204,7 @@ struct Hooks : bp::extend::handler {
             for (char** argument = plan->command + 1; *argument != nullptr; ++argument)
                 words.push_back(*argument);
             words.push_back(nullptr);
-            ::execve("/bin/sh", words.data(), environment);
+            ::execve("/bin/sh", words.data(), environment->data());
         }
         give_up(Report::Stage::failed_to_execute, error.value());
     }
@@ -257,7 +293,8 @@ Start start_worker(const WorkerPlan& plan, const SignalGate& signals) {
     hooks.plan = &plan;
     hooks.signals = &signals;
     hooks.path = &worker.path;
-    hooks.environment = environment.data();
+    hooks.environment = &environment;
+    hooks.subreaper = give_up_subreaping();
     hooks.line_fd = childs_end.get();
     hooks.shims_end = worker.line.get();
     hooks.shim_pid = ::getpid();

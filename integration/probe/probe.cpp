@@ -1,0 +1,266 @@
+// A worker that writes down all that it can see of what it was given: a line each, KEY, tab, VALUE.
+// It is run bare and through jobshim (transparency_test.cpp), and what differs is what a worker
+// could notice. Whatever is long is told by its length and a sum.
+
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/ioprio.h>
+#include <linux/keyctl.h>
+#include <linux/securebits.h>
+#include <sched.h>
+#include <sys/auxv.h>
+#include <sys/personality.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <climits>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <sstream>
+#include <string>
+#include <string_view>
+
+extern char** environ;
+
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string escaped(std::string_view bytes) {
+    if (bytes.size() > 4000) {
+        unsigned long long sum = 1469598103934665603ULL;  // FNV-1a
+        for (const char c : bytes) sum = (sum ^ static_cast<unsigned char>(c)) * 1099511628211ULL;
+        return std::to_string(bytes.size()) + " bytes, sum " + std::to_string(sum);
+    }
+    std::string text;
+    for (const char c : bytes) {
+        if (c >= ' ' && c != '\\' && c != 127) {
+            text += c;
+            continue;
+        }
+        char code[8];
+        std::snprintf(code, sizeof code, "\\%03o", static_cast<unsigned>(c) & 0xFFU);
+        text += code;
+    }
+    return text;
+}
+
+void tell(const std::string& key, std::string_view value) {
+    std::printf("%s\t%s\n", key.c_str(), escaped(value).c_str());
+}
+
+void tell(const std::string& key, long long value) { tell(key, std::to_string(value)); }
+
+/// What a call returned, or why it did not.
+void tell_result(const std::string& key, long result) {
+    if (result < 0)
+        tell(key, "errno " + std::to_string(errno));
+    else
+        tell(key, static_cast<long long>(result));
+}
+
+std::string content(const std::string& file) {
+    std::ifstream in(file, std::ios::binary);
+    std::ostringstream text;
+    text << in.rdbuf();
+    return text.str();
+}
+
+std::string target(const std::string& link) {
+    std::error_code error;
+    const auto path = fs::read_symlink(link, error);
+    return error ? "(" + error.message() + ")" : path.string();
+}
+
+void tell_command_line(int argc, char** argv) {
+    tell("argv count", argc);
+    for (int i = 0; i < argc; ++i) tell("argv " + std::to_string(i), argv[i]);
+    tell("executable", target("/proc/self/exe"));
+    tell("name", content("/proc/self/comm"));
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): so the kernel gives it
+    tell("executed as", reinterpret_cast<const char*>(getauxval(AT_EXECFN)));
+    tell("secure execution", static_cast<long long>(getauxval(AT_SECURE)));
+}
+
+// As systemd tells whom its variables are for (sd_listen_fds(3)).
+bool is_own_id(std::string_view entry) {
+    const auto value = entry.substr(entry.find('=') + 1);
+    if (entry.starts_with("LISTEN_PIDFDID=")) {
+        const int own = static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0));
+        struct stat info {};
+        const bool known = fstat(own, &info) == 0;
+        close(own);
+        return known && value == std::to_string(info.st_ino);
+    }
+    return (entry.starts_with("LISTEN_PID=") || entry.starts_with("WATCHDOG_PID=")) &&
+           value == std::to_string(getpid());
+}
+
+// In their order, and those that occur twice too. The launcher's number is another in each run.
+void tell_environment() {
+    int n = 0;
+    for (char** at = environ; *at != nullptr; ++at) {
+        const std::string_view entry = *at;
+        if (entry.starts_with("PROBE_LAUNCHER=")) continue;
+        if (entry.starts_with("JOBSHIM_JOB_FILE="))
+            tell("JOBSHIM_JOB_FILE", "set");
+        else
+            tell("env " + std::to_string(n++),
+                 is_own_id(entry) ? std::string(entry.substr(0, entry.find('='))) + " is its own"
+                                  : std::string(entry));
+    }
+    tell("env count", n);
+}
+
+void tell_place(const std::string& launcher) {
+    tell("folder", fs::current_path().string());
+    tell("root", target("/proc/self/root"));
+    const mode_t mask = umask(0);
+    tell("umask", mask);
+    for (const auto& entry : fs::directory_iterator("/proc/self/ns"))
+        tell("namespace " + entry.path().filename().string(),
+             target(entry.path()) ==
+                     target(fs::path("/proc") / launcher / "ns" / entry.path().filename())
+                 ? "the launcher's"
+                 : target(entry.path()));
+    tell("cgroup", content("/proc/self/cgroup"));
+}
+
+void tell_scheduling() {
+    tell_result("nice", 20 - syscall(SYS_getpriority, PRIO_PROCESS, 0));
+    tell_result("policy", sched_getscheduler(0));
+    sched_param parameters{};
+    sched_getparam(0, &parameters);
+    tell("priority", parameters.sched_priority);
+    cpu_set_t cpus;
+    CPU_ZERO(&cpus);
+    sched_getaffinity(0, sizeof cpus, &cpus);
+    std::string list;
+    for (std::size_t cpu = 0; cpu < CPU_SETSIZE; ++cpu)
+        if (CPU_ISSET(cpu, &cpus)) list += " " + std::to_string(cpu);
+    tell("cpus", list);
+    tell_result("io priority", syscall(SYS_ioprio_get, IOPRIO_WHO_PROCESS, 0));
+    tell_result("timer slack", prctl(PR_GET_TIMERSLACK));
+    tell("oom_score_adj", content("/proc/self/oom_score_adj"));
+}
+
+void tell_limits() {
+    for (int what = 0; what < RLIM_NLIMITS; ++what) {
+        rlimit both{};
+        getrlimit(static_cast<__rlimit_resource>(what), &both);
+        tell("limit " + std::to_string(what),
+             std::to_string(both.rlim_cur) + " " + std::to_string(both.rlim_max));
+    }
+}
+
+// Before anything of ours is open.
+void tell_descriptors() {
+    std::set<int> numbers;
+    for (const auto& entry : fs::directory_iterator("/proc/self/fd"))
+        numbers.insert(std::stoi(entry.path().filename()));
+    for (const int fd : numbers) {
+        const int flags = fcntl(fd, F_GETFD);
+        if (flags < 0) continue;  // that of the listing itself
+        const auto key = "fd " + std::to_string(fd);
+        tell(key, target("/proc/self/fd/" + std::to_string(fd)));
+        tell(key + " close-on-exec", flags);
+        tell_result(key + " flags", fcntl(fd, F_GETFL));
+        if (fd != STDOUT_FILENO) tell_result(key + " offset", lseek(fd, 0, SEEK_CUR));
+        tell_result(key + " owner", fcntl(fd, F_GETOWN));
+    }
+}
+
+void tell_stdin() {
+    std::string text;
+    char block[4096];
+    for (ssize_t n = 0; (n = read(STDIN_FILENO, block, sizeof block)) > 0;)
+        text.append(block, static_cast<std::size_t>(n));
+    tell("stdin", text);
+}
+
+// Signals, capabilities, users: as the kernel shows them.
+void tell_status() {
+    const std::set<std::string> asked{
+        "SigPnd",  "ShdPnd",      "SigBlk", "SigIgn",           "SigCgt",
+        "CapInh",  "CapPrm",      "CapEff", "CapBnd",           "CapAmb",
+        "Uid",     "Gid",         "Groups", "NoNewPrivs",       "Seccomp",
+        "Threads", "THP_enabled", "Umask",  "Mems_allowed_list"};
+    std::istringstream lines(content("/proc/self/status"));
+    for (std::string line; std::getline(lines, line);) {
+        const auto colon = line.find(':');
+        if (colon != std::string::npos && asked.contains(line.substr(0, colon)))
+            tell(line.substr(0, colon), std::string_view(line).substr(colon + 2));
+    }
+}
+
+void tell_attributes() {
+    tell_result("secure bits", prctl(PR_GET_SECUREBITS));
+    tell_result("no new privileges", prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0));
+    tell_result("dumpable", prctl(PR_GET_DUMPABLE));
+    tell_result("keep capabilities", prctl(PR_GET_KEEPCAPS));
+    tell_result("huge pages off", prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0));
+    tell_result("machine checks", prctl(PR_MCE_KILL_GET, 0, 0, 0, 0));
+    int number = 0;
+    prctl(PR_GET_CHILD_SUBREAPER, &number);
+    tell("subreaper", number);
+    prctl(PR_GET_PDEATHSIG, &number);
+    tell("parent-death signal", number);
+    tell_result("personality", personality(0xFFFFFFFF));
+    tell("core filter", content("/proc/self/coredump_filter"));
+    tell("security label", content("/proc/self/attr/current"));
+    tell("login user", content("/proc/self/loginuid"));
+    tell("audit session", content("/proc/self/sessionid"));
+    for (const auto& [name, id] : {std::pair{"thread", KEY_SPEC_THREAD_KEYRING},
+                                   {"process", KEY_SPEC_PROCESS_KEYRING},
+                                   {"session", KEY_SPEC_SESSION_KEYRING},
+                                   {"user", KEY_SPEC_USER_KEYRING}}) {
+        char description[256] = "";
+        const long length =
+            syscall(SYS_keyctl, KEYCTL_DESCRIBE, id, description, sizeof description);
+        if (length < 0)
+            tell_result(std::string("keyring, ") + name, length);
+        else
+            tell(std::string("keyring, ") + name, description);
+    }
+}
+
+// Numbers of processes as the relations that they stand for: each run has others.
+void tell_family(pid_t launcher) {
+    const auto relation = [launcher](pid_t pid) -> std::string {
+        if (pid == getpid()) return "its own";
+        if (pid == launcher) return "the launcher's";
+        if (pid == getppid()) return "its parent's";
+        return std::to_string(pid);
+    };
+    tell("ppid", getppid() == launcher ? "the launcher" : "another");
+    tell("pgid", relation(getpgrp()));
+    tell("session", relation(getsid(0)));
+    const int terminal = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
+    tell("terminal", terminal < 0 ? "none" : "there");
+    tell("in the foreground", terminal >= 0 && tcgetpgrp(terminal) == getpgrp() ? "yes" : "no");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    const char* name = getenv("PROBE_LAUNCHER");
+    const std::string launcher = name == nullptr ? "0" : name;
+    tell_descriptors();
+    tell_command_line(argc, argv);
+    tell_environment();
+    tell_place(launcher);
+    tell_scheduling();
+    tell_limits();
+    tell_status();
+    tell_attributes();
+    tell_family(static_cast<pid_t>(std::stol(launcher)));
+    tell_stdin();
+    return 42;
+}
