@@ -141,3 +141,41 @@ TEST_CASE_METHOD(Sandbox, "make -j2 of a source tree, detached: listed, followed
     CHECK(run({tree / "sum"}).code() == 66);
     CHECK(at(ctl_json({"result", id}), "/job/title") == "build");
 }
+
+TEST_CASE_METHOD(Sandbox, "a Node program hears of its child what it hears without the shim") {
+    if (!in_path("node")) SKIP_TEST("no node in PATH");
+    // Each step waits for the one before: so that the order of the events is the only one possible.
+    const std::string closing =
+        "echo one; exec >&-; read word; echo two >&2; exec 2>&-; read word; ";
+    const std::string leaving =
+        "exec 2>&-; read word; echo ask; read word; exec 3<&0; (read word <&3; echo late) & exit 4";
+    const std::string killed = closing + "kill -9 $$";
+    for (const std::string& script : {closing + "exit 3", killed, leaving}) {
+        CAPTURE(script);
+        const auto hear = [&](const Words& prefix) {
+            Words argv{"node", fixture("events.mjs")};
+            argv.insert(argv.end(), prefix.begin(), prefix.end());
+            argv.insert(argv.end(), {"sh", "-c", script});
+            const auto result = run(argv);
+            CHECK(result.ended() == "exit 0");
+            return result.out;
+        };
+        const auto bare = hear({});
+        CHECK(contains(bare, "close"));
+        CHECK(hear({jobshim, "-j", job, "--"}) == bare);
+    }
+}
+
+TEST_CASE_METHOD(Sandbox, "Node's channel to its child works through the shim") {
+    if (!in_path("node")) SKIP_TEST("no node in PATH");
+    const Words worker{"node", fixture("ipc_worker.mjs")};
+    const auto talk = [&](const Words& prefix) {
+        Words argv{"node", fixture("ipc_host.mjs")};
+        argv.insert(argv.end(), prefix.begin(), prefix.end());
+        argv.insert(argv.end(), worker.begin(), worker.end());
+        return run(argv).out;
+    };
+    const auto bare = talk({});
+    CHECK(contains(bare, "exit 7"));
+    CHECK(talk({jobshim, "-j", job, "--"}) == bare);
+}

@@ -1,0 +1,31 @@
+// A worker that takes every signal it gets, one by one, and loses none that was not lost before:
+// listener COUNTER. For each it prints its number, who sent it, and what the counter in that file
+// (eight bytes, shared) said when it had the signal in hand. SIGRTMAX ends it; it comes last.
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+
+#include <cstdint>
+#include <cstdio>
+
+int main(int argc, char** argv) {
+    if (argc != 2) return 2;
+    sigset_t all;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, nullptr);
+    const int file = open(argv[1], O_RDONLY | O_CLOEXEC);
+    void* shared = mmap(nullptr, sizeof(std::uint64_t), PROT_READ, MAP_SHARED, file, 0);
+    if (shared == MAP_FAILED) return 3;
+    const auto* counter = static_cast<const volatile std::uint64_t*>(shared);
+    std::puts("ready");
+    std::fflush(stdout);
+    for (;;) {
+        siginfo_t info{};
+        const int number = sigwaitinfo(&all, &info);
+        if (number < 0) continue;
+        std::printf("%d %d %llu\n", number, info.si_pid, static_cast<unsigned long long>(*counter));
+        std::fflush(stdout);
+        if (number == SIGRTMAX) return 0;
+    }
+}
