@@ -224,8 +224,8 @@ private:
             "/sys/devices/system/clocksource/clocksource0/current_clocksource");
         add("clock", true, false, "source " + (clock.empty() ? "unknown" : printable(clock)));
         add("set-uid workers", false, false,
-            "a worker that executes a set-uid program outlives a killed shim (the kernel clears "
-            "PDEATHSIG): orphaned, until it ends");
+            "a worker that executes a set-uid program, or changes its user, outlives a killed shim "
+            "(the kernel clears PDEATHSIG): orphaned, until it ends");
     }
 
     const std::string directory_;

@@ -5,7 +5,7 @@
 // from death by SIGKILL (measured with 1.81), so the supervisor reads the raw wait status.
 //
 // Caveats: PR_SET_PDEATHSIG is tied to the thread that forks, and the kernel clears it when the
-// worker executes a setuid program.
+// worker executes a setuid program or changes its user.
 #pragma once
 
 #include <chrono>

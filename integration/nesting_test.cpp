@@ -1,0 +1,259 @@
+// jobshim among other prefix commands, over and under them, and under another jobshim.
+
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <iostream>
+
+#include "integration/support.hpp"
+
+using namespace harness;
+
+namespace {
+
+Words joined(std::initializer_list<Words> parts) {
+    Words all;
+    for (const Words& part : parts) all.insert(all.end(), part.begin(), part.end());
+    return all;
+}
+
+/// The parent's parent's ... of a process, as far as `depth`.
+pid_t ancestor(pid_t pid, int depth) {
+    for (; depth > 0; --depth) pid = process_stat(pid).parent;
+    return pid;
+}
+
+}  // namespace
+
+TEST_CASE_METHOD(Sandbox, "a prefix over or under jobshim changes neither status nor output") {
+    struct Row {
+        Words prefix;
+        bool needs_trial = false;  ///< it may be there and not work: no rights, no daemon
+    };
+    const Row rows[] = {{{"timeout", "60"}},
+                        {{"timeout", "--foreground", "60"}},
+                        {{"nohup"}},
+                        {{"setsid", "-w"}},
+                        {{"nice", "-n", "2"}},
+                        {{"env", "-i", "PATH=/usr/bin:/bin"}},
+                        {{"stdbuf", "-oL"}},
+                        {{"flock", "lock"}},
+                        {{"xargs", "-a", "/dev/null"}},
+                        {{"strace", "-f", "-o", "trace"}, true},
+                        {{"sudo", "-n"}, true},
+                        {{"setpriv", "--no-new-privs"}, true},
+                        {{"systemd-run", "--quiet", "--scope"}, true},
+                        {{"systemd-run", "--quiet", "--wait", "--pipe"}, true}};
+    const Words script{"sh", "-c", "echo out; echo err >&2; exit 3"};
+    const Words dies{"sh", "-c", "kill -TERM $$"};
+    const Options options{.env = {no_leak_search}};
+    for (const auto& [prefix, needs_trial] : rows) {
+        CAPTURE(Json(prefix).dump());
+        if (!in_path(prefix[0]) ||
+            (needs_trial && run(joined({prefix, {"true"}}), options).status != 0)) {
+            std::cout << prefix[0] << ": not in PATH, or does not work here; left out\n";
+            continue;
+        }
+        for (const Words& worker : {script, dies}) {
+            const auto bare = run(joined({prefix, worker}), options);
+            const Words shim{jobshim, "-j", job, "--"};
+            const auto under = run(joined({prefix, shim, worker}), options);
+            CHECK(under.ended() == bare.ended());
+            CHECK(under.out == bare.out);
+            if (worker == script) CHECK(under.err == bare.err);  // of a death they tell pid or name
+            CHECK(at(exit_of(job), "/reason") == (worker == dies ? "signal" : "exit-code"));
+            const auto over = run(joined({shim, prefix, worker}), options);
+            CHECK(over.ended() == bare.ended());
+            CHECK(over.out == bare.out);
+            if (worker == script) CHECK(over.err == bare.err);
+            const auto record = exit_of(job);
+            CHECK(at(record, "/code") == (bare.code() < 0 ? Json() : Json(bare.code())));
+        }
+    }
+}
+
+TEST_CASE_METHOD(Sandbox, "jobshim under jobshim: each keeps its own record of the same end") {
+    const auto file = [&](int n) { return dir / (std::to_string(n) + ".json"); };
+    constexpr int depth = 4;
+    Words chain;
+    for (int n = 0; n < depth; ++n) {
+        const Words shim{n == 0 ? "-j" : jobshim, n == 0 ? file(0) : fs::path("-j")};
+        chain.insert(chain.end(), shim.begin(), shim.end());
+        if (n > 0) chain.push_back(file(n));
+        chain.push_back("--");
+    }
+    const auto end_of_all = [&](const std::string& key, const Json& value) {
+        for (int n = 0; n < depth; ++n) {
+            CAPTURE(n);
+            CHECK(at(exit_of(file(n)), key) == value);
+            CHECK(at(exit_of(file(n)), "/leftovers") == Json::array());
+        }
+    };
+    // The worker knows the innermost alone.
+    const auto result =
+        run_shim(joined({chain, {"sh", "-c", "printf %s \"$JOBSHIM_JOB_FILE\"; exit 6"}}));
+    CHECK(result.ended() == "exit 6");
+    CHECK(result.out == file(depth - 1).string());
+    end_of_all("/code", 6);
+
+    // A signal to the outermost goes through all.
+    for (const std::string group : {"own", "share"}) {
+        CAPTURE(group);
+        auto outer = start_shim(joined({{"--group", group}, chain, {"sleep", "600"}}));
+        const auto worker = worker_of(file(depth - 1));
+        CHECK(ancestor(worker, depth) == outer.pid());
+        outer.kill(SIGUSR1);
+        CHECK(outer.wait().ended() == "SIGUSR1");
+        CHECK_FALSE(alive(worker));
+        end_of_all("/signalName", "SIGUSR1");
+    }
+
+    // KILL to the outermost: the kernel takes the others down, one after the other.
+    auto outer = start_shim(joined({chain, {"sleep", "600"}}));
+    const auto worker = worker_of(file(depth - 1));
+    outer.kill(SIGKILL);
+    outer.wait();
+    CHECK(wait_until([&] { return !alive(worker); }));
+    for (int n = 0; n < depth; ++n) {
+        CHECK(ctl({"wait", file(n)}).ended() == "exit 1");
+        CHECK(at(exit_of(file(n)), "/reason") == "shim-lost");
+    }
+}
+
+TEST_CASE_METHOD(Sandbox, "timeout over jobshim ends the worker, even if it has to kill the shim") {
+    struct Row {
+        Words options;
+        std::string end, reason;
+    };
+    const Row rows[] = {{{}, "exit 124", "signal"},
+                        {{"-s", "INT"}, "exit 124", "signal"},
+                        {{"-s", "KILL"}, "SIGKILL", "shim-lost"}};
+    for (const Row& row : rows) {
+        CAPTURE(Json(row.options).dump());
+        fs::remove(job);
+        // Its alarm is what ends its time: so it is up when the worker runs, and not before.
+        const auto ended = [&](const Words& prefix) {
+            auto timeout =
+                spawn(joined({{"timeout"}, row.options, {"600"}, prefix, {"sleep", "600"}}));
+            const auto worker = [&] {
+                if (!prefix.empty()) return worker_of(job);
+                REQUIRE(wait_until([&] { return children_of(timeout.pid()).size() == 1; }));
+                return children_of(timeout.pid()).front();
+            }();
+            timeout.kill(SIGALRM);
+            const auto result = timeout.wait();
+            CHECK(wait_until([&] { return !alive(worker); }));
+            return result.ended();
+        };
+        CHECK(ended({jobshim, "-j", job, "--"}) == row.end);
+        CHECK(ended({}) == row.end);
+        CHECK(ctl({"wait", job}).ended() == "exit 1");
+        CHECK(at(exit_of(job), "/reason") == row.reason);
+    }
+}
+
+TEST_CASE_METHOD(Sandbox, "under nohup the worker does not hear a hangup, and nor does the shim") {
+    auto shim = spawn({"nohup", jobshim, "-j", job, "--", "sh", "-c", until_go + "exit 3"});
+    const auto worker = worker_of(job);
+    CHECK(kill(shim.pid(), SIGHUP) == 0);
+    CHECK(kill(worker, SIGHUP) == 0);
+    // What a later signal does shows that the earlier was taken, and ignored.
+    CHECK(kill(shim.pid(), SIGWINCH) == 0);
+    put(dir / "go", "");
+    CHECK(shim.wait().ended() == "exit 3");
+    CHECK(at(exit_of(job), "/code") == 3);
+}
+
+TEST_CASE_METHOD(Sandbox, "xargs -P runs many jobs, each with a record of its own") {
+    const std::string script =
+        "seq 40 | xargs -P 4 -I{} \"$JOBSHIM\" -j {}.json -- sh -c 'exit $(({} % 7))'";
+    const auto result = run({"sh", "-c", script}, {.env = {{"JOBSHIM", jobshim}}});
+    CHECK(result.ended() == "exit 123");
+    CHECK(result.err.empty());
+    for (int n = 1; n <= 40; ++n)
+        CHECK(at(exit_of(dir / (std::to_string(n) + ".json")), "/code") == n % 7);
+    // 255 and a signal stop xargs: so they must come through.
+    CHECK(run({"sh", "-c", "seq 9 | xargs -n1 \"$JOBSHIM\" -j x.json -- sh -c 'exit 255'"},
+              {.env = {{"JOBSHIM", jobshim}}})
+              .ended() == "exit 124");
+    CHECK(run({"sh", "-c", "seq 9 | xargs -n1 \"$JOBSHIM\" -j x.json -- sh -c 'kill -9 $$'"},
+              {.env = {{"JOBSHIM", jobshim}}})
+              .ended() == "exit 125");
+}
+
+// Each of the two waits for the other: with the one job that a make without its server runs, they
+// would wait for ever.
+TEST_CASE_METHOD(Sandbox, "a make under jobshim shares the jobs of the make above it") {
+    if (!in_path("make")) SKIP_TEST("no make in PATH");
+    put(dir / "Makefile", "all: ; +$(JOBSHIM) -j below.json -- $(MAKE) -f below.mk\n");
+    put(dir / "below.mk",
+        "both: one two\n"
+        "one: ; @touch one.here; until [ -e two.here ]; do sleep 0.02; done; echo one\n"
+        "two: ; @touch two.here; until [ -e one.here ]; do sleep 0.02; done; echo two\n");
+    const auto result = run({"make", "-s", "-j2", "JOBSHIM=" + jobshim});
+    CHECK(result.ended() == "exit 0");
+    CHECK(result.err.empty());  // "warning: jobserver unavailable"
+    CHECK((result.out == "one\ntwo\n" || result.out == "two\none\n"));
+    CHECK(at(exit_of(dir / "below.json"), "/reason") == "success");
+}
+
+TEST_CASE_METHOD(Sandbox, "a worker that forks twice and goes leaves its daemon to whom it fell") {
+    // The daemon keeps nothing of the launcher's: the substitution ends with the worker.
+    const std::string daemon =
+        "(setsid sh -c 'echo $$ > tmp; mv tmp daemon; exec sleep 600' > /dev/null 2>&1 < /dev/null "
+        "&); until [ -e daemon ]; do sleep 0.01; done; echo up; exit 4";
+    for (const std::string prefix : {"", "\"$JOBSHIM\" -j job.json --"}) {
+        CAPTURE(prefix);
+        fs::remove(dir / "daemon");
+        put(dir / "daemon.sh", daemon);
+        const auto result = run({"sh", "-c", "x=$(" + prefix + " sh daemon.sh); echo \"<$x> $?\""},
+                                {.env = {{"JOBSHIM", jobshim}}});
+        CHECK(result.out == "<up> 4\n");
+        const auto pid = static_cast<pid_t>(std::stol(slurp(dir / "daemon")));
+        CHECK(alive(pid));
+        CHECK(process_stat(pid).parent == getpid());  // ours, for we are the subreaper
+        kill(pid, SIGKILL);
+    }
+    CHECK(at(exit_of(job), "/code") == 4);
+    CHECK(at(exit_of(job), "/leftovers") == Json::array());
+}
+
+// The kernel takes the death signal back when a process changes its user.
+TEST_CASE_METHOD(Sandbox, "a worker that becomes another user outlives its shim and is orphaned") {
+    if (geteuid() != 0) SKIP_TEST("needs root, to make a set-uid program");
+    auto sleep = run({"sh", "-c", "command -v sleep"}).out;
+    sleep.pop_back();  // the line's end
+    const auto sleeper = public_copy(sleep);
+    must(chown(sleeper.c_str(), 65534, 65534), "chown");
+    fs::permissions(sleeper, fs::perms(04755));
+    struct Row {
+        const char* what;
+        Words worker;
+    };
+    for (const auto& [what, worker] :
+         {Row{"a set-uid program", {sleeper, "600"}},
+          Row{"setpriv", {"setpriv", "--reuid", "65534", "--clear-groups", "sleep", "600"}}}) {
+        CAPTURE(what);
+        if (!in_path(worker[0]) && !fs::exists(worker[0])) continue;
+        auto shim = start_shim(joined({{"-j", job, "--"}, worker}));
+        const auto pid = worker_of(job);
+        const auto is_nobody = [&] {
+            return contains(slurp("/proc/" + std::to_string(pid) + "/status"), "\t65534\t65534");
+        };
+        if (!wait_until(is_nobody, 5s)) {
+            kill(pid, SIGKILL);
+            shim.wait();
+            SKIP_TEST("set-uid programs do not work here (nosuid?)");
+        }
+        shim.kill(SIGKILL);
+        shim.wait();
+        CHECK(ctl({"status", job}).ended() == "exit 3");
+        CHECK(contains(ctl({"status", job}).out, "orphaned"));
+        CHECK(alive(pid));
+        kill(pid, SIGKILL);
+        CHECK(ctl({"wait", job}).ended() == "exit 1");
+    }
+    CHECK(contains(ctl({"doctor"}).out, "set-uid"));
+}
