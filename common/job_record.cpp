@@ -234,6 +234,7 @@ Json to_json(const RunRecord& run) {
     if (json["previous"].is_discarded()) json["previous"] = nullptr;
     json["exit"] = run.exit ? to_json(*run.exit) : Json(nullptr);
     if (!run.command.empty()) json["command"] = run.command;
+    if (!run.companion_job.empty()) json["companionJob"] = run.companion_job;
     if (!run.raw_command.empty() || !run.raw_cwd.empty()) {
         Json raw = Json::object();
         if (!run.raw_command.empty()) {
@@ -270,6 +271,7 @@ std::optional<RunRecord> run_from(const Json& json, std::string_view source) {
     if (const Json previous = object(json, "previous"); previous.is_object())
         run.previous = dump(previous);
     run.command = texts(json, "command");
+    run.companion_job = text(json, "companionJob");
     run.source = source;
     return run;
 }
@@ -451,6 +453,29 @@ std::string JobDocument::command_line() const {
     return line;
 }
 
+std::string JobDocument::with(const std::vector<Member>& members) const {
+    std::vector<Assignment> assignments;
+    for (const Member& member : members)
+        assignments.push_back({member.key, parse_leniently(member.json)});
+    return assign(text_, scan_, assignments);
+}
+
+std::string JobDocument::without(const std::vector<std::string_view>& keys) const {
+    std::string result = text_.substr(0, scan_.open + 1);
+    std::size_t at = scan_.open + 1;  // behind the member before, from its comma on
+    bool is_first = true;
+    for (const JsonMember& member : scan_.members) {
+        if (std::find(keys.begin(), keys.end(), member.key) == keys.end()) {
+            const std::size_t comma = text_.find(',', at);
+            const std::size_t begin = is_first && comma < member.key_begin ? comma + 1 : at;
+            result.append(text_, begin, member.value_end - begin);
+            is_first = false;
+        }
+        at = member.value_end;
+    }
+    return result.append(text_, at);
+}
+
 bool same_host_members(const JobDocument& a, const JobDocument& b) {
     static constexpr std::string_view ours[] = {
         "status", "phase", "pid",     "startedAt", "updatedAt", "completedAt", "errorMessage",
@@ -552,6 +577,8 @@ std::string cancel_request_text(const CancelRequest& request) {
 std::optional<CancelRequest> parse_cancel_request(std::string_view text) {
     return cancel_from(parse_foreign_object(text));
 }
+
+std::string run_text(const RunRecord& run) { return dump(to_json(run)); }
 
 std::string json_string(std::string_view text) { return dump(Json(text)); }
 

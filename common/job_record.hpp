@@ -85,6 +85,8 @@ struct RunRecord {
     std::vector<std::string> command;      // UTF-8; only where the file's `command` is another
     std::vector<std::string> raw_command;  // exact bytes, where argv is not UTF-8; else empty
     std::string raw_cwd;                   // likewise
+    // The job of a codex-companion state directory that this is the run of; "" for none.
+    std::string companion_job;
     // The member's text as it was read. What this version does not know is kept from it.
     std::string source;
 };
@@ -115,6 +117,15 @@ public:
     std::string end_sentence() const;
     // `command` as one line for people; "" if it is absent.
     std::string command_line() const;
+
+    // The text with these members set, each value a JSON text; every other byte stays as it is.
+    struct Member {
+        const char* key;
+        std::string json;
+    };
+    std::string with(const std::vector<Member>& members) const;
+    // The text without these members.
+    std::string without(const std::vector<std::string_view>& keys) const;
 
     friend class JobEdit;
     friend bool same_host_members(const JobDocument& a, const JobDocument& b);
@@ -183,6 +194,9 @@ std::string heartbeat_worker_line(const WorkerIdentity& worker);
 // NAME.cancel
 std::string cancel_request_text(const CancelRequest& request);
 std::optional<CancelRequest> parse_cancel_request(std::string_view text);
+
+// The `jobshim` member as JSON text.
+std::string run_text(const RunRecord& run);
 
 // A JSON string literal; bytes that are not UTF-8 become U+FFFD.
 std::string json_string(std::string_view text);

@@ -1,6 +1,7 @@
 #include "common/json_text.hpp"
 
 #include <cstdint>
+#include <optional>
 
 #include "common/units.hpp"
 
@@ -212,6 +213,35 @@ void append_utf8(std::string& out, std::uint32_t code) {
 }  // namespace
 
 JsonScan scan_json_object(std::string_view text) { return Scanner(text).run(); }
+
+std::vector<JsonSpan> split_json_array(std::string_view array) {
+    std::vector<JsonSpan> elements;
+    std::optional<JsonSpan> element;  // from its first to behind its last byte that is no space
+    int level = 0;
+    bool in_string = false;
+    for (std::size_t at = 0; at < array.size(); ++at) {
+        const char c = array[at];
+        if (in_string) {
+            if (c == '\\') ++at;
+            in_string = c != '"';
+            element->end = at + 1;
+            continue;
+        }
+        if (c == ' ' || c == '\n' || c == '\r' || c == '\t') continue;
+        if (c == ']' || c == '}') --level;
+        if (level == 0 || (level == 1 && c == ',')) {
+            if (element) elements.push_back(*element);
+            element.reset();
+        }
+        const bool is_outside = level == 0 || (level == 1 && c == ',');
+        if (c == '[' || c == '{') ++level;
+        if (is_outside) continue;
+        in_string = c == '"';
+        if (!element) element = JsonSpan{at, at};
+        element->end = at + 1;
+    }
+    return elements;
+}
 
 std::string decode_json_string(std::string_view literal) {
     const std::string_view body = literal.substr(1, literal.size() - 2);

@@ -41,6 +41,14 @@ struct JsonScan {
 
 JsonScan scan_json_object(std::string_view text);
 
+// The elements of a JSON array, as offsets into its text, brackets included. The text must be a
+// well-formed array.
+struct JsonSpan {
+    std::size_t begin;
+    std::size_t end;
+};
+std::vector<JsonSpan> split_json_array(std::string_view array);
+
 // The value of a JSON string literal, quotes included, as UTF-8; what has no UTF-8 form (a lone
 // surrogate, a stray byte) becomes U+FFFD. The literal must be a well-formed one.
 std::string decode_json_string(std::string_view literal);

@@ -15,6 +15,9 @@ namespace jobshim {
 struct Context {
     Observer observer;
     std::vector<std::string> directories;  // of job files; --dir, else the default one
+    // State directories of codex-companion; where these are asked for, they alone count.
+    bool is_companion = false;
+    std::vector<std::string> companions;
 };
 
 Outcome show_status(const Options& options, const Context& context);

@@ -9,6 +9,7 @@
 #include "common/clocks.hpp"
 #include "common/units.hpp"
 #include "shim/jobctl/commands.hpp"
+#include "shim/jobctl/companion.hpp"
 #include "shim/jobctl/look.hpp"
 #include "shim/jobctl/output.hpp"
 #include "shim/jobctl/watch.hpp"
@@ -231,6 +232,14 @@ bool left_traces(const std::vector<Row>& rows) {
 }  // namespace
 
 Outcome list_jobs(const Options& options, const Context& context) {
+    if (context.is_companion) {
+        std::vector<Surveyed> jobs;
+        for (CompanionReport& found :
+             look_at_companion_jobs(companion_jobs(context), context, options.settle))
+            if (!found.is_gone) jobs.push_back(std::move(found.job));
+        print(text_of(rows_of(std::move(jobs), options), options.json));
+        return done;
+    }
     complain_of_missing_directories(context);
     if (options.watch) watch_jobs(options, context);
     print(text_of(rows_of(survey(context, {.settle = options.settle}), options), options.json));

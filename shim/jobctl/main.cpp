@@ -8,6 +8,7 @@
 #include "common/job_files.hpp"
 #include "common/posix_error.hpp"
 #include "shim/jobctl/commands.hpp"
+#include "shim/jobctl/companion.hpp"
 #include "shim/jobctl/output.hpp"
 #include "shim/jobctl/selection.hpp"
 
@@ -31,6 +32,8 @@ Context look_around(const Options& options) {
     context.directories = options.directories;
     if (context.directories.empty() && !context.observer.state_directory.empty())
         context.directories.push_back(context.observer.state_directory + "/jobs");
+    context.is_companion = options.all_states || !options.companions.empty();
+    if (context.is_companion) context.companions = companion_directories(options);
     return context;
 }
 
@@ -39,7 +42,8 @@ int run(const Options& options, const Context& context) {
         case Command::status:
             return exit_status(show_status(options, context));
         case Command::wait:
-            return wait_for_jobs(options, context);
+            return context.is_companion ? wait_for_companion_jobs(options, context)
+                                        : wait_for_jobs(options, context);
         case Command::result:
             return exit_status(show_result(options, context));
         case Command::list:

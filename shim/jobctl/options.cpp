@@ -47,6 +47,21 @@ CLI::App* add_command(CLI::App& app, Options& options, Command command, const ch
     return sub;
 }
 
+// For the commands that know the jobs of codex-companion.
+void add_companion(CLI::App* sub, Options& options) {
+    CLI::Option* dir = sub->get_option("--dir");
+    sub->add_option("--companion", options.companions,
+                    "The jobs of codex-companion instead: a state directory of its, or a "
+                    "workspace; may be repeated")
+        ->type_name("DIR")
+        ->allow_extra_args(false)
+        ->excludes(dir);
+    sub->add_flag("--all-states", options.all_states,
+                  "The jobs of codex-companion instead: all your state directories below "
+                  "$CLAUDE_PLUGIN_DATA/state and $TMPDIR/codex-companion")
+        ->excludes(dir);
+}
+
 void add_json(CLI::App* sub, Options& options) {
     sub->add_flag("--json", options.json, "Print JSON");
 }
@@ -90,6 +105,7 @@ void add_wait(CLI::App& app, Options& options) {
                  [&options](milliseconds patience) { options.appear = patience; });
     add_json(sub, options);
     add_no_reap(sub, options);
+    add_companion(sub, options);
 }
 
 void add_list(CLI::App& app, Options& options) {
@@ -107,6 +123,8 @@ void add_list(CLI::App& app, Options& options) {
                   "Go on: print it again when something changes, until ^C");
     add_json(sub, options);
     add_no_reap(sub, options);
+    add_companion(sub, options);
+    sub->get_option("--watch")->excludes("--companion")->excludes("--all-states");
 }
 
 void add_logs(CLI::App& app, Options& options) {
@@ -187,6 +205,8 @@ void add_reap(CLI::App& app, Options& options) {
     add_duration(sub, "--presume-dead", "Also what is unknown and gave no beat for DUR",
                  [&options](milliseconds silence) { options.presume_dead = silence; });
     add_json(sub, options);
+    add_companion(sub, options);
+    sub->get_option("--presume-dead")->excludes("--companion")->excludes("--all-states");
 }
 
 void set_up(CLI::App& app, Options& options) {
@@ -201,11 +221,13 @@ void set_up(CLI::App& app, Options& options) {
     add_jobs(status, options);
     add_json(status, options);
     add_no_reap(status, options);
+    add_companion(status, options);
     add_wait(app, options);
     CLI::App* result = add_command(app, options, Command::result, "result", "The final record");
     add_job(result, options);
     add_json(result, options);
     add_no_reap(result, options);
+    add_companion(result, options);
     add_list(app, options);
     add_logs(app, options);
     add_cancel(app, options);

@@ -18,6 +18,8 @@ struct Options {
     Command command = Command::status;
     std::vector<std::string> jobs;         // JOB, as written
     std::vector<std::string> directories;  // --dir; empty: the default
+    std::vector<std::string> companions;   // --companion
+    bool all_states = false;               // of codex-companion
     bool json = false;
     bool settle = true;  // not --no-reap
 

@@ -1,6 +1,7 @@
 // jobctl reap: settles every dead job of the directories. Any number of reapers may run at once: of
 // those that find the same job one writes, and only that one says so.
 #include "shim/jobctl/commands.hpp"
+#include "shim/jobctl/companion.hpp"
 #include "shim/jobctl/look.hpp"
 #include "shim/jobctl/output.hpp"
 
@@ -35,18 +36,29 @@ Judgement judgement_of(const Options& options, const Context& context) {
     };
 }
 
+std::vector<Surveyed> look_at_all(const Options& options, const Context& context) {
+    if (!context.is_companion) {
+        const SurveyManner manner{.settle = !options.dry_run,
+                                  .terminal_too = false,
+                                  .tidy = !options.dry_run,
+                                  .judgement = judgement_of(options, context)};
+        return survey(context, manner);
+    }
+    std::vector<Surveyed> jobs;
+    for (CompanionReport& found :
+         look_at_companion_jobs(companion_jobs(context), context, !options.dry_run))
+        if (!found.is_gone) jobs.push_back(std::move(found.job));
+    return jobs;
+}
+
 }  // namespace
 
 Outcome reap_jobs(const Options& options, const Context& context) {
-    complain_of_missing_directories(context);
+    if (!context.is_companion) complain_of_missing_directories(context);
     std::vector<JobReport> settled;
     std::size_t unknown = 0;
     Outcome outcome = done;
-    const SurveyManner manner{.settle = !options.dry_run,
-                              .terminal_too = false,
-                              .tidy = !options.dry_run,
-                              .judgement = judgement_of(options, context)};
-    for (Surveyed& job : survey(context, manner)) {
+    for (Surveyed& job : look_at_all(options, context)) {
         if (!options.dry_run && !job.report.not_recorded.empty()) {
             complain(job.report.file + ": not settled: " + job.report.not_recorded);
             outcome = Outcome::own_failure;

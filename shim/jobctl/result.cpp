@@ -4,6 +4,7 @@
 
 #include "common/units.hpp"
 #include "shim/jobctl/commands.hpp"
+#include "shim/jobctl/companion.hpp"
 #include "shim/jobctl/look.hpp"
 #include "shim/jobctl/output.hpp"
 #include "shim/jobctl/selection.hpp"
@@ -103,7 +104,7 @@ std::string log_in_words(const Observation& seen) {
     return log.file + (log.offset > 0 ? ", from byte " + std::to_string(log.offset) : "");
 }
 
-std::string sheet_of(const JobReport& report, const Settled& settled,
+std::string sheet_of(const JobReport& report, const std::string& log,
                      const std::optional<ExitRecord>& end) {
     Sheet sheet;
     sheet.add("id", report.id);
@@ -111,7 +112,7 @@ std::string sheet_of(const JobReport& report, const Settled& settled,
     sheet.add("status", std::string(word(report.verdict.state)));
     sheet.add("because", report.verdict.because);
     if (end) add_end(sheet, *end);
-    sheet.add("log", log_in_words(settled.now));
+    sheet.add("log", log);
     sheet.add("file", report.file);
     if (end) sheet.add_block("tail", end->tail.value_or(""));
     return sheet.text();
@@ -123,9 +124,34 @@ bool has_a_result(const Verdict& verdict) {
     return outcome != Outcome::active && outcome != Outcome::unknown;
 }
 
+Outcome show(const Options& options, const JobReport& report, const std::string& log,
+             const std::optional<ExitRecord>& end) {
+    if (options.json)
+        print(json_of(report) + "\n");
+    else if (has_a_result(report.verdict))
+        print(sheet_of(report, log, end));
+    else
+        print(status_line(report));
+    return outcome_of(report.verdict.state);
+}
+
+Outcome show_companion_result(const Options& options, const Context& context) {
+    const std::string& name = options.jobs.front();
+    if (const auto job = select_companion_job(name, context)) {
+        const auto looked = look_at_companion_jobs({*job}, context, options.settle);
+        const CompanionReport& found = looked.front();
+        const JobReport& report = found.job.report;
+        const auto run = report.job ? report.job->run() : std::nullopt;
+        if (!found.is_gone) return show(options, report, found.log, run ? run->exit : std::nullopt);
+    }
+    complain_of_no_such_job(name);
+    return Outcome::no_such_job;
+}
+
 }  // namespace
 
 Outcome show_result(const Options& options, const Context& context) {
+    if (context.is_companion) return show_companion_result(options, context);
     const std::string& job = options.jobs.front();
     const auto files = select_job(job, context.directories);
     const Settled settled = files ? look_at(*files, context.observer, options.settle) : Settled{};
@@ -133,14 +159,7 @@ Outcome show_result(const Options& options, const Context& context) {
         complain_of_no_such_job(job);
         return Outcome::no_such_job;
     }
-    const JobReport report = report_of(*files, settled);
-    if (options.json)
-        print(json_of(report) + "\n");
-    else if (has_a_result(report.verdict))
-        print(sheet_of(report, settled, end_of(settled)));
-    else
-        print(status_line(report));
-    return outcome_of(report.verdict.state);
+    return show(options, report_of(*files, settled), log_in_words(settled.now), end_of(settled));
 }
 
 }  // namespace jobshim

@@ -163,6 +163,14 @@ std::vector<std::string> job_names_in(const std::string& directory) {
     return names;
 }
 
+std::vector<std::string> names_in(const std::string& directory) {
+    std::vector<std::string> names;
+    for_each_entry(directory, [&](std::string_view name) {
+        if (name != "." && name != "..") names.emplace_back(name);
+    });
+    return names;
+}
+
 std::vector<std::string> heartbeat_names_in(const std::string& directory) {
     std::vector<std::string> names;
     if (!is_directory(directory)) return names;

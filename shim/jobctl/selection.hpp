@@ -33,6 +33,9 @@ Whereabouts whereabouts_of(const std::string& job, const std::vector<std::string
 // The names of the job files in a directory: *.json, no dot files. Throws std::system_error.
 std::vector<std::string> job_names_in(const std::string& directory);
 
+// All names in a directory but . and .., in no particular order. Throws std::system_error.
+std::vector<std::string> names_in(const std::string& directory);
+
 // The names of what looks like heartbeat files there; none where there is no such directory.
 std::vector<std::string> heartbeat_names_in(const std::string& directory);
 

@@ -1,5 +1,6 @@
 // jobctl status JOB...: one verdict a job, with the reason in one sentence.
 #include "shim/jobctl/commands.hpp"
+#include "shim/jobctl/companion.hpp"
 #include "shim/jobctl/look.hpp"
 #include "shim/jobctl/output.hpp"
 #include "shim/jobctl/selection.hpp"
@@ -27,13 +28,28 @@ Outcome add_report(const std::string& job, const Options& options, const Context
     }
 }
 
+Outcome add_companion_report(const std::string& name, const Options& options,
+                             const Context& context, std::vector<JobReport>& reports) {
+    if (const auto job = select_companion_job(name, context)) {
+        auto looked = look_at_companion_jobs({*job}, context, options.settle);
+        if (!looked.front().is_gone) {
+            reports.push_back(std::move(looked.front().job.report));
+            return outcome_of(reports.back().verdict.state);
+        }
+    }
+    complain_of_no_such_job(name);
+    return Outcome::no_such_job;
+}
+
 }  // namespace
 
 Outcome show_status(const Options& options, const Context& context) {
     std::vector<JobReport> reports;
     std::vector<Outcome> outcomes;
     for (const std::string& job : options.jobs)
-        outcomes.push_back(add_report(job, options, context, reports));
+        outcomes.push_back(context.is_companion
+                               ? add_companion_report(job, options, context, reports)
+                               : add_report(job, options, context, reports));
     if (options.json) print(json_array_of(reports));
     if (!options.json)
         for (const JobReport& report : reports) print(status_line(report));
