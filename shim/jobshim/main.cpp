@@ -2,9 +2,12 @@
 
 #include <fcntl.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -18,6 +21,7 @@
 #include "common/posix_error.hpp"
 #include "common/process_identity.hpp"
 #include "common/units.hpp"
+#include "shim/jobshim/companion.hpp"
 #include "shim/jobshim/descriptors.hpp"
 #include "shim/jobshim/launcher.hpp"
 #include "shim/jobshim/log_file.hpp"
@@ -79,10 +83,17 @@ std::string made_up_id() {
 JobFiles choose_files(Options& options) {
     if (!options.job.empty()) return job_files_of(options.job);
     const std::string jobs =
-        state_directory(std::getenv("XDG_STATE_HOME"), std::getenv("HOME")) + "/jobs";
+        options.companion.empty()
+            ? state_directory(std::getenv("XDG_STATE_HOME"), std::getenv("HOME")) + "/jobs"
+            : CompanionPlaces(absolute_path(options.companion)).own;
     make_directories(jobs);
     if (options.id.empty()) options.id = made_up_id();
     return job_files_of(jobs + "/" + options.id + ".json");
+}
+
+bool leads_to_dev_null(int fd) {
+    struct stat info {};
+    return ::fstat(fd, &info) == 0 && S_ISCHR(info.st_mode) && info.st_rdev == makedev(1, 3);
 }
 
 std::unique_ptr<LogFile> open_log(const Options& options, const Recorder* recorder) {
@@ -113,6 +124,14 @@ bool calls_off(const siginfo_t& info, const SignalGate& signals) {
     return false;
 }
 
+// Ended by a signal by which the plugin, or a person, ends a job.
+bool may_be_the_plugins_doing(const Ending& ending) {
+    if (ending.terms > 0 || ending.stuck) return true;
+    if (!WIFSIGNALED(ending.wait_status)) return false;
+    const int signal = WTERMSIG(ending.wait_status);
+    return signal == SIGTERM || signal == SIGINT || signal == SIGKILL;
+}
+
 // One run, from the first lock to the last.
 class Job {
 public:
@@ -131,10 +150,18 @@ public:
     End run() {
         prepare_record();
         log_ = open_log(options_, recorder_.get());
+        keep_stderr();
         oom_before_ = read_oom_baseline();
         if (oom_before_) peak_before_ = group_memory_peak(*oom_before_);
         begin_record();
         if (const auto info = called_off()) return call_off(*info);
+        if (companion_) {
+            std::optional<siginfo_t> info;
+            const auto gate = companion_->wait_at_gate([&] { return bool(info = called_off()); });
+            if (gate.called_off) return call_off(*info);
+            if (!gate.refusal.empty()) return stay_out(gate.refusal);
+            if (!gate.evidence.empty()) odd_start_ = gate.evidence;
+        }
 
         const auto began = boottime_now();
         const UniqueFd null(options_.detach ? ::open("/dev/null", O_RDONLY | O_CLOEXEC) : -1);
@@ -158,11 +185,16 @@ public:
         if (recorder_) recorder_->lock_again();
 
         const SupervisorHooks hooks{
-            [this] {
+            [this, pid = worker.identity.pid] {
                 if (recorder_) recorder_->beat();
+                if (companion_) companion_->find_job_of(pid);
             },
             [this] { return recorder_ ? recorder_->cancel_request() : std::nullopt; }};
-        const Ending ending = supervise(worker.identity, options_, signals_, hooks, early_signals_);
+        Options pace = options_;
+        // Who looks for the plugin's record by its worker's pid must come before the worker's end.
+        if (companion_ && companion_->job().empty())
+            pace.heartbeat_interval = std::min(pace.heartbeat_interval, milliseconds(250));
+        const Ending ending = supervise(worker.identity, pace, signals_, hooks, early_signals_);
         const auto failure = ending.stuck ? std::nullopt : worker.late_failure();
         if (failure) {
             const End end = fail_to_start(*failure);
@@ -172,6 +204,7 @@ public:
         const auto took = std::chrono::duration_cast<milliseconds>(boottime_now() - began);
         const bool recorded = record_end(worker.identity, ending, took);
         if (!ending.stuck) reap(worker.identity);
+        keep_companion_in_step(may_be_the_plugins_doing(ending));
         if (!recorded) return {own_failure};
         if (ending.timed_out) return {timed_out};
         // A plain status: a death of this process by SIGKILL would look like a record that was cut
@@ -203,11 +236,23 @@ private:
     }
 
     void prepare_record() {
+        if (!options_.companion.empty())
+            companion_ =
+                std::make_unique<CompanionSide>(absolute_path(options_.companion), options_.id);
         keep_record([&] {
             const JobFiles files = choose_files(options_);
             job_file_ = files.job;
             recorder_ = std::make_unique<Recorder>(options_, setting_, files, say);
         });
+    }
+
+    // The plugin throws its workers' stderr away, and with it what Node says as it dies.
+    void keep_stderr() {
+        if (!companion_ || !recorder_ || log_ || !leads_to_dev_null(STDERR_FILENO)) return;
+        log_ = std::make_unique<LogFile>(companion_->places().own_stderr(recorder_->id()));
+        only_stderr_ = true;
+        // What this program itself has to say goes there too.
+        ::dup2(log_->descriptor(), STDERR_FILENO);
     }
 
     void begin_record() {
@@ -235,7 +280,7 @@ private:
         plan.group = setting_.group;
         plan.kill_on_shim_death = options_.kill_on_shim_death;
         plan.stdin_fd = null;
-        plan.output_fd = log_ ? log_->descriptor() : -1;
+        if (log_) (only_stderr_ ? plan.error_fd : plan.output_fd) = log_->descriptor();
         if (recorder_) {
             plan.heartbeat_fd = recorder_->heartbeat_fd();
             plan.job_file = recorder_->files().job;
@@ -251,8 +296,15 @@ private:
         return ours;
     }
 
+    void keep_companion_in_step(bool was_killed) {
+        if (companion_ && last_) companion_->keep_in_step(*last_, was_killed, say);
+    }
+
     bool finish(FinalWord last, int terms_so_far) {
         if (!recorder_) return true;
+        if (companion_) recorder_->set_companion_job(companion_->job());
+        last_ = last;
+        last_->exit.ended_at = iso_time(wall_now_ms());
         // One TERM may have been meant for the worker; the second is for us.
         int terms = terms_so_far;
         return recorder_->finish(std::move(last), [&](milliseconds pause) {
@@ -268,6 +320,7 @@ private:
     End fail_to_start(const StartFailure& failure) {
         say(failure.what);
         finish(judge_spawn_failure(errno_name(failure.error), failure.what), 0);
+        keep_companion_in_step(false);
         return {failure.exit_status};
     }
 
@@ -280,7 +333,15 @@ private:
         } else {
             finish(judge_never_started(requester_of(info)), 1);
         }
+        keep_companion_in_step(true);
         return {128 + info.si_signo, info.si_signo};
+    }
+
+    // The plugin has ended the job before its worker began: that is as good as a cancellation.
+    End stay_out(const std::string& why) {
+        say("COMMAND is not started: " + why);
+        finish(judge_never_started(std::nullopt, why), 0);
+        return {own_failure};
     }
 
     // What the worker's memory group needed at most, in KiB, if that was in this run.
@@ -310,7 +371,10 @@ private:
         seen.signalled_by = ending.signalled_by;
         seen.signalled_with = ending.signalled_with;
         seen.result_expected = options_.expect_record;
-        seen.worker_wrote_terminal_status = options_.expect_record && recorder_->worker_spoke();
+        if (companion_) companion_->find_job_of(worker.pid);
+        seen.worker_wrote_terminal_status =
+            options_.expect_record &&
+            ((companion_ && companion_->worker_spoke()) || recorder_->worker_spoke());
         if (oom_before_) {
             const std::vector<OomSuspect> us{{worker.pid, OomSuspect::worker}};
             const ShimIdentity& here = setting_.observer.here;
@@ -320,6 +384,7 @@ private:
                 seen.oom = look_for_oom_in_log(*oom_before_, here, us);
         }
         FinalWord last = judge_witnessed(seen);
+        if (!odd_start_.empty()) last.exit.evidence.push_back(odd_start_);
         last.exit.evidence.insert(last.exit.evidence.begin(), ending.evidence.begin(),
                                   ending.evidence.end());
         if (options_.kill_leftovers && !leftovers.empty())
@@ -348,6 +413,10 @@ private:
     std::optional<std::uint64_t> peak_before_;  // in bytes
     std::unique_ptr<Recorder> recorder_;
     std::unique_ptr<LogFile> log_;
+    bool only_stderr_ = false;  // is what the log takes
+    std::unique_ptr<CompanionSide> companion_;
+    std::string odd_start_;          // for the evidence
+    std::optional<FinalWord> last_;  // as it was recorded
 };
 
 Job::End run_job(const Options& options, Launcher launcher, const SignalGate& signals) {

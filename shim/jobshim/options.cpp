@@ -153,6 +153,16 @@ void declare(CLI::App& app, Options& options) {
         "own|share");
     app.add_flag("--expect-record", options.expect_record,
                  "the worker writes a terminal status itself; exit 0 without one is a failure");
+    app.add_option_function<std::string>(
+           "--companion",
+           [&options](const std::string& directory) {
+               if (directory.empty())
+                   throw CLI::ValidationError("--companion: the directory's name is empty");
+               options.companion = directory;
+           },
+           "keep a codex-companion state directory in step: the record goes into its jobshim "
+           "folder; implies --expect-record and --group own")
+        ->type_name("STATE_DIR");
     app.add_flag("--detach", options.detach,
                  "run in the background: prints the id once COMMAND was executed");
     app.add_flag("--best-effort", options.best_effort,
@@ -207,6 +217,17 @@ CommandLine parse_command_line(int argc, char** argv) {
     try {
         app.parse(std::move(words));
         if (command_at >= argc) throw CLI::ValidationError("COMMAND is missing");
+        if (!options.companion.empty()) {
+            if (!options.job.empty())
+                throw CLI::ValidationError("--job and --companion exclude each other");
+            if (options.group == Group::share)
+                throw CLI::ValidationError(
+                    "--companion needs --group own: the plugin cancels a "
+                    "process group");
+            // With an id the plugin's job is known; without one, what the worker says may be none.
+            options.group = Group::own;
+            options.expect_record = true;
+        }
     } catch (const CLI::CallForHelp&) {
         return {std::nullopt, 0, app.help(), ""};
     } catch (const CLI::CallForVersion& version) {

@@ -28,6 +28,7 @@ struct Options {
     bool kill_leftovers = false;
     std::optional<Group> group;  // nothing: by whether there is a controlling terminal
     bool expect_record = false;
+    std::string companion;  // a state directory of codex-companion; "" for none
     bool detach = false;
     bool best_effort = false;
     SyncPolicy sync = SyncPolicy::final;

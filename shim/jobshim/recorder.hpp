@@ -51,6 +51,9 @@ public:
     // A request to cancel this run, if there is one.
     std::optional<CancelRequest> cancel_request() const;
 
+    // The job of a codex-companion state directory that this is the run of.
+    void set_companion_job(const std::string& job) { edit_.run.companion_job = job; }
+
     void set_cancel(std::optional<CancelRequest> request) { edit_.run.cancel = std::move(request); }
 
     // Writes the end. If it cannot be written, a copy goes to `unrecorded/` at once, and it is

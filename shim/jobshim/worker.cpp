@@ -185,6 +185,8 @@ struct Hooks : bp::extend::handler {
         if (plan->output_fd >= 0 && (::dup2(plan->output_fd, STDOUT_FILENO) < 0 ||
                                      ::dup2(plan->output_fd, STDERR_FILENO) < 0))
             give_up(Report::Stage::failed_to_prepare, errno);
+        if (plan->error_fd >= 0 && ::dup2(plan->error_fd, STDERR_FILENO) < 0)
+            give_up(Report::Stage::failed_to_prepare, errno);
         write_own_line();
         // The shim may have died before the line was written. A reader that found it dead, and no
         // worker, must be right: so the worker is not executed then, whatever --on-shim-death says.

@@ -26,6 +26,7 @@ struct WorkerPlan {
     int heartbeat_fd = -1;  // where the worker's line goes; -1 for none
     int stdin_fd = -1;      // -1: inherited, here and below
     int output_fd = -1;
+    int error_fd = -1;     // for stderr alone, if output_fd is none
     std::string job_file;  // for JOBSHIM_JOB_FILE; "" leaves the variable as it is
 };
 

@@ -1,0 +1,379 @@
+// jobshim --companion: the plugin's two files after every kind of end, beside a stand-in for the
+// plugin.
+
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <random>
+#include <thread>
+
+#include "integration/companion.hpp"
+
+using namespace harness;
+
+namespace {
+
+struct CompanionSandbox : Sandbox {
+    const Companion plugin{dir / "state"};
+    const std::string id = "task-1";
+
+    /// As the plugin starts a worker: in the background, all descriptors to /dev/null.
+    Process start(const std::string& job_id, const std::string& rest) {
+        return spawn({jobshim, "--companion", plugin.dir, "--id", job_id, "--", "sh", "-c",
+                      plugin.worker(job_id, rest)},
+                     {.before_exec = [] {
+                         const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+                         must(dup2(null, 1), "dup2");
+                         must(dup2(null, 2), "dup2");
+                     }});
+    }
+    /// The worker's pid, once it has said that it runs.
+    pid_t running(const std::string& job_id) const {
+        REQUIRE(wait_until([&] { return plugin.job(job_id).value("status", "") == "running"; }));
+        return plugin.job(job_id)["pid"].get<pid_t>();
+    }
+    /// The plugin's whole way of starting a job.
+    Process enqueue(const std::string& job_id, const std::string& rest) {
+        auto shim = start(job_id, rest);
+        plugin.write_both(plugin.record(job_id, "queued", shim.pid()));
+        return shim;
+    }
+    bool becomes(const std::string& job_id, const std::string& statuses) const {
+        return wait_until([&] { return plugin.statuses(job_id) == statuses; });
+    }
+    Json own(const std::string& job_id) const { return read_json(plugin.own_record(job_id)); }
+};
+
+const std::string completes(const Companion& plugin, const std::string& id) {
+    const auto file = plugin.job_file(id).string();
+    const auto copy = (plugin.dir / (".done-" + id)).string();
+    return "sed 's/\"running\"/\"completed\"/; s/\"pid\": *[0-9]*/\"pid\": null/' '" + file +
+           "' > '" + copy + "'; cat '" + copy + "' > '" + file + "'";
+}
+
+}  // namespace
+
+TEST_CASE_METHOD(CompanionSandbox,
+                 "companion: a killed worker is failed in both files within three seconds") {
+    auto shim = enqueue(id, "echo last words >&2; " + for_ever);
+    const pid_t worker = running(id);
+    plugin.append_log(id, "[" + iso_now() + "] Turn started.\n");
+    plugin.upsert({{"id", id}, {"status", "running"}, {"pid", worker}});
+    CHECK(process_stat(worker).group == worker);
+    const auto kept = at(plugin.job(id), "/request");
+    const auto killed = Clock::now();
+    kill(worker, SIGKILL);
+    REQUIRE(becomes(id, "failed failed"));
+    CHECK(Clock::now() - killed < patience(3s));
+    const std::string sentence =
+        "Worker killed by SIGKILL; who sent it cannot be known. Resume with thread thr_1.";
+    for (const Json& side : {plugin.job(id), plugin.entry(id)}) {
+        CHECK(at(side, "/errorMessage") == sentence);
+        CHECK(at(side, "/pid") == nullptr);
+        CHECK(at(side, "/phase") == "failed");
+        CHECK(at(side, "/request") == kept);
+    }
+    REQUIRE(wait_until([&] { return lines_of(slurp(plugin.log_file(id))).size() == 2; }));
+    const auto lines = lines_of(slurp(plugin.log_file(id)));
+    CHECK(contains(lines[1], "] Worker killed by SIGKILL; who sent it cannot be known."));
+    CHECK(at(own(id), "/jobshim/exit/signal") == 9);
+    CHECK(at(own(id), "/jobshim/exit/tail") == "last words\n");
+    CHECK(contains(ctl({"result", "--companion", plugin.dir, id}).out, "signal (observed)"));
+    // Somebody writes an old copy of the index back: it is put right again.
+    plugin.upsert({{"id", id}, {"status", "running"}, {"pid", worker}});
+    CHECK(becomes(id, "failed failed"));
+    CHECK(shim.wait().ended() == "SIGKILL");
+}
+
+TEST_CASE_METHOD(CompanionSandbox, "companion: ends of every kind, and what the two files say") {
+    struct Row {
+        std::string name, rest, sentence, reason;
+    };
+    for (const auto& [name, rest, sentence, reason] :
+         {Row{"code", "exit 7", "Worker exited with status 7.", "exit-code"},
+          Row{"nothing", "exit 0", "Worker exited with status 0 without recording a result.",
+              "no-result"},
+          Row{"fault", "kill -SEGV $$", "SIGSEGV", "signal"},
+          Row{"interpreter", "exec ./script", "Worker exited with status 126", "exit-code"}}) {
+        CAPTURE(name);
+        put(dir / "script", "#!/no/such/interpreter\n");
+        fs::permissions(dir / "script", fs::perms::owner_all);
+        auto shim = enqueue(name, rest);
+        REQUIRE(becomes(name, "failed failed"));
+        CHECK(contains(at(plugin.job(name), "/errorMessage").get<std::string>(),
+                       name == "interpreter" ? "Worker exited with status 12" : sentence));
+        CHECK(at(own(name), "/jobshim/exit/reason") == reason);
+        shim.wait();
+    }
+    auto shim = spawn({jobshim, "--companion", plugin.dir, "--id", "none", "--", dir / "script"});
+    plugin.write_both(plugin.record("none", "queued", shim.pid()));
+    CHECK(shim.wait().ended() == "exit 126");
+    CHECK(plugin.statuses("none") == "failed failed");
+    CHECK(contains(at(plugin.job("none"), "/errorMessage").get<std::string>(),
+                   "/no/such/interpreter"));
+}
+
+TEST_CASE_METHOD(CompanionSandbox, "companion: what the worker itself wrote stays as it is") {
+    auto shim = enqueue(id, until_go + completes(plugin, id));
+    running(id);
+    put(dir / "go", "");
+    REQUIRE(wait_until([&] { return plugin.job(id).value("status", "") == "completed"; }));
+    const auto text = slurp(plugin.job_file(id));
+    // The index is a moment late, as the plugin's is; or it never comes, and is brought in step.
+    CHECK(becomes(id, "completed completed"));
+    CHECK(shim.wait().ended() == "exit 0");
+    CHECK(slurp(plugin.job_file(id)) == text);
+    CHECK(at(own(id), "/status") == "completed");
+    CHECK(ctl({"wait", "--companion", plugin.dir, id}).ended() == "exit 0");
+}
+
+TEST_CASE_METHOD(CompanionSandbox, "companion: the worker waits at the gate for both files") {
+    auto shim = start(id, "touch began; " + for_ever);
+    REQUIRE(wait_until([&] { return fs::exists(plugin.own_record(id)); }));
+    plugin.write_job(plugin.record(id, "queued", shim.pid()));
+    std::this_thread::sleep_for(200ms);  // nothing is to happen, which gives no sign
+    CHECK_FALSE(fs::exists(dir / "began"));
+    plugin.upsert(plugin.record(id, "queued", shim.pid()));
+    CHECK(wait_until([&] { return fs::exists(dir / "began"); }));
+    kill(running(id), SIGKILL);
+    CHECK(shim.wait().ended() == "SIGKILL");
+}
+
+TEST_CASE_METHOD(CompanionSandbox,
+                 "companion: a job that was ended while it waited at the gate is not started") {
+    auto shim = start(id, "touch began");
+    REQUIRE(wait_until([&] { return fs::exists(plugin.own_record(id)); }));
+    SECTION("cancelled, without a signal that reached us") {
+        plugin.write_job(plugin.record(id, "cancelled"));
+        CHECK(shim.wait().ended() == "exit 125");
+    }
+    SECTION("removed") {
+        plugin.write_job(plugin.record(id, "queued", shim.pid()));
+        std::this_thread::sleep_for(100ms);  // several of its looks
+        plugin.remove_files(id);
+        CHECK(shim.wait().ended() == "exit 125");
+        CHECK(plugin.statuses(id) == "- -");
+    }
+    SECTION("cancelled as the plugin does it") {
+        plugin.write_job(plugin.record(id, "queued", shim.pid()));
+        kill(-shim.pid(), SIGTERM);
+        plugin.upsert(plugin.record(id, "queued", shim.pid()));
+        plugin.cancel(id);
+        // By the signal, or by the record if that is seen first.
+        const auto ended = shim.wait().ended();
+        CHECK((ended == "SIGTERM" || ended == "exit 125"));
+        CHECK(plugin.statuses(id) == "cancelled cancelled");
+    }
+    CHECK_FALSE(fs::exists(dir / "began"));
+    CHECK(at(own(id), "/status") == "cancelled");
+}
+
+TEST_CASE_METHOD(CompanionSandbox,
+                 "companion: without a record of the job its worker is started after ten seconds",
+                 "[serial]") {
+    auto shim = start(id, "exit 5");
+    CHECK(shim.wait(30s).ended() == "exit 5");
+    CHECK(contains(at(own(id), "/jobshim/exit/evidence").dump(), "no record of the job"));
+    CHECK(plugin.statuses(id) == "- -");
+}
+
+TEST_CASE_METHOD(CompanionSandbox, "companion: cancelled by the plugin, and it stays so") {
+    auto shim = enqueue(id, for_ever);
+    const pid_t worker = running(id);
+    SECTION("the worker's own pid is killed, and then written") {
+        kill(-worker, SIGTERM);
+        CHECK(wait_until([&] { return !alive(worker); }));
+        plugin.cancel(id);
+    }
+    SECTION("the shim's pid is killed") {
+        kill(-shim.pid(), SIGTERM);
+        CHECK(wait_until([&] { return !alive(worker); }));
+        plugin.cancel(id);
+    }
+    SECTION("the line is in the log, and no file follows it") {
+        kill(-worker, SIGTERM);
+        plugin.append_log(id, "[" + iso_now() + "] Cancelled by user.\n");
+    }
+    SECTION("written long after the worker ended by itself") {
+        kill(worker, SIGSEGV);
+        REQUIRE(becomes(id, "failed failed"));
+        plugin.cancel(id);
+    }
+    shim.wait();
+    CHECK(plugin.statuses(id) == "cancelled cancelled");
+    CHECK(contains(ctl({"status", "--companion", plugin.dir, id}).out, "cancelled"));
+}
+
+TEST_CASE_METHOD(CompanionSandbox,
+                 "companion: words inside a text are no cancellation, and half an emoji is kept") {
+    auto record = plugin.record(id, "queued");
+    auto shim = start(id, for_ever);
+    std::string text = record.dump(2) + "\n";
+    text.replace(text.find("do it"), 5, "cut \\ud83d");
+    put(plugin.job_file(id), text);
+    auto index = slurp(plugin.index);
+    index.replace(index.find("[]"), 2, "[" + text + "]");
+    put(plugin.index, index);
+    const pid_t worker = [&] {
+        REQUIRE(wait_until([&] { return contains(slurp(plugin.job_file(id)), "\"running\""); }));
+        return at(own(id), "/jobshim/worker/pid").get<pid_t>();
+    }();
+    plugin.append_log(id, "[" + iso_now() + "] Assistant message\nHe said: Cancelled by user.\n" +
+                              "Cancelled by user.\n");
+    kill(worker, SIGKILL);
+    REQUIRE(wait_until([&] { return contains(slurp(plugin.index), "\"failed\""); }));
+    CHECK(contains(slurp(plugin.index), "cut \\ud83d"));
+    CHECK(contains(slurp(plugin.job_file(id)), "cut \\ud83d"));
+    CHECK(contains(slurp(plugin.job_file(id)), "\"failed\""));
+    shim.wait();
+}
+
+TEST_CASE_METHOD(CompanionSandbox, "companion: what a session's end removed is not brought back") {
+    auto shim = enqueue(id, for_ever);
+    const pid_t worker = running(id);
+    kill(-worker, SIGTERM);
+    SECTION("both, in the plugin's order") {
+        plugin.remove_files(id);
+        plugin.remove_entry(id);
+    }
+    SECTION("the entry alone is left for a while") {
+        plugin.remove_files(id);
+        REQUIRE(wait_until([&] { return plugin.statuses(id) == "- failed"; }));
+        plugin.remove_entry(id);
+    }
+    shim.wait();
+    CHECK(plugin.statuses(id) == "- -");
+    CHECK_FALSE(fs::exists(plugin.log_file(id)));
+    CHECK(at(own(id), "/jobshim/exit/signalName") == "SIGTERM");
+    CHECK(contains(ctl({"list", "--companion", plugin.dir}).out, id));
+}
+
+TEST_CASE_METHOD(CompanionSandbox,
+                 "companion: an entry that was lost before the death comes back") {
+    auto shim = enqueue(id, for_ever);
+    const pid_t worker = running(id);
+    plugin.remove_entry(id);
+    kill(worker, SIGKILL);
+    CHECK(becomes(id, "failed failed"));
+    shim.wait();
+}
+
+TEST_CASE_METHOD(CompanionSandbox, "companion: the shim is killed, and reap settles both files") {
+    auto shim = enqueue(id, for_ever);
+    const pid_t worker = running(id);
+    shim.kill(SIGKILL);
+    shim.wait();
+    CHECK(wait_until([&] { return !alive(worker); }));
+    const auto reaped = ctl({"reap", "--companion", plugin.dir});
+    CHECK(contains(reaped.out, "1 job settled"));
+    CHECK(plugin.statuses(id) == "failed failed");
+    CHECK(at(own(id), "/jobshim/exit/reason") == "shim-lost");
+    CHECK(contains(at(plugin.job(id), "/errorMessage").get<std::string>(), "The shim died"));
+    const auto index = slurp(plugin.index);
+    const auto file = slurp(plugin.job_file(id));
+    CHECK(contains(ctl({"reap", "--companion", plugin.dir}).out, "0 jobs settled"));
+    CHECK(slurp(plugin.index) == index);
+    CHECK(slurp(plugin.job_file(id)) == file);
+}
+
+TEST_CASE_METHOD(CompanionSandbox, "companion: a foreground job is found by its worker's pid") {
+    auto record = plugin.record("review-1", "queued");
+    plugin.write_both(record);
+    SECTION("killed") {
+        auto shim = spawn({jobshim, "--companion", plugin.dir, "--", "sh", "-c",
+                           plugin.worker("review-1", for_ever)});
+        kill(running("review-1"), SIGKILL);
+        CHECK(becomes("review-1", "failed failed"));
+        CHECK(shim.wait().ended() == "SIGKILL");
+        CHECK(contains(ctl({"result", "--companion", plugin.dir, "review-1"}).out,
+                       "signal (observed)"));
+    }
+    SECTION("a command that keeps no job is none of the plugin's") {
+        const auto result = run_shim({"--companion", plugin.dir, "--", "true"});
+        CHECK(result.ended() == "exit 0");
+        CHECK(plugin.statuses("review-1") == "queued queued");
+        CHECK(contains(ctl({"list", "--companion", plugin.dir}).out, "completed"));
+    }
+}
+
+TEST_CASE_METHOD(CompanionSandbox,
+                 "companion: an index that is truncated and restored in a loop loses nothing") {
+    auto state = read_json(plugin.index);
+    state["config"]["theirs"] = "keep me";
+    put(plugin.index, state.dump(2));
+    plugin.write_both(plugin.record("other", "completed"));
+    std::vector<std::string> ids;
+    std::vector<Process> shims;
+    for (int i = 0; i < 3; ++i) {
+        ids.push_back("task-" + std::to_string(i));
+        shims.push_back(enqueue(ids.back(), for_ever));
+    }
+    std::vector<pid_t> workers;
+    for (const auto& each : ids) workers.push_back(running(each));
+    // Restores what is there: so whatever is written meanwhile may be undone by it.
+    const pid_t vandal = fork();
+    if (vandal == 0) {
+        for (int i = 0; i < 400; ++i) {
+            const auto text = slurp(plugin.index);
+            if (text.empty()) continue;
+            put(plugin.index, "");
+            usleep(3000);
+            put(plugin.index, text);
+            usleep(7000);
+        }
+        _exit(0);
+    }
+    for (const pid_t worker : workers) kill(worker, SIGKILL);
+    int status = 0;
+    for (auto& shim : shims) CHECK(shim.wait(60s).ended() == "SIGKILL");
+    waitpid(vandal, &status, 0);
+    for (const auto& each : ids) CHECK(plugin.statuses(each) == "failed failed");
+    CHECK(plugin.statuses("other") == "completed completed");
+    CHECK(at(read_json(plugin.index), "/config/theirs") == "keep me");
+}
+
+TEST_CASE_METHOD(CompanionSandbox,
+                 "companion: eight writers and twenty kills leave no job of ours active",
+                 "[serial]") {
+    constexpr int writers = 8, jobs = 20;
+    std::vector<Process> shims;
+    std::vector<std::string> ids;
+    for (int i = 0; i < jobs; ++i) {
+        ids.push_back("task-" + std::to_string(i));
+        shims.push_back(enqueue(ids.back(), for_ever));
+    }
+    std::vector<pid_t> workers;
+    for (const auto& each : ids) workers.push_back(running(each));
+    std::vector<pid_t> children;
+    for (int i = 0; i < writers; ++i) {
+        const pid_t child = fork();
+        if (child == 0) {
+            // Each has a job of its own, and writes of it without a look at the others.
+            for (int k = 0; k < 40; ++k) {
+                plugin.upsert({{"id", "other-" + std::to_string(i)}, {"status", "running"}});
+                usleep(60'000);
+            }
+            _exit(0);
+        }
+        children.push_back(child);
+    }
+    std::mt19937 random(4711);
+    std::shuffle(workers.begin(), workers.end(), random);
+    for (const pid_t worker : workers) {
+        kill(worker, SIGKILL);
+        usleep(static_cast<useconds_t>(random() % 50'000));
+    }
+    for (const pid_t child : children) waitpid(child, nullptr, 0);
+    for (auto& shim : shims) CHECK(shim.wait(60s).ended() == "SIGKILL");
+    int terminal = 0, gone = 0;
+    for (const auto& each : ids) {
+        const auto statuses = plugin.statuses(each);
+        CAPTURE(each, statuses);
+        terminal += statuses == "failed failed";
+        gone += statuses == "- -";
+        CHECK((statuses == "failed failed" || statuses == "- -"));
+    }
+    CHECK(terminal + gone == jobs);
+}

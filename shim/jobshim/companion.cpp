@@ -1,0 +1,135 @@
+#include "shim/jobshim/companion.hpp"
+
+#include <dirent.h>
+
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "common/clocks.hpp"
+#include "common/job_files.hpp"
+#include "common/units.hpp"
+
+namespace jobshim {
+
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds gate_patience{10'000};
+constexpr milliseconds gate_tick{20};
+// The plugin writes after it kills: what it has to say comes first.
+constexpr milliseconds after_an_end{250};
+constexpr milliseconds after_a_kill{2000};
+// The plugin's clock and ours are one, but it stamps a moment later or earlier than we do.
+constexpr std::int64_t clock_tolerance_ms = 2000;
+
+std::vector<std::string> ids_in(const std::string& directory) {
+    std::vector<std::string> ids;
+    const std::unique_ptr<DIR, int (*)(DIR*)> stream(::opendir(directory.c_str()), &::closedir);
+    while (const dirent* entry = stream ? ::readdir(stream.get()) : nullptr) {
+        std::string name = entry->d_name;
+        if (!name.ends_with(".json")) continue;
+        name.resize(name.size() - 5);
+        if (is_job_id(name)) ids.push_back(std::move(name));
+    }
+    return ids;
+}
+
+// Never throws: what cannot be read now may be the next time.
+CompanionSight look(const CompanionPlaces& places, const std::string& id) {
+    try {
+        return look_at_companion(places, id, milliseconds(0));
+    } catch (const std::exception&) {
+        CompanionSight nothing;
+        nothing.file_exists = true;  // to be on the safe side: it has not gone
+        return nothing;
+    }
+}
+
+}  // namespace
+
+CompanionSide::CompanionSide(const std::string& state_directory, std::string id)
+    : places_(state_directory),
+      id_(std::move(id)),
+      was_given_(!id_.empty()),
+      began_ms_(wall_now_ms()) {}
+
+CompanionSide::Gate CompanionSide::wait_at_gate(const std::function<bool()>& called_off) {
+    Gate gate;
+    if (!was_given_) return gate;
+    const auto deadline = monotonic_now() + gate_patience;
+    bool was_there = false;
+    for (;;) {
+        const CompanionSight sight = look(places_, id_);
+        if (sight.job && is_terminal(sight.job->status())) {
+            gate.refusal =
+                "the plugin's record was " + std::string(word(sight.job->status())) + " already";
+            return gate;
+        }
+        was_there = was_there || sight.file_exists;
+        if (was_there && !sight.file_exists) {
+            gate.refusal = "the plugin removed its record";
+            return gate;
+        }
+        if (sight.job && sight.entry) return gate;
+        if (called_off()) {
+            gate.called_off = true;
+            return gate;
+        }
+        if (monotonic_now() >= deadline) {
+            // If it is absent the worker will say so itself.
+            const std::string seconds = "after 10 s ";
+            if (sight.file_exists && !sight.job)
+                gate.refusal = seconds + "the plugin's record was no JSON object";
+            else
+                gate.evidence = "started without the plugin's word: " + seconds +
+                                (sight.job ? "its index did not list the job"
+                                           : "there was no record of the job");
+            return gate;
+        }
+        pause_for(gate_tick);
+    }
+}
+
+bool CompanionSide::find_job_of(int worker_pid) {
+    if (!id_.empty()) return true;
+    for (const std::string& id : ids_in(places_.jobs)) {
+        const auto stamp = [&]() -> std::optional<FileStamp> {
+            try {
+                return stamp_at(places_.job_file(id));
+            } catch (const std::exception&) {
+                return std::nullopt;
+            }
+        }();
+        // An old record may name a pid that is the worker's now.
+        if (!stamp || stamp->modified_ns / 1'000'000 < began_ms_) continue;
+        const CompanionSight sight = look(places_, id);
+        if (!sight.job || sight.job->value("pid") != std::to_string(worker_pid)) continue;
+        const auto started = sight.job->string("startedAt");
+        const auto time = started ? parse_iso_time(*started) : std::nullopt;
+        if (!time || *time + clock_tolerance_ms < began_ms_) continue;
+        id_ = id;
+        return true;
+    }
+    return false;
+}
+
+bool CompanionSide::worker_spoke() const {
+    // A foreground command may be one that keeps no job at all.
+    if (id_.empty()) return true;
+    const CompanionSight sight = look(places_, id_);
+    return sight.job && is_terminal(sight.job->status());
+}
+
+void CompanionSide::keep_in_step(const FinalWord& last, bool was_killed,
+                                 const std::function<void(const std::string&)>& complain) {
+    if (id_.empty()) return;
+    pause_for(was_killed ? after_a_kill : after_an_end);
+    std::vector<CompanionMirror> mirrors;
+    mirrors.emplace_back(places_, CompanionMirror::Job{id_, last, began_ms_});
+    // Nobody waits for a job in the background, so it is looked at even if all was well.
+    jobshim::keep_in_step(mirrors, was_given_, complain);
+}
+
+}  // namespace jobshim
