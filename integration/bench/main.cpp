@@ -1,0 +1,150 @@
+// bench: what jobshim costs, beside a bare start and other wrappers, all in one run. A Markdown
+// table goes to stdout, the same as JSON and a plot into files. Its figures decide nothing: counts
+// that do not depend on time have a test of their own (integration/budget_test.cpp).
+
+#include <signal.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdlib>
+#include <exception>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <stdexcept>
+#include <thread>
+
+#include "integration/bench/files.hpp"
+#include "integration/bench/latency.hpp"
+#include "integration/bench/process.hpp"
+#include "integration/bench/readers.hpp"
+#include "integration/bench/report.hpp"
+#include "integration/bench/rest.hpp"
+#include "integration/bench/runners.hpp"
+
+namespace bench {
+namespace {
+
+constexpr const char* usage = R"(usage: bench --bin DIR --out DIR [OPTIONS]
+  --bin DIR        where jobshim and jobctl are
+  --out DIR        where bench.json and bench.svg go
+  --short          few rounds and copies, and no readers: a look, not a measurement
+  --rounds N       starts of each wrapper (300), and a tenth of that deaths, at least 5
+  --copies N       copies at rest, of each wrapper (100)
+  --many N         copies at rest of jobshim alone (1000; 0: none)
+  --seconds N      how long what is at rest is looked at (10)
+  --huge           read 100,000 jobs, too
+  --tmpfs DIR      a folder on a tmpfs (/dev/shm)
+  --disk DIR       a folder on a disk (the one for the results)
+)";
+
+struct Options {
+    std::string bin, out;
+    std::string memory = "/dev/shm";
+    std::string disk;
+    int rounds = 300;
+    RestPlan rest;
+    std::vector<int> jobs{100, 1000, 10'000};
+};
+
+int number(const std::string& text) {
+    int value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc{} || end != text.data() + text.size() || value < 0)
+        throw std::invalid_argument("'" + text + "' is no number");
+    return value;
+}
+
+Options parse(const Words& words) {
+    Options options;
+    for (std::size_t i = 0; i < words.size(); ++i) {
+        const std::string& word = words[i];
+        const auto value = [&]() -> const std::string& {
+            if (i + 1 == words.size()) throw std::invalid_argument(word + " needs a value");
+            return words[++i];
+        };
+        if (word == "--bin") {
+            options.bin = value();
+        } else if (word == "--out") {
+            options.out = value();
+        } else if (word == "--short") {
+            options.rounds = 20;
+            options.rest = {10, 0, 2};
+            options.jobs.clear();
+        } else if (word == "--rounds") {
+            options.rounds = number(value());
+        } else if (word == "--copies") {
+            options.rest.copies = number(value());
+        } else if (word == "--many") {
+            options.rest.many = number(value());
+        } else if (word == "--seconds") {
+            options.rest.seconds = number(value());
+        } else if (word == "--huge") {
+            options.jobs.push_back(100'000);
+        } else if (word == "--tmpfs") {
+            options.memory = value();
+        } else if (word == "--disk") {
+            options.disk = value();
+        } else {
+            throw std::invalid_argument("unknown: " + word);
+        }
+    }
+    if (options.bin.empty() || options.out.empty())
+        throw std::invalid_argument("--bin and --out are needed");
+    if (options.disk.empty()) options.disk = options.out;
+    return options;
+}
+
+void measure(const Options& options) {
+    namespace fs = std::filesystem;
+    become_subreaper();
+    fs::create_directories(options.out);
+    const Folder memory(fs::canonical(options.memory));
+    const Folder disk(fs::canonical(options.disk));
+    // No measured program shall find jobs of the user's, or leave any.
+    ::setenv("XDG_STATE_HOME", memory.path.c_str(), 1);
+    const fs::path bin = fs::canonical(options.bin);
+    const Places places{bin / "jobshim", bin / "jobctl", fs::canonical("/proc/self/exe"),
+                        memory.path, disk.path};
+    utsname names{};
+    ::uname(&names);
+    nlohmann::json found{{"kernel", names.release},
+                         {"cores", std::thread::hardware_concurrency()},
+                         {"rounds", options.rounds}};
+    std::cerr << "bench: starts\n";
+    found["runners"] = measure_runners(places, options.rounds);
+    std::cerr << "bench: latencies\n";
+    found["latency"] = measure_latency(places, std::max(options.rounds / 10, 5));
+    std::cerr << "bench: at rest\n";
+    found["rest"] = measure_rest(places, options.rest);
+    if (!options.jobs.empty()) found["readers"] = measure_readers(places, options.jobs);
+    std::ofstream(options.out + "/bench.json") << found.dump(2) << '\n';
+    std::ofstream(options.out + "/bench.svg") << as_svg(found);
+    std::cout << as_markdown(found);
+}
+
+}  // namespace
+}  // namespace bench
+
+int main(int argc, char** argv) {
+    try {
+        // As conmon calls it: no option of ours is called so.
+        if (argc > 1 && argv[1][0] != '-') return bench::act_as_runtime(argc, argv);
+        const bench::Words words(argv + 1, argv + argc);
+        if (std::find(words.begin(), words.end(), "--help") != words.end()) {
+            std::cout << bench::usage;
+            return 0;
+        }
+        bench::measure(bench::parse(words));
+    } catch (const std::invalid_argument& error) {
+        std::cerr << "bench: " << error.what() << '\n' << bench::usage;
+        return 2;
+    } catch (const std::exception& error) {
+        std::cerr << "bench: " << error.what() << '\n';
+        // What was started to rest would do so for ever.
+        for (const bench::Process& process : bench::descendants()) ::kill(process.pid, SIGKILL);
+        return 1;
+    }
+}

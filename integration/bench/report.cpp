@@ -1,0 +1,162 @@
+#include "integration/bench/report.hpp"
+
+#include <algorithm>
+#include <cstdarg>
+#include <cstdio>
+
+namespace bench {
+
+namespace {
+
+using Json = nlohmann::json;
+
+[[gnu::format(printf, 1, 2)]] std::string print(const char* format, ...) {
+    char text[512];
+    va_list values;
+    va_start(values, format);
+    std::vsnprintf(text, sizeof text, format, values);
+    va_end(values);
+    return text;
+}
+
+double wall_of(const Json& runners, const std::string& name) {
+    for (const Json& row : runners)
+        if (row.at("name") == name) return row.at("wallP50Us");
+    return 0;
+}
+
+std::string times(double value, double of) { return of > 0 ? print("%.2f", value / of) : "-"; }
+
+std::string runners_table(const Json& runners) {
+    const double bare = wall_of(runners, "posix_spawn");
+    const double tini = wall_of(runners, "tini -s");
+    std::string text =
+        "| `true` behind | wall p50, us | p10 | x bare | x tini | cpu, us | page faults | system "
+        "calls |\n|---|---:|---:|---:|---:|---:|---:|---:|\n";
+    for (const Json& row : runners) {
+        const double p50 = row.at("wallP50Us");
+        const double p10 = row.at("wallP10Us");
+        text += "| " + row.at("name").get<std::string>() + print(" | %.0f | %.0f | ", p50, p10) +
+                times(p50, bare) + " | " + times(p50, tini) + " | ";
+        if (row.contains("cpuP50Us"))
+            text += print("%.0f | %.0f | %d |\n", row.at("cpuP50Us").get<double>(),
+                          row.at("pageFaults").get<double>(), row.at("systemCalls").get<int>());
+        else
+            text += "| | |\n";
+    }
+    return text;
+}
+
+std::string goals(const Json& runners) {
+    const double tini = wall_of(runners, "tini -s");
+    std::string text;
+    for (const Json& row : runners) {
+        const std::string name = row.at("name");
+        const double wall = row.at("wallP50Us");
+        if (name == "jobshim --sync never, tmpfs")
+            text += name + ": " + times(wall, tini) + " x `tini -s` (goal: 1.25)\n\n";
+        const std::string replace = "durable replace alone, ";
+        if (name.starts_with(replace)) {
+            const std::string shim = "jobshim --sync final, " + name.substr(replace.size());
+            text += shim + ": " + times(wall_of(runners, shim), tini + wall) +
+                    " x (`tini -s` + a durable replace) (goal: 1.25)\n\n";
+        }
+    }
+    return text;
+}
+
+std::string rest_table(const Json& rest) {
+    std::string text =
+        "| at rest | copies | private dirty, KiB | PSS, KiB | wake-ups a minute | all: % of one "
+        "core |\n|---|---:|---:|---:|---:|---:|\n";
+    for (const Json& row : rest)
+        text += "| " + row.at("name").get<std::string>() +
+                print(" | %d | %.0f | %.0f | %.1f | %.3f |\n", row.at("copies").get<int>(),
+                      row.at("privateDirtyKiB").get<double>(), row.at("pssKiB").get<double>(),
+                      row.at("wakesPerMinute").get<double>(),
+                      row.at("cpuOfOneCore").get<double>() * 100);
+    return text;
+}
+
+std::string latency_table(const Json& latency) {
+    std::string text = "| from, to | p10, us | p50 | p90 |\n|---|---:|---:|---:|\n";
+    for (const Json& row : latency)
+        text += "| " + row.at("name").get<std::string>() +
+                print(" | %.0f | %.0f | %.0f |\n", row.at("p10Us").get<double>(),
+                      row.at("p50Us").get<double>(), row.at("p90Us").get<double>());
+    return text;
+}
+
+std::string readers_table(const Json& readers) {
+    std::string text =
+        "| jobs | jobctl list, ms | jobctl status | python json | list / python "
+        "|\n|---:|---:|---:|---:|---:|\n";
+    const auto ms = [](const Json& row, const char* key) {
+        return row.contains(key) ? print("%.1f", row.at(key).get<double>()) : std::string("-");
+    };
+    for (const Json& row : readers)
+        text += print("| %d | ", row.at("jobs").get<int>()) + ms(row, "listMs") + " | " +
+                ms(row, "statusMs") + " | " + ms(row, "pythonMs") + " | " +
+                times(row.at("listMs"), row.value("pythonMs", 0.0)) + " |\n";
+    return text;
+}
+
+std::string escaped(const std::string& text) {
+    std::string result;
+    for (const char c : text)
+        result += c == '<' ? "&lt;" : c == '>' ? "&gt;" : c == '&' ? "&amp;" : std::string(1, c);
+    return result;
+}
+
+}  // namespace
+
+std::string as_markdown(const Json& found) {
+    std::string text =
+        print("Linux %s, %d cores, %d rounds\n\n", found.at("kernel").get<std::string>().c_str(),
+              found.at("cores").get<int>(), found.at("rounds").get<int>());
+    text += runners_table(found.at("runners")) + "\n" + goals(found.at("runners"));
+    if (found.contains("rest")) text += rest_table(found.at("rest")) + "\n";
+    if (found.contains("latency")) text += latency_table(found.at("latency")) + "\n";
+    if (found.contains("readers")) text += readers_table(found.at("readers")) + "\n";
+    return text;
+}
+
+// Bars: the median wall time, as a multiple of a bare posix_spawn.
+std::string as_svg(const Json& found) {
+    constexpr int left = 250;
+    constexpr int right = 70;
+    constexpr int across = 480;  // of the longest bar
+    constexpr int line = 22;
+    constexpr int top = 40;
+    const Json& runners = found.at("runners");
+    const double bare = wall_of(runners, "posix_spawn");
+    double longest = 0;
+    for (const Json& row : runners) longest = std::max(longest, row.at("wallP50Us").get<double>());
+    const int width = left + across + right;
+    const int height = top + static_cast<int>(runners.size()) * line + 10;
+    std::string text = print(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" "
+        "viewBox=\"0 0 %d %d\" font-family=\"sans-serif\" font-size=\"13\">\n"
+        "<rect width=\"100%%\" height=\"100%%\" fill=\"white\"/>\n"
+        "<text x=\"10\" y=\"24\" font-size=\"15\">`true` behind a wrapper: wall time (p50), "
+        "as a multiple of a bare posix_spawn</text>\n",
+        width, height, width, height);
+    int y = top;
+    for (const Json& row : runners) {
+        const std::string name = row.at("name");
+        const double wall = row.at("wallP50Us");
+        const int bar = longest > 0 ? static_cast<int>(wall / longest * across) : 0;
+        text +=
+            print("<text x=\"%d\" y=\"%d\" text-anchor=\"end\">", left - 8, y + 15) +
+            escaped(name) +
+            print(
+                "</text>\n<rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"16\" fill=\"%s\"/>\n"
+                "<text x=\"%d\" y=\"%d\">%s</text>\n",
+                left, y + 2, std::max(bar, 1), name.starts_with("jobshim") ? "#c05020" : "#5080b0",
+                left + bar + 6, y + 15, times(wall, bare).c_str());
+        y += line;
+    }
+    return text + "</svg>\n";
+}
+
+}  // namespace bench
