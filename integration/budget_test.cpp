@@ -1,0 +1,121 @@
+// What a job costs, in counts that no other load of the machine changes. The budget is what the
+// release build needs now, with a little room: who makes it grow says so here, and why. How often a
+// shim at rest wakes stands in at_rest_test.cpp. Times are measured by ./dev bench and decide
+// nothing.
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <functional>
+
+#include "integration/strace.hpp"
+#include "integration/support.hpp"
+
+using namespace harness;
+
+namespace {
+
+#ifdef JOBSHIM_RELEASE_BUILD
+constexpr bool is_release_build = true;
+#else
+constexpr bool is_release_build = false;
+#endif
+
+struct Budget {
+    int system_calls;   // of the shim, and of its child before the exec
+    int files_created;  // the heartbeat file, the reserve, and a version of the job file each time
+    int flushes;        // of a file or a folder
+    int bytes_written;  // into files; machines have names of other lengths
+    int page_faults;    // beyond those of the worker itself
+};
+
+struct Cost {
+    int system_calls = 0;
+    int files_created = 0;
+    int flushes = 0;
+    int bytes_written = 0;
+};
+
+// How many processes there are, how deep the test's folder lies, and what kind of memory group this
+// is: of these a job's cost is another on another machine.
+bool depends_on_the_machine(const Call& call) {
+    if (call.name == "getpgid" || call.name == "getdents64" || call.name == "readlink") return true;
+    for (const char* file : {"/sys/fs/cgroup/", "/self/cgroup", "/mountinfo", "/vmstat"})
+        if (contains(call.line, file)) return true;
+    return false;
+}
+
+int result_of(const std::string& line) {
+    const auto at = line.rfind(" = ");
+    return at == std::string::npos
+               ? 0
+               : static_cast<int>(std::max(std::strtol(line.c_str() + at + 3, nullptr, 10), 0L));
+}
+
+Cost cost_of(Sandbox& box, const Words& argv, const fs::path& folder) {
+    Cost cost;
+    bool executed = false;  // from then on it is the worker's
+    for (const auto& call : record(box, argv, folder)) {
+        if (call.process > 1 || (call.process == 1 && executed)) continue;
+        executed = executed || (call.process == 1 && call.name == "execve");
+        if (depends_on_the_machine(call)) continue;
+        ++cost.system_calls;
+        if (call.name == "openat" && contains(call.line, "O_CREAT") && result_of(call.line) > 0)
+            ++cost.files_created;
+        if (call.name == "fsync" || call.name == "fdatasync") ++cost.flushes;
+        if (call.name == "write" && !call.paths.empty()) cost.bytes_written += result_of(call.line);
+    }
+    return cost;
+}
+
+// The median of some runs. `argv` is told the number of the run, for it needs a new job file each
+// time.
+long faults_of(Sandbox& box, const std::function<Words(int)>& argv) {
+    const auto so_far = [] {
+        rusage usage{};
+        ::getrusage(RUSAGE_CHILDREN, &usage);
+        return usage.ru_minflt + usage.ru_majflt;
+    };
+    std::vector<long> faults;
+    for (int i = 0; i < 5; ++i) {
+        const long before = so_far();
+        CHECK(box.run(argv(i)).ended() == "exit 0");
+        faults.push_back(so_far() - before);
+    }
+    std::sort(faults.begin(), faults.end());
+    return faults[faults.size() / 2];
+}
+
+}  // namespace
+
+TEST_CASE_METHOD(Sandbox, "a job's life stays within its budget") {
+    if (!is_release_build) SKIP_TEST("the budget is that of the static release build");
+    struct Case {
+        std::string sync;
+        Budget budget;
+    };
+    const auto c =
+        GENERATE(Case{"never", {177, 4, 0, 4900, 128}}, Case{"final", {181, 4, 2, 4900, 128}},
+                 Case{"always", {189, 4, 6, 4900, 128}});
+    CAPTURE(c.sync);
+    const fs::path folder = dir / "jobs";
+    fs::create_directory(folder);
+    const std::string worker = "/bin/true";
+    const auto job_number = [&](int i) {
+        const fs::path file = folder / ("job-" + std::to_string(i) + ".json");
+        return Words{jobshim, "--sync", c.sync, "--job", file, "--", worker};
+    };
+
+    const Cost cost = cost_of(*this, job_number(9), folder);
+    CHECK(cost.system_calls <= c.budget.system_calls);
+    CHECK(cost.files_created <= c.budget.files_created);
+    CHECK(cost.flushes <= c.budget.flushes);
+    CHECK(cost.bytes_written <= c.budget.bytes_written);
+    CHECK(cost.system_calls > 50);  // strace has seen something
+    CHECK(cost.bytes_written > 1000);
+
+    // The test's own fork costs both alike.
+    const auto bare = faults_of(*this, [&](int) { return Words{worker}; });
+    CHECK(faults_of(*this, job_number) - bare <= c.budget.page_faults);
+}
