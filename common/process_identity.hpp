@@ -83,6 +83,10 @@ std::optional<std::uint32_t> owner_of_process(int pid);
 
 // The living members of a process group but for `except`.
 std::vector<ProcessStat> members_of_group(int group, int except);
+// True if it is certain that no process and no thread was started in this pid namespace since `pid`
+// was, which must not be reaped yet: it keeps its number, so the kernel cannot have come round to
+// it again. Then it has left nobody behind. False also where it cannot be told.
+bool is_newest_process(int pid);
 
 // The command lines of all processes named `name` that can be read here.
 struct RunningCommand {

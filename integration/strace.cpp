@@ -29,13 +29,18 @@ std::set<std::string> paths_in(const std::string& line, const std::string& folde
     return found;
 }
 
-/// The number in the first "/proc/NUMBER/" of a line.
-std::string proc_number(const std::string& line) {
-    const auto at = line.find("/proc/");
-    if (at == std::string::npos) return "";
-    const auto end = line.find('/', at + 6);
-    const auto number = end == std::string::npos ? "" : line.substr(at + 6, end - at - 6);
-    return is_number(number) ? number : "";
+/// The process that a look at all of them is at: the number in the first "/proc/NUMBER/" of a line,
+/// or in getpgid(NUMBER).
+std::string number_looked_at(const std::string& line) {
+    for (const std::string before : {"/proc/", "getpgid("}) {
+        const auto at = line.find(before);
+        if (at == std::string::npos) continue;
+        const auto begin = at + before.size();
+        const auto end = line.find_first_of("/)", begin);
+        const auto number = end == std::string::npos ? "" : line.substr(begin, end - begin);
+        return is_number(number) ? number : "";
+    }
+    return "";
 }
 
 Words strace(const Call& call, const std::string& fault, const fs::path& trace, const Words& argv,
@@ -97,7 +102,7 @@ std::vector<Call> record(Sandbox& box, const Words& argv, const fs::path& folder
         if (call.name == "execve" && calls.empty()) continue;
         call.nth = ++counts[pid + " " + call.name];
         if (!mine.empty()) call.nth = ++counts[pid + " " + call.name + " in the folder"];
-        const auto number = proc_number(line);
+        const auto number = number_looked_at(line);
         if (!number.empty() && !processes.contains(number)) {
             if (stranger.empty()) stranger = number;
             if (stranger != number) continue;

@@ -352,9 +352,15 @@ private:
         return static_cast<std::int64_t>(*peak >> 10U);
     }
 
+    // False for a worker that started nothing, on a machine where nobody else did meanwhile: there
+    // a look through all processes would be a fifth of what a short job costs.
+    bool may_have_company(const WorkerIdentity& worker, const Ending& ending) const {
+        return ending.stuck || options_.kill_leftovers || !is_newest_process(worker.pid);
+    }
+
     bool record_end(const WorkerIdentity& worker, const Ending& ending, milliseconds took) {
         std::vector<Leftover> leftovers;
-        if (worker.group == Group::own) {
+        if (worker.group == Group::own && may_have_company(worker, ending)) {
             for (const ProcessStat& member :
                  members_of_group(worker.pid, ending.stuck ? 0 : worker.pid))
                 leftovers.push_back({member.pid, printable(member.command)});
