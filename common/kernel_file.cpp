@@ -11,7 +11,11 @@
 
 namespace jobshim {
 
-std::string read_kernel_file(const std::string& path, std::size_t limit) {
+namespace {
+
+enum class Until { end, line_feed };
+
+std::string read_until(Until until, const std::string& path, std::size_t limit) {
     const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
     std::string text;
     std::array<char, 4096> buffer;
@@ -20,12 +24,24 @@ std::string read_kernel_file(const std::string& path, std::size_t limit) {
         if (got < 0 && errno == EINTR) continue;
         if (got <= 0) break;
         text.append(buffer.data(), static_cast<std::size_t>(got));
+        // The kernel hands out whole lines: of one that is all, the end need not be asked for.
+        if (until == Until::line_feed && text.back() == '\n') break;
     }
     return text;
 }
 
+}  // namespace
+
+std::string read_kernel_file(const std::string& path, std::size_t limit) {
+    return read_until(Until::end, path, limit);
+}
+
+std::string read_kernel_line(const std::string& path) {
+    return read_until(Until::line_feed, path, 4096);
+}
+
 std::string first_line_of_kernel_file(const std::string& path) {
-    std::string text = read_kernel_file(path);
+    std::string text = read_kernel_line(path);
     text.resize(std::min(text.size(), text.find('\n')));
     return text;
 }

@@ -9,7 +9,10 @@ namespace jobshim {
 // "" if it cannot be read. Stops at the first read that reaches `limit` bytes.
 std::string read_kernel_file(const std::string& path, std::size_t limit = 4096);
 
-// The same, up to the first line feed.
+// A file that the kernel makes as one line, such as /proc/PID/stat, with its line feed.
+std::string read_kernel_line(const std::string& path);
+
+// The first line of a file, without its line feed.
 std::string first_line_of_kernel_file(const std::string& path);
 
 }  // namespace jobshim

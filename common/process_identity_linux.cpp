@@ -137,11 +137,11 @@ std::string place_in_kernel(const std::string& directory) {
 
 std::optional<ProcessStat> read_process_stat(int pid) {
     if (!proc_has_our_numbers()) return std::nullopt;
-    return parse_stat(read_kernel_file("/proc/" + std::to_string(pid) + "/stat"));
+    return parse_stat(read_kernel_line("/proc/" + std::to_string(pid) + "/stat"));
 }
 
 ProcessStat own_process_stat() {
-    ProcessStat stat = parse_stat(read_kernel_file("/proc/self/stat")).value_or(ProcessStat{});
+    ProcessStat stat = parse_stat(read_kernel_line("/proc/self/stat")).value_or(ProcessStat{});
     stat.pid = ::getpid();  // /proc may be that of another pid namespace
     return stat;
 }

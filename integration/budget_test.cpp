@@ -96,8 +96,8 @@ TEST_CASE_METHOD(Sandbox, "a job's life stays within its budget") {
         Budget budget;
     };
     const auto c =
-        GENERATE(Case{"never", {177, 4, 0, 4900, 128}}, Case{"final", {181, 4, 2, 4900, 128}},
-                 Case{"always", {189, 4, 6, 4900, 128}});
+        GENERATE(Case{"never", {166, 4, 0, 4900, 124}}, Case{"final", {170, 4, 2, 4900, 124}},
+                 Case{"always", {178, 4, 6, 4900, 124}});
     CAPTURE(c.sync);
     const fs::path folder = dir / "jobs";
     fs::create_directory(folder);

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <exception>
 
 #include "common/clocks.hpp"
@@ -146,7 +147,7 @@ void Recorder::begin(const std::optional<LogPlace>& log, const std::optional<Oom
     if (log) edit_.log_file = log->file;
     try {
         // A request that came too late for the last run must not end this one.
-        if (::unlink(files().cancel.c_str()) != 0 && cancel_request())
+        if (::unlink(files().cancel.c_str()) != 0 && errno != ENOENT && cancel_request())
             throw_errno("remove " + files().cancel);
         const auto stamp = stamp_at(files().job);
         const std::size_t theirs = stamp ? static_cast<std::size_t>(stamp->size) : 0;
