@@ -90,6 +90,14 @@ std::string companion_name(std::string_view root, std::string_view real_root) {
     return (slug.empty() ? "workspace" : slug) + "-" + sha256_hex(to_utf8(real_root)).substr(0, 16);
 }
 
+bool is_companion_directory(const std::string& path) {
+    for (const char* name : {"state.json", "jobs", "jobshim", "broker.json"}) {
+        struct stat info {};
+        if (::lstat(path_in(path, name).c_str(), &info) == 0) return true;
+    }
+    return false;
+}
+
 std::vector<std::string> companion_roots(const char* plugin_data, const char* tmpdir,
                                          const char* tmp, const char* temp) {
     std::vector<std::string> roots;

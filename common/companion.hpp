@@ -45,6 +45,9 @@ struct CompanionPlaces {
 // `real_root` its real path.
 std::string companion_name(std::string_view root, std::string_view real_root);
 
+// Something of the plugin's or of ours is in it.
+bool is_companion_directory(const std::string& path);
+
 // Where state directories are looked for; the arguments are environment variables and may be null:
 // CLAUDE_PLUGIN_DATA, and TMPDIR, TMP, TEMP of which the first that is set counts.
 std::vector<std::string> companion_roots(const char* plugin_data, const char* tmpdir,

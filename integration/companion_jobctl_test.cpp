@@ -116,7 +116,7 @@ TEST_CASE_METHOD(Sandbox, "companion: a worker that may not be signalled is aliv
     sleeper.kill(SIGKILL);
 }
 
-TEST_CASE_METHOD(Sandbox, "companion: a job that the index lost is found, and put back") {
+TEST_CASE_METHOD(Sandbox, "companion: a job that the index lost is found and put back") {
     const Companion plugin(dir / "state");
     plugin.write_job(plugin.record("task-1", "running", gone_pid()));
     auto done = plugin.record("task-2", "completed");
@@ -136,7 +136,7 @@ TEST_CASE_METHOD(Sandbox, "companion: a job that the index lost is found, and pu
     CHECK(plugin.statuses("task-3") == "- failed");
 }
 
-TEST_CASE_METHOD(Sandbox, "companion: wait returns when the worker dies, and result agrees") {
+TEST_CASE_METHOD(Sandbox, "companion: wait returns when the worker dies and result agrees") {
     const Companion plugin(dir / "state");
     auto worker = spawn({"sh", "-c", for_ever});
     plugin.write_both(plugin.record("task-1", "running", worker.pid()));
@@ -196,7 +196,7 @@ TEST_CASE_METHOD(Sandbox, "companion: a workspace stands for its state directory
     CHECK(ctl({"list", "--all-states", "--dir", dir}, options).ended() == "exit 2");
 }
 
-TEST_CASE_METHOD(Sandbox, "companion: broken files are told of, and nothing is lost of them") {
+TEST_CASE_METHOD(Sandbox, "companion: broken files are told of and nothing is lost of them") {
     const Companion plugin(dir / "state");
     put(plugin.index, "{\"jobs\": [");
     put(plugin.jobs / "torn.json", "{\"half");

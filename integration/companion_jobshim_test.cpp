@@ -2,6 +2,7 @@
 // plugin.
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -10,6 +11,7 @@
 #include <thread>
 
 #include "integration/companion.hpp"
+#include "integration/memory_group.hpp"
 
 using namespace harness;
 
@@ -87,7 +89,7 @@ TEST_CASE_METHOD(CompanionSandbox,
     CHECK(shim.wait().ended() == "SIGKILL");
 }
 
-TEST_CASE_METHOD(CompanionSandbox, "companion: ends of every kind, and what the two files say") {
+TEST_CASE_METHOD(CompanionSandbox, "companion: ends of every kind and what the two files say") {
     struct Row {
         std::string name, rest, sentence, reason;
     };
@@ -113,6 +115,37 @@ TEST_CASE_METHOD(CompanionSandbox, "companion: ends of every kind, and what the 
     CHECK(plugin.statuses("none") == "failed failed");
     CHECK(contains(at(plugin.job("none"), "/errorMessage").get<std::string>(),
                    "/no/such/interpreter"));
+}
+
+TEST_CASE_METHOD(CompanionSandbox,
+                 "companion: a directory that is none is refused and kept clean") {
+    fs::create_directory(dir / "other");
+    put(dir / "other/file", "");
+    const auto refused = run_shim({"--companion", dir / "other", "--", "true"});
+    CHECK(refused.ended() == "exit 125");
+    CHECK(contains(refused.err, "no state directory of codex-companion"));
+    CHECK(names_in(dir / "other", "").size() == 1);
+    for (const Words& wrong :
+         {Words{"--companion", plugin.dir, "--job", dir / "x.json"},
+          Words{"--companion", plugin.dir, "--group", "share"}, Words{"--companion="}}) {
+        Words words = wrong;
+        words.insert(words.end(), {"--", "true"});
+        CHECK(run_shim(words).ended() == "exit 125");
+    }
+    CHECK_FALSE(fs::exists(dir / "x.json"));
+}
+
+TEST_CASE_METHOD(CompanionSandbox, "companion: a worker that the OOM killer took", "[serial]") {
+    const MemoryGroup group;
+    if (!group.works()) SKIP_TEST("needs root and cgroup v1's memory groups");
+    auto shim = spawn({jobshim, "--companion", plugin.dir, "--id", id, "--", "sh", "-c",
+                       plugin.worker(id, "exec tail /dev/zero")},
+                      group.joined());
+    plugin.write_both(plugin.record(id, "queued", shim.pid()));
+    CHECK(shim.wait().ended() == "SIGKILL");
+    CHECK(plugin.statuses(id) == "failed failed");
+    CHECK(contains(at(plugin.job(id), "/errorMessage").get<std::string>(),
+                   "Worker killed by SIGKILL by the out-of-memory killer"));
 }
 
 TEST_CASE_METHOD(CompanionSandbox, "companion: what the worker itself wrote stays as it is") {
@@ -179,7 +212,7 @@ TEST_CASE_METHOD(CompanionSandbox,
     CHECK(plugin.statuses(id) == "- -");
 }
 
-TEST_CASE_METHOD(CompanionSandbox, "companion: cancelled by the plugin, and it stays so") {
+TEST_CASE_METHOD(CompanionSandbox, "companion: cancelled by the plugin and it stays so") {
     auto shim = enqueue(id, for_ever);
     const pid_t worker = running(id);
     SECTION("the worker's own pid is killed, and then written") {
@@ -207,7 +240,7 @@ TEST_CASE_METHOD(CompanionSandbox, "companion: cancelled by the plugin, and it s
 }
 
 TEST_CASE_METHOD(CompanionSandbox,
-                 "companion: words inside a text are no cancellation, and half an emoji is kept") {
+                 "companion: words inside a text are no cancellation and half an emoji is kept") {
     auto record = plugin.record(id, "queued");
     auto shim = start(id, for_ever);
     std::string text = record.dump(2) + "\n";
@@ -260,7 +293,7 @@ TEST_CASE_METHOD(CompanionSandbox,
     shim.wait();
 }
 
-TEST_CASE_METHOD(CompanionSandbox, "companion: the shim is killed, and reap settles both files") {
+TEST_CASE_METHOD(CompanionSandbox, "companion: the shim is killed and reap settles both files") {
     auto shim = enqueue(id, for_ever);
     const pid_t worker = running(id);
     shim.kill(SIGKILL);

@@ -82,7 +82,7 @@ struct StateDirectory {
 
 }  // namespace
 
-TEST_CASE("sha256: the examples of FIPS 180-4, and every length about a block") {
+TEST_CASE("sha256: the examples of FIPS 180-4 and every length about a block") {
     CHECK(sha256_hex("") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
     CHECK(sha256_hex("abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     CHECK(sha256_hex("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq") ==
@@ -91,7 +91,7 @@ TEST_CASE("sha256: the examples of FIPS 180-4, and every length about a block") 
           "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
 }
 
-TEST_CASE("companion: the name of a workspace's state directory, as the plugin makes it") {
+TEST_CASE("companion: the name of a workspace's state directory as the plugin makes it") {
     struct Row {
         std::string root, name;
     };
@@ -127,7 +127,7 @@ TEST_CASE("companion: the state roots") {
     CHECK(companion_roots(nullptr, nullptr, nullptr, "/") == Roots{"/codex-companion"});
 }
 
-TEST_CASE("companion: an index is read, and one entry changed, every other byte kept") {
+TEST_CASE("companion: an index is read and one entry changed every other byte kept") {
     const auto index = CompanionIndex::parse(two_jobs);
     REQUIRE(index);
     CHECK(index->ids() == std::vector<std::string>{"task-2", "task-1"});
@@ -142,7 +142,7 @@ TEST_CASE("companion: an index is read, and one entry changed, every other byte 
     CHECK_FALSE(index->with("task-3", "{}"));
 }
 
-TEST_CASE("companion: texts that are no index, or hold odd entries") {
+TEST_CASE("companion: texts that are no index or hold odd entries") {
     for (const char* torn : {"", "{", "[]", "null", "{\"jobs\": [", "7"})
         CHECK_FALSE(CompanionIndex::parse(torn));
     for (const char* empty : {"{}", R"({"jobs": null})", R"({"jobs": {}})", R"({"jobs": "a"})"}) {
@@ -157,7 +157,7 @@ TEST_CASE("companion: texts that are no index, or hold odd entries") {
     CHECK(odd->ids() == std::vector<std::string>{"ok"});
 }
 
-TEST_CASE("companion: a job file becomes an entry of the index, and the other way round") {
+TEST_CASE("companion: a job file becomes an entry of the index and the other way round") {
     const auto empty = CompanionIndex::parse("{\n  \"jobs\": []\n}\n");
     const JobDocument job = doc(
         "{\n  \"id\": \"t\",\n  \"result\": {\n    \"a\": 1\n  },\n  \"request\": {\n    \"b\": 2\n"
@@ -243,7 +243,7 @@ TEST_CASE("companion: the sentence names the reason and the thread") {
           "Could not be started: node: not found.");
 }
 
-TEST_CASE("companion: both files are put right, and a second time nothing is written") {
+TEST_CASE("companion: both files are put right and a second time nothing is written") {
     const StateDirectory state;
     CompanionMirror mirror = state.mirror();
     CHECK(mirror.step());
@@ -299,7 +299,7 @@ TEST_CASE("companion: what was removed is not brought back") {
     fs::remove(state.places.log_file("task-1"));
 }
 
-TEST_CASE("companion: an empty index is waited for, and never taken for an empty state") {
+TEST_CASE("companion: an empty index is waited for and never taken for an empty state") {
     const StateDirectory state;
     write_text(state.places.index, "");
     CHECK(state.mirror().step());

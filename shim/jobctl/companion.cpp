@@ -56,11 +56,6 @@ std::string real_path(const std::string& path) {
     return real.get();
 }
 
-bool is_state_directory(const std::string& path) {
-    return exists(path_in(path, "state.json")) || exists(path_in(path, "jobshim")) ||
-           is_directory(path_in(path, "jobs"));
-}
-
 std::vector<std::string> roots() {
     return companion_roots(std::getenv("CLAUDE_PLUGIN_DATA"), std::getenv("TMPDIR"),
                            std::getenv("TMP"), std::getenv("TEMP"));
@@ -78,7 +73,7 @@ std::vector<std::string> directories_in(const std::string& root) {
     if (!is_directory(root)) return found;
     for (const std::string& name : names_in(root))
         if (const std::string path = path_in(root, name);
-            is_our_own_directory(path) && is_state_directory(path))
+            is_our_own_directory(path) && is_companion_directory(path))
             found.push_back(path);
     return found;
 }
@@ -339,7 +334,7 @@ std::vector<std::string> companion_directories(const Options& options) {
             found.push_back(std::move(real));
     };
     for (const std::string& name : options.companions) {
-        if (is_state_directory(name)) {
+        if (is_companion_directory(name)) {
             add(name);
             continue;
         }

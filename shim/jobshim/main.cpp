@@ -82,6 +82,12 @@ std::string made_up_id() {
 // Where the record goes. A folder that the user named must exist; the default one is made.
 JobFiles choose_files(Options& options) {
     if (!options.job.empty()) return job_files_of(options.job);
+    // A mistyped one must not be littered. One that is not there yet is made, as the plugin would.
+    struct stat info {};
+    if (!options.companion.empty() && ::stat(options.companion.c_str(), &info) == 0 &&
+        !is_companion_directory(options.companion))
+        throw Refusal(options.companion +
+                      ": no state directory of codex-companion (no state.json, no jobs/)");
     const std::string jobs =
         options.companion.empty()
             ? state_directory(std::getenv("XDG_STATE_HOME"), std::getenv("HOME")) + "/jobs"
