@@ -123,6 +123,7 @@ void measure(const Options& options) {
     std::ofstream(options.out + "/bench.json") << found.dump(2) << '\n';
     std::ofstream(options.out + "/bench.svg") << as_svg(found);
     std::cout << as_markdown(found);
+    std::cerr << "bench: also written: " << options.out << "/bench.json and bench.svg\n";
 }
 
 }  // namespace

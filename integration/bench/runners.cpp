@@ -4,10 +4,13 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
+#include <numeric>
+#include <random>
 #include <stdexcept>
 
 #include "integration/bench/files.hpp"
@@ -166,11 +169,14 @@ Json measure_runners(const Places& places, int rounds) {
     const std::vector<Runner> all = runners(places);
     std::vector<Samples> samples(all.size());
     std::vector<double> replaced;
-    // The first round warms up and is not counted. Each round begins with another runner, so that
-    // none is always behind the same one.
+    // Each round has an order of its own, so that none is always behind the same one. The first
+    // round warms up and is not counted.
+    std::vector<std::size_t> order(all.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::mt19937 random;
     for (int round = -1; round < rounds; ++round) {
-        for (std::size_t i = 0; i < all.size(); ++i) {
-            const std::size_t which = (i + static_cast<std::size_t>(round + 1)) % all.size();
+        std::shuffle(order.begin(), order.end(), random);
+        for (const std::size_t which : order) {
             const Runner& runner = all[which];
             const std::string word = "w" + std::to_string(round + 1);
             const Used used = run(runner.wrap(command, word), runner.how);
