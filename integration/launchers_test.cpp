@@ -3,6 +3,8 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <iostream>
+
 #include "integration/support.hpp"
 
 using namespace harness;
@@ -178,4 +180,30 @@ TEST_CASE_METHOD(Sandbox, "Node's channel to its child works through the shim") 
     const auto bare = talk({});
     CHECK(contains(bare, "exit 7"));
     CHECK(talk({jobshim, "-j", job, "--"}) == bare);
+}
+
+TEST_CASE_METHOD(Sandbox, "five thousand quick jobs leave nothing in their launcher", "[sweep]") {
+    // In memory, if that can be: it is not the disk that is tried here.
+    const auto folder = (access("/dev/shm", W_OK) == 0 ? fs::path("/dev/shm") : dir) /
+                        ("jobshim-test-" + std::to_string(getpid()));
+    struct Row {
+        std::string program, script;
+    };
+    for (const auto& [program, script] : {Row{"node", "many.mjs"}, Row{"python3", "many.py"}}) {
+        if (!in_path(program)) {
+            WARN("no " << program << " in PATH, left out");
+            continue;
+        }
+        fs::create_directory(folder);
+        const auto result =
+            run({program, fixture(script), "2500", jobshim, folder}, {.limit = 120s});
+        std::cout << program << ": " << result.out << "  in " << result.wall.count() << " ms\n";
+        INFO(result.err);
+        CHECK(result.ended() == "exit 0");
+        CHECK(result.out == "2500 jobs, 0 wrong, 0 descriptors more, children: \"\"\n");
+        // No shim and no worker is left, and no file but the records.
+        CHECK(children_of(getpid()).empty());
+        CHECK(names_in(folder, "").size() == 2500);
+        fs::remove_all(folder);
+    }
 }

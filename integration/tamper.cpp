@@ -51,6 +51,8 @@ long number_of(const std::string& name) {
         {"fcntl", SYS_fcntl},
         {"wait4", SYS_wait4},
         {"getcwd", SYS_getcwd},
+        {"poll", SYS_poll},
+        {"getpgid", SYS_getpgid},
     };
     const auto found = numbers.find(name);
     if (found == numbers.end()) throw std::runtime_error("tamper: which call is " + name + "?");

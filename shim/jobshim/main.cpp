@@ -39,6 +39,7 @@ using std::chrono::milliseconds;
 constexpr int own_failure = 125;
 constexpr int timed_out = 124;
 constexpr milliseconds exec_patience{1000};
+constexpr milliseconds terminal_patience{50};
 
 void say(const std::string& message) {
     std::fprintf(stderr, "jobshim: %s\n", printable(message).c_str());
@@ -185,7 +186,16 @@ public:
             worker.call_off();
             return call_off(*info);
         }
-        if (const auto failure = worker.execute(exec_patience)) return fail_to_start(*failure);
+        // What the terminal sent before there was a worker, the worker has not had yet. It has them
+        // all blocked still: what it had already stays one signal.
+        if (setting_.group == Group::share)
+            for (const siginfo_t& info : early_signals_)
+                if (is_from_terminal(info)) ::kill(worker.identity.pid, info.si_signo);
+        // A ^Z that came before the exec stops the child in front of it, and a shell waits for the
+        // shim to stop as well.
+        const milliseconds patience =
+            setting_.group == Group::share ? terminal_patience : exec_patience;
+        if (const auto failure = worker.execute(patience)) return fail_to_start(*failure);
         launcher_.report_start(recorder_ ? recorder_->id() : options_.id);
         let_go_of_inherited(descriptors(worker));
         if (recorder_) recorder_->lock_again();

@@ -3,6 +3,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -97,6 +98,15 @@ void stop_self(int signal) {
     set_mask(every_signal & ~bit_of(signal), nullptr);  // stops here
     set_mask(every_signal, nullptr);
     ::sigaction(signal, &former, nullptr);
+}
+
+bool follow_stop(int child) {
+    siginfo_t info{};
+    if (::waitid(P_PID, static_cast<id_t>(child), &info, WSTOPPED | WNOHANG) != 0 ||
+        info.si_pid == 0)
+        return false;
+    stop_self(info.si_status);
+    return true;
 }
 
 void die_by(int signal) {

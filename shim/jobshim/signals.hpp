@@ -46,6 +46,10 @@ bool is_from_terminal(const siginfo_t& info);
 // ignored in an orphaned group (TSTP, TTIN, TTOU) stops nothing, as it should be.
 void stop_self(int signal);
 
+// Where the shim is in its child's group, a shell sees one job: it must stop as the child did. True
+// if it was stopped, and has been continued.
+bool follow_stop(int child);
+
 // Ends this process by `signal`, without a core dump of its own. Returns if that cannot be: as
 // process 1 of a pid namespace.
 void die_by(int signal);

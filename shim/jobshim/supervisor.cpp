@@ -107,7 +107,7 @@ private:
     void take(const siginfo_t& info) {
         if (info.si_signo == SIGCHLD) {
             if (::getpid() == 1) reap_strangers();
-            follow_stop();
+            if (worker_.group == Group::share) follow_stop(worker_.pid);
             return;
         }
         if (is_own_doing(info)) return;
@@ -167,16 +167,6 @@ private:
     void send(int signal) const {
         // Not reaped yet, so the number is the worker's.
         ::kill(worker_.group == Group::own ? -worker_.pid : worker_.pid, signal);
-    }
-
-    // Where the shim is in the worker's group, a shell sees one job: it must stop as the worker
-    // did.
-    void follow_stop() const {
-        siginfo_t info{};
-        if (worker_.group == Group::share &&
-            ::waitid(P_PID, static_cast<id_t>(worker_.pid), &info, WSTOPPED | WNOHANG) == 0 &&
-            info.si_pid != 0)
-            stop_self(info.si_status);
     }
 
     bool somebody_is_stopped() const {

@@ -1,0 +1,567 @@
+// On a terminal: the shim is in its worker's group, and a shell, make or a pipeline sees one job.
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <iostream>
+#include <sstream>
+
+#include "integration/support.hpp"
+
+using namespace harness;
+
+namespace {
+
+constexpr const char *ctrl_c = "\x03", *ctrl_z = "\x1a", *ctrl_backslash = "\x1c";
+
+/// A terminal with a program on it that leads the session, as after a login.
+class Terminal {
+public:
+    Terminal(Sandbox& box, const Words& argv, std::map<std::string, std::string> env)
+        : master_(posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK)) {
+        must(grantpt(master_.get()), "grantpt");
+        must(unlockpt(master_.get()), "unlockpt");
+        resize(80, 24);
+        const std::string name = ptsname(master_.get());
+        env["TERM"] = "dumb";
+        Options options{.env = std::move(env)};
+        options.before_exec = [name] {
+            const int slave = open(name.c_str(), O_RDWR);
+            must(slave, "open the terminal");
+            must(ioctl(slave, TIOCSCTTY, 0), "TIOCSCTTY");
+            for (const int fd : {0, 1, 2}) must(dup2(slave, fd), "dup2");
+            close(slave);
+        };
+        program = box.spawn(argv, options);
+    }
+
+    void type(const std::string& text) {
+        REQUIRE(write(master_.get(), text.data(), text.size()) ==
+                static_cast<ssize_t>(text.size()));
+    }
+    void resize(unsigned short columns, unsigned short rows) {
+        const winsize size{rows, columns, 0, 0};
+        must(ioctl(master_.get(), TIOCSWINSZ, &size), "TIOCSWINSZ");
+    }
+    /// Waits until `text` was printed, after what was awaited before.
+    void await(const std::string& text) {
+        const bool came = wait_until([&] {
+            read_on();
+            return printed_.find(text, seen_) != std::string::npos;
+        });
+        INFO("awaited: " << text << "\nprinted: " << printed_.substr(seen_));
+        REQUIRE(came);
+        seen_ = printed_.find(text, seen_) + text.size();
+    }
+    /// The group in the foreground.
+    pid_t foreground() const { return tcgetpgrp(master_.get()); }
+    /// The status that a shell tells of its last command.
+    int status() {
+        type("echo status:$?\n");  // whose echo, maybe a second one, has no number
+        std::size_t number = 0;
+        REQUIRE(wait_until([&] {
+            read_on();
+            number = printed_.find_first_of("0123456789", seen_);
+            while (number != std::string::npos &&
+                   (number < 7 || printed_.compare(number - 7, 7, "status:") != 0))
+                number = printed_.find_first_of("0123456789", number + 1);
+            return number != std::string::npos &&
+                   printed_.find("\r\n", number) != std::string::npos;
+        }));
+        seen_ = number;
+        await("\r\n");
+        return std::stoi(printed_.substr(number));
+    }
+    /// All that was printed.
+    std::string printed() {
+        read_on();
+        return printed_;
+    }
+
+    Process program;
+
+private:
+    void read_on() {
+        char block[4096];
+        for (ssize_t n = 0; (n = read(master_.get(), block, sizeof block)) > 0;)
+            printed_.append(block, static_cast<std::size_t>(n));
+    }
+
+    Fd master_;
+    std::string printed_;
+    std::size_t seen_ = 0;
+};
+
+/// Those who are stopped, or not, out of a job's shim and worker.
+bool both_stopped(pid_t shim, pid_t worker) {
+    return process_state(shim) == 'T' && process_state(worker) == 'T';
+}
+bool none_stopped(pid_t shim, pid_t worker) {
+    return alive(shim) && alive(worker) && process_state(shim) != 'T' &&
+           process_state(worker) != 'T';
+}
+
+class OnTerminal : public Sandbox {
+public:
+    OnTerminal() { put(dir / "counter", std::string(8, '\0')); }
+
+    /// An interactive shell whose prompt is "ready> ".
+    Terminal shell() {
+        Terminal terminal(*this, {"bash", "--norc", "--noprofile", "-i"},
+                          {{"PS1", "ready> "},
+                           {"JOBSHIM", jobshim},
+                           {"LISTENER", LISTENER_BIN},
+                           {"HISTFILE", ""}});
+        terminal.await("ready> ");
+        return terminal;
+    }
+    /// Ends the shell, and sees that it had the status of its last command.
+    void leave(Terminal& terminal) {
+        terminal.type("exit 0\n");
+        CHECK(terminal.program.wait().ended() == "exit 0");
+    }
+    /// Until the shell's children have become what they are to be: before that a ^Z, which an
+    /// interactive shell ignores, may be lost on them.
+    void await_children(const Terminal& terminal) {
+        REQUIRE(wait_until([&] {
+            const auto children = children_of(terminal.program.pid());
+            return std::none_of(children.begin(), children.end(), [](pid_t child) {
+                return slurp("/proc/" + std::to_string(child) + "/comm") == "bash\n";
+            });
+        }));
+    }
+    /// `fg`, until it is done.
+    void back_to_front(Terminal& terminal, pid_t shim, pid_t worker) {
+        if (terminal.foreground() == terminal.program.pid()) terminal.type("fg\n");
+        CHECK(wait_until([&] {
+            return terminal.foreground() == process_stat(shim).group && none_stopped(shim, worker);
+        }));
+    }
+    pid_t shim_of(const fs::path& file) {
+        return at(read_json(file), "/jobshim/shim/pid").get<pid_t>();
+    }
+};
+
+bool no_bash() { return !in_path("bash"); }
+
+}  // namespace
+
+TEST_CASE_METHOD(OnTerminal, "what the terminal sends reaches the worker once") {
+    if (no_bash()) SKIP_TEST("no bash in PATH");
+    for (const std::string prefix :
+         {"", "$JOBSHIM -j job.json -- ", "$JOBSHIM -j job.json --group own -- "}) {
+        CAPTURE(prefix);
+        auto terminal = shell();
+        terminal.type("stty -echo\n");
+        terminal.await("ready> ");
+        terminal.type(prefix + "$LISTENER counter\n");
+        terminal.await("ready");
+        const auto children = children_of(terminal.program.pid());
+        REQUIRE(children.size() == 1);
+        // In a group of its own the worker has them from the shim; a bare one from the kernel.
+        const bool own = contains(prefix, "own");
+        const std::string sender = own ? std::to_string(children.front()) : std::string("0");
+        terminal.type(ctrl_c);
+        terminal.await("2 " + sender + " 0\r\n");
+        terminal.type(ctrl_backslash);
+        terminal.await("3 " + sender + " 0\r\n");
+        terminal.type(ctrl_z);
+        terminal.await("20 " + sender + " 0\r\n");
+        terminal.resize(100, 30);
+        terminal.await("28 " + sender + " 0\r\n");
+        // All that is forwarded comes before this, which the shim forwards last.
+        kill(children.front(), SIGRTMAX);
+        terminal.await("64 ");
+        terminal.await("ready> ");
+        Words heard;
+        for (const auto& line : lines_of(terminal.printed()))
+            if (!line.empty() && std::isdigit(static_cast<unsigned char>(line[0])) != 0)
+                heard.push_back(line.substr(0, line.find(' ')));
+        CHECK(heard == Words{"2", "3", "20", "28", "64"});
+        leave(terminal);
+    }
+}
+
+TEST_CASE_METHOD(OnTerminal, "a worker that the terminal's keys end is told as without the shim") {
+    if (no_bash()) SKIP_TEST("no bash in PATH");
+    for (const auto& [key, code, name] :
+         {std::tuple{ctrl_c, 130, "SIGINT"}, {ctrl_backslash, 131, "SIGQUIT"}}) {
+        auto terminal = shell();
+        terminal.type("$JOBSHIM -j job.json -- sleep 600\n");
+        worker_of(job);
+        terminal.type(key);
+        ctl({"wait", job});
+        CHECK(terminal.status() == code);
+        CHECK(at(exit_of(job), "/signalName") == name);
+        CHECK(at(exit_of(job), "/requestedBy") == nullptr);
+        CHECK(at(read_json(job), "/jobshim/worker/group") == "share");
+        fs::remove(job);
+        leave(terminal);
+    }
+}
+
+TEST_CASE_METHOD(OnTerminal, "a job is stopped, continued and put in the background as one") {
+    if (no_bash()) SKIP_TEST("no bash in PATH");
+    auto terminal = shell();
+    terminal.type("$JOBSHIM -j job.json -- cat\n");
+    const auto worker = worker_of(job);
+    const auto shim = shim_of(job);
+    for (int round = 0; round < 3; ++round) {
+        terminal.type("text " + std::to_string(round) + "\n");
+        terminal.await("text " + std::to_string(round) + "\r\n");  // the echo
+        terminal.await("text " + std::to_string(round) + "\r\n");
+        terminal.type(ctrl_z);
+        terminal.await("Stopped");
+        CHECK(both_stopped(shim, worker));
+        // In the background it may not read from the terminal: it stops again.
+        terminal.type("bg\n");
+        terminal.await("&");
+        CHECK(wait_until([&] { return both_stopped(shim, worker); }));
+        terminal.type("jobs\n");
+        terminal.await("Stopped");
+        back_to_front(terminal, shim, worker);
+    }
+    terminal.type("\x04");  // end of file
+    ctl({"wait", job});
+    CHECK(at(exit_of(job), "/reason") == "success");
+
+    // What does not read goes on in the background, until it is called back and interrupted.
+    fs::remove(job);
+    terminal.type("$JOBSHIM -j job.json -- sleep 600\n");
+    const auto second = worker_of(job);
+    const auto second_shim = shim_of(job);
+    terminal.type(ctrl_z);
+    terminal.await("Stopped");
+    terminal.type("bg\n");
+    CHECK(wait_until([&] { return none_stopped(second_shim, second); }));
+    CHECK(ctl({"status", job}).ended() == "exit 3");
+    back_to_front(terminal, second_shim, second);
+    terminal.type(ctrl_c);
+    ctl({"wait", job});
+    CHECK(at(exit_of(job), "/signalName") == "SIGINT");
+    CHECK(terminal.status() == 130);
+    leave(terminal);
+}
+
+// As editors do it: the whole group, by the program itself; and as SIGSTOP does, to it alone.
+TEST_CASE_METHOD(OnTerminal, "a worker that stops itself stops the job and is continued with it") {
+    if (no_bash()) SKIP_TEST("no bash in PATH");
+    for (const std::string how : {"kill -TSTP 0", "kill -STOP $$"}) {
+        CAPTURE(how);
+        auto terminal = shell();
+        put(dir / "stop.sh", how + "; echo back; read word; " + how + "; exit 5");
+        terminal.type("$JOBSHIM -j job.json -- sh stop.sh\n");
+        terminal.await("Stopped");
+        const auto worker = worker_of(job);
+        const auto shim = shim_of(job);
+        CHECK(both_stopped(shim, worker));
+        back_to_front(terminal, shim, worker);
+        terminal.await("back");
+        terminal.type("go on\n");
+        terminal.await("Stopped");
+        CHECK(both_stopped(shim, worker));
+        terminal.type("fg\n");
+        ctl({"wait", job});
+        CHECK(terminal.status() == 5);
+        fs::remove(job);
+        leave(terminal);
+    }
+}
+
+// It was taken for one that the worker had too, and neither stopped. Had it come a little later,
+// the worker would have stopped in front of the exec, and the shim have waited for that without
+// end.
+TEST_CASE_METHOD(OnTerminal, "a stop that comes before the worker is started stops the job") {
+    if (no_bash()) SKIP_TEST("no bash in PATH");
+    // A shim waits some seconds for whoever holds byte 1: as if a reader were at work.
+    put(heartbeat_of(job), "");
+    const Fd heartbeat(open(heartbeat_of(job).c_str(), O_RDWR | O_CLOEXEC));
+    struct flock byte {};
+    byte.l_type = F_WRLCK;
+    byte.l_whence = SEEK_SET;
+    byte.l_start = 1;
+    byte.l_len = 1;
+    REQUIRE(fcntl(heartbeat.get(), F_SETLK, &byte) == 0);
+    auto terminal = shell();
+    terminal.type("$JOBSHIM -j job.json -- sleep 600\n");
+    REQUIRE(wait_until([&] { return life_is_held(heartbeat_of(job)); }));
+    terminal.type(ctrl_z);
+    const auto children = children_of(terminal.program.pid());
+    REQUIRE(children.size() == 1);
+    REQUIRE(wait_until([&] {
+        const auto status = slurp("/proc/" + std::to_string(children[0]) + "/status");
+        return contains(status, "ShdPnd:\t0000000000080000");
+    }));
+    byte.l_type = F_UNLCK;
+    REQUIRE(fcntl(heartbeat.get(), F_SETLK, &byte) == 0);
+    terminal.await("Stopped");
+    const auto worker = worker_of(job);
+    CHECK(both_stopped(shim_of(job), worker));
+    back_to_front(terminal, shim_of(job), worker);
+    terminal.type(ctrl_c);
+    ctl({"wait", job});
+    CHECK(at(exit_of(job), "/signalName") == "SIGINT");
+    CHECK(terminal.status() == 130);
+    leave(terminal);
+}
+
+TEST_CASE_METHOD(OnTerminal, "a pipeline with jobshim in it is one job of the shell") {
+    if (no_bash()) SKIP_TEST("no bash in PATH");
+    for (const std::string line :
+         {"$JOBSHIM -j job.json -- cat | tr a-z A-Z", "cat | $JOBSHIM -j job.json -- tr a-z A-Z",
+          "$JOBSHIM -j other.json -- cat | $JOBSHIM -j job.json -- tr a-z A-Z"}) {
+        CAPTURE(line);
+        auto terminal = shell();
+        terminal.type(line + "\n");
+        const auto worker = worker_of(job);
+        const auto shim = shim_of(job);
+        await_children(terminal);
+        terminal.type(ctrl_z);
+        terminal.await("Stopped");
+        CHECK(both_stopped(shim, worker));
+        back_to_front(terminal, shim, worker);
+        terminal.type("some text\n\x04");
+        terminal.await("SOME TEXT\r\n");
+        ctl({"wait", job});
+        CHECK(at(exit_of(job), "/reason") == "success");
+        fs::remove(job);
+        terminal.type(line + "\n");
+        worker_of(job);
+        await_children(terminal);
+        terminal.type(ctrl_c);
+        ctl({"wait", job});
+        CHECK(terminal.status() == 130);
+        CHECK(at(exit_of(job), "/signalName") == "SIGINT");
+        fs::remove(job);
+        fs::remove(dir / "other.json");
+        leave(terminal);
+    }
+}
+
+TEST_CASE_METHOD(OnTerminal, "an interrupt ends make and a script with their jobs") {
+    if (no_bash() || !in_path("make")) SKIP_TEST("no bash or no make in PATH");
+    put(dir / "Makefile",
+        "all: one two\n"
+        "one two: ; @$(JOBSHIM) -j $@.json -- sleep 600\n");
+    put(dir / "script.sh", "$JOBSHIM -j one.json -- sleep 600\necho went on\n");
+    for (const std::string line : {"make -j2", "bash script.sh", "sh script.sh"}) {
+        CAPTURE(line);
+        auto terminal = shell();
+        terminal.type(line + "\n");
+        Words files{"one.json"};
+        if (contains(line, "make")) files.push_back("two.json");
+        for (const auto& file : files) worker_of(dir / file);
+        // Stopped and continued as one, too.
+        terminal.type(ctrl_z);
+        terminal.await("Stopped");
+        for (const auto& file : files)
+            CHECK(both_stopped(shim_of(dir / file), worker_of(dir / file)));
+        for (const auto& file : files)
+            back_to_front(terminal, shim_of(dir / file), worker_of(dir / file));
+        terminal.type(ctrl_c);
+        for (const auto& file : files) {
+            ctl({"wait", dir / file});
+            CHECK(at(exit_of(dir / file), "/signalName") == "SIGINT");
+            fs::remove(dir / file);
+        }
+        CHECK(terminal.status() == 130);
+        CHECK_FALSE(contains(terminal.printed(), "went on"));
+        leave(terminal);
+    }
+}
+
+TEST_CASE_METHOD(OnTerminal, "the group asked for overrules the terminal") {
+    if (no_bash()) SKIP_TEST("no bash in PATH");
+    for (const std::string group : {"own", "share"}) {
+        CAPTURE(group);
+        auto terminal = shell();
+        terminal.type("$JOBSHIM -j job.json --group " + group + " -- sleep 600\n");
+        const auto worker = worker_of(job);
+        CHECK((process_stat(worker).group == worker) == (group == "own"));
+        CHECK(at(read_json(job), "/jobshim/worker/group") == group);
+        terminal.type(ctrl_c);
+        ctl({"wait", job});
+        CHECK(terminal.status() == 130);
+        CHECK(at(exit_of(job), "/signalName") == "SIGINT");
+        fs::remove(job);
+        leave(terminal);
+        // Without a terminal it is no error either.
+        const auto result = run_job(job, "exit 3", {"--group", group});
+        CHECK(result.ended() == "exit 3");
+        CHECK(result.err.empty());
+        fs::remove(job);
+    }
+}
+
+// ---- whole screens, in tmux
+
+namespace {
+
+class Screens : public Sandbox {
+public:
+    ~Screens() {
+        if (started_) run(tmux({"kill-server"}));
+    }
+
+    struct Step {
+        Words keys;          ///< as tmux send-keys takes them
+        std::string expect;  ///< a text that is on the screen then
+        Words resize = {};   ///< columns and rows before the keys
+    };
+
+    /// What was on the screen after each step, and how the program ended.
+    Words play(const Words& argv, const std::vector<Step>& steps, const Words* bare) {
+        start(argv);
+        Words seen;
+        for (const Step& step : steps) {
+            if (!step.resize.empty())
+                tell({"resize-window", "-t", "it", "-x", step.resize[0], "-y", step.resize[1]});
+            if (!step.keys.empty()) {
+                Words words{"send-keys", "-t", "it"};
+                words.insert(words.end(), step.keys.begin(), step.keys.end());
+                tell(words);
+            }
+            // The bare run: until what is expected is there, and nothing moves any more. With the
+            // shim: until it is the same.
+            std::string screen, before;
+            wait_until([&] {
+                before = std::exchange(screen, look());
+                return bare != nullptr ? screen == bare->at(seen.size())
+                                       : contains(screen, step.expect) && before == screen;
+            });
+            INFO("screen:\n" << screen);
+            CHECK(contains(screen, step.expect));
+            seen.push_back(screen);
+        }
+        tell({"kill-server"});
+        started_ = false;
+        return seen;
+    }
+
+private:
+    Words tmux(const Words& words) const {
+        Words all{"tmux", "-S", dir / ("socket" + std::to_string(servers_)), "-f",
+                  dir / "tmux.conf"};
+        all.insert(all.end(), words.begin(), words.end());
+        return all;
+    }
+    void tell(const Words& words) {
+        const auto result = run(tmux(words));
+        INFO(Json(words).dump() << result.err);
+        REQUIRE(result.ended() == "exit 0");
+    }
+    /// Numbers and what surrounds them are taken out: times, loads, and how wide they are.
+    std::string look() {
+        const auto screen = run(tmux({"capture-pane", "-p", "-t", "it"})).out;
+        if (!no_numbers) return screen;
+        std::string text;
+        for (const char c : screen) {
+            const bool number = c == ' ' || c == '.' || c == ',' || c == ':' || c == '+' ||
+                                std::isdigit(static_cast<unsigned char>(c)) != 0;
+            if (!number)
+                text += c;
+            else if (!text.empty() && text.back() != '#')
+                text += '#';
+        }
+        return text;
+    }
+    void start(const Words& argv) {
+        ++servers_;
+        put(dir / "tmux.conf", "set -g status off\n");
+        Words words{"new-session", "-d", "-s", "it",
+                    "-x",          "80", "-y", "24",
+                    "--",          "sh", "-c", "trap : INT; \"$@\"; echo ended: $?; exec sleep 600",
+                    "sh"};
+        words.insert(words.end(), argv.begin(), argv.end());
+        const auto result = run(tmux(words), {.env = {{"HOME", dir},
+                                                      {"LC_ALL", "C.UTF-8"},
+                                                      {"PS1", "ready> "},
+                                                      {"LESSHISTFILE", "-"},
+                                                      {"TMUX", ""}}});
+        INFO(result.err);
+        REQUIRE(result.ended() == "exit 0");
+        started_ = true;
+    }
+
+    bool started_ = false;
+    int servers_ = 0;  // one that ends is in the way of the next on its socket
+
+public:
+    bool no_numbers = false;
+};
+
+}  // namespace
+
+TEST_CASE_METHOD(Screens, "full-screen programs look the same under jobshim", "[serial]") {
+    if (!in_path("tmux")) SKIP_TEST("no tmux in PATH");
+    std::string text;
+    for (int n = 1; n <= 200; ++n) text += "line " + std::to_string(n) + "\n";
+    put(dir / "text", text);
+    const std::string python = fs::exists("/usr/bin/python3") ? "/usr/bin/python3" : "python3";
+    struct Row {
+        Words argv;
+        std::vector<Step> steps;
+        bool no_numbers = false;
+    };
+    const Row rows[] = {
+        {{"vi", "-u", "NONE", "-n", "text"},
+         {{{}, "line 1"},
+          {{"i", "some words", "Escape"}, "some words"},
+          {{"G"}, "line 200"},
+          {{":set ruler", "Enter"}, "200,"},
+          {{}, "line 200", {"100", "12"}},
+          {{":cq", "Enter"}, "ended: 1"}}},
+        {{"less", "text"},
+         {{{}, "line 1"},
+          {{"Space"}, "line 40"},
+          {{"/line 150", "Enter"}, "line 150"},
+          {{}, "line 150", {"60", "10"}},
+          {{"G"}, "(END)"},
+          {{"q"}, "ended: 0"}}},
+        {{python, "-q"},
+         {{{}, ">>>"},
+          {{"6 * 7", "Enter"}, "42"},
+          {{}, "42", {"90", "15"}},
+          {{"import os; os.get_terminal_size()", "Enter"}, "lines=15"},
+          {{"import time; print('now'); time.sleep(600)", "Enter"}, "\nnow"},
+          {{"C-c"}, "KeyboardInterrupt\n>>>"},
+          {{"exit(9)", "Enter"}, "ended: 9"}}},
+        {{"bash", "--norc", "--noprofile", "-i"},
+         {{{}, "ready>"},
+          {{"PS1='ready> '; clear", "Enter"}, "ready>"},
+          {{"sleep 600", "Enter"}, "sleep 600"},
+          {{"C-z"}, "Stopped"},
+          {{"fg", "Enter"}, "fg"},
+          {{"C-c"}, "^C\nready>"},
+          {{}, "ready>", {"70", "20"}},
+          {{"stty size; echo $COLUMNS", "Enter"}, "20 70\n70"},
+          {{"exit 6", "Enter"}, "ended: 6"}}},
+        {{"top", "-d", "600", "-p", "1"},
+         {{{}, "COMMAND"}, {{"h"}, "Help"}, {{"Escape"}, "COMMAND"}, {{"q"}, "ended#"}},
+         true},
+        {{"sh", "-c", "seq 300 | less"}, {{{}, "20"}, {{"G"}, "300"}, {{"q"}, "ended: 0"}}},
+    };
+    std::cout << "program    screens  the same\n";
+    for (const auto& [argv, steps, numbers_vary] : rows) {
+        CAPTURE(argv[0]);
+        if (!in_path(argv[0]) && !fs::exists(argv[0])) {
+            WARN(argv[0] << ": not in PATH, left out");
+            continue;
+        }
+        no_numbers = numbers_vary;
+        const auto bare = play(argv, steps, nullptr);
+        Words shimmed{jobshim, "-j", job, "--"};
+        shimmed.insert(shimmed.end(), argv.begin(), argv.end());
+        const auto seen = play(shimmed, steps, &bare);
+        int same = 0;
+        for (std::size_t n = 0; n < bare.size(); ++n) {
+            CAPTURE(n);
+            CHECK(seen.at(n) == bare[n]);
+            same += seen.at(n) == bare[n] ? 1 : 0;
+        }
+        std::cout << argv[0] << ": " << bare.size() << " " << same << "\n";
+    }
+}
