@@ -29,7 +29,7 @@ public:
         env["TERM"] = "dumb";
         Options options{.env = std::move(env)};
         options.before_exec = [name] {
-            const int slave = open(name.c_str(), O_RDWR);
+            const int slave = open(name.c_str(), O_RDWR | O_CLOEXEC);
             must(slave, "open the terminal");
             must(ioctl(slave, TIOCSCTTY, 0), "TIOCSCTTY");
             for (const int fd : {0, 1, 2}) must(dup2(slave, fd), "dup2");
