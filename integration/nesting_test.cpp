@@ -32,27 +32,28 @@ TEST_CASE_METHOD(Sandbox, "a prefix over or under jobshim changes neither status
         Words prefix;
         bool needs_trial = false;  ///< it may be there and not work: no rights, no daemon
     };
-    const Row rows[] = {{{"timeout", "60"}},
-                        {{"timeout", "--foreground", "60"}},
-                        {{"nohup"}},
-                        {{"setsid", "-w"}},
-                        {{"nice", "-n", "2"}},
-                        {{"env", "-i", "PATH=/usr/bin:/bin"}},
-                        {{"stdbuf", "-oL"}},
-                        {{"flock", "lock"}},
-                        {{"xargs", "-a", "/dev/null"}},
-                        {{"strace", "-f", "-o", "trace"}, true},
-                        {{"sudo", "-n"}, true},
-                        {{"setpriv", "--no-new-privs"}, true},
-                        {{"systemd-run", "--quiet", "--scope"}, true},
-                        {{"systemd-run", "--quiet", "--wait", "--pipe"}, true}};
+    const Row rows[] = {
+        {{"timeout", "60"}},
+        {{"timeout", "--foreground", "60"}},
+        {{"nohup"}},
+        {{"setsid", "-w"}},
+        {{"nice", "-n", "2"}},
+        {{"env", "-i", "PATH=/usr/bin:/bin"}},
+        {{"stdbuf", "-oL"}, true},  // it preloads a library, which a sanitizer minds
+        {{"flock", "lock"}},
+        {{"xargs", "-a", "/dev/null"}},
+        {{"strace", "-f", "-o", "trace"}, true},
+        {{"sudo", "-n"}, true},
+        {{"setpriv", "--no-new-privs"}, true},
+        {{"systemd-run", "--quiet", "--scope"}, true},
+        {{"systemd-run", "--quiet", "--wait", "--pipe"}, true}};
     const Words script{"sh", "-c", "echo out; echo err >&2; exit 3"};
     const Words dies{"sh", "-c", "kill -TERM $$"};
     const Options options{.env = {no_leak_search}};
     for (const auto& [prefix, needs_trial] : rows) {
         CAPTURE(Json(prefix).dump());
         if (!in_path(prefix[0]) ||
-            (needs_trial && run(joined({prefix, {"true"}}), options).status != 0)) {
+            (needs_trial && run(joined({prefix, {jobshim, "--version"}}), options).status != 0)) {
             std::cout << prefix[0] << ": not in PATH, or does not work here; left out\n";
             continue;
         }
