@@ -97,7 +97,8 @@ private:
 
 /// Those who are stopped, or not, out of a job's shim and worker.
 bool both_stopped(pid_t shim, pid_t worker) {
-    return process_state(shim) == 'T' && process_state(worker) == 'T';
+    // The shell speaks as soon as its own child has stopped.
+    return wait_until([&] { return process_state(shim) == 'T' && process_state(worker) == 'T'; });
 }
 bool none_stopped(pid_t shim, pid_t worker) {
     return alive(shim) && alive(worker) && process_state(shim) != 'T' &&
@@ -128,9 +129,12 @@ public:
     void await_children(const Terminal& terminal) {
         REQUIRE(wait_until([&] {
             const auto children = children_of(terminal.program.pid());
-            return std::none_of(children.begin(), children.end(), [](pid_t child) {
-                return slurp("/proc/" + std::to_string(child) + "/comm") == "bash\n";
-            });
+            return terminal.foreground() != terminal.program.pid() &&
+                   std::none_of(children.begin(), children.end(), [](pid_t child) {
+                       return slurp("/proc/" + std::to_string(child) + "/comm") == "bash\n" &&
+                              !contains(slurp("/proc/" + std::to_string(child) + "/cmdline"),
+                                        "script");
+                   });
         }));
     }
     /// `fg`, until it is done.
@@ -192,6 +196,7 @@ TEST_CASE_METHOD(OnTerminal, "a worker that the terminal's keys end is told as w
         auto terminal = shell();
         terminal.type("$JOBSHIM -j job.json -- sleep 600\n");
         worker_of(job);
+        await_children(terminal);
         terminal.type(key);
         ctl({"wait", job});
         CHECK(terminal.status() == code);
@@ -219,7 +224,7 @@ TEST_CASE_METHOD(OnTerminal, "a job is stopped, continued and put in the backgro
         // In the background it may not read from the terminal: it stops again.
         terminal.type("bg\n");
         terminal.await("&");
-        CHECK(wait_until([&] { return both_stopped(shim, worker); }));
+        CHECK(both_stopped(shim, worker));
         terminal.type("jobs\n");
         terminal.await("Stopped");
         back_to_front(terminal, shim, worker);
@@ -233,6 +238,7 @@ TEST_CASE_METHOD(OnTerminal, "a job is stopped, continued and put in the backgro
     terminal.type("$JOBSHIM -j job.json -- sleep 600\n");
     const auto second = worker_of(job);
     const auto second_shim = shim_of(job);
+    await_children(terminal);
     terminal.type(ctrl_z);
     terminal.await("Stopped");
     terminal.type("bg\n");
@@ -288,13 +294,9 @@ TEST_CASE_METHOD(OnTerminal, "a stop that comes before the worker is started sto
     auto terminal = shell();
     terminal.type("$JOBSHIM -j job.json -- sleep 600\n");
     REQUIRE(wait_until([&] { return life_is_held(heartbeat_of(job)); }));
+    await_children(terminal);
     terminal.type(ctrl_z);
-    const auto children = children_of(terminal.program.pid());
-    REQUIRE(children.size() == 1);
-    REQUIRE(wait_until([&] {
-        const auto status = slurp("/proc/" + std::to_string(children[0]) + "/status");
-        return contains(status, "ShdPnd:\t0000000000080000");
-    }));
+    terminal.await("^Z");  // it is echoed once the signal is sent
     byte.l_type = F_UNLCK;
     REQUIRE(fcntl(heartbeat.get(), F_SETLK, &byte) == 0);
     terminal.await("Stopped");
@@ -355,6 +357,7 @@ TEST_CASE_METHOD(OnTerminal, "an interrupt ends make and a script with their job
         if (contains(line, "make")) files.push_back("two.json");
         for (const auto& file : files) worker_of(dir / file);
         // Stopped and continued as one, too.
+        await_children(terminal);
         terminal.type(ctrl_z);
         terminal.await("Stopped");
         for (const auto& file : files)
@@ -380,6 +383,7 @@ TEST_CASE_METHOD(OnTerminal, "the group asked for overrules the terminal") {
         auto terminal = shell();
         terminal.type("$JOBSHIM -j job.json --group " + group + " -- sleep 600\n");
         const auto worker = worker_of(job);
+        await_children(terminal);
         CHECK((process_stat(worker).group == worker) == (group == "own"));
         CHECK(at(read_json(job), "/jobshim/worker/group") == group);
         terminal.type(ctrl_c);
