@@ -166,11 +166,12 @@ std::string in_words(const OomVictim& victim) {
     return "pid " + std::to_string(victim.pid) + " (" + printable(victim.name) + ")";
 }
 
-// The kernel counts a kill before it writes of it.
-std::optional<OomLog> read_log_up_to(const OomBaseline& before, std::uint64_t rise) {
+// The kernel counts a kill, and sends the signal, before it writes of it: so it is read again, up
+// to so many times, until it tells of as many as are looked for.
+std::optional<OomLog> read_log_up_to(const OomBaseline& before, std::uint64_t rise, int again = 5) {
     for (int attempt = 0;; ++attempt) {
         auto log = read_oom_log();
-        if (!log || attempt == 5) return log;
+        if (!log || attempt == again) return log;
         const auto since =
             std::count_if(log->victims().begin(), log->victims().end(),
                           [&](const OomVictim& victim) { return victim.at_us >= before.at_us; });
@@ -346,7 +347,8 @@ std::optional<OomFinding> look_for_oom_in_log(const OomBaseline& before, const S
                                               const std::vector<OomSuspect>& suspects,
                                               const std::optional<std::string>& only_group) {
     if (!log_counts_our_pids(here) || no_oom_kill_since_boot()) return std::nullopt;
-    const auto log = read_log_up_to(before, 1);
+    // Nothing says that there is anything to wait for, and the end's record must not be late.
+    const auto log = read_log_up_to(before, 1, 1);
     if (!log) return std::nullopt;
     return victims_among(suspects, before, *log, is_in_the_initial_cgroup_namespace(), only_group);
 }
