@@ -13,7 +13,6 @@
 #include "common/clocks.hpp"
 #include "common/job_files.hpp"
 #include "common/posix_error.hpp"
-#include "common/sha256.hpp"
 #include "common/units.hpp"
 
 namespace jobshim {
@@ -30,11 +29,6 @@ constexpr milliseconds look_on_for{3000};
 constexpr milliseconds look_on_at_most{30'000};
 constexpr std::size_t log_limit = std::size_t{1} << 20U;
 constexpr std::string_view cancelled_words = "Cancelled by user.";
-
-bool is_slug_character(char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
-           c == '_' || c == '-';
-}
 
 Status status_in(const std::optional<JobDocument>& document) {
     return document ? document->status() : Status::none;
@@ -74,20 +68,6 @@ std::string CompanionPlaces::own_record(std::string_view id) const {
 }
 std::string CompanionPlaces::own_stderr(std::string_view id) const {
     return path_in(own, std::string(id) + ".stderr");
-}
-
-std::string companion_name(std::string_view root, std::string_view real_root) {
-    while (root.ends_with('/')) root.remove_suffix(1);
-    root.remove_prefix(root.rfind('/') + 1);  // npos + 1 is 0
-    std::string slug;
-    for (std::size_t at = 0; at < root.size(); ++at)
-        if (is_slug_character(root[at]))
-            slug += root[at];
-        else if (at == 0 || is_slug_character(root[at - 1]))  // one for the whole run
-            slug += '-';
-    slug.erase(0, slug.find_first_not_of('-'));
-    slug.erase(slug.find_last_not_of('-') + 1);
-    return (slug.empty() ? "workspace" : slug) + "-" + sha256_hex(to_utf8(real_root)).substr(0, 16);
 }
 
 bool is_companion_directory(const std::string& path) {
