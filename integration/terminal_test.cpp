@@ -282,7 +282,8 @@ TEST_CASE_METHOD(OnTerminal, "a worker that stops itself stops the job and is co
 // end.
 TEST_CASE_METHOD(OnTerminal, "a stop that comes before the worker is started stops the job") {
     if (no_bash()) SKIP_TEST("no bash in PATH");
-    // A shim waits some seconds for whoever holds byte 1: as if a reader were at work.
+    // A shim waits some seconds for whoever holds byte 1: as if a reader were at work. A lock of
+    // the process would go with the next look at the file.
     put(heartbeat_of(job), "");
     const Fd heartbeat(open(heartbeat_of(job).c_str(), O_RDWR | O_CLOEXEC));
     struct flock byte {};
@@ -290,15 +291,16 @@ TEST_CASE_METHOD(OnTerminal, "a stop that comes before the worker is started sto
     byte.l_whence = SEEK_SET;
     byte.l_start = 1;
     byte.l_len = 1;
-    REQUIRE(fcntl(heartbeat.get(), F_SETLK, &byte) == 0);
+    REQUIRE(fcntl(heartbeat.get(), F_OFD_SETLK, &byte) == 0);
     auto terminal = shell();
     terminal.type("$JOBSHIM -j job.json -- sleep 600\n");
     REQUIRE(wait_until([&] { return life_is_held(heartbeat_of(job)); }));
     await_children(terminal);
     terminal.type(ctrl_z);
     terminal.await("^Z");  // it is echoed once the signal is sent
+    REQUIRE_FALSE(fs::exists(job));
     byte.l_type = F_UNLCK;
-    REQUIRE(fcntl(heartbeat.get(), F_SETLK, &byte) == 0);
+    REQUIRE(fcntl(heartbeat.get(), F_OFD_SETLK, &byte) == 0);
     terminal.await("Stopped");
     const auto worker = worker_of(job);
     CHECK(both_stopped(shim_of(job), worker));
