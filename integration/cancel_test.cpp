@@ -428,15 +428,21 @@ TEST_CASE_METHOD(Cancel,
         else
             end(shim);
     }
-    // A queued one: that nobody could write it down is no success.
-    const auto folder = dir / "queued";
-    fs::create_directory(folder);
-    put(folder / "job.json", R"({"status":"queued"})");
-    fs::permissions(folder / "job.json", fs::perms(0644));
-    const auto result =
-        run({program, "cancel", folder / "job.json"}, {.before_exec = become_nobody});
-    CHECK(result.ended() == "exit 125");
-    CHECK(slurp(folder / "job.json") == R"({"status":"queued"})");
+    // A queued one: that nobody could write it down is no success. Where all may write, an empty
+    // heartbeat file of the stranger's stayed, and then the owner could not start the job.
+    for (const auto folder_mode : {fs::perms(0755), fs::perms(01777)}) {
+        CAPTURE(static_cast<unsigned>(folder_mode));
+        const auto folder = dir / "queued";
+        fs::create_directories(folder);
+        put(folder / "job.json", R"({"status":"queued"})");
+        fs::permissions(folder / "job.json", fs::perms(0644));
+        fs::permissions(folder, folder_mode);
+        const auto result =
+            run({program, "cancel", folder / "job.json"}, {.before_exec = become_nobody});
+        CHECK(result.ended() == "exit 125");
+        CHECK(slurp(folder / "job.json") == R"({"status":"queued"})");
+        CHECK(names_in(folder, "") == Words{"job.json"});
+    }
 }
 
 // The request was made with the canceller's umask, and the shim could not read it.

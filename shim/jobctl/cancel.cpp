@@ -211,6 +211,10 @@ private:
 
     // Nothing if somebody has begun it meanwhile.
     std::optional<Settled> call_off() {
+        // Who may write into the folder could leave a heartbeat file that keeps the owner out.
+        const auto job = stamp_at(files_.job);
+        if (job && ::geteuid() != 0 && job->owner != ::geteuid())
+            refuse("it belongs to uid " + std::to_string(job->owner));
         Settled settled =
             look_at(files_, context_.observer, true,
                     [&](const Observation& seen) -> std::optional<FinalWord> {
