@@ -555,7 +555,10 @@ Heartbeat parse_heartbeat(std::string_view text) {
         text.remove_prefix(end + 1);
         if (!line.is_object()) continue;
         if (const Json run = object(line, "jobshim"); run.is_object()) {
-            beat.run = run_from(run, dump(run));
+            // One without a shim is the settler's way to write, and never here.
+            auto begun = run_from(run, dump(run));
+            if (begun && begun->shim.pid <= 0) begun.reset();
+            beat.run = std::move(begun);
             beat.job_file = jobshim::text(line, "job");
             beat.started_at = jobshim::text(line, "startedAt");
             beat.oom = oom_from(object(line, "oom"));

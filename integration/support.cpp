@@ -617,8 +617,18 @@ void wait_until_parked(const Process& waiter) {
     }));
 }
 
+pid_t executed_worker_of(const fs::path& job) {
+    const auto worker = worker_of(job);
+    const auto words_of = [](pid_t pid) {
+        return slurp("/proc/" + std::to_string(pid) + "/cmdline");
+    };
+    const auto shim = at(read_json(job), "/jobshim/shim/pid").get<pid_t>();
+    wait_until([&] { return words_of(worker) != words_of(shim); });
+    return worker;
+}
+
 void kill_shim(Process& shim, const fs::path& job) {
-    worker_of(job);
+    executed_worker_of(job);
     shim.kill(SIGKILL);
     shim.wait();
 }

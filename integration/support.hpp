@@ -238,6 +238,8 @@ pid_t worker_of(const fs::path& job);
 void wait_until_parked(const Process& waiter);
 /// SIGKILL to the shim of a job that has been seen running.
 void kill_shim(Process& shim, const fs::path& job);
+/// worker_of, once COMMAND was executed: before that its process is its shim's twin.
+pid_t executed_worker_of(const fs::path& job);
 
 /// The shell's `until a file "go" is there`, in the folder of the test.
 inline const std::string until_go = "while ! [ -e go ]; do sleep 0.02; done; ";
