@@ -13,6 +13,7 @@
 #include "common/clocks.hpp"
 #include "common/kernel_file.hpp"
 #include "common/units.hpp"
+#include "shim/jobctl/look.hpp"
 #include "shim/jobctl/output.hpp"
 #include "shim/jobctl/selection.hpp"
 #include "shim/jobctl/watch.hpp"
@@ -169,13 +170,6 @@ std::optional<FinalWord> recorded_end(const Observation& own) {
     return FinalWord{*run->exit, own.status(), own.document->string("errorMessage").value_or("")};
 }
 
-Verdict final_verdict(const JobDocument& document) {
-    Sighting sighting;
-    sighting.status = document.status();
-    sighting.end_sentence = document.end_sentence();
-    return judge(sighting);
-}
-
 struct Look {
     CompanionReport report;
     std::string text;  // of all that the plugin says of it: what a second look is compared with
@@ -257,7 +251,7 @@ private:
         if (own) {
             look_at_own(look, *own, shown, is_final, out_of_step);
         } else if (is_final) {
-            report.verdict = final_verdict(*shown);
+            report.verdict = verdict_on_terminal(*shown);
             // A worker writes the one file some moments after the other.
             if (out_of_step) look.to_do = CompanionMirror::Job{id, {}, begin_of(*shown)};
             look.takes_two_looks = true;
@@ -301,7 +295,7 @@ private:
         if (shim_may_live) look.report.process = open_process(run->shim.pid, run->shim.start_time);
         if (is_final) {
             const bool ended = own.now.verdict.ended;
-            report.verdict = final_verdict(*shown);
+            report.verdict = verdict_on_terminal(*shown);
             report.verdict.ended = ended || is_terminal(own.now.status());
         }
         look.report.job.would_be_settled = own.unwritten.has_value();

@@ -27,13 +27,6 @@ std::optional<std::string> resolved(const std::string& directory) {
     throw_errno("open directory " + directory);
 }
 
-Verdict verdict_on_terminal(const JobDocument& document) {
-    Sighting sighting;
-    sighting.status = document.status();
-    sighting.end_sentence = document.end_sentence();
-    return judge(sighting);
-}
-
 class Surveyor {
 public:
     Surveyor(const Context& context, const SurveyManner& manner)
@@ -153,6 +146,13 @@ private:
 };
 
 }  // namespace
+
+Verdict verdict_on_terminal(const JobDocument& document) {
+    Sighting sighting;
+    sighting.status = document.status();
+    sighting.end_sentence = document.end_sentence();
+    return judge(sighting);
+}
 
 Settled look_at(const JobFiles& files, const Observer& observer, bool settle,
                 const Judgement& judgement) {

@@ -16,6 +16,9 @@ namespace jobshim {
 Settled look_at(const JobFiles& files, const Observer& observer, bool settle,
                 const Judgement& judgement = judge_dead);
 
+// What a record with a final status says by itself.
+Verdict verdict_on_terminal(const JobDocument& document);
+
 // This very process, as the one who asks for something.
 Requester requester(std::string how, const Context& context);
 
