@@ -4,10 +4,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <cstdlib>
 #include <map>
-#include <memory>
 #include <set>
 
 #include "common/clocks.hpp"
@@ -33,11 +33,6 @@ constexpr milliseconds short_tick{1000};
 // Where a process or a directory gives a sign, for what neither shows.
 constexpr milliseconds long_tick{10'000};
 
-bool is_directory(const std::string& path) {
-    struct stat info {};
-    return ::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
-}
-
 bool exists(const std::string& path) {
     struct stat info {};
     return ::lstat(path.c_str(), &info) == 0;
@@ -51,10 +46,9 @@ bool is_our_own_directory(const std::string& path) {
 }
 
 std::string real_path(const std::string& path) {
-    const std::unique_ptr<char, decltype(&std::free)> real(::realpath(path.c_str(), nullptr),
-                                                           &std::free);
-    if (!real) throw_errno("open directory " + path);
-    return real.get();
+    auto real = resolved(path);
+    if (!real) throw_errno("open directory " + path, ENOENT);
+    return *std::move(real);
 }
 
 std::vector<std::string> roots() {

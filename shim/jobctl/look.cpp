@@ -18,15 +18,6 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// Nothing if the directory is not there.
-std::optional<std::string> resolved(const std::string& directory) {
-    const std::unique_ptr<char, decltype(&std::free)> real(::realpath(directory.c_str(), nullptr),
-                                                           &std::free);
-    if (real) return real.get();
-    if (errno == ENOENT) return std::nullopt;
-    throw_errno("open directory " + directory);
-}
-
 class Surveyor {
 public:
     Surveyor(const Context& context, const SurveyManner& manner)
@@ -146,6 +137,14 @@ private:
 };
 
 }  // namespace
+
+std::optional<std::string> resolved(const std::string& directory) {
+    const std::unique_ptr<char, decltype(&std::free)> real(::realpath(directory.c_str(), nullptr),
+                                                           &std::free);
+    if (real) return real.get();
+    if (errno == ENOENT) return std::nullopt;
+    throw_errno("open directory " + directory);
+}
 
 Verdict verdict_on_terminal(const JobDocument& document) {
     Sighting sighting;

@@ -16,6 +16,10 @@ namespace jobshim {
 Settled look_at(const JobFiles& files, const Observer& observer, bool settle,
                 const Judgement& judgement = judge_dead);
 
+// Absolute and without symlinks. Nothing if the directory is not there; else throws
+// std::system_error.
+std::optional<std::string> resolved(const std::string& directory);
+
 // What a record with a final status says by itself.
 Verdict verdict_on_terminal(const JobDocument& document);
 

@@ -121,12 +121,12 @@ std::optional<JobFiles> only_one_of(std::vector<JobFiles> found, const std::stri
     throw AmbiguousJob(message);
 }
 
+}  // namespace
+
 bool is_directory(const std::string& path) {
     struct stat info {};
     return ::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
 }
-
-}  // namespace
 
 bool is_there(const JobFiles& files) {
     return stamp_at(files.job) || probe_heartbeat(files.heartbeat).lock == LifeLock::held;

@@ -5,7 +5,6 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -116,7 +115,7 @@ bool give_up_subreaping() {
 
 // The number that no other process ever has (Linux 6.9): the inode of its pidfd.
 std::string pidfd_id(int pid) {
-    const UniqueFd fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+    const UniqueFd fd = open_process(pid, std::nullopt);
     struct stat info {};
     return fd && ::fstat(fd.get(), &info) == 0 ? std::to_string(info.st_ino) : "none";
 }
