@@ -12,6 +12,7 @@
 
 #include "common/clocks.hpp"
 #include "common/job_files.hpp"
+#include "common/json_text.hpp"
 #include "common/posix_error.hpp"
 #include "common/units.hpp"
 
@@ -173,7 +174,9 @@ bool says_cancelled(std::string_view log, std::int64_t since) {
     return false;
 }
 
-CompanionRemedy remedy_for(const CompanionSight& sight, Status end) {
+namespace {
+
+CompanionRemedy remedy_for_words(const CompanionSight& sight, Status end) {
     const Status file = status_in(sight.job);
     const Status entry = status_in(sight.entry);
     if (!sight.file_exists) {
@@ -194,6 +197,15 @@ CompanionRemedy remedy_for(const CompanionSight& sight, Status end) {
     return {.file = true,
             .entry = sight.index_is_whole,
             .status = sight.cancelled_in_log ? Status::cancelled : end};
+}
+
+}  // namespace
+
+CompanionRemedy remedy_for(const CompanionSight& sight, Status end) {
+    CompanionRemedy remedy = remedy_for_words(sight, end);
+    remedy.mend_file = sight.file_has_remains && !remedy.file;
+    remedy.mend_index = sight.index_has_remains && !remedy.entry;
+    return remedy;
 }
 
 std::string companion_sentence(const FinalWord& last, const std::string& thread) {
@@ -231,8 +243,15 @@ private:
     UniqueFd fd_;
 };
 
-bool is_whole(const std::string& text) {
-    return JobDocument::parse(text).fault() == JsonFault::none;
+TheirFile their_file(std::string text, FileStamp stamp) {
+    const JsonScan scan = scan_json_object(text);
+    TheirFile file{std::move(text), stamp, scan.fault == JsonFault::none};
+    if (scan.fault != JsonFault::malformed || scan.close == 0 || file.text[scan.open] != '{')
+        return file;
+    file.whole = file.has_remains = true;
+    file.text.resize(scan.close + 1);
+    file.text += '\n';
+    return file;
 }
 
 bool is_untouched(const std::string& path, const FileStamp& stamp) {
@@ -250,10 +269,10 @@ bool swap_theirs(const std::string& path, const std::string& fresh, const TheirE
     bool wrote = false;
     const auto deadline = monotonic_now() + 2 * torn_patience;
     while (base && monotonic_now() < deadline) {
-        const auto text = edit(*base);
-        if (!text || *text == base->text) break;
+        const std::string text = edit(*base).value_or(base->text);
+        if (text == base->text && !base->has_remains) break;
         StagedFile staged(fresh, base->stamp);
-        staged.write(*text);
+        staged.write(text);
         // Cheaper than a swap that has to be taken back; and all there is where files cannot be
         // exchanged.
         if (!is_untouched(path, base->stamp)) {
@@ -280,7 +299,8 @@ bool swap_theirs(const std::string& path, const std::string& fresh, const TheirE
             continue;
         }
         // What was torn for good is kept, out of the plugin's sight.
-        if (base->whole || base->text.empty() ||
+        const bool was_torn = !base->whole || base->has_remains;
+        if (!was_torn || base->text.empty() ||
             !rename_to_free_name(fresh, fresh + "-torn-" + std::to_string(wall_now_ms())))
             staged.remove();
         // Written again since, from whatever: that is the latest.
@@ -328,9 +348,10 @@ std::optional<TheirFile> read_theirs(const std::string& path, milliseconds patie
     for (;;) {
         auto contents = read_file(path, max_job_file_bytes);
         if (!contents) return std::nullopt;
-        const bool whole = is_whole(contents->text);
-        if (whole || monotonic_now() >= deadline)
-            return TheirFile{std::move(contents->text), contents->stamp, whole};
+        const auto untouched_for =
+            milliseconds(wall_now_ms() - contents->stamp.modified_ns / 1'000'000);
+        auto file = their_file(std::move(contents->text), contents->stamp);
+        if (file.whole || untouched_for >= patience || monotonic_now() >= deadline) return file;
         pause_for(torn_tick);
     }
 }
@@ -341,10 +362,12 @@ CompanionSight look_at_companion(const CompanionPlaces& places, const std::strin
     // The index first: the plugin removes a job's file before its entry.
     if (auto index = read_theirs(places.index, patience); index && index->whole) {
         sight.index_is_whole = true;
+        sight.index_has_remains = index->has_remains;
         sight.entry = CompanionIndex::parse(std::move(index->text))->find(id);
     }
     if (auto file = read_theirs(places.job_file(id), patience)) {
         sight.file_exists = true;
+        sight.file_has_remains = file->has_remains;
         if (file->whole) sight.job = JobDocument::parse(std::move(file->text));
     }
     return sight;
@@ -368,6 +391,10 @@ bool CompanionMirror::step() {
     bool wrote = false;
     if (remedy.file) wrote = change_file(remedy, sight);
     if (remedy.entry) wrote = change_index(remedy, sight) || wrote;
+    const TheirEdit as_it_is = [](const TheirFile&) { return std::nullopt; };
+    if (remedy.mend_file)
+        wrote = swap_theirs(places_.job_file(job_.id), fresh_file(), as_it_is) || wrote;
+    if (remedy.mend_index) wrote = swap_theirs(places_.index, fresh_index(), as_it_is) || wrote;
     if (!wrote) return false;
     has_written_ = true;
     if (remedy.status)
@@ -377,6 +404,12 @@ bool CompanionMirror::step() {
     index_stamp_ = stamp_if_any(places_.index);
     return true;
 }
+
+std::string CompanionMirror::fresh_file() const {
+    return path_in(places_.own, "." + job_.id + ".mirror");
+}
+
+std::string CompanionMirror::fresh_index() const { return path_in(places_.own, ".state.mirror"); }
 
 std::vector<JobDocument::Member> CompanionMirror::final_members(const CompanionRemedy& remedy,
                                                                 const CompanionSight& sight) const {
@@ -418,8 +451,7 @@ bool CompanionMirror::change_file(const CompanionRemedy& remedy, const Companion
         run.exit = job_.last.exit;
         members.push_back({"jobshim", run_text(run)});
     }
-    const std::string fresh = path_in(places_.own, "." + job_.id + ".mirror");
-    return swap_theirs(places_.job_file(job_.id), fresh,
+    return swap_theirs(places_.job_file(job_.id), fresh_file(),
                        [&](const TheirFile& theirs) -> std::optional<std::string> {
                            if (!theirs.whole) {
                                if (!sight.entry) return std::nullopt;
@@ -434,8 +466,7 @@ bool CompanionMirror::change_file(const CompanionRemedy& remedy, const Companion
 bool CompanionMirror::change_index(const CompanionRemedy& remedy, const CompanionSight& sight) {
     const auto members = final_members(remedy, sight);
     return swap_theirs(
-        places_.index, path_in(places_.own, ".state.mirror"),
-        [&](const TheirFile& theirs) -> std::optional<std::string> {
+        places_.index, fresh_index(), [&](const TheirFile& theirs) -> std::optional<std::string> {
             const auto index = theirs.whole ? CompanionIndex::parse(theirs.text) : std::nullopt;
             if (!index) return std::nullopt;
             if (const auto entry = index->find(job_.id)) {

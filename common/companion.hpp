@@ -96,14 +96,22 @@ struct CompanionSight {
     std::optional<JobDocument> job;
     bool index_is_whole = false;
     std::optional<JobDocument> entry;
+    // There is more behind the text: see TheirFile.
+    bool file_has_remains = false;
+    bool index_has_remains = false;
     bool cancelled_in_log = false;
 };
 
 struct CompanionRemedy {
     bool file = false;   // the job file is to be changed
     bool entry = false;  // its entry in the index is, or is to be added
+    // Neither says what it should not, but nobody else can read it.
+    bool mend_file = false;
+    bool mend_index = false;
     // What both shall say; nothing: what the job file says, or if it is not final, the entry.
     std::optional<Status> status = {};
+
+    bool is_none() const { return !file && !entry && !mend_file && !mend_index; }
 };
 CompanionRemedy remedy_for(const CompanionSight& sight, Status end);
 
@@ -112,12 +120,16 @@ std::string companion_sentence(const FinalWord& last, const std::string& thread)
 
 // ---- doing it
 
-// Reads a file of theirs, waiting up to 2 s for one that is empty or torn. Nothing if it is gone.
-// `whole` says whether it is. Throws std::system_error or Refusal.
+// Reads a file of theirs. One that is empty or torn is waited for until nobody has touched it for
+// `patience`. Nothing if it is gone. Throws std::system_error or Refusal.
 struct TheirFile {
     std::string text;
     FileStamp stamp;
     bool whole = false;
+    // Two of them opened the file before either wrote, and the shorter text was written last:
+    // behind `text`, which is all of that, the rest of the longer one stands. Nobody but us can
+    // read it.
+    bool has_remains = false;
 };
 std::optional<TheirFile> read_theirs(const std::string& path, std::chrono::milliseconds patience);
 
@@ -148,6 +160,9 @@ private:
     bool change_index(const CompanionRemedy& remedy, const CompanionSight& sight);
     std::vector<JobDocument::Member> final_members(const CompanionRemedy& remedy,
                                                    const CompanionSight& sight) const;
+    // Where their new versions are made.
+    std::string fresh_file() const;
+    std::string fresh_index() const;
     void append_to_log(const std::string& sentence);
 
     CompanionPlaces places_;

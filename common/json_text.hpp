@@ -35,8 +35,9 @@ struct JsonScan {
     JsonFault fault = JsonFault::none;
     std::size_t fault_at = 0;  // the byte where `fault` was found
     std::vector<JsonMember> members;
-    std::size_t open = 0;   // offset of the object's {
-    std::size_t close = 0;  // offset of the object's }
+    std::size_t open = 0;  // offset of the object's {
+    // Offset of the object's }. It is set, too, if only what follows the object is at fault.
+    std::size_t close = 0;
 };
 
 JsonScan scan_json_object(std::string_view text);

@@ -204,6 +204,7 @@ TEST_CASE_METHOD(Sandbox, "companion: broken files are told of and nothing is lo
     plugin.write_job(plugin.record("task-1", "running", gone_pid()));
     const auto listed = ctl({"list", "--companion", plugin.dir});
     CHECK(listed.ended() == "exit 0");
+    CHECK(contains(listed.err, plugin.index.string() + ": empty or torn"));
     CHECK(contains(listed.out, "torn"));
     CHECK(contains(listed.out, "task-1"));
     CHECK(slurp(plugin.index) == "{\"jobs\": [");

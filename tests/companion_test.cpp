@@ -1,5 +1,6 @@
 #include "common/companion.hpp"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include <filesystem>
@@ -295,6 +296,49 @@ TEST_CASE("companion: an empty index is waited for and never taken for an empty 
     CHECK(state.mirror().step());
     CHECK(read_text(state.places.index).empty());
     CHECK(doc(read_text(state.places.job_file("task-1"))).status() == Status::failed);
+}
+
+// Seen with eight unlocked writers: two had opened the file, and the one that wrote last had less
+// to say. The plugin takes it for no jobs at all, and nothing that waits for it to be whole ever
+// ends.
+TEST_CASE("companion: the remains of a longer text behind a whole one are taken away") {
+    const StateDirectory state;
+    const std::string file = state.places.job_file("task-1");
+    const std::string remains = "r-2\",\n      \"status\": \"running\"\n    }\n  ]\n}\n";
+    SECTION("and the entry is put right") {
+        write_text(state.places.index, two_jobs + remains);
+        CHECK(state.mirror().step());
+        const auto index = CompanionIndex::parse(read_text(state.places.index));
+        REQUIRE(index);
+        CHECK(index->ids() == std::vector<std::string>{"task-2", "task-1"});
+        CHECK(index->find("task-1")->status() == Status::failed);
+    }
+    SECTION("with nothing to be put right") {
+        CHECK(state.mirror().step());
+        const std::string right = read_text(state.places.index);
+        write_text(state.places.index, right + remains);
+        write_text(file, read_text(file) + "}\n");
+        CHECK(state.mirror().step());
+        CHECK(read_text(state.places.index) == right);
+        CHECK(doc(read_text(file)).status() == Status::failed);
+    }
+    CHECK_FALSE(state.mirror().step());
+    bool is_kept = false;
+    for (const auto& kept : fs::directory_iterator(state.places.own))
+        is_kept = is_kept || read_text(kept.path()).ends_with(remains);
+    CHECK(is_kept);
+}
+
+TEST_CASE("companion: a file that was torn long ago is not waited for") {
+    const StateDirectory state;
+    write_text(state.places.index, "{\"jobs\": [");
+    const timespec long_ago{1'700'000'000, 0};
+    const timespec times[]{long_ago, long_ago};
+    REQUIRE(::utimensat(AT_FDCWD, state.places.index.c_str(), times, 0) == 0);
+    // An hour of patience would be noticed.
+    const auto theirs = read_theirs(state.places.index, std::chrono::hours(1));
+    REQUIRE(theirs);
+    CHECK_FALSE(theirs->whole);
 }
 
 TEST_CASE("companion: a job file that its worker left torn is made anew from the index") {

@@ -240,8 +240,7 @@ private:
             return;
         }
         const bool is_final = is_terminal(shown->status());
-        const CompanionRemedy remedy = remedy_for(sight, Status::failed);
-        const bool out_of_step = remedy.file || remedy.entry;
+        const bool out_of_step = !remedy_for(sight, Status::failed).is_none();
         if (own) {
             look_at_own(look, *own, shown, is_final, out_of_step);
         } else if (is_final) {
@@ -344,29 +343,41 @@ std::vector<std::string> companion_directories(const Options& options) {
     return found;
 }
 
-std::vector<CompanionJob> companion_jobs(const Context& context) {
+namespace {
+
+struct CompanionJobs {
     std::vector<CompanionJob> jobs;
+    std::vector<std::string> broken_indexes;
+};
+
+CompanionJobs companion_jobs(const Context& context) {
+    CompanionJobs found;
     for (const std::string& directory : context.companions) {
         const CompanionPlaces places(directory);
         std::set<std::string> ids;
-        if (const auto index = read_theirs(places.index, milliseconds(2000)))
+        if (const auto index = read_theirs(places.index, milliseconds(2000))) {
             if (const auto parsed = CompanionIndex::parse(index->text))
                 for (std::string& id : parsed->ids()) ids.insert(std::move(id));
+            else
+                found.broken_indexes.push_back(places.index);
+        }
         if (is_directory(places.jobs))
             for (const std::string& name : job_names_in(places.jobs))
                 if (const std::string id = name.substr(0, name.size() - 5); is_job_id(id))
                     ids.insert(id);
         for (const auto& [id, path] : own_records(places))
             if (is_job_id(id)) ids.insert(id);
-        for (const std::string& id : ids) jobs.push_back({directory, id});
+        for (const std::string& id : ids) found.jobs.push_back({directory, id});
     }
-    return jobs;
+    return found;
 }
+
+}  // namespace
 
 std::optional<CompanionJob> select_companion_job(const std::string& job, const Context& context) {
     std::vector<CompanionJob> exact;
     std::vector<CompanionJob> longer;
-    for (const CompanionJob& candidate : companion_jobs(context))
+    for (const CompanionJob& candidate : companion_jobs(context).jobs)
         if (!job.empty() && candidate.id.starts_with(job))
             (candidate.id == job ? exact : longer).push_back(candidate);
     const auto& found = exact.empty() ? longer : exact;
@@ -430,6 +441,16 @@ std::vector<CompanionReport> look_at_companion_jobs(const std::vector<CompanionJ
     reports.reserve(looks.size());
     for (Look& look : looks) reports.push_back(std::move(look.report));
     return reports;
+}
+
+std::vector<Surveyed> survey_companions(const Context& context, bool settle) {
+    const CompanionJobs found = companion_jobs(context);
+    for (const std::string& index : found.broken_indexes)
+        complain(index + ": empty or torn; codex-companion takes that for no jobs");
+    std::vector<Surveyed> jobs;
+    for (CompanionReport& report : look_at_companion_jobs(found.jobs, context, settle))
+        if (!report.is_gone) jobs.push_back(std::move(report.job));
+    return jobs;
 }
 
 namespace {

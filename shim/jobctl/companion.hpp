@@ -23,10 +23,6 @@ struct CompanionJob {
 // a workspace. Throws Refusal where there is none.
 std::vector<std::string> companion_directories(const Options& options);
 
-// Every job that the index, `jobs/` or our own records tell of. Throws std::system_error or Refusal
-// for a directory that cannot be read.
-std::vector<CompanionJob> companion_jobs(const Context& context);
-
 // By its id, or the beginning of one. Nothing: no such job. Throws AmbiguousJob.
 std::optional<CompanionJob> select_companion_job(const std::string& job, const Context& context);
 
@@ -41,6 +37,10 @@ struct CompanionReport {
 // else if a second look, a second later, finds the same.
 std::vector<CompanionReport> look_at_companion_jobs(const std::vector<CompanionJob>& jobs,
                                                     const Context& context, bool settle);
+
+// All that the indexes, `jobs/` or our own records tell of. Complains of an index that cannot be
+// read. Throws std::system_error or Refusal for a directory that cannot be.
+std::vector<Surveyed> survey_companions(const Context& context, bool settle);
 
 int wait_for_companion_jobs(const Options& options, const Context& context);
 

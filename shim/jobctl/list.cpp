@@ -233,11 +233,7 @@ bool left_traces(const std::vector<Row>& rows) {
 
 Outcome list_jobs(const Options& options, const Context& context) {
     if (context.is_companion) {
-        std::vector<Surveyed> jobs;
-        for (CompanionReport& found :
-             look_at_companion_jobs(companion_jobs(context), context, options.settle))
-            if (!found.is_gone) jobs.push_back(std::move(found.job));
-        print(text_of(rows_of(std::move(jobs), options), options.json));
+        print(text_of(rows_of(survey_companions(context, options.settle), options), options.json));
         return done;
     }
     complain_of_missing_directories(context);

@@ -37,18 +37,12 @@ Judgement judgement_of(const Options& options, const Context& context) {
 }
 
 std::vector<Surveyed> look_at_all(const Options& options, const Context& context) {
-    if (!context.is_companion) {
-        const SurveyManner manner{.settle = !options.dry_run,
-                                  .terminal_too = false,
-                                  .tidy = !options.dry_run,
-                                  .judgement = judgement_of(options, context)};
-        return survey(context, manner);
-    }
-    std::vector<Surveyed> jobs;
-    for (CompanionReport& found :
-         look_at_companion_jobs(companion_jobs(context), context, !options.dry_run))
-        if (!found.is_gone) jobs.push_back(std::move(found.job));
-    return jobs;
+    if (context.is_companion) return survey_companions(context, !options.dry_run);
+    const SurveyManner manner{.settle = !options.dry_run,
+                              .terminal_too = false,
+                              .tidy = !options.dry_run,
+                              .judgement = judgement_of(options, context)};
+    return survey(context, manner);
 }
 
 }  // namespace
