@@ -245,6 +245,10 @@ TEST_CASE_METHOD(Cancel, "what is over, or was never there, is not cancelled") {
     CHECK(cancel().ended() == "exit 4");
     CHECK(ctl({"cancel", "nobody-knows-it"}).ended() == "exit 4");
     CHECK(ctl({"cancel"}).ended() == "exit 2");
+    // Its value is no second job.
+    const auto wrong = ctl({"cancel", "task-1", "--companion", dir});
+    CHECK(wrong.ended() == "exit 2");
+    CHECK(wrong.err == "jobctl: --companion is no option of cancel\nSee jobctl --help.\n");
     for (const auto& [name, script, code] :
          {std::tuple{"good", "exit 0", 1}, {"bad", "exit 3", 1}}) {
         const auto file = dir / (std::string(name) + ".json");

@@ -246,7 +246,8 @@ bool is_syntax(const std::string& operand) {
            operand.starts_with(shield);
 }
 
-// The words of the command line as CLI11 takes them, the last one first.
+// The words of the command line as CLI11 takes them, the last one first. Throws CLI::ParseError for
+// an option that the command does not have: CLI11 might complain of what follows it instead.
 std::vector<std::string> words_of(const CLI::App& app, int argc, const char* const* argv) {
     const auto commands = app.get_subcommands(
         [&](const CLI::App* command) { return argc > 1 && command->get_name() == argv[1]; });
@@ -267,6 +268,9 @@ std::vector<std::string> words_of(const CLI::App& app, int argc, const char* con
         const std::string name = word.substr(0, equals);
         const CLI::Option* option =
             commands.empty() ? nullptr : commands.front()->get_option_no_throw(name);
+        if (option == nullptr && !commands.empty() && name.starts_with("--"))
+            throw CLI::ParseError(name + " is no option of " + argv[1],
+                                  CLI::ExitCodes::ExtrasError);
         const bool takes_value = option != nullptr && option->get_items_expected_max() > 0;
         if (takes_value && name.starts_with("--") && equals == word.size() - 1) {
             // Of `--dir=` it would take the next word for the value.
