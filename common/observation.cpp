@@ -96,8 +96,10 @@ void choose_run(Observation& seen, const JobFiles& files, const Observer& observ
         seen.run = recorded;
         seen.oom = beat.oom;
         seen.worker_was_started = recorded->worker.has_value();
-        // The end was delivered, and then somebody made the record active again: a new request.
-        if (!held && active && recorded->exit)
+        // The end was delivered, and then somebody made the record active again: a new request, or
+        // the host put its own word back.
+        const bool again = !held && active && recorded->exit;
+        if (again && (seen.status() == Status::queued || asks_for_a_new_run(*seen.document, beat)))
             seen.run.reset();
         else if (!is_terminal(seen.status()) || !recorded->exit)
             seen.known_end = beat.last;
@@ -161,7 +163,11 @@ void look_at_processes(Observation& seen, const JobFiles& files, const Observer&
     sighting.end_is_known = seen.known_end.has_value();
     sighting.obstacle = seen.probe.obstacle;
     sighting.new_run_began = seen.new_run_began;
-    if (!seen.run) return;
+    if (!seen.run) {
+        const auto recorded = seen.document ? seen.document->run() : std::nullopt;
+        sighting.has_run_before = recorded && recorded->exit;
+        return;
+    }
     const RunRecord& run = *seen.run;
     sighting.shim_pid = run.shim.pid;
     sighting.worker_pid = run.worker ? run.worker->pid : 0;

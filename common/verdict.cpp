@@ -153,7 +153,10 @@ Verdict judge(const Sighting& seen) {
             return judge_unreachable(seen);
         case Witness::none:
             if (seen.status == Status::queued) return {State::queued, "Nobody has started it yet."};
-            return {State::unknown, "No shim has supervised it."};
+            return {State::unknown,
+                    seen.has_run_before
+                        ? "It was made active again after its end; no shim has supervised it since."
+                        : "No shim has supervised it."};
     }
     return {};
 }

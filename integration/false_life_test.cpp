@@ -524,6 +524,11 @@ TEST_CASE_METHOD(Sandbox, "a dead job stays dead, whatever its host writes into 
         put(job, text);
         verdicts.count(name, ask(*this, job), Truth::dead, {"failed"});
     }
+    auto settled = read_json(job);
+    settled["status"] = "running";
+    put(job, settled.dump());
+    verdicts.count("host puts its word back over the end", ask(*this, job), Truth::dead,
+                   {"failed"});
     INFO("a host that writes all the time");
     put(job, record);
     const auto writer =

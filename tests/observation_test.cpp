@@ -139,6 +139,25 @@ TEST_CASE(
     CHECK(scene.record().run()->exit->code == 3);
 }
 
+TEST_CASE("observation: a running that the host puts back over an end that was recorded") {
+    Scene scene;
+    scene.run.exit = ExitRecord{};
+    scene.put_record(Status::running);
+    SECTION("is put right by the heartbeat file") {
+        scene.put_heartbeat(dead_worker_line + Scene::exit_line(768, "2026-01-01T00:00:05.000Z"));
+        const Settled settled = observe_and_settle(scene.files, scene.observer);
+        CHECK(settled.now.verdict.state == State::failed);
+        CHECK(scene.record().status() == Status::failed);
+        CHECK(scene.record().run()->exit->code == 3);
+    }
+    SECTION("is unknown without one") {
+        const Verdict verdict = scene.look().verdict;
+        CHECK(verdict.state == State::unknown);
+        CHECK(verdict.because ==
+              "It was made active again after its end; no shim has supervised it since.");
+    }
+}
+
 TEST_CASE("observation: a job that is asked for anew is not settled by its last run's end") {
     const std::string end = dead_worker_line + Scene::exit_line(768, "2026-01-01T00:00:05.000Z");
     {
