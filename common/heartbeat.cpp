@@ -93,7 +93,7 @@ Probe probe_descriptor(int fd, const std::string& path) {
     }
     struct stat info {};
     if (::fstat(fd, &info) == 0) {
-        probe.mtime_ns = mtime_of(info);
+        if (info.st_size > 0) probe.mtime_ns = mtime_of(info);
         probe.owner = info.st_uid;
     }
     try {

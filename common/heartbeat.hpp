@@ -22,10 +22,11 @@ namespace jobshim {
 // What a reader sees. Looking changes nothing.
 struct Probe {
     LifeLock lock = LifeLock::no_file;
-    std::string text;                      // "" if it cannot be read
-    std::optional<std::int64_t> mtime_ns;  // of the last beat, wall time
-    std::optional<std::uint32_t> owner;    // uid of the file's
-    std::string obstacle;                  // why the lock could not be looked at
+    std::string text;  // "" if it cannot be read
+    // Of the last beat, wall time; nothing while the file is blank, for no shim has beaten yet.
+    std::optional<std::int64_t> mtime_ns;
+    std::optional<std::uint32_t> owner;  // uid of the file's
+    std::string obstacle;                // why the lock could not be looked at
 };
 Probe probe_heartbeat(const std::string& path);
 

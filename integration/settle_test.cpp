@@ -118,6 +118,18 @@ TEST_CASE_METHOD(Settle, "settle works where no shim has ever been") {
     CHECK(at(read_json(job), "/jobshim/previous/certainty") == "told");
 }
 
+// The lock needs a file, and so one was made: its time passed for a beat, just now.
+TEST_CASE_METHOD(Settle, "settle works where the heartbeat file is gone") {
+    make_far(job, Far::other_host, 1s);
+    fs::remove(heartbeat_of(job));
+    REQUIRE(ask(*this, job).state == "unknown");
+    const auto settled = settle(job);
+    INFO(settled.err);
+    CHECK(settled.ended() == "exit 0");
+    CHECK(ask(*this, job).state == "failed");
+    CHECK(names_in(dir, "") == Words{"job.json"});
+}
+
 TEST_CASE_METHOD(Settle, "what is known is not for a person to settle") {
     CHECK(settle(job).ended() == "exit 4");
     CHECK(ctl({"settle", job, "--as", "completed", "--because", "x"}).ended() == "exit 2");
