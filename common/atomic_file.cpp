@@ -50,8 +50,10 @@ std::optional<FileStamp> stamp_at(const std::string& path) {
     throw_errno("stat " + path);
 }
 
-std::string read_from(int fd, off_t offset, std::size_t limit, const std::string& name) {
+std::string read_from(int fd, off_t offset, std::size_t limit, const std::string& name,
+                      std::optional<std::size_t> size) {
     std::string text;
+    if (size) text.reserve(std::min(*size, limit));
     std::array<char, 16384> buffer;
     while (text.size() < limit) {
         const std::size_t wanted = std::min(buffer.size(), limit - text.size());
@@ -61,6 +63,7 @@ std::string read_from(int fd, off_t offset, std::size_t limit, const std::string
         if (got == 0) break;
         text.append(buffer.data(), static_cast<std::size_t>(got));
         offset += got;
+        if (size && text.size() >= *size && static_cast<std::size_t>(got) < wanted) break;
     }
     return text;
 }
@@ -78,7 +81,8 @@ std::optional<FileContents> read_file(const std::string& path, std::size_t limit
     if (!S_ISREG(info.st_mode)) throw Refusal(path + ": not a regular file");
     if (static_cast<std::uint64_t>(info.st_size) > limit)
         throw Refusal(path + ": larger than " + std::to_string(limit >> 20U) + " MiB");
-    FileContents contents{read_from(fd.get(), 0, limit + 1, path), to_stamp(info)};
+    const auto size = static_cast<std::size_t>(info.st_size);
+    FileContents contents{read_from(fd.get(), 0, limit + 1, path, size), to_stamp(info)};
     if (contents.text.size() > limit)
         throw Refusal(path + ": larger than " + std::to_string(limit >> 20U) + " MiB");
     return contents;

@@ -50,8 +50,10 @@ std::optional<FileStamp> stamp_at(const std::string& path);
 // file or longer than `limit`; never waits for a FIFO's other end.
 std::optional<FileContents> read_file(const std::string& path, std::size_t limit);
 
-// Everything from `offset` on; throws std::system_error naming `name`.
-std::string read_from(int fd, off_t offset, std::size_t limit, const std::string& name);
+// Everything from `offset` on; throws std::system_error naming `name`. With `size`, of a regular
+// file, a read that ends behind so many bytes was the last one.
+std::string read_from(int fd, off_t offset, std::size_t limit, const std::string& name,
+                      std::optional<std::size_t> size = std::nullopt);
 
 // Throws std::system_error naming `name`; short writes are gone on with.
 void write_all(int fd, std::string_view text, const std::string& name);

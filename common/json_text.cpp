@@ -1,5 +1,6 @@
 #include "common/json_text.hpp"
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 
@@ -8,6 +9,9 @@
 namespace jobshim {
 
 namespace {
+
+// Of a job file; more may come.
+constexpr std::size_t usual_members = 24;
 
 // One pass without recursion: a text of 10,000 levels must not use up the stack.
 class Scanner {
@@ -35,6 +39,7 @@ private:
         object_ = at_ < text_.size() && text_[at_] == '{';
         result_.open = at_;
         std::string nesting;  // the open brackets, outermost first
+        if (object_) result_.members.reserve(usual_members);
         do {
             if (!value(nesting)) return false;
             // A value is complete here: close what it was the last of.
@@ -124,8 +129,16 @@ private:
 
     bool string() {
         ++at_;
-        while (at_ < text_.size()) {
-            const auto c = static_cast<unsigned char>(text_[at_]);
+        for (;;) {
+            // Most of a record is this loop.
+            const char* const end = text_.data() + text_.size();
+            const char* next = text_.data() + at_;
+            while (next != end && static_cast<unsigned char>(*next) >= 0x20 && *next != '"' &&
+                   *next != '\\')
+                ++next;
+            at_ = static_cast<std::size_t>(next - text_.data());
+            if (next == end) return false;
+            const auto c = static_cast<unsigned char>(*next);
             if (c == '"') {
                 ++at_;
                 return true;
@@ -144,7 +157,6 @@ private:
             }
             ++at_;
         }
-        return false;
     }
 
     bool number() {
@@ -241,6 +253,50 @@ std::vector<JsonSpan> split_json_array(std::string_view array) {
         element->end = at + 1;
     }
     return elements;
+}
+
+std::string_view find_json_member(std::string_view object, std::string_view key) {
+    const auto trimmed = [](std::string_view text) {
+        constexpr std::string_view space = " \t\r\n";
+        text.remove_prefix(std::min(text.find_first_not_of(space), text.size()));
+        return text.substr(0, text.find_last_not_of(space) + 1);
+    };
+    std::string_view value;
+    std::size_t value_begin = 0;  // of the member that is looked for, while we are in it
+    bool is_key = false;          // the next string is one
+    int level = 0;
+    for (std::size_t at = 0; at < object.size(); ++at) {
+        switch (object[at]) {
+            case '"': {
+                const std::size_t begin = at + 1;
+                for (++at; at < object.size() && object[at] != '"'; ++at)
+                    if (object[at] == '\\') ++at;
+                if (is_key && object.substr(begin, at - begin) == key)
+                    value_begin = object.find(':', at) + 1;
+                is_key = false;
+                break;
+            }
+            case '{':
+            case '[':
+                is_key = ++level == 1;
+                break;
+            case ',':
+            case '}':
+            case ']':
+                if (level == 1 && value_begin != 0) {
+                    value = trimmed(object.substr(value_begin, at - value_begin));
+                    value_begin = 0;
+                }
+                if (object[at] != ',')
+                    --level;
+                else
+                    is_key = level == 1;
+                break;
+            default:
+                break;
+        }
+    }
+    return value;
 }
 
 std::string decode_json_string(std::string_view literal) {

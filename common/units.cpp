@@ -65,15 +65,23 @@ std::size_t utf8_length(std::string_view text, std::size_t i) {
 template <class Unwanted>
 std::string clean(std::string_view text, Unwanted unwanted) {
     std::string result;
-    result.reserve(text.size());
+    std::size_t wanted_from = 0;
+    const auto take_wanted = [&](std::size_t end) {
+        result.append(text.data() + wanted_from, end - wanted_from);
+    };
     for (std::size_t i = 0; i < text.size();) {
-        const std::size_t length = utf8_length(text, i);
-        if (length == 0 || unwanted(text.substr(i, length)))
+        const bool is_ascii = static_cast<unsigned char>(text[i]) < 0x80;
+        const std::size_t length = is_ascii ? 1 : utf8_length(text, i);
+        if (length == 0 || unwanted(std::string_view(text.data() + i, length))) {
+            take_wanted(i);
             result += "\xEF\xBF\xBD";
-        else
-            result += text.substr(i, length);
-        i += length == 0 ? 1 : length;
+            i += std::max<std::size_t>(length, 1);
+            wanted_from = i;
+        } else {
+            i += length;
+        }
     }
+    take_wanted(text.size());
     return result;
 }
 

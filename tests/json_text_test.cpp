@@ -25,6 +25,27 @@ std::map<std::string, std::string> members_of(const std::string& text) {
 
 }  // namespace
 
+TEST_CASE("json: a member of what was scanned is found without another scan") {
+    for (const std::string text : {
+             R"({})",
+             R"({ "a" : 1 , "b":[ 2, {"c": 3}, "]" ] ,"d": {"a": "}", "e": null}, "x":"" })",
+             R"({"a":"\"b\":1","b":"\\","c":true,"e":{},"f":[],"a":[ ]})",
+             "{\n  \"a\": {\n    \"b\": {}\n  },\n  \"b\": -1.5e3\n}",
+         }) {
+        CAPTURE(text);
+        const auto members = members_of(text);
+        for (const char* key : {"a", "b", "c", "d", "e", "f", "x", ""}) {
+            CAPTURE(key);
+            const auto found = members.find(key);
+            CHECK(find_json_member(text, key) == (found == members.end() ? "" : found->second));
+        }
+    }
+    // Nothing that is no object makes it read beyond the end.
+    for (const char* text :
+         {"", "7", "\"a", "{", "{\"a", "{\"a\"", "{\"a\":", "{\"a\":\"\\", "}}]"})
+        CHECK(find_json_member(text, "a").empty());
+}
+
 TEST_CASE("json: what JavaScript's JSON.parse takes") {
     for (const char* text : {
              "{}",

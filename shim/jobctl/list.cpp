@@ -84,12 +84,12 @@ std::string started_in_words(const JobReport& report) {
 
 // exit.durationMs. With the scanner alone: a full parse of 10,000 records would be felt.
 std::optional<milliseconds> recorded_duration(const JobDocument& job) {
-    const auto member_of = [](std::optional<std::string_view> object, std::string_view key) {
-        const JobDocument document = JobDocument::parse(std::string(object.value_or("")));
-        const auto value = document.fault() == JsonFault::none ? document.value(key) : std::nullopt;
-        return value ? std::string(*value) : std::string();
+    const auto object_in = [](std::string_view text) {
+        return text.starts_with('{') ? text : std::string_view();
     };
-    const std::string text = member_of(member_of(job.value("jobshim"), "exit"), "durationMs");
+    const auto run = object_in(job.value("jobshim").value_or(""));
+    const auto exit = object_in(find_json_member(run, "exit"));
+    const auto text = find_json_member(exit, "durationMs");
     std::int64_t ms = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), ms);
     if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
