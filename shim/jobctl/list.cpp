@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <list>
 
 #include "common/clocks.hpp"
 #include "common/units.hpp"
@@ -25,13 +26,6 @@ constexpr milliseconds watch_tick{2000};
 // Where much happens at once.
 constexpr milliseconds shortest_pause{100};
 
-// What the table shows of a job.
-struct Row {
-    JobReport report;
-    std::int64_t born_ms = 0;  // what the table is sorted by
-    std::string title;
-};
-
 std::optional<std::int64_t> time_in(const std::optional<JobDocument>& job, std::string_view key) {
     const auto text = job ? job->string(key) : std::nullopt;
     return text ? parse_iso_time(*text) : std::nullopt;
@@ -41,39 +35,6 @@ std::int64_t modified_ms(const std::string& file) {
     struct stat info {};
     if (::stat(file.c_str(), &info) != 0) return 0;
     return static_cast<std::int64_t>(info.st_mtim.tv_sec) * 1000 + info.st_mtim.tv_nsec / 1'000'000;
-}
-
-Row row_of(JobReport report) {
-    Row row;
-    if (const auto created = time_in(report.job, "createdAt"))
-        row.born_ms = *created;
-    else if (const auto started = time_in(report.job, "startedAt"))
-        row.born_ms = *started;
-    else
-        row.born_ms = modified_ms(report.file);
-    if (!report.job) {
-        row.title = report.verdict.because;
-    } else {
-        row.title = report.job->string("title").value_or("");
-        if (row.title.empty()) row.title = report.job->command_line();
-    }
-    row.report = std::move(report);
-    return row;
-}
-
-bool is_asked_for(const JobReport& report, const Options& options) {
-    return options.states.empty() || std::find(options.states.begin(), options.states.end(),
-                                               report.verdict.state) != options.states.end();
-}
-
-std::vector<Row> rows_of(std::vector<Surveyed> jobs, const Options& options) {
-    std::vector<Row> rows;
-    for (Surveyed& job : jobs)
-        if (is_asked_for(job.report, options)) rows.push_back(row_of(std::move(job.report)));
-    std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) {
-        return a.born_ms != b.born_ms ? a.born_ms > b.born_ms : a.report.file < b.report.file;
-    });
-    return rows;
 }
 
 std::string started_in_words(const JobReport& report) {
@@ -114,6 +75,65 @@ std::string duration_in_table(const JobReport& report, std::int64_t now_ms) {
     return duration ? duration_in_words(*duration) : "-";
 }
 
+// What the table shows of a job.
+struct Row {
+    JobReport report;
+    std::int64_t born_ms = 0;  // what the table is sorted by
+    std::string started, duration, title;
+};
+
+bool is_asked_for(const JobReport& report, const Options& options) {
+    return options.states.empty() || std::find(options.states.begin(), options.states.end(),
+                                               report.verdict.state) != options.states.end();
+}
+
+class Rows {
+public:
+    explicit Rows(const Options& options) : options_(options), now_ms_(wall_now_ms()) {}
+
+    void add(JobReport report) {
+        if (!is_asked_for(report, options_)) return;
+        Row row;
+        if (const auto created = time_in(report.job, "createdAt"))
+            row.born_ms = *created;
+        else if (const auto started = time_in(report.job, "startedAt"))
+            row.born_ms = *started;
+        else
+            row.born_ms = modified_ms(report.file);
+        row.started = started_in_words(report);
+        row.duration = duration_in_table(report, now_ms_);
+        if (!report.job) {
+            row.title = report.verdict.because;
+        } else {
+            row.title = report.job->string("title").value_or("");
+            if (row.title.empty()) row.title = report.job->command_line();
+        }
+        // A table does without the records, and of many they are most of the memory.
+        if (!options_.json) report.job.reset();
+        row.report = std::move(report);
+        rows_.push_back(std::move(row));
+    }
+
+    // The newest first.
+    std::list<Row> sorted() && {
+        rows_.sort([](const Row& a, const Row& b) {
+            return a.born_ms != b.born_ms ? a.born_ms > b.born_ms : a.report.file < b.report.file;
+        });
+        return std::move(rows_);
+    }
+
+private:
+    const Options& options_;
+    std::int64_t now_ms_;
+    std::list<Row> rows_;  // that is sorted without a row being moved
+};
+
+std::list<Row> rows_of(const Options& options, const Context& context, const SurveyManner& manner) {
+    Rows rows(options);
+    survey(context, manner, [&](Surveyed job) { rows.add(std::move(job.report)); });
+    return std::move(rows).sorted();
+}
+
 // Columns on a screen, as far as one character is one column.
 std::size_t width_of(std::string_view utf8) {
     return static_cast<std::size_t>(
@@ -150,13 +170,11 @@ std::string table_of(const std::vector<Cells>& lines, std::size_t screen_width) 
     return text;
 }
 
-std::vector<Cells> cells_of(const std::vector<Row>& rows) {
-    const std::int64_t now_ms = wall_now_ms();
+std::vector<Cells> cells_of(const std::list<Row>& rows) {
     std::vector<Cells> lines{{"ID", "STATUS", "STARTED", "DURATION", "TITLE"}};
     for (const Row& row : rows)
         lines.push_back({printable(row.report.id), std::string(word(row.report.verdict.state)),
-                         started_in_words(row.report), duration_in_table(row.report, now_ms),
-                         printable(row.title)});
+                         row.started, row.duration, printable(row.title)});
     return lines;
 }
 
@@ -166,7 +184,7 @@ std::size_t screen_width() {
     return known ? size.ws_col : std::string::npos;
 }
 
-std::string text_of(const std::vector<Row>& rows, bool json) {
+std::string text_of(const std::list<Row>& rows, bool json) {
     if (!json) return table_of(cells_of(rows), screen_width());
     std::vector<JobReport> reports;
     for (const Row& row : rows) reports.push_back(row.report);
@@ -174,11 +192,11 @@ std::string text_of(const std::vector<Row>& rows, bool json) {
 }
 
 // What makes a table worth printing again where it cannot be drawn over: not that time goes by.
-std::string gist_of(const std::vector<Row>& rows) {
+std::string gist_of(const std::list<Row>& rows) {
     std::string gist;
     for (const Row& row : rows)
         gist += row.report.file + '\0' + std::string(word(row.report.verdict.state)) + '\0' +
-                started_in_words(row.report) + '\0' + row.title + '\0';
+                row.started + '\0' + row.title + '\0';
     return gist;
 }
 
@@ -200,7 +218,7 @@ void sleep_until_news(FileWatch& watch) {
 }
 
 // Where a settled job could not be recorded, the attempt itself has left traces in the directory.
-bool left_traces(const std::vector<Row>& rows) {
+bool left_traces(const std::list<Row>& rows) {
     return std::any_of(rows.begin(), rows.end(),
                        [](const Row& row) { return !row.report.not_recorded.empty(); });
 }
@@ -215,10 +233,9 @@ bool left_traces(const std::vector<Row>& rows) {
         for (const std::string& directory : context.directories) watch.watch_directory(directory);
         watch.take();
         // No patience with a torn file: it is shown again when its writer has closed it.
-        const auto rows = rows_of(
-            survey(context,
-                   {.settle = options.settle, .torn_patience = milliseconds(0), .beats = &beats}),
-            options);
+        const auto rows =
+            rows_of(options, context,
+                    {.settle = options.settle, .torn_patience = milliseconds(0), .beats = &beats});
         if (left_traces(rows)) watch.take();
         if (std::string gist = gist_of(rows); redraws || gist != last_gist) {
             print((redraws ? "\x1b[H\x1b[2J" : "") + text_of(rows, options.json));
@@ -233,12 +250,15 @@ bool left_traces(const std::vector<Row>& rows) {
 
 Outcome list_jobs(const Options& options, const Context& context) {
     if (context.is_companion) {
-        print(text_of(rows_of(survey_companions(context, options.settle), options), options.json));
+        Rows rows(options);
+        for (Surveyed& job : survey_companions(context, options.settle))
+            rows.add(std::move(job.report));
+        print(text_of(std::move(rows).sorted(), options.json));
         return done;
     }
     complain_of_missing_directories(context);
     if (options.watch) watch_jobs(options, context);
-    print(text_of(rows_of(survey(context, {.settle = options.settle}), options), options.json));
+    print(text_of(rows_of(options, context, {.settle = options.settle}), options.json));
     return done;
 }
 

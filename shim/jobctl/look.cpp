@@ -20,8 +20,8 @@ using std::chrono::milliseconds;
 
 class Surveyor {
 public:
-    Surveyor(const Context& context, const SurveyManner& manner)
-        : context_(context), manner_(manner) {}
+    Surveyor(const Context& context, const SurveyManner& manner, const Take& hand_over)
+        : context_(context), manner_(manner), hand_over_(hand_over) {}
 
     void visit(const std::string& directory) {
         for (const std::string& name : job_names_in(directory))
@@ -52,8 +52,6 @@ public:
             add_broken(at.directory, at.name,
                        path_in(at.directory, at.name) + ": not a JSON object");
     }
-
-    std::vector<Surveyed> found() { return std::move(found_); }
 
 private:
     struct Place {
@@ -102,9 +100,8 @@ private:
         if (manner_.beats != nullptr && settled.now.verdict.state == State::unknown)
             manner_.beats->compare(files.job, settled.now);
         if (manner_.terminal_too || settled.wrote || !is_terminal(settled.now.status()))
-            found_.push_back({report_of(files, settled), settled.wrote,
-                              settled.unwritten.has_value(),
-                              settled.now.look_failed ? settled.now.trouble : ""});
+            hand_over_({report_of(files, settled), settled.wrote, settled.unwritten.has_value(),
+                        settled.now.look_failed ? settled.now.trouble : ""});
     }
 
     void add_terminal(const std::string& path, const std::string& name, JobDocument document) {
@@ -114,25 +111,25 @@ private:
         report.verdict = verdict_on_terminal(document);
         report.job = std::move(document);
         report.id = id_of(report.job, name);
-        found_.push_back({std::move(report), false, false, ""});
+        hand_over_({std::move(report), false, false, ""});
     }
 
     void add_failed(const std::string& directory, const std::string& name, const std::string& why) {
-        add_broken(directory, name, why);
-        found_.back().failure = why;
+        add_broken(directory, name, why, why);
     }
 
-    void add_broken(const std::string& directory, const std::string& name, const std::string& why) {
+    void add_broken(const std::string& directory, const std::string& name, const std::string& why,
+                    const std::string& failure = "") {
         JobReport report;
         report.id = id_of(std::nullopt, name);
         report.file = path_in(directory, name);
         report.verdict = {State::unknown, why + "."};
-        found_.push_back({std::move(report), false, false, ""});
+        hand_over_({std::move(report), false, false, failure});
     }
 
     const Context& context_;
     const SurveyManner& manner_;
-    std::vector<Surveyed> found_;
+    const Take& hand_over_;
     std::vector<Place> torn_;
 };
 
@@ -201,11 +198,17 @@ void complain_of_missing_directories(const Context& context) {
 }
 
 std::vector<Surveyed> survey(const Context& context, const SurveyManner& manner) {
+    std::vector<Surveyed> jobs;
+    survey(context, manner, [&](Surveyed job) { jobs.push_back(std::move(job)); });
+    return jobs;
+}
+
+void survey(const Context& context, const SurveyManner& manner, const Take& take) {
     if (context.directories.empty())
         throw Refusal(
             "no directory of jobs: neither XDG_STATE_HOME nor HOME is an absolute path (--dir "
             "names one)");
-    Surveyor surveyor(context, manner);
+    Surveyor surveyor(context, manner, take);
     std::vector<std::string> visited;
     for (const std::string& directory : context.directories) {
         const auto real = resolved(directory);
@@ -217,7 +220,6 @@ std::vector<Surveyed> survey(const Context& context, const SurveyManner& manner)
     surveyor.wait_for_the_torn();
     if (manner.tidy)
         for (const std::string& directory : visited) surveyor.tidy_up(directory);
-    return surveyor.found();
 }
 
 }  // namespace jobshim

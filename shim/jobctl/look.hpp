@@ -59,6 +59,10 @@ struct SurveyManner {
 // there holds no jobs. Throws std::system_error for one that cannot be read.
 std::vector<Surveyed> survey(const Context& context, const SurveyManner& manner);
 
+// The same, each as it is found: of 100,000 records not all need to be in memory at once.
+using Take = std::function<void(Surveyed)>;
+void survey(const Context& context, const SurveyManner& manner, const Take& take);
+
 // A mistyped --dir; that nobody has made the default one yet is no fault.
 void complain_of_missing_directories(const Context& context);
 
