@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <functional>
 
@@ -29,6 +30,10 @@ struct Budget {
     int bytes_written;  // into files; machines have names of other lengths
     int page_faults;    // beyond those of the worker itself
 };
+
+// Under callgrind; compilers differ by a few in a hundred.
+constexpr long instructions_of_a_job = 2'000'000;
+constexpr long instructions_of_a_list = 11'000'000;  // of 100 jobs
 
 struct Cost {
     int system_calls = 0;
@@ -87,6 +92,18 @@ long faults_of(Sandbox& box, const std::function<Words(int)>& argv) {
     return faults[faults.size() / 2];
 }
 
+// Of the process alone that is started, not of what it executes.
+long instructions_of(Sandbox& box, Words argv) {
+    const fs::path counts = box.dir / "callgrind";
+    argv.insert(argv.begin(), {"valgrind", "--tool=callgrind", "--quiet",
+                               "--callgrind-out-file=" + counts.string()});
+    CHECK(box.run(argv).ended() == "exit 0");
+    const auto text = slurp(counts);
+    const std::string word = "\nsummary: ";
+    const auto at = text.find(word);
+    return at == std::string::npos ? 0 : std::strtol(text.c_str() + at + word.size(), nullptr, 10);
+}
+
 }  // namespace
 
 TEST_CASE_METHOD(Sandbox, "a job's life stays within its budget") {
@@ -118,4 +135,21 @@ TEST_CASE_METHOD(Sandbox, "a job's life stays within its budget") {
     // The test's own fork costs both alike.
     const auto bare = faults_of(*this, [&](int) { return Words{worker}; });
     CHECK(faults_of(*this, job_number) - bare <= c.budget.page_faults);
+}
+
+TEST_CASE_METHOD(Sandbox, "a job and a list stay within their budget of instructions") {
+    if (!is_release_build) SKIP_TEST("the budget is that of the static release build");
+    if (!in_path("valgrind")) SKIP_TEST("no valgrind in PATH");
+    const fs::path jobs = dir / "jobs";
+    fs::create_directory(jobs);
+    const auto first = jobs / "job-0.json";
+    const long of_a_job =
+        instructions_of(*this, {jobshim, "--sync", "never", "--job", first, "--", "/bin/true"});
+    CHECK(of_a_job > 100'000);  // valgrind has counted something
+    CHECK(of_a_job <= instructions_of_a_job);
+    for (int i = 1; i < 100; ++i) put(jobs / ("job-" + std::to_string(i) + ".json"), slurp(first));
+    const long of_a_list = instructions_of(*this, {jobctl, "list", "--dir", jobs});
+    CHECK(of_a_list > of_a_job);
+    CHECK(of_a_list <= instructions_of_a_list);
+    std::printf("instructions: %ld of a job, %ld of a list of 100\n", of_a_job, of_a_list);
 }

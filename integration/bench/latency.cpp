@@ -93,13 +93,13 @@ Json measure_latency(const Places& places, int rounds) {
     std::vector<double> never, final_on_disk, killed, worker, shim;
     for (int i = 0; i < rounds; ++i) {
         never.push_back(death_to_record(places, places.memory, "never", SIGTERM));
-        final_on_disk.push_back(death_to_record(places, places.disk, "final", SIGTERM));
+        final_on_disk.push_back(death_to_record(places, places.disk(), "final", SIGTERM));
         killed.push_back(death_to_record(places, places.memory, "never", SIGKILL));
         worker.push_back(death_to_wait(places, places.memory, false));
         shim.push_back(death_to_wait(places, places.memory, true));
     }
     const std::string memory = file_system_of(places.memory);
-    const std::string disk = file_system_of(places.disk);
+    const std::string disk = file_system_of(places.disk());
     return {row("worker's death to record, --sync never, " + memory, never),
             row("worker's death to record, --sync final, " + disk, final_on_disk),
             // Then the kernel's log is asked whether the OOM killer did it.

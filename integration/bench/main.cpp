@@ -13,6 +13,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iostream>
+#include <list>
 #include <stdexcept>
 #include <thread>
 
@@ -23,6 +24,7 @@
 #include "integration/bench/report.hpp"
 #include "integration/bench/rest.hpp"
 #include "integration/bench/runners.hpp"
+#include "integration/bench/throughput.hpp"
 
 namespace bench {
 namespace {
@@ -32,19 +34,22 @@ constexpr const char* usage = R"(usage: bench --bin DIR --out DIR [OPTIONS]
   --out DIR        where bench.json and bench.svg go
   --short          few rounds and copies, and no readers: a look, not a measurement
   --rounds N       starts of each wrapper (300), and a tenth of that deaths, at least 5
+  --runs N         the starts so often (1), and the goals' ratios of each
   --copies N       copies at rest, of each wrapper (100)
   --many N         copies at rest of jobshim alone (1000; 0: none)
   --seconds N      how long what is at rest is looked at (10)
   --huge           read 100,000 jobs, too
   --tmpfs DIR      a folder on a tmpfs (/dev/shm)
-  --disk DIR       a folder on a disk (the one for the results)
+  --disk DIR       a folder on a disk, may be repeated (the one for the results)
 )";
 
 struct Options {
     std::string bin, out;
     std::string memory = "/dev/shm";
-    std::string disk;
+    std::vector<std::string> disks;
     int rounds = 300;
+    int runs = 1;
+    int mebibytes = 4096;  // of a stream
     RestPlan rest;
     std::vector<int> jobs{100, 1000, 10'000};
 };
@@ -71,10 +76,13 @@ Options parse(const Words& words) {
             options.out = value();
         } else if (word == "--short") {
             options.rounds = 20;
+            options.mebibytes = 256;
             options.rest = {10, 0, 2};
             options.jobs.clear();
         } else if (word == "--rounds") {
             options.rounds = number(value());
+        } else if (word == "--runs") {
+            options.runs = std::max(number(value()), 1);
         } else if (word == "--copies") {
             options.rest.copies = number(value());
         } else if (word == "--many") {
@@ -86,14 +94,14 @@ Options parse(const Words& words) {
         } else if (word == "--tmpfs") {
             options.memory = value();
         } else if (word == "--disk") {
-            options.disk = value();
+            options.disks.push_back(value());
         } else {
             throw std::invalid_argument("unknown: " + word);
         }
     }
     if (options.bin.empty() || options.out.empty())
         throw std::invalid_argument("--bin and --out are needed");
-    if (options.disk.empty()) options.disk = options.out;
+    if (options.disks.empty()) options.disks.push_back(options.out);
     return options;
 }
 
@@ -102,23 +110,31 @@ void measure(const Options& options) {
     become_subreaper();
     fs::create_directories(options.out);
     const Folder memory(fs::canonical(options.memory));
-    const Folder disk(fs::canonical(options.disk));
+    std::list<Folder> disks;
+    Places places;
+    for (const std::string& disk : options.disks)
+        places.disks.push_back(disks.emplace_back(fs::canonical(disk)).path);
     // No measured program shall find jobs of the user's, or leave any.
     ::setenv("XDG_STATE_HOME", memory.path.c_str(), 1);
     const fs::path bin = fs::canonical(options.bin);
-    const Places places{bin / "jobshim", bin / "jobctl", fs::canonical("/proc/self/exe"),
-                        memory.path, disk.path};
+    places.jobshim = bin / "jobshim";
+    places.jobctl = bin / "jobctl";
+    places.self = fs::canonical("/proc/self/exe");
+    places.memory = memory.path;
     utsname names{};
     ::uname(&names);
     nlohmann::json found{{"kernel", names.release},
                          {"cores", std::thread::hardware_concurrency()},
                          {"rounds", options.rounds}};
     std::cerr << "bench: starts\n";
-    found["runners"] = measure_runners(places, options.rounds);
+    for (int run = 0; run < options.runs; ++run)
+        found["runners"].push_back(measure_runners(places, options.rounds));
     std::cerr << "bench: latencies\n";
     found["latency"] = measure_latency(places, std::max(options.rounds / 10, 5));
     std::cerr << "bench: at rest\n";
     found["rest"] = measure_rest(places, options.rest);
+    std::cerr << "bench: streams\n";
+    found["throughput"] = measure_throughput(places, options.mebibytes);
     if (!options.jobs.empty()) found["readers"] = measure_readers(places, options.jobs);
     std::ofstream(options.out + "/bench.json") << found.dump(2) << '\n';
     std::ofstream(options.out + "/bench.svg") << as_svg(found);

@@ -48,23 +48,32 @@ std::string runners_table(const Json& runners) {
 }
 
 // On a busy machine the lower tenth says more than the median.
-std::string goals(const Json& runners) {
+std::string goals(const Json& runs) {
     const std::string alone = "durable replace alone, ";
-    std::string disk;
-    for (const Json& row : runners)
-        if (const std::string name = row.at("name"); name.starts_with(alone))
-            disk = name.substr(alone.size());
-    const auto ratio = [&](const std::string& shim, const std::string& more) {
-        std::string text;
-        for (const char* key : {"wallP50Us", "wallP10Us"})
-            text += (text.empty() ? "" : " by the median, ") +
-                    times(wall_of(runners, shim, key),
-                          wall_of(runners, "tini -s", key) + wall_of(runners, more, key));
-        return text + " by the lower tenth (goal: 1.25)\n\n";
+    std::string text =
+        "| ratio (goal: 1.25) | by the median, each run | by the lower tenth |\n"
+        "|---|---|---|\n";
+    const auto add = [&](const std::string& what, const std::string& shim,
+                         const std::string& more) {
+        text += "| " + what;
+        for (const char* key : {"wallP50Us", "wallP10Us"}) {
+            std::string ratios;
+            for (const Json& run : runs)
+                ratios += (ratios.empty() ? "" : ", ") +
+                          times(wall_of(run, shim, key),
+                                wall_of(run, "tini -s", key) + wall_of(run, more, key));
+            text += " | " + ratios;
+        }
+        text += " |\n";
     };
-    return "Without a flush, of `tini -s`: " + ratio("jobshim --sync never, tmpfs", "") +
-           "With the final flush, of `tini -s` and a durable replace: " +
-           ratio("jobshim --sync final, " + disk, alone + disk);
+    add("`--sync never`, tmpfs, of `tini -s`", "jobshim --sync never, tmpfs", "");
+    for (const Json& row : runs.front())
+        if (const std::string name = row.at("name"); name.starts_with(alone)) {
+            const std::string disk = name.substr(alone.size());
+            add("`--sync final`, " + disk + ", of `tini -s` and a durable replace",
+                "jobshim --sync final, " + disk, name);
+        }
+    return text;
 }
 
 std::string rest_table(const Json& rest) {
@@ -91,15 +100,28 @@ std::string latency_table(const Json& latency) {
 
 std::string readers_table(const Json& readers) {
     std::string text =
-        "| jobs | jobctl list, ms | jobctl status | python json | list / python "
-        "|\n|---:|---:|---:|---:|---:|\n";
+        "| jobs | jobctl list, ms | with a broken one | jobctl status | python json | list / "
+        "python |\n|---:|---:|---:|---:|---:|---:|\n";
     const auto ms = [](const Json& row, const char* key) {
         return row.contains(key) ? print("%.1f", row.at(key).get<double>()) : std::string("-");
     };
     for (const Json& row : readers)
         text += print("| %d | ", row.at("jobs").get<int>()) + ms(row, "listMs") + " | " +
-                ms(row, "statusMs") + " | " + ms(row, "pythonMs") + " | " +
-                times(row.at("listMs"), row.value("pythonMs", 0.0)) + " |\n";
+                ms(row, "listWithBrokenMs") + " | " + ms(row, "statusMs") + " | " +
+                ms(row, "pythonMs") + " | " + times(row.at("listMs"), row.value("pythonMs", 0.0)) +
+                " |\n";
+    return text;
+}
+
+std::string throughput_table(const Json& throughput) {
+    std::string text =
+        "| `yes \\| head -c N` | N, MiB | bare, ms | jobshim, ms | jobshim / bare |\n"
+        "|---|---:|---:|---:|---:|\n";
+    for (const Json& row : throughput)
+        text += "| " + row.at("name").get<std::string>() +
+                print(" | %d | %.0f | %.0f | ", row.at("mebibytes").get<int>(),
+                      row.at("bareMs").get<double>(), row.at("jobshimMs").get<double>()) +
+                times(row.at("jobshimMs"), row.at("bareMs")) + " |\n";
     return text;
 }
 
@@ -116,9 +138,10 @@ std::string as_markdown(const Json& found) {
     std::string text =
         print("Linux %s, %d cores, %d rounds\n\n", found.at("kernel").get<std::string>().c_str(),
               found.at("cores").get<int>(), found.at("rounds").get<int>());
-    text += runners_table(found.at("runners")) + "\n" + goals(found.at("runners"));
+    text += runners_table(found.at("runners").front()) + "\n" + goals(found.at("runners")) + "\n";
     if (found.contains("rest")) text += rest_table(found.at("rest")) + "\n";
     if (found.contains("latency")) text += latency_table(found.at("latency")) + "\n";
+    if (found.contains("throughput")) text += throughput_table(found.at("throughput")) + "\n";
     if (found.contains("readers")) text += readers_table(found.at("readers")) + "\n";
     return text;
 }
@@ -130,7 +153,7 @@ std::string as_svg(const Json& found) {
     constexpr int across = 480;  // of the longest bar
     constexpr int line = 22;
     constexpr int top = 40;
-    const Json& runners = found.at("runners");
+    const Json& runners = found.at("runners").front();
     const double bare = wall_of(runners, "posix_spawn");
     double longest = 0;
     for (const Json& row : runners) longest = std::max(longest, row.at("wallP50Us").get<double>());

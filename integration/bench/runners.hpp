@@ -13,7 +13,10 @@ namespace bench {
 // Where everything is.
 struct Places {
     std::string jobshim, jobctl, self;
-    std::string memory, disk;  // folders on a tmpfs and on a disk
+    std::string memory;              // a folder on a tmpfs
+    std::vector<std::string> disks;  // folders on disks, one at least
+
+    const std::string& disk() const { return disks.front(); }
 };
 
 struct Runner {
@@ -33,7 +36,7 @@ std::vector<Runner> runners(const Places& places);
 // (BENCH_COMMAND, words divided by line feeds) and writes its pid where conmon wants it.
 int act_as_runtime(int argc, char** argv);
 
-// One row a runner, interleaved, each so often.
+// One row a runner, and one for each disk, interleaved, each so often.
 nlohmann::json measure_runners(const Places& places, int rounds);
 
 }  // namespace bench
