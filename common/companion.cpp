@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "common/clocks.hpp"
+#include "common/file_system.hpp"
 #include "common/job_files.hpp"
 #include "common/json_text.hpp"
 #include "common/posix_error.hpp"
@@ -348,10 +349,10 @@ std::optional<TheirFile> read_theirs(const std::string& path, milliseconds patie
     for (;;) {
         auto contents = read_file(path, max_job_file_bytes);
         if (!contents) return std::nullopt;
-        const auto untouched_for =
-            milliseconds(wall_now_ms() - contents->stamp.modified_ns / 1'000'000);
         auto file = their_file(std::move(contents->text), contents->stamp);
-        if (file.whole || untouched_for >= patience || monotonic_now() >= deadline) return file;
+        if (file.whole || monotonic_now() >= deadline ||
+            rest_of_patience(path, file.stamp, patience).count() == 0)
+            return file;
         pause_for(torn_tick);
     }
 }

@@ -2,6 +2,10 @@
 
 #include <sys/vfs.h>
 
+#include <algorithm>
+
+#include "common/clocks.hpp"
+
 namespace jobshim {
 
 bool is_local_file_system(const std::string& path) {
@@ -20,6 +24,13 @@ bool is_local_file_system(const std::string& path) {
         default:
             return false;
     }
+}
+
+std::chrono::milliseconds rest_of_patience(const std::string& path, const FileStamp& stamp,
+                                           std::chrono::milliseconds patience) {
+    const std::chrono::milliseconds age(wall_now_ms() - stamp.modified_ns / 1'000'000);
+    const bool is_known = age.count() >= 0 && is_local_file_system(path);
+    return is_known ? std::max(patience - age, std::chrono::milliseconds(0)) : patience;
 }
 
 }  // namespace jobshim

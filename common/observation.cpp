@@ -246,7 +246,8 @@ Observation look_once(const JobFiles& files, const Observer& observer, const Pro
                 break;
             case JsonFault::malformed:
             case JsonFault::not_object:
-                seen.is_torn = true;
+                seen.is_torn =
+                    rest_of_patience(files.job, contents->stamp, death_patience).count() > 0;
                 seen.trouble = files.job + ": not a JSON object (byte " +
                                std::to_string(document.fault_at()) + ")";
                 break;

@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "common/clocks.hpp"
+#include "common/file_system.hpp"
 #include "common/units.hpp"
 #include "tests/catch.hpp"
 #include "tests/temp_dir.hpp"
@@ -327,6 +328,24 @@ TEST_CASE("companion: the remains of a longer text behind a whole one are taken 
     for (const auto& kept : fs::directory_iterator(state.places.own))
         is_kept = is_kept || read_text(kept.path()).ends_with(remains);
     CHECK(is_kept);
+}
+
+TEST_CASE("companion: patience with a torn file is counted from its last change") {
+    const StateDirectory state;
+    const std::string& path = state.places.index;
+    auto stamp = *stamp_at(path);
+    const std::chrono::milliseconds patience(3'600'000);
+    const auto age_by = [&](int hours) {
+        stamp.modified_ns = (wall_now_ms() - hours * patience.count()) * 1'000'000;
+        return rest_of_patience(path, stamp, patience);
+    };
+    CHECK(age_by(0) > patience / 2);
+    CHECK(age_by(0) <= patience);
+    CHECK(age_by(2) == std::chrono::milliseconds(0));
+    CHECK(age_by(-2) == patience);
+    // Another machine may have stamped it.
+    stamp.modified_ns = 0;
+    CHECK(rest_of_patience("/proc/self/status", stamp, patience) == patience);
 }
 
 TEST_CASE("companion: a file that was torn long ago is not waited for") {

@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "common/clocks.hpp"
+#include "common/file_system.hpp"
 #include "common/posix_error.hpp"
 #include "common/units.hpp"
 #include "shim/jobctl/selection.hpp"
@@ -69,7 +70,7 @@ private:
             if (document.fault() == JsonFault::too_deep)
                 add_broken(directory, name, path + ": nested too deeply");
             else if (document.fault() != JsonFault::none)
-                return false;
+                return !is_still_torn(directory, name, contents->stamp);
             else if (is_terminal(document.status()))
                 add_terminal(path, name, std::move(document));
             else
@@ -83,6 +84,15 @@ private:
             add_broken(directory, name, refusal.what());
         }
         return true;
+    }
+
+    // True if a writer may be at it. Else it is broken.
+    bool is_still_torn(const std::string& directory, const std::string& name,
+                       const FileStamp& stamp) {
+        const std::string path = path_in(directory, name);
+        if (rest_of_patience(path, stamp, manner_.torn_patience).count() > 0) return true;
+        add_broken(directory, name, path + ": not a JSON object");
+        return false;
     }
 
     void take_symlink(const std::string& directory, const std::string& name) {
