@@ -1,31 +1,37 @@
 // The real openai/codex-plugin-cc, unmodified, with its own fake codex: CODEX_PLUGIN_CC names a
-// checkout. The preload puts jobshim in front of its workers.
+// checkout. The preload puts jobshim in front of its workers, and fixtures/plugin_faults.mjs brings
+// about what happens to them.
 
 #include <signal.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <set>
+#include <thread>
 
 #include "integration/companion.hpp"
+#include "integration/memory_group.hpp"
 
 using namespace harness;
 
 namespace {
+
+using Env = std::map<std::string, std::string>;
 
 struct PluginSandbox : Sandbox {
     const std::string checkout = [] {
         const char* path = std::getenv("CODEX_PLUGIN_CC");
         return std::string(path == nullptr ? "" : path);
     }();
+    fs::path scripts = fs::path(checkout) / "plugins/codex/scripts";
     const fs::path workspace = dir / "work";
-    std::map<std::string, std::string> env{
-        {"PATH", (dir / "bin").string() + ":" + std::getenv("PATH")},
-        {"TMPDIR", (dir / "tmp").string()},
-        {"CLAUDE_PLUGIN_DATA", (dir / "data").string()},
-        {"CODEX_COMPANION_SESSION_ID", "session-1"},
-        {"JOBSHIM", jobshim},
-        {"NODE_OPTIONS", "--import=" + fixture("../codex-companion/preload.mjs").string()}};
+    Env env{{"PATH", (dir / "bin").string() + ":" + std::getenv("PATH")},
+            {"TMPDIR", (dir / "tmp").string()},
+            {"CLAUDE_PLUGIN_DATA", (dir / "data").string()},
+            {"CODEX_COMPANION_SESSION_ID", "session-1"},
+            {"JOBSHIM", jobshim},
+            {"NODE_OPTIONS", "--import=" + fixture("../codex-companion/preload.mjs").string()}};
 
     ~PluginSandbox() {
         // The broker outlives every command, and what it started too: all are our descendants.
@@ -61,10 +67,42 @@ struct PluginSandbox : Sandbox {
         REQUIRE(installed.ended() == "exit 0");
     }
 
-    Result plugin(const Words& words) {
-        Words argv{"node", checkout + "/plugins/codex/scripts/codex-companion.mjs"};
+    /// The environment with faults in it (fixtures/plugin_faults.mjs).
+    Env with_faults(const Env& faults) const {
+        Env all = env;
+        all["NODE_OPTIONS"] += " --import=" + fixture("plugin_faults.mjs").string();
+        for (const auto& [name, value] : faults) all[name] = value;
+        return all;
+    }
+    Options options(const Env& faults = {}) const {
+        Options all;
+        all.env = faults.empty() ? env : with_faults(faults);
+        all.cwd = workspace;
+        all.limit = 30s;
+        return all;
+    }
+    Words command(const Words& words) const {
+        Words argv{"node", scripts / "codex-companion.mjs"};
         argv.insert(argv.end(), words.begin(), words.end());
-        return run(argv, {.env = env, .cwd = workspace, .limit = 30s});
+        return argv;
+    }
+    Result plugin(const Words& words, const Env& faults = {}) {
+        return run(command(words), options(faults));
+    }
+    Result end_session(const std::string& session, const Env& faults = {}) {
+        auto how = options(faults);
+        how.input = Json{{"cwd", workspace.string()}, {"session_id", session}}.dump();
+        return run({"node", scripts / "session-lifecycle-hook.mjs", "SessionEnd"}, how);
+    }
+
+    /// Runs a script with the plugin's own module of its state at hand, as `state`.
+    Result with_state(const std::string& script) {
+        return run({"node", "--input-type=module", "-e",
+                    "import fs from 'node:fs';\nconst state = await import(process.argv[1]);\n"
+                    "const cwd = process.cwd();\n" +
+                        script,
+                    scripts / "lib/state.mjs"},
+                   options());
     }
 
     fs::path state() const {
@@ -72,21 +110,31 @@ struct PluginSandbox : Sandbox {
         return {};
     }
     /// Starts a job in the background; its id.
-    std::string begin(const std::string& prompt = "do it") {
-        const auto started = plugin({"task", "--background", "--json", prompt});
+    std::string begin(const Words& words = {"do it"}, const Env& faults = {}) {
+        return begin_with(options(faults), words);
+    }
+    std::string begin_with(const Options& how, Words words = {"do it"}) {
+        words.insert(words.begin(), {"task", "--background", "--json"});
+        const auto started = run(command(words), how);
         INFO(started.err);
         REQUIRE(started.ended() == "exit 0");
-        return at(Json::parse(started.out), "/jobId").get<std::string>();
+        return at(theirs(started.out), "/jobId").get<std::string>();
     }
-    Json job_of(const std::string& id) const {
-        const auto text = Json::parse(slurp(state() / "jobs" / (id + ".json")), nullptr, false);
-        return text.is_object() ? text : Json::object();
+    fs::path file_of(const std::string& id) const { return state() / "jobs" / (id + ".json"); }
+    fs::path log_of(const std::string& id) const { return state() / "jobs" / (id + ".log"); }
+    fs::path index() const { return state() / "state.json"; }
+    /// {} if it is torn or gone. The plugin cuts emojis in two, which is no JSON for this reader.
+    static Json theirs(std::string text) {
+        static const std::string half = "\\ud83d...";
+        for (auto at = text.find(half); at != std::string::npos; at = text.find(half, at))
+            text.replace(at, half.size(), "?...");
+        auto json = Json::parse(text, nullptr, false);
+        return json.is_object() ? json : Json::object();
     }
+    Json job_of(const std::string& id) const { return theirs(slurp(file_of(id))); }
     Json entry_of(const std::string& id) const {
-        const auto index = Json::parse(slurp(state() / "state.json"), nullptr, false);
-        if (index.is_object())
-            for (const Json& entry : index.at("jobs"))
-                if (at(entry, "/id") == id) return entry;
+        for (const Json& entry : theirs(slurp(index())).value("jobs", Json::array()))
+            if (at(entry, "/id") == id) return entry;
         return Json::object();
     }
     std::string statuses(const std::string& id) const {
@@ -94,6 +142,38 @@ struct PluginSandbox : Sandbox {
     }
     bool becomes(const std::string& id, const std::string& expected, Milliseconds limit = 10s) {
         return wait_until([&] { return statuses(id) == expected; }, limit);
+    }
+    /// Watches all of `span`; what was there first that was not as expected, else "".
+    std::string change_of(const std::string& id, const std::string& expected, Milliseconds span) {
+        const auto until = Clock::now() + span;
+        while (Clock::now() < until) {
+            if (const auto now = statuses(id); now != expected) return now;
+            std::this_thread::sleep_for(5ms);
+        }
+        return "";
+    }
+    /// What is to hold of a job whose worker is dead, `words` of its reason among it.
+    void check_is_failed(const std::string& id, const Words& words) {
+        CHECK(becomes(id, "failed failed", 3s));
+        for (const Json& side : {job_of(id), entry_of(id)}) {
+            CHECK(at(side, "/pid") == nullptr);
+            const auto message = at(side, "/errorMessage").get<std::string>();
+            for (const auto& word : words) CHECK(contains(message, word));
+        }
+        CHECK(plugin({"status", "--wait", id}).ended() == "exit 0");
+        const auto result = plugin({"result", id});
+        CHECK(result.ended() == "exit 0");
+        CHECK(contains(result.out, words.front()));
+        CHECK(shim_is_gone(id));
+        CHECK(statuses(id) == "failed failed");
+    }
+    /// That the thread of a dead job is taken up again; the new job.
+    std::string resume(const Env& faults = {}) {
+        // The fake codex still counts down for the turns of the dead: a new one knows the threads.
+        kill(broker(), SIGKILL);
+        const auto id = begin({"--resume-last", "go on"}, faults);
+        turn_of(id);
+        return id;
     }
     /// The worker's pid, once its turn has begun.
     pid_t turn_of(const std::string& id) {
@@ -106,16 +186,15 @@ struct PluginSandbox : Sandbox {
         return job_of(id)["pid"].get<pid_t>();
     }
     pid_t broker() const { return read_json(state() / "broker.json")["pid"].get<pid_t>(); }
+    fs::path own_record(const std::string& id) const {
+        return state() / "jobshim" / (id + ".json");
+    }
     Json exit_in_own(const std::string& id) const {
-        return at(read_json(state() / "jobshim" / (id + ".json")), "/jobshim/exit");
+        return at(read_json(own_record(id)), "/jobshim/exit");
     }
     bool shim_is_gone(const std::string& id) const {
         return wait_until(
-            [&] {
-                return !alive(
-                    at(read_json(state() / "jobshim" / (id + ".json")), "/jobshim/shim/pid")
-                        .get<pid_t>());
-            },
+            [&] { return !alive(at(read_json(own_record(id)), "/jobshim/shim/pid").get<pid_t>()); },
             15s);
     }
 };
@@ -125,34 +204,43 @@ struct PluginSandbox : Sandbox {
 #define NEEDS_THE_PLUGIN \
     if (!missing().empty()) SKIP_TEST(missing())
 
-TEST_CASE_METHOD(PluginSandbox, "codex plugin: a worker that is killed and what follows",
-                 "[serial]") {
+TEST_CASE_METHOD(PluginSandbox, "codex plugin: a worker that dies and what follows", "[serial]") {
     NEEDS_THE_PLUGIN;
     set_up("interruptible-slow-task");
-    for (const int signal : {SIGKILL, SIGSEGV}) {
-        CAPTURE(signal);
-        const auto id = begin();
-        const pid_t worker = turn_of(id);
-        kill(worker, signal);
-        CHECK(becomes(id, "failed failed", 3s));
-        for (const Json& side : {job_of(id), entry_of(id)}) {
-            CHECK(at(side, "/pid") == nullptr);
-            const auto message = at(side, "/errorMessage").get<std::string>();
-            CHECK(contains(message, signal_name(signal)));
-            CHECK(contains(message, "Resume with thread thr_"));
-        }
-        CHECK(plugin({"status", "--wait", id}).ended() == "exit 0");
-        const auto result = plugin({"result", id});
-        CHECK(result.ended() == "exit 0");
-        CHECK(contains(result.out, signal_name(signal)));
-        CHECK(shim_is_gone(id));
-        CHECK(statuses(id) == "failed failed");
+    const Words thread{"Resume with thread thr_"};
+    auto id = begin();
+    for (const auto& [signal, words] : {std::pair<int, std::string>{SIGKILL, "SIGKILL"},
+                                        {SIGSEGV, "SIGSEGV"},
+                                        {SIGUSR2, "exited with status 7"}}) {
+        CAPTURE(words);
+        kill(turn_of(id), signal);
+        check_is_failed(id, {words, thread.front()});
+        id = resume({{"TEST_ON_USR2", "7"}});
     }
-    // The fake codex still counts down for the turns of the dead: a new one knows the threads.
-    kill(broker(), SIGKILL);
-    const auto resumed = plugin({"task", "--resume-last", "go on"});
-    INFO(resumed.err);
-    CHECK(resumed.ended() == "exit 0");
+    // One that cannot be started has no thread, and is none to resume either.
+    kill(turn_of(id), SIGKILL);
+    check_is_failed(id, {"SIGKILL"});
+    put(dir / "other-node", "#!/no/such/interpreter\n");
+    fs::permissions(dir / "other-node", fs::perms::owner_all);
+    const auto none = begin({"do it"}, {{"TEST_NODE", (dir / "other-node").string()}});
+    check_is_failed(none, {"/no/such/interpreter"});
+    CHECK(at(exit_in_own(none), "/reason") == "spawn-failed");
+    CHECK(at(job_of(resume()), "/threadId") == at(job_of(id), "/threadId"));
+}
+
+TEST_CASE_METHOD(PluginSandbox, "codex plugin: a worker that the OOM killer took", "[serial]") {
+    NEEDS_THE_PLUGIN;
+    const MemoryGroup group(512);
+    if (!group.works()) SKIP_TEST("needs root and cgroup v1's memory groups");
+    set_up("interruptible-slow-task");
+    auto how = options({{"TEST_ON_USR2", "eat"}});
+    how.before_exec = [&] { group.join(); };
+    const auto id = begin_with(how);
+    kill(turn_of(id), SIGUSR2);
+    REQUIRE(wait_until([&] { return statuses(id) != "running running"; }, 30s));
+    check_is_failed(id, {"by SIGKILL by the out-of-memory killer", "Resume with thread thr_"});
+    CHECK(at(exit_in_own(id), "/reason") == "oom-kill");
+    resume();
 }
 
 TEST_CASE_METHOD(PluginSandbox, "codex plugin: the broker is killed in the middle of a turn",
@@ -167,24 +255,97 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: the broker is killed in the middl
     CHECK(shim_is_gone(id));
 }
 
-TEST_CASE_METHOD(PluginSandbox, "codex plugin: a worker's own app server is killed", "[serial]") {
+// What the plugin says of an app server that is killed, in each of its ways to have one. It says
+// something only if a request is on its way; in the middle of a turn none is.
+TEST_CASE_METHOD(PluginSandbox, "codex plugin: the app server is killed", "[serial]") {
     NEEDS_THE_PLUGIN;
     set_up("interruptible-slow-task");
-    // The broker serves one job at a time; the second has an app server of its own.
-    const auto first = begin();
-    turn_of(first);
-    const auto id = begin();
-    const pid_t worker = turn_of(id);
-    const auto servers = children_of(worker);
-    REQUIRE(servers.size() == 1);
-    kill(servers.front(), SIGKILL);
-    CHECK(becomes(id, "failed failed"));
-    // Measured: the plugin notices, says nothing, and exits with 0. What it may say stays.
-    const auto message = at(job_of(id), "/errorMessage");
-    CHECK(shim_is_gone(id));
-    CHECK(at(job_of(id), "/errorMessage") == message);
-    const auto reason = at(exit_in_own(id), "/reason");
-    CHECK((reason == "no-result" || reason == "exit-code"));
+    const auto stays_failed = [&](const std::string& id, const std::string& sentence) {
+        CHECK(becomes(id, "failed failed"));
+        const auto said = job_of(id);
+        CHECK(contains(at(said, "/errorMessage").dump(), sentence));
+        CHECK(change_of(id, "failed failed", 4s) == "");
+        if (fs::exists(own_record(id))) CHECK(shim_is_gone(id));
+        CHECK(job_of(id) == said);
+        CHECK(contains(plugin({"result", id}).out, sentence));
+    };
+    // A broker that is not there: the worker starts an app server of its own.
+    const Env direct{
+        {"CODEX_COMPANION_APP_SERVER_ENDPOINT", "unix:" + (dir / "nobody.sock").string()}};
+    SECTION("the worker's own with a request on its way") {
+        Env faults = direct;
+        faults["TEST_CODEX_DIES_OF"] = "turn/start";
+        for (const auto& off : {"1", "0"}) {
+            CAPTURE(off);
+            faults["JOBSHIM_OFF"] = off;
+            const auto id = begin({"do it"}, faults);
+            stays_failed(id, "codex app-server exited unexpectedly (signal SIGKILL).");
+        }
+    }
+    SECTION("the broker's with a request on its way") {
+        for (const auto& off : {"1", "0"}) {
+            CAPTURE(off);
+            const auto id =
+                begin({"do it"}, {{"JOBSHIM_OFF", off}, {"TEST_CODEX_DIES_OF", "turn/start"}});
+            stays_failed(id, "codex app-server exited unexpectedly (signal SIGKILL).");
+            kill(broker(), SIGKILL);
+        }
+    }
+    SECTION("the worker's own in the middle of a turn") {
+        const auto kill_server_of = [&](const std::string& id) {
+            const auto servers = children_of(turn_of(id));
+            REQUIRE(servers.size() == 1);
+            kill(servers.front(), SIGKILL);
+        };
+        // It notices, says nothing, and exits with 0.
+        auto faults = direct;
+        auto id = begin({"do it"}, faults);
+        kill_server_of(id);
+        check_is_failed(id, {"without recording a result", "Resume with thread thr_"});
+        CHECK(at(exit_in_own(id), "/reason") == "no-result");
+        faults["JOBSHIM_OFF"] = "1";
+        id = begin({"do it"}, faults);
+        const pid_t worker = turn_of(id);
+        kill_server_of(id);
+        CHECK(wait_until([&] { return !alive(worker); }));
+        CHECK(statuses(id) == "running running");
+    }
+    SECTION("the broker's in the middle of a turn") {
+        // The broker does not notice, and the worker waits for ever: a live one, and so it says.
+        const auto id = begin();
+        const pid_t worker = turn_of(id);
+        const auto servers = children_of(broker());
+        REQUIRE(servers.size() == 1);
+        kill(servers.front(), SIGKILL);
+        // Longer than the turn would have taken.
+        CHECK(change_of(id, "running running", 8s) == "");
+        CHECK(alive(worker));
+        CHECK(alive(broker()));
+        const auto seen = ctl({"status", "--companion", workspace, id}, {.env = env});
+        CHECK(seen.ended() == "exit 3");
+        // It is for the user to end it.
+        std::string end = "cancelled cancelled";
+        SECTION("and jobctl cancels the job") {
+            const auto cancelled = ctl({"cancel", own_record(id)});
+            INFO(cancelled.err);
+            CHECK(cancelled.ended() == "exit 0");
+            CHECK(wait_until([&] { return !alive(worker); }));
+        }
+        SECTION("and the broker is ended") {
+            kill(broker(), SIGTERM);
+            end = "failed failed";
+        }
+        SECTION("and the plugin cancels the job") {
+            // Measured: it waits for an answer of the broker, for ever.
+            auto cancel = spawn(command({"cancel", id}), options());
+            wait_until([&] { return !cancel.running(); }, 2s);
+            kill(broker(), SIGTERM);
+            CHECK(cancel.wait().ended() == "exit 0");
+        }
+        CHECK(becomes(id, end));
+        CHECK(shim_is_gone(id));
+        CHECK(statuses(id) == end);
+    }
 }
 
 TEST_CASE_METHOD(PluginSandbox, "codex plugin: when all goes well its files are as without us",
@@ -199,7 +360,7 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: when all goes well its files are 
     env["JOBSHIM_OFF"] = "1";
     const auto without = begin();
     CHECK(becomes(without, "completed completed"));
-    CHECK_FALSE(fs::exists(state() / "jobshim" / (without + ".json")));
+    CHECK_FALSE(fs::exists(own_record(without)));
     // But for times and ids.
     const std::set<std::string> own{"id",        "createdAt", "startedAt", "completedAt",
                                     "updatedAt", "threadId",  "turnId",    "logFile",
@@ -228,10 +389,55 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: cancelled while it runs with the 
     INFO(cancelled.err);
     CHECK(cancelled.ended() == "exit 0");
     kill(worker, SIGCONT);
-    CHECK(wait_until([&] { return !alive(worker); }));
-    CHECK(becomes(id, "cancelled cancelled"));
+    CHECK(change_of(id, "cancelled cancelled", 8s) == "");
+    CHECK_FALSE(alive(worker));
     CHECK(shim_is_gone(id));
+}
+
+TEST_CASE_METHOD(PluginSandbox, "codex plugin: cancelled while it is queued", "[serial]") {
+    NEEDS_THE_PLUGIN;
+    set_up("interruptible-slow-task");
+    // Stopped at its start, so that the plugin does see a queued job.
+    const auto id = begin({"do it"}, {{"TEST_STOPPED_WORKER", "1"}});
+    CHECK(change_of(id, "queued queued", 1s) == "");
+    CHECK(contains(plugin({"status", id}).out, "queued"));
+    const pid_t shim = job_of(id)["pid"].get<pid_t>();
+    REQUIRE(process_state(shim) == 'T');
+    const auto cancelled = plugin({"cancel", id});
+    INFO(cancelled.err);
+    CHECK(cancelled.ended() == "exit 0");
     CHECK(statuses(id) == "cancelled cancelled");
+    kill(shim, SIGCONT);
+    CHECK(change_of(id, "cancelled cancelled", 8s) == "");
+    CHECK_FALSE(alive(shim));
+    // No worker has said that it began.
+    CHECK(at(job_of(id), "/startedAt") == "<missing>");
+    CHECK_FALSE(contains(slurp(log_of(id)), "Starting Codex task"));
+    CHECK(contains(ctl({"status", "--companion", workspace, id}, {.env = env}).out, "cancelled"));
+}
+
+TEST_CASE_METHOD(PluginSandbox,
+                 "codex plugin: a cancel that is written after the worker has ended by itself wins",
+                 "[serial]") {
+    NEEDS_THE_PLUGIN;
+    set_up("interruptible-slow-task");
+    const auto id = begin();
+    const pid_t worker = turn_of(id);
+    // Without a broker to interrupt the turn, and held up where it would kill.
+    kill(worker, SIGSTOP);
+    kill(broker(), SIGKILL);
+    auto cancel =
+        spawn(command({"cancel", id}), options({{"TEST_HELD_AT_KILL", (dir / "go").string()}}));
+    REQUIRE(wait_until([&] { return fs::exists(dir / "go.held"); }));
+    kill(worker, SIGSEGV);
+    kill(worker, SIGCONT);
+    REQUIRE(becomes(id, "failed failed"));
+    put(dir / "go", "");
+    CHECK(cancel.wait().ended() == "exit 0");
+    CHECK(change_of(id, "cancelled cancelled", 8s) == "");
+    CHECK(shim_is_gone(id));
+    CHECK(at(exit_in_own(id), "/signalName") == "SIGSEGV");
+    CHECK(contains(ctl({"status", "--companion", workspace, id}, {.env = env}).out, "cancelled"));
 }
 
 TEST_CASE_METHOD(PluginSandbox, "codex plugin: cancelled at once before its worker has begun",
@@ -250,11 +456,7 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: the session ends while a job runs
     set_up("interruptible-slow-task");
     const auto id = begin();
     turn_of(id);
-    const auto ended =
-        run({"node", checkout + "/plugins/codex/scripts/session-lifecycle-hook.mjs", "SessionEnd"},
-            {.env = env,
-             .cwd = workspace,
-             .input = Json{{"cwd", workspace.string()}, {"session_id", "session-1"}}.dump()});
+    const auto ended = end_session("session-1");
     INFO(ended.err);
     CHECK(ended.ended() == "exit 0");
     CHECK(shim_is_gone(id));
@@ -266,25 +468,12 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: its parent is slow or dies betwee
                  "[serial]") {
     NEEDS_THE_PLUGIN;
     set_up("slow-task");
-    // The first write of a queued record comes a second late, or never.
-    put(dir / "slow.mjs",
-        "import fs from 'node:fs'; import { syncBuiltinESMExports } from 'node:module';\n"
-        "const write = fs.writeFileSync;\n"
-        "fs.writeFileSync = (file, text, ...rest) => {\n"
-        "  if (String(text).includes('\"status\": \"queued\"') && String(file).includes('/jobs/')) "
-        "{\n"
-        "    if (process.env.DIES) process.exit(9);\n"
-        "    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1000);\n"
-        "  }\n"
-        "  return write(file, text, ...rest);\n"
-        "};\nsyncBuiltinESMExports();\n");
-    env["NODE_OPTIONS"] += " --import=" + (dir / "slow.mjs").string();
-    const auto id = begin();
+    const auto id = begin({"do it"}, {{"TEST_QUEUED", "late"}});
     CHECK(becomes(id, "completed completed"));
     CHECK(shim_is_gone(id));
 
-    env["DIES"] = "1";
-    CHECK(plugin({"task", "--background", "do it"}).ended() == "exit 9");
+    CHECK(plugin({"task", "--background", "do it"}, {{"TEST_QUEUED", "never"}}).ended() ==
+          "exit 9");
     std::string orphan;
     REQUIRE(wait_until([&] {
         for (const auto& name : names_in(state() / "jobshim", ".json"))
@@ -296,4 +485,156 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: its parent is slow or dies betwee
     CHECK(shim_is_gone(orphan));
     CHECK(statuses(orphan) == "- -");
     CHECK(contains(exit_in_own(orphan).dump(), "No stored job found"));
+}
+
+// The plugin removes the files of a session's jobs first, and writes its index after that. Its hook
+// is killed before its 1st, 2nd, ... step, until it comes through.
+TEST_CASE_METHOD(PluginSandbox, "codex plugin: the end of a session is cut short at every step",
+                 "[sweep]") {
+    NEEDS_THE_PLUGIN;
+    set_up("interruptible-slow-task");
+    const auto of_another_session = begin();
+    kill(turn_of(of_another_session), SIGKILL);
+    CHECK(becomes(of_another_session, "failed failed"));
+    CHECK(shim_is_gone(of_another_session));
+    const auto untouched = slurp(file_of(of_another_session));
+    Matrix matrix("codex plugin: a session's end cut short");
+    bool came_through = false;
+    int step = 0;
+    while (!came_through) {
+        REQUIRE(++step < 50);
+        const auto session = "session-of-step-" + std::to_string(step);
+        env["CODEX_COMPANION_SESSION_ID"] = session;
+        const auto id = begin();
+        turn_of(id);
+        const auto ended = end_session(session, {{"TEST_DIES_AT", std::to_string(step)}});
+        came_through = ended.ended() == "exit 0";
+        CHECK((came_through || ended.ended() == "SIGKILL"));
+        const auto left = statuses(id);
+        // Its broker was told to end before all else, and with that the worker does.
+        CHECK(shim_is_gone(id));
+        const auto after = statuses(id);
+        CAPTURE(step, ended.err, left, after);
+        const auto is_settled = [](const std::string& words) {
+            return words == "failed failed" || words == "- failed" || words == "- -";
+        };
+        const bool was_resurrected = left.starts_with('-') && !after.starts_with('-');
+        const bool came_back = left == "- -" && after != left;
+        const auto reason = at(exit_in_own(id), "/reason");
+        const auto said = ctl({"status", "--companion", workspace, id}, {.env = env});
+        const bool is_true =
+            is_settled(after) && !was_resurrected && !came_back &&
+            (reason == "signal" || reason == "exit-code" || reason == "no-result") &&
+            said.ended() == "exit 1";
+        if (!is_true) FAIL_CHECK("untrue: " << reason << "; " << said.out << said.err);
+        matrix.count(came_through ? "not cut short" : "killed at a step",
+                     is_true ? Told::true_end : Told::lie);
+        CHECK(slurp(file_of(of_another_session)) == untouched);
+        std::printf("the end of a session, step %d (%s): %s, then %s, %s\n", step,
+                    came_through ? "none" : ended.err.c_str(), left.c_str(), after.c_str(),
+                    reason.dump().c_str());
+    }
+    std::printf("%d points swept\n", step);
+    CHECK(step > 6);
+    CHECK(matrix.lies() == 0);
+}
+
+TEST_CASE_METHOD(PluginSandbox, "codex plugin: a job that it pruned for 50 newer ones stays gone",
+                 "[serial]") {
+    NEEDS_THE_PLUGIN;
+    set_up("interruptible-slow-task");
+    const auto id = begin();
+    const pid_t worker = turn_of(id);
+    const auto pruned = with_state(
+        "for (let i = 0; i < 50; i++) state.upsertJob(cwd, { id: `newer-${i}`, status: 'failed' "
+        "})");
+    INFO(pruned.err);
+    REQUIRE(pruned.ended() == "exit 0");
+    REQUIRE(statuses(id) == "- -");
+    kill(worker, SIGKILL);
+    CHECK(change_of(id, "- -", 5s) == "");
+    CHECK(shim_is_gone(id));
+    CHECK(statuses(id) == "- -");
+    CHECK_FALSE(fs::exists(log_of(id)));
+    CHECK(at(exit_in_own(id), "/signalName") == "SIGKILL");
+    CHECK(at(read_json(index()), "/jobs").size() == 50);
+    const auto result = ctl({"result", "--companion", workspace, id}, {.env = env});
+    CHECK(contains(result.out, "SIGKILL"));
+}
+
+TEST_CASE_METHOD(PluginSandbox, "codex plugin: an entry that is lost before the kill comes back",
+                 "[serial]") {
+    NEEDS_THE_PLUGIN;
+    set_up("interruptible-slow-task");
+    const auto id = begin();
+    const pid_t worker = turn_of(id);
+    const auto whole = entry_of(id);
+    // As one of its writers leaves it that took a torn index for an empty one.
+    const auto lost =
+        with_state("fs.rmSync(state.resolveStateFile(cwd)); state.upsertJob(cwd, { id: 'other' })");
+    INFO(lost.err);
+    REQUIRE(lost.ended() == "exit 0");
+    REQUIRE(statuses(id) == "running -");
+    kill(worker, SIGKILL);
+    check_is_failed(id, {"SIGKILL", "Resume with thread thr_"});
+    for (const auto& key : {"title", "sessionId", "threadId", "createdAt"})
+        CHECK(at(entry_of(id), "/" + std::string(key)) == at(whole, "/" + std::string(key)));
+    CHECK(at(read_json(index()), "/jobs").size() == 2);
+    resume();
+}
+
+TEST_CASE_METHOD(PluginSandbox, "codex plugin: a prompt that it cuts in the middle of an emoji",
+                 "[serial]") {
+    NEEDS_THE_PLUGIN;
+    set_up("interruptible-slow-task");
+    const auto id = begin({std::string(92, 'x') + "\xf0\x9f\x98\x80" + std::string(20, 'y')});
+    const pid_t worker = turn_of(id);
+    const std::string half = "xx\\ud83d...\"";
+    for (const auto& file : {index(), file_of(id)}) REQUIRE(contains(slurp(file), half));
+    kill(worker, SIGKILL);
+    check_is_failed(id, {"SIGKILL", "Resume with thread thr_"});
+    for (const auto& file : {index(), file_of(id)}) CHECK(contains(slurp(file), half));
+    CHECK(contains(ctl({"status", "--companion", workspace, id}, {.env = env}).out, "SIGKILL"));
+    resume();
+}
+
+TEST_CASE_METHOD(PluginSandbox,
+                 "codex plugin: an assistant that speaks of a cancel cancels nothing", "[serial]") {
+    NEEDS_THE_PLUGIN;
+    set_up("slow-task");
+    const auto id = begin({"do it"}, {{"TEST_CODEX_SAYS",
+                                       "The log says:\nCancelled by user.\n"
+                                       "[soon] Cancelled by user.\nNo more."}});
+    const pid_t worker = turn_of(id);
+    REQUIRE(wait_until([&] { return contains(slurp(log_of(id)), "\nCancelled by user.\n"); }));
+    kill(worker, SIGKILL);
+    check_is_failed(id, {"SIGKILL", "Resume with thread thr_"});
+}
+
+// README, "Stuck codex jobs": a copy of the plugin with that edit, and no preload.
+TEST_CASE_METHOD(PluginSandbox, "codex plugin: patched by one line it needs no preload",
+                 "[serial]") {
+    NEEDS_THE_PLUGIN;
+    set_up("interruptible-slow-task");
+    const auto copy = dir / "patched";
+    fs::copy(fs::path(checkout) / "plugins/codex", copy, fs::copy_options::recursive);
+    scripts = copy / "scripts";
+    auto text = slurp(scripts / "codex-companion.mjs");
+    const auto edit = [&](const std::string& old, const std::string& edited) {
+        const auto where = text.find(old);
+        REQUIRE(where != std::string::npos);
+        text.replace(where, old.size(), edited);
+    };
+    edit("spawn(process.execPath, [scriptPath, \"task-worker\"",
+         "spawn(\"jobshim\", [\"--companion\", resolveStateDir(cwd), \"--id\", jobId, \"--\", "
+         "process.execPath, scriptPath, \"task-worker\"");
+    edit("  setConfig,\n", "  resolveStateDir,\n  setConfig,\n");
+    put(scripts / "codex-companion.mjs", text);
+    fs::create_symlink(jobshim, dir / "bin/jobshim");
+    env.erase("NODE_OPTIONS");
+    env.erase("JOBSHIM");
+    const auto id = begin();
+    kill(turn_of(id), SIGKILL);
+    check_is_failed(id, {"SIGKILL", "Resume with thread thr_"});
+    resume();
 }

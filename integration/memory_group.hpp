@@ -23,7 +23,8 @@ public:
     static constexpr int limit_mib = 16;
 #endif
 
-    MemoryGroup() : turn_(open(hierarchy, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+    explicit MemoryGroup(int mib = limit_mib)
+        : mib_(mib), turn_(open(hierarchy, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
         if (turn_.get() < 0) return;
         flock(turn_.get(), LOCK_EX);
         static int number = 0;
@@ -31,7 +32,7 @@ public:
                                                  std::to_string(++number));
         if (mkdir(wish.c_str(), 0755) != 0) return;
         folder_ = wish;
-        const auto limit = std::to_string(limit_mib) + "M";
+        const auto limit = std::to_string(mib_) + "M";
         put(folder_ / "memory.limit_in_bytes", limit);
         std::error_code none;
         if (fs::exists(folder_ / "memory.memsw.limit_in_bytes", none))
@@ -76,12 +77,13 @@ public:
     }
     std::string killed() const {
         return "Killed by SIGKILL by the out-of-memory killer (group " + name() + ", limit " +
-               std::to_string(limit_mib) + " MiB)";
+               std::to_string(mib_) + " MiB)";
     }
 
 private:
     static constexpr const char* hierarchy = "/sys/fs/cgroup/memory";
 
+    int mib_;
     Fd turn_;
     fs::path folder_;
 };
