@@ -5,8 +5,11 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <random>
 #include <set>
 #include <thread>
 
@@ -647,4 +650,127 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: patched by one line it needs no p
     kill(turn_of(id), SIGKILL);
     check_is_failed(id, {"SIGKILL", "Resume with thread thr_"});
     resume();
+}
+
+namespace {
+
+// Eight processes of the plugin's own code write its state, while 20 workers are killed.
+struct WritersSandbox : PluginSandbox {
+    static constexpr int workers = 20, others = 10, writers = 8, times = 5, pause_ms = 500;
+
+    struct Lost {
+        int entries = 0, files = 0, config = 0;
+    };
+    struct Round {
+        std::map<std::string, int> ours;  ///< what the two files say in the end, and of how many
+        Lost lost;                        ///< of the jobs of others
+    };
+
+    Words script(const Words& words) const {
+        Words argv{"node", fixture("plugin_writers.mjs"), checkout};
+        argv.insert(argv.end(), words.begin(), words.end());
+        return argv;
+    }
+
+    Round round(bool with_jobshim, unsigned seed) {
+        fs::remove_all(dir / "data");
+        fs::create_directories(workspace);
+        Words ids;
+        std::string list;
+        for (int i = 0; i < workers; ++i) {
+            ids.push_back("task-" + std::to_string(i));
+            list += (i == 0 ? "" : ",") + ids.back();
+        }
+        const auto begun =
+            run(script({"begin", with_jobshim ? jobshim : "", list, std::to_string(others)}),
+                options());
+        INFO(begun.err);
+        REQUIRE(begun.ended() == "exit 0");
+        std::vector<pid_t> pids;
+        for (const auto& id : ids) pids.push_back(job_of(id)["pid"].get<pid_t>());
+        std::vector<Process> running;
+        for (int i = 0; i < writers; ++i)
+            running.push_back(spawn(script({"write", "writer-" + std::to_string(i),
+                                            std::to_string(times), std::to_string(pause_ms)}),
+                                    options()));
+        std::mt19937 random(seed);
+        std::shuffle(pids.begin(), pids.end(), random);
+        for (const pid_t pid : pids) {
+            std::this_thread::sleep_for(Milliseconds(random() % (2U * times * pause_ms / workers)));
+            kill(pid, SIGKILL);
+        }
+        for (auto& writer : running) {
+            const auto ended = writer.wait(60s);
+            INFO(ended.err);
+            CHECK(ended.ended() == "exit 0");
+        }
+        if (with_jobshim)
+            for (const auto& id : ids) CHECK(shim_is_gone(id));
+        Round seen;
+        for (int i = 0; i < others; ++i) {
+            const auto other = "other-" + std::to_string(i);
+            seen.lost.entries += entry_of(other).empty();
+            seen.lost.files += job_of(other).empty();
+        }
+        seen.lost.config = at(theirs(slurp(index())), "/config/stopReviewGate") != true;
+        // An entry that a writer took from the index after the shim's last look comes back with a
+        // look of ours.
+        if (with_jobshim) CHECK(ctl({"reap", "--companion", state()}).ended() == "exit 0");
+        for (const auto& id : ids) ++seen.ours[statuses(id)];
+        return seen;
+    }
+};
+
+std::string mean_and_spread(const std::vector<double>& values) {
+    double sum = 0, squares = 0;
+    for (const double value : values) sum += value, squares += value * value;
+    const auto n = static_cast<double>(values.size());
+    const double mean = sum / n;
+    const double variance = n > 1 ? (squares - n * mean * mean) / (n - 1) : 0;
+    char text[64];
+    std::snprintf(text, sizeof text, "%.1f +- %.1f", mean, std::sqrt(std::max(0.0, variance)));
+    return text;
+}
+
+}  // namespace
+
+// What the plugin's writers lose of each other's, with us and without, is only told:
+// JOBSHIM_PLUGIN_ROUNDS of each, turn by turn.
+TEST_CASE_METHOD(WritersSandbox, "codex plugin: eight of its writers and twenty kills", "[sweep]") {
+    NEEDS_THE_PLUGIN;
+    set_up("slow-task");
+    const char* wish = std::getenv("JOBSHIM_PLUGIN_ROUNDS");
+    const int rounds = wish == nullptr ? 2 : std::stoi(wish);
+    std::map<bool, std::vector<double>> entries, files, config;
+    Matrix matrix("codex plugin: eight writers and twenty kills");
+    for (int i = 0; i < 2 * rounds; ++i) {
+        const bool with_jobshim = i % 2 == 0;
+        const Round seen = round(with_jobshim, static_cast<unsigned>(4711 + i / 2));
+        entries[with_jobshim].push_back(seen.lost.entries);
+        files[with_jobshim].push_back(seen.lost.files);
+        config[with_jobshim].push_back(seen.lost.config);
+        std::string ours;
+        for (const auto& [words, count] : seen.ours) {
+            ours += "  " + std::to_string(count) + " " + words;
+            if (!with_jobshim) continue;
+            CAPTURE(i, words, count);
+            // An entry alone is one that a writer brought back after another removed the file.
+            const bool is_settled =
+                words == "failed failed" || words == "- -" || words == "- failed";
+            CHECK(is_settled);
+            for (int k = 0; k < count; ++k)
+                matrix.count("killed worker", is_settled ? Told::true_end : Told::lie);
+        }
+        std::printf("round %d %s: lost of %d others %d entries, %d files, config %d; ours:%s\n", i,
+                    with_jobshim ? "with   " : "without", others, seen.lost.entries,
+                    seen.lost.files, seen.lost.config, ours.c_str());
+        std::fflush(stdout);
+    }
+    for (const bool with_jobshim : {true, false})
+        std::printf("%s: lost entries %s, files %s of %d, config %s\n",
+                    with_jobshim ? "with jobshim   " : "without jobshim",
+                    mean_and_spread(entries[with_jobshim]).c_str(),
+                    mean_and_spread(files[with_jobshim]).c_str(), others,
+                    mean_and_spread(config[with_jobshim]).c_str());
+    CHECK(matrix.lies() == 0);
 }
