@@ -351,6 +351,8 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: the app server is killed", "[seri
         CHECK(becomes(id, end));
         CHECK(shim_is_gone(id));
         CHECK(statuses(id) == end);
+        // With that broker gone the next task has one that works.
+        resume();
     }
 }
 
@@ -622,6 +624,82 @@ TEST_CASE_METHOD(PluginSandbox,
     REQUIRE(wait_until([&] { return contains(slurp(log_of(id)), "\nCancelled by user.\n"); }));
     kill(worker, SIGKILL);
     check_is_failed(id, {"SIGKILL", "Resume with thread thr_"});
+}
+
+TEST_CASE_METHOD(PluginSandbox, "codex plugin: jobctl settles what no shim saw the end of",
+                 "[serial]") {
+    NEEDS_THE_PLUGIN;
+    set_up("interruptible-slow-task");
+    std::string id, sentence;
+    SECTION("the shim is killed, and its worker with it") {
+        id = begin();
+        const pid_t worker = turn_of(id);
+        kill(at(read_json(own_record(id)), "/jobshim/shim/pid").get<pid_t>(), SIGKILL);
+        CHECK(wait_until([&] { return !alive(worker); }));
+        sentence = "The shim died";
+    }
+    SECTION("there was no shim") {
+        id = begin({"do it"}, {{"JOBSHIM_OFF", "1"}});
+        const pid_t worker = turn_of(id);
+        const auto live = ctl({"reap", "--companion", workspace}, {.env = env});
+        CHECK(contains(live.out, "0 jobs settled"));
+        CHECK(statuses(id) == "running running");
+        kill(worker, SIGKILL);
+        CHECK(wait_until([&] { return !alive(worker); }));
+        sentence = "how it ended is not known";
+    }
+    // The plugin's three symptoms, and what is typed against them.
+    CHECK(statuses(id) == "running running");
+    CHECK(plugin({"result", id}).ended() == "exit 1");
+    CHECK(plugin({"task", "--resume-last", "go on"}).ended() == "exit 1");
+    const auto listed = ctl({"list", "--companion", workspace}, {.env = env});
+    CHECK(listed.ended() == "exit 0");
+    CHECK(contains(listed.out, "failed"));
+    CHECK(statuses(id) == "failed failed");
+    for (const Json& side : {job_of(id), entry_of(id)}) {
+        CHECK(at(side, "/pid") == nullptr);
+        CHECK(contains(at(side, "/errorMessage").dump(), sentence));
+    }
+    const auto index_text = slurp(index());
+    const auto job_text = slurp(file_of(id));
+    CHECK(contains(ctl({"reap", "--companion", workspace}, {.env = env}).out, "0 jobs settled"));
+    CHECK(slurp(index()) == index_text);
+    CHECK(slurp(file_of(id)) == job_text);
+    CHECK(plugin({"status", "--wait", id}).ended() == "exit 0");
+    const auto result = plugin({"result", id});
+    CHECK(result.ended() == "exit 0");
+    CHECK(contains(result.out, sentence));
+    resume();
+}
+
+TEST_CASE_METHOD(PluginSandbox, "codex plugin: a job in the foreground is wrapped by hand",
+                 "[serial]") {
+    NEEDS_THE_PLUGIN;
+    set_up("interruptible-slow-task");
+    // A state directory is there only once the plugin has had a job.
+    const auto before = begin();
+    kill(turn_of(before), SIGKILL);
+    CHECK(becomes(before, "failed failed"));
+    kill(broker(), SIGKILL);
+    Words words{jobshim, "--companion", state(), "--"};
+    for (const auto& word : command({"task", "do it"})) words.push_back(word);
+    auto shim = spawn(words, options());
+    std::string id;
+    REQUIRE(wait_until([&] {
+        for (const auto& name : names_in(state() / "jobs", ".json"))
+            if (name != before + ".json") id = name.substr(0, name.size() - 5);
+        return !id.empty();
+    }));
+    kill(turn_of(id), SIGKILL);
+    CHECK(becomes(id, "failed failed", 3s));
+    CHECK(contains(at(job_of(id), "/errorMessage").dump(), "SIGKILL"));
+    CHECK(contains(at(job_of(id), "/errorMessage").dump(), "Resume with thread thr_"));
+    CHECK(shim.wait().ended() == "SIGKILL");
+    CHECK(statuses(id) == "failed failed");
+    CHECK(plugin({"result", id}).ended() == "exit 0");
+    const auto said = ctl({"result", "--companion", workspace, id}, {.env = env});
+    CHECK(contains(said.out, "signal (observed)"));
+    resume();
 }
 
 // README, "Stuck codex jobs": a copy of the plugin with that edit, and no preload.
