@@ -175,6 +175,13 @@ struct PluginSandbox : Sandbox {
         CHECK(shim_is_gone(id));
         CHECK(statuses(id) == "failed failed");
     }
+    void check_stays_cancelled(const std::string& id) {
+        CHECK(change_of(id, "cancelled cancelled", 8s) == "");
+        CHECK(shim_is_gone(id));
+        CHECK(statuses(id) == "cancelled cancelled");
+        CHECK(
+            contains(ctl({"status", "--companion", workspace, id}, {.env = env}).out, "cancelled"));
+    }
     /// That the thread of a dead job is taken up again; the new job.
     std::string resume(const Env& faults = {}) {
         // The fake codex still counts down for the turns of the dead: a new one knows the threads.
@@ -397,9 +404,22 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: cancelled while it runs with the 
     INFO(cancelled.err);
     CHECK(cancelled.ended() == "exit 0");
     kill(worker, SIGCONT);
-    CHECK(change_of(id, "cancelled cancelled", 8s) == "");
+    check_stays_cancelled(id);
     CHECK_FALSE(alive(worker));
-    CHECK(shim_is_gone(id));
+}
+
+TEST_CASE_METHOD(PluginSandbox, "codex plugin: cancelled while it runs", "[serial]") {
+    NEEDS_THE_PLUGIN;
+    set_up("interruptible-slow-task");
+    const auto id = begin();
+    const pid_t worker = turn_of(id);
+    // The turn is interrupted first, so that the worker may have a last word before it is killed.
+    const auto cancelled = plugin({"cancel", id});
+    INFO(cancelled.err);
+    CHECK(cancelled.ended() == "exit 0");
+    check_stays_cancelled(id);
+    CHECK_FALSE(alive(worker));
+    resume();
 }
 
 TEST_CASE_METHOD(PluginSandbox, "codex plugin: cancelled while it is queued", "[serial]") {
@@ -416,12 +436,10 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: cancelled while it is queued", "[
     CHECK(cancelled.ended() == "exit 0");
     CHECK(statuses(id) == "cancelled cancelled");
     kill(shim, SIGCONT);
-    CHECK(change_of(id, "cancelled cancelled", 8s) == "");
-    CHECK_FALSE(alive(shim));
+    check_stays_cancelled(id);
     // No worker has said that it began.
     CHECK(at(job_of(id), "/startedAt") == "<missing>");
     CHECK_FALSE(contains(slurp(log_of(id)), "Starting Codex task"));
-    CHECK(contains(ctl({"status", "--companion", workspace, id}, {.env = env}).out, "cancelled"));
 }
 
 TEST_CASE_METHOD(PluginSandbox,
@@ -442,10 +460,8 @@ TEST_CASE_METHOD(PluginSandbox,
     REQUIRE(becomes(id, "failed failed"));
     put(dir / "go", "");
     CHECK(cancel.wait().ended() == "exit 0");
-    CHECK(change_of(id, "cancelled cancelled", 8s) == "");
-    CHECK(shim_is_gone(id));
+    check_stays_cancelled(id);
     CHECK(at(exit_in_own(id), "/signalName") == "SIGSEGV");
-    CHECK(contains(ctl({"status", "--companion", workspace, id}, {.env = env}).out, "cancelled"));
 }
 
 TEST_CASE_METHOD(PluginSandbox, "codex plugin: cancelled at once before its worker has begun",
