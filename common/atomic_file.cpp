@@ -6,7 +6,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <array>
+#include <algorithm>
 #include <cerrno>
 
 #include "common/posix_error.hpp"
@@ -24,6 +24,9 @@ FileStamp to_stamp(const struct stat& info) {
     return {info.st_dev, info.st_ino,  info.st_mode & 07777, info.st_uid,
             info.st_gid, info.st_size, ns(info.st_mtim),     ns(info.st_ctim)};
 }
+
+// Of a heartbeat file.
+constexpr std::size_t usual_text = 2048;
 
 constexpr unsigned no_replace = 1;  // RENAME_NOREPLACE and RENAME_EXCHANGE of linux/fs.h
 constexpr unsigned exchange = 2;
@@ -52,19 +55,22 @@ std::optional<FileStamp> stamp_at(const std::string& path) {
 
 std::string read_from(int fd, off_t offset, std::size_t limit, const std::string& name,
                       std::optional<std::size_t> size) {
+    // Into the text itself: what a large buffer on the stack touches stays a waiting shim's.
     std::string text;
-    if (size) text.reserve(std::min(*size, limit));
-    std::array<char, 16384> buffer;
-    while (text.size() < limit) {
-        const std::size_t wanted = std::min(buffer.size(), limit - text.size());
-        const ssize_t got = ::pread(fd, buffer.data(), wanted, offset);
+    std::size_t length = 0;
+    while (length < limit) {
+        const std::size_t first = size ? *size + 1 : usual_text;
+        const std::size_t wanted = std::min(length > 0 ? length : first, limit - length);
+        text.resize(length + wanted);
+        const ssize_t got = ::pread(fd, text.data() + length, wanted, offset);
         if (got < 0 && errno == EINTR) continue;
         if (got < 0) throw_errno("read " + name);
         if (got == 0) break;
-        text.append(buffer.data(), static_cast<std::size_t>(got));
+        length += static_cast<std::size_t>(got);
         offset += got;
-        if (size && text.size() >= *size && static_cast<std::size_t>(got) < wanted) break;
+        if (size && length >= *size && static_cast<std::size_t>(got) < wanted) break;
     }
+    text.resize(length);
     return text;
 }
 
