@@ -80,7 +80,10 @@ void JobFile::set_aside_torn(const std::string& path) {
 JobFile::Found JobFile::find() {
     for (;;) {
         auto contents = read_file(files_.job, max_job_file_bytes);
-        if (!contents) return {std::nullopt, last_good_};
+        if (!contents) {
+            if (!last_good_) return {};
+            return {std::nullopt, JobDocument::parse(*last_good_)};
+        }
         if (!last_written_ || !contents->stamp.same_file(*last_written_)) was_there_ = true;
         Found found = wait_until_whole(files_.job, std::move(*contents));
         if (found.document) return found;
@@ -132,7 +135,7 @@ bool JobFile::arrive(StagedFile& staged, Found& base, const std::string& text) {
             break;
     }
     last_written_ = staged.stamp();
-    last_good_ = JobDocument::parse(text);
+    last_good_ = text;
     return true;
 }
 

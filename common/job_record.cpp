@@ -287,13 +287,15 @@ struct Layout {
         const bool tabs = !indent.empty() && indent[0] == '\t';
         const int width = indent.empty() ? 2 : static_cast<int>(indent.size());
         const std::string plain = dump(value, width, tabs ? '\t' : ' ');
+        const std::string begin_of_line = line_feed + indent;
         std::string result;
-        for (const char c : plain)
-            if (c == '\n')
-                result += line_feed + indent;
-            else
-                result += c;
-        return result;
+        std::size_t at = 0;
+        for (std::size_t feed = 0; (feed = plain.find('\n', at)) != std::string::npos;
+             at = feed + 1) {
+            result.append(plain, at, feed - at);
+            result += begin_of_line;
+        }
+        return result.append(plain, at);
     }
 };
 

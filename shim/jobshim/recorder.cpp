@@ -151,10 +151,15 @@ void Recorder::begin(const std::optional<LogPlace>& log, const std::optional<Oom
             throw_errno("remove " + files().cancel);
         const auto stamp = stamp_at(files().job);
         const std::size_t theirs = stamp ? static_cast<std::size_t>(stamp->size) : 0;
-        file_.reserve(theirs + edit_.as_new_file().size() + 2 * space_for_the_end());
+        const std::string as_new_file = edit_.as_new_file();
+        file_.reserve(theirs + as_new_file.size() + 2 * space_for_the_end());
         hold_.begin(heartbeat_first_line(edit_.run, to_utf8(files().job), edit_.started_at, oom),
                     space_for_the_end());
-        write(JobFile::Write::ordinary);
+        file_.update(
+            [&](const JobDocument* document) {
+                return document == nullptr ? as_new_file : text_after(*document);
+            },
+            JobFile::Write::ordinary);
     } catch (...) {
         hold_.abandon(former_heartbeat_);
         finished_ = true;
@@ -209,13 +214,16 @@ std::optional<CancelRequest> Recorder::cancel_request() const {
     return read_cancel_request(files(), ::geteuid());
 }
 
+std::string Recorder::text_after(const JobDocument& document) const {
+    if (!begun_) refuse_another_beginner(document);
+    // Before the worker is there, no status can be its own.
+    return edit_.applied_to(document, edit_.run.worker && spoke(document));
+}
+
 void Recorder::write(JobFile::Write kind) {
     file_.update(
         [this](const JobDocument* document) {
-            if (document == nullptr) return edit_.as_new_file();
-            if (!begun_) refuse_another_beginner(*document);
-            // Before the worker is there, no status can be its own.
-            return edit_.applied_to(*document, edit_.run.worker && spoke(*document));
+            return document == nullptr ? edit_.as_new_file() : text_after(*document);
         },
         kind);
 }

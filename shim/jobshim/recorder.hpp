@@ -71,6 +71,8 @@ private:
     void refuse_if_alive(const JobDocument& document) const;
     void refuse_another_beginner(const JobDocument& document) const;
     void choose_id(const std::optional<JobDocument>& document, const std::string& wanted);
+    // What to write where `document` is now.
+    std::string text_after(const JobDocument& document) const;
     void write(JobFile::Write kind);
     bool spoke(const JobDocument& document) const;
     void write_last_line(FinalWord& last);
