@@ -17,23 +17,29 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr off_t life_byte = 0;
-constexpr off_t writer_byte = 1;
+struct Bytes {
+    off_t first;
+    off_t count;
+};
+constexpr Bytes life_byte{0, 1};
+constexpr Bytes writer_byte{1, 1};
+constexpr Bytes both_bytes{0, 2};
 constexpr std::size_t text_limit = std::size_t{4} << 20U;
 
-struct flock byte_lock(short type, off_t byte) {
+struct flock byte_lock(short type, Bytes bytes) {
     struct flock lock {};
     lock.l_type = type;
     lock.l_whence = SEEK_SET;
-    lock.l_start = byte;
-    lock.l_len = 1;
+    lock.l_start = bytes.first;
+    lock.l_len = bytes.count;
     return lock;
 }
 
 enum class Taken { yes, busy, no_locks_here };
 
-Taken take(int fd, off_t byte, const std::string& path) {
-    struct flock lock = byte_lock(F_WRLCK, byte);
+// All of them or none.
+Taken take(int fd, Bytes bytes, const std::string& path) {
+    struct flock lock = byte_lock(F_WRLCK, bytes);
     int result = 0;
     do {
         result = ::fcntl(fd, F_SETLK, &lock);
@@ -46,14 +52,14 @@ Taken take(int fd, off_t byte, const std::string& path) {
 }
 
 // For messages only: nobody decides by it.
-std::string holder_in_words(int fd, off_t byte) {
-    struct flock lock = byte_lock(F_WRLCK, byte);
+std::string holder_in_words(int fd, Bytes bytes) {
+    struct flock lock = byte_lock(F_WRLCK, bytes);
     if (::fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK && lock.l_pid > 0)
         return " by pid " + std::to_string(lock.l_pid);
     return "";
 }
 
-UniqueFd open_or_make(const std::string& path, int more_flags) {
+HeartbeatFile open_or_make(const std::string& path, int more_flags) {
     UniqueFd fd(::open(
         path.c_str(),
         O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC | more_flags, 0600));
@@ -61,7 +67,7 @@ UniqueFd open_or_make(const std::string& path, int more_flags) {
     struct stat info {};
     if (::fstat(fd.get(), &info) != 0) throw_errno("stat " + path);
     if (!S_ISREG(info.st_mode)) throw Refusal(path + ": not a regular file");
-    return fd;
+    return {std::move(fd), info.st_dev, info.st_ino};
 }
 
 void refuse_foreign(int fd, const std::string& path) {
@@ -70,9 +76,9 @@ void refuse_foreign(int fd, const std::string& path) {
         throw Refusal(path + ": exists and is not a heartbeat file of ours");
 }
 
-bool leads_to(const std::string& path, int fd) {
+bool leads_to(const std::string& path, const HeartbeatFile& file) {
     const auto there = stamp_at(path);
-    return there && there->same_file(stamp_of(fd, path));
+    return there && there->device == file.device && there->inode == file.inode;
 }
 
 // Times beyond what nanoseconds can tell (the years 1678 to 2262) are cut to that.
@@ -119,44 +125,40 @@ Probe probe_heartbeat(const std::string& path) {
     return probe;
 }
 
-HeartbeatHold::HeartbeatHold(std::string path, UniqueFd fd, bool locked)
-    : path_(std::move(path)), fd_(std::move(fd)), locked_(locked) {}
+HeartbeatHold::HeartbeatHold(std::string path, HeartbeatFile file, bool locked)
+    : path_(std::move(path)), file_(std::move(file)), locked_(locked) {}
 
 HeartbeatHold HeartbeatHold::acquire(const std::string& path, milliseconds patience) {
     const auto deadline = monotonic_now() + patience;
     for (;;) {
-        UniqueFd fd = open_or_make(path, 0);
-        refuse_foreign(fd.get(), path);
-        bool locked = true;
-        switch (take(fd.get(), life_byte, path)) {
-            case Taken::yes:
-                break;
-            case Taken::busy:
-                throw JobIsTaken("this job is supervised already" +
-                                 holder_in_words(fd.get(), life_byte) + " (" + path +
-                                 " is locked)");
-            case Taken::no_locks_here:
-                locked = false;
-                break;
-        }
+        HeartbeatFile file = open_or_make(path, 0);
+        const int fd = file.fd.get();
+        refuse_foreign(fd, path);
+        const Taken taken = take(fd, both_bytes, path);
+        if (taken == Taken::busy && take(fd, life_byte, path) == Taken::busy)
+            throw JobIsTaken("this job is supervised already" + holder_in_words(fd, life_byte) +
+                             " (" + path + " is locked)");
         // Removed or replaced between the open and the lock: two shims would hold two files.
-        if (!leads_to(path, fd.get())) continue;
-        while (locked && take(fd.get(), writer_byte, path) == Taken::busy) {
-            if (monotonic_now() >= deadline)
-                throw JobIsTaken("this job is being settled" +
-                                 holder_in_words(fd.get(), writer_byte) + " (" + path +
-                                 " is locked)");
-            // Nothing to wait on: a blocking lock could not be given up in time.
-            pause_for(milliseconds(2));
+        if (!leads_to(path, file)) continue;
+        if (taken == Taken::busy) {
+            while (take(fd, writer_byte, path) == Taken::busy) {
+                if (monotonic_now() >= deadline)
+                    throw JobIsTaken("this job is being settled" +
+                                     holder_in_words(fd, writer_byte) + " (" + path +
+                                     " is locked)");
+                // Nothing to wait on: a blocking lock could not be given up in time.
+                pause_for(milliseconds(2));
+            }
+            if (!leads_to(path, file)) continue;
         }
-        if (leads_to(path, fd.get())) return {path, std::move(fd), locked};
+        return {path, std::move(file), taken != Taken::no_locks_here};
     }
 }
 
-std::string HeartbeatHold::text() const { return read_from(fd_.get(), 0, text_limit, path_); }
+std::string HeartbeatHold::text() const { return read_from(file_.fd.get(), 0, text_limit, path_); }
 
 Probe HeartbeatHold::probe() const {
-    Probe probe = probe_descriptor(fd_.get(), path_);  // one's own lock is never in one's way
+    Probe probe = probe_descriptor(file_.fd.get(), path_);  // one's own lock is never in one's way
     probe.lock = locked_ ? LifeLock::free : LifeLock::unavailable;
     return probe;
 }
@@ -169,33 +171,34 @@ void HeartbeatHold::abandon(std::string_view former_text) noexcept {
         }
         // Unless `begin` was called there is nothing to take back, and nothing to put at risk: a
         // death or a full disk between the two calls would cost the last run its recorded end.
-        if (text() != former_text && ::ftruncate(fd_.get(), 0) == 0) append(former_text);
+        if (text() != former_text && ::ftruncate(file_.fd.get(), 0) == 0) append(former_text);
     } catch (const std::exception&) {
         // The failure that led here is the one to be told.
     }
-    fd_.reset();
+    file_.fd.reset();
 }
 
 void HeartbeatHold::begin(std::string_view first_line, std::size_t space) {
     // Only what holds something needs to be cut: on ext4 the call costs a journal transaction.
-    if (stamp_of(fd_.get(), path_).size > 0 && ::ftruncate(fd_.get(), 0) != 0)
+    if (stamp_of(file_.fd.get(), path_).size > 0 && ::ftruncate(file_.fd.get(), 0) != 0)
         throw_errno("empty " + path_);
-    if (::fcntl(fd_.get(), F_SETFL, O_APPEND) != 0) throw_errno("set up " + path_);
+    if (::fcntl(file_.fd.get(), F_SETFL, O_APPEND) != 0) throw_errno("set up " + path_);
     space_ = first_line.size() + space;
-    if (::fallocate(fd_.get(), FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(space_)) != 0 &&
+    if (::fallocate(file_.fd.get(), FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(space_)) != 0 &&
         (errno == ENOSPC || errno == EDQUOT || errno == EIO || errno == EFBIG))
         throw_errno("reserve space in " + path_);
-    write_all(fd_.get(), first_line, path_);
+    write_all(file_.fd.get(), first_line, path_);
 }
 
-void HeartbeatHold::append(std::string_view line) { write_all(fd_.get(), line, path_); }
+void HeartbeatHold::append(std::string_view line) { write_all(file_.fd.get(), line, path_); }
 
 void HeartbeatHold::lock_again() noexcept {
     if (!locked_) return;
     try {
+        if (take(file_.fd.get(), both_bytes, path_) != Taken::busy) return;
         // Who has one of them now looks at this process next, sees that it lives, and lets go.
-        take(fd_.get(), life_byte, path_);
-        take(fd_.get(), writer_byte, path_);
+        take(file_.fd.get(), life_byte, path_);
+        take(file_.fd.get(), writer_byte, path_);
     } catch (const std::exception&) {
         return;  // as in beat()
     }
@@ -203,9 +206,9 @@ void HeartbeatHold::lock_again() noexcept {
 
 void HeartbeatHold::beat() noexcept {
     lock_again();
-    ::futimens(fd_.get(), nullptr);
+    ::futimens(file_.fd.get(), nullptr);
     try {
-        if (!leads_to(path_, fd_.get())) remake();
+        if (!leads_to(path_, file_)) remake();
     } catch (const std::exception&) {
         // The next beat tries again; until then the reader goes by the shim's identity.
         return;
@@ -215,7 +218,7 @@ void HeartbeatHold::beat() noexcept {
 bool HeartbeatHold::holds_the_job(milliseconds patience) noexcept {
     try {
         const auto deadline = monotonic_now() + patience;
-        while (locked_ && !leads_to(path_, fd_.get())) {
+        while (locked_ && !leads_to(path_, file_)) {
             const Remade remade = remake();
             if (remade == Remade::shim_has_it) return false;
             if (remade == Remade::settler_has_it) {
@@ -232,49 +235,50 @@ bool HeartbeatHold::holds_the_job(milliseconds patience) noexcept {
 HeartbeatHold::Remade HeartbeatHold::remake() {
     // The history moves over through the old descriptor, whose file lives on without a name.
     const std::string history = text();
-    UniqueFd fd = open_or_make(path_, O_APPEND);
-    refuse_foreign(fd.get(), path_);
-    if (locked_ && take(fd.get(), life_byte, path_) != Taken::yes) return Remade::shim_has_it;
+    HeartbeatFile file = open_or_make(path_, O_APPEND);
+    const int fd = file.fd.get();
+    refuse_foreign(fd, path_);
+    if (locked_ && take(fd, life_byte, path_) != Taken::yes) return Remade::shim_has_it;
     // A settler will see that the shim lives, and let go.
-    if (locked_ && take(fd.get(), writer_byte, path_) != Taken::yes) return Remade::settler_has_it;
-    if (!leads_to(path_, fd.get())) return Remade::not_in_place;
-    if (::ftruncate(fd.get(), 0) != 0) throw_errno("empty " + path_);
-    ::fallocate(fd.get(), FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(space_));
-    write_all(fd.get(), history, path_);
+    if (locked_ && take(fd, writer_byte, path_) != Taken::yes) return Remade::settler_has_it;
+    if (!leads_to(path_, file)) return Remade::not_in_place;
+    if (::ftruncate(fd, 0) != 0) throw_errno("empty " + path_);
+    ::fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(space_));
+    write_all(fd, history, path_);
     // The old descriptor's file is another inode: closing it drops no lock of the new one.
-    fd_ = std::move(fd);
+    file_ = std::move(file);
     return Remade::yes;
 }
 
 void HeartbeatHold::release(Leave leave) noexcept {
     try {
-        if (leave == Leave::nothing && leads_to(path_, fd_.get())) ::unlink(path_.c_str());
+        if (leave == Leave::nothing && leads_to(path_, file_)) ::unlink(path_.c_str());
     } catch (const std::exception&) {
         // What is over stays over, and a file too many is harmless.
     }
-    fd_.reset();
+    file_.fd.reset();
 }
 
-SettlerLock::SettlerLock(std::string path, UniqueFd fd)
-    : path_(std::move(path)), fd_(std::move(fd)) {}
+SettlerLock::SettlerLock(std::string path, HeartbeatFile file)
+    : path_(std::move(path)), file_(std::move(file)) {}
 
 std::optional<SettlerLock> SettlerLock::try_take(const std::string& path) {
     for (int attempt = 0; attempt < 100; ++attempt) {
-        UniqueFd fd = open_or_make(path, O_APPEND);
-        refuse_foreign(fd.get(), path);
-        if (take(fd.get(), writer_byte, path) == Taken::busy) return std::nullopt;
-        if (leads_to(path, fd.get())) return SettlerLock(path, std::move(fd));
+        HeartbeatFile file = open_or_make(path, O_APPEND);
+        refuse_foreign(file.fd.get(), path);
+        if (take(file.fd.get(), writer_byte, path) == Taken::busy) return std::nullopt;
+        if (leads_to(path, file)) return SettlerLock(path, std::move(file));
     }
     return std::nullopt;
 }
 
-Probe SettlerLock::probe() const { return probe_descriptor(fd_.get(), path_); }
+Probe SettlerLock::probe() const { return probe_descriptor(file_.fd.get(), path_); }
 
-bool SettlerLock::still_in_place() const { return leads_to(path_, fd_.get()); }
+bool SettlerLock::still_in_place() const { return leads_to(path_, file_); }
 
 void SettlerLock::remove_if_empty() const noexcept {
     try {
-        if (still_in_place() && stamp_of(fd_.get(), path_).size == 0) ::unlink(path_.c_str());
+        if (still_in_place() && stamp_of(file_.fd.get(), path_).size == 0) ::unlink(path_.c_str());
     } catch (const std::exception&) {
         // What is settled stays settled, and a file too many is harmless.
     }

@@ -30,6 +30,13 @@ struct Probe {
 };
 Probe probe_heartbeat(const std::string& path);
 
+// A descriptor, and which file it is: a name that leads elsewhere is told by one look at the name.
+struct HeartbeatFile {
+    UniqueFd fd;
+    dev_t device;
+    ino_t inode;
+};
+
 // Both bytes, held by a shim for its whole life.
 class HeartbeatHold {
 public:
@@ -63,19 +70,19 @@ public:
     // up to `patience` for a reader that is settling.
     bool holds_the_job(std::chrono::milliseconds patience) noexcept;
     // For the worker's line, which its child writes. Belongs to this object.
-    int descriptor() const { return fd_.get(); }
+    int descriptor() const { return file_.fd.get(); }
 
     enum class Leave { file, nothing };
     // The locks go with the descriptor.
     void release(Leave leave) noexcept;
 
 private:
-    HeartbeatHold(std::string path, UniqueFd fd, bool locked);
+    HeartbeatHold(std::string path, HeartbeatFile file, bool locked);
     enum class Remade { yes, not_in_place, settler_has_it, shim_has_it };
     Remade remake();
 
     std::string path_;
-    UniqueFd fd_;
+    HeartbeatFile file_;
     bool locked_ = true;
     std::size_t space_ = 0;
 };
@@ -96,10 +103,10 @@ public:
     void remove_if_empty() const noexcept;
 
 private:
-    SettlerLock(std::string path, UniqueFd fd);
+    SettlerLock(std::string path, HeartbeatFile file);
 
     std::string path_;
-    UniqueFd fd_;
+    HeartbeatFile file_;
 };
 
 }  // namespace jobshim
