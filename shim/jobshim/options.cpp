@@ -2,9 +2,11 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "common/units.hpp"
@@ -78,7 +80,10 @@ CLI::Option* add_choice(CLI::App& app, const std::string& name, Value& value,
         ->type_name(type);
 }
 
-void declare(CLI::App& app, Options& options) {
+// True for an option that is to be declared.
+using Wanted = std::function<bool(std::string_view)>;
+
+void declare(CLI::App& app, Options& options, const Wanted& wanted) {
     app.description(description);
     app.formatter(std::make_shared<HelpFormatter>());
     app.footer(footer);
@@ -86,93 +91,112 @@ void declare(CLI::App& app, Options& options) {
     app.set_version_flag("--version", std::string("jobshim ") + JOBSHIM_VERSION,
                          "print the version and exit");
 
-    add_file(app, "-j,--job", options.job,
-             "the job file ($XDG_STATE_HOME/jobshim/jobs/ID.json, else below ~/.local/state)");
-    app.add_option_function<std::string>(
-           "--id",
-           [&options](const std::string& id) {
-               if (!is_job_id(id))
-                   throw CLI::ValidationError("--id: '" + id +
-                                              "' is no id ([A-Za-z0-9][A-Za-z0-9._-]{0,127})");
-               options.id = id;
-           },
-           "the job's id (the file's own; else its name; else made up)")
-        ->type_name("ID");
-    app.add_option("--title", options.title, "shown by jobctl (the command)")->type_name("TEXT");
-    app.add_option_function<std::string>(
-           "--heartbeat-interval",
-           [&options](const std::string& text) {
-               options.heartbeat_interval = duration_option(text);
-               if (options.heartbeat_interval < milliseconds(100) ||
-                   options.heartbeat_interval > std::chrono::hours(1))
-                   throw CLI::ValidationError("--heartbeat-interval: 100ms to 1h");
-           },
-           "how often the heartbeat file is touched (5s; 100ms to 1h)")
-        ->type_name("DUR");
-    add_file(app, "--log", options.log,
-             "append the worker's stdout and stderr there (inherit both)");
-    app.add_option_function<std::string>(
-           "--tail",
-           [&options](const std::string& text) {
-               const auto bytes = parse_count(text);
-               if (!bytes || *bytes > 65536)
-                   throw CLI::ValidationError("--tail: '" + text + "' is not 0 to 65536");
-               options.tail_bytes = *bytes;
-           },
-           "how much of the log's end goes into the record (2048; 0 to 65536)")
-        ->type_name("BYTES");
-    app.add_option_function<std::string>(
-           "--timeout",
-           [&options](const std::string& text) { options.timeout = duration_option(text); },
-           "end the worker after DUR (never)")
-        ->type_name("DUR");
-    app.add_option_function<std::string>(
-           "--signal",
-           [&options](const std::string& text) {
-               const auto signal = parse_signal(text);
-               if (!signal) throw CLI::ValidationError("--signal: '" + text + "' is no signal");
-               options.signal = *signal;
-           },
-           "what the time-out sends first (TERM)")
-        ->type_name("SIG");
-    app.add_option_function<std::string>(
-           "--kill-after",
-           [&options](const std::string& text) { options.kill_after = duration_option(text); },
-           "and KILL so much later (10s)")
-        ->type_name("DUR");
-    add_choice<bool>(app, "--on-shim-death", options.kill_on_shim_death,
-                     {{"kill", true}, {"keep", false}},
-                     "what becomes of the worker if the shim dies (kill)", "kill|keep");
-    add_choice<bool>(app, "--leftovers", options.kill_leftovers, {{"keep", false}, {"kill", true}},
-                     "what becomes of members of the worker's own group that are still there at "
-                     "its end (keep)",
-                     "keep|kill");
-    add_choice<std::optional<Group>>(
-        app, "--group", options.group, {{"own", Group::own}, {"share", Group::share}},
-        "the worker's process group (own without a controlling terminal, share with one)",
-        "own|share");
-    app.add_flag("--expect-record", options.expect_record,
-                 "the worker writes a terminal status itself; exit 0 without one is a failure");
-    app.add_option_function<std::string>(
-           "--companion",
-           [&options](const std::string& directory) {
-               if (directory.empty())
-                   throw CLI::ValidationError("--companion: the directory's name is empty");
-               options.companion = directory;
-           },
-           "keep a codex-companion state directory in step: the record goes into its jobshim "
-           "folder; implies --expect-record and --group own")
-        ->type_name("STATE_DIR");
-    app.add_flag("--detach", options.detach,
-                 "run in the background: prints the id once COMMAND was executed");
-    app.add_flag("--best-effort", options.best_effort,
-                 "if the record cannot be kept, say so and run COMMAND all the same");
-    add_choice<SyncPolicy>(app, "--sync", options.sync,
-                           {{"always", SyncPolicy::always},
-                            {"final", SyncPolicy::final},
-                            {"never", SyncPolicy::never}},
-                           "which writes of the record are flushed to the disk (final)",
-                           "always|final|never");
+    if (wanted("--job"))
+        add_file(app, "-j,--job", options.job,
+                 "the job file ($XDG_STATE_HOME/jobshim/jobs/ID.json, else below ~/.local/state)");
+    if (wanted("--id"))
+        app.add_option_function<std::string>(
+               "--id",
+               [&options](const std::string& id) {
+                   if (!is_job_id(id))
+                       throw CLI::ValidationError("--id: '" + id +
+                                                  "' is no id ([A-Za-z0-9][A-Za-z0-9._-]{0,127})");
+                   options.id = id;
+               },
+               "the job's id (the file's own; else its name; else made up)")
+            ->type_name("ID");
+    if (wanted("--title"))
+        app.add_option("--title", options.title, "shown by jobctl (the command)")
+            ->type_name("TEXT");
+    if (wanted("--heartbeat-interval"))
+        app.add_option_function<std::string>(
+               "--heartbeat-interval",
+               [&options](const std::string& text) {
+                   options.heartbeat_interval = duration_option(text);
+                   if (options.heartbeat_interval < milliseconds(100) ||
+                       options.heartbeat_interval > std::chrono::hours(1))
+                       throw CLI::ValidationError("--heartbeat-interval: 100ms to 1h");
+               },
+               "how often the heartbeat file is touched (5s; 100ms to 1h)")
+            ->type_name("DUR");
+    if (wanted("--log"))
+        add_file(app, "--log", options.log,
+                 "append the worker's stdout and stderr there (inherit both)");
+    if (wanted("--tail"))
+        app.add_option_function<std::string>(
+               "--tail",
+               [&options](const std::string& text) {
+                   const auto bytes = parse_count(text);
+                   if (!bytes || *bytes > 65536)
+                       throw CLI::ValidationError("--tail: '" + text + "' is not 0 to 65536");
+                   options.tail_bytes = *bytes;
+               },
+               "how much of the log's end goes into the record (2048; 0 to 65536)")
+            ->type_name("BYTES");
+    if (wanted("--timeout"))
+        app.add_option_function<std::string>(
+               "--timeout",
+               [&options](const std::string& text) { options.timeout = duration_option(text); },
+               "end the worker after DUR (never)")
+            ->type_name("DUR");
+    if (wanted("--signal"))
+        app.add_option_function<std::string>(
+               "--signal",
+               [&options](const std::string& text) {
+                   const auto signal = parse_signal(text);
+                   if (!signal) throw CLI::ValidationError("--signal: '" + text + "' is no signal");
+                   options.signal = *signal;
+               },
+               "what the time-out sends first (TERM)")
+            ->type_name("SIG");
+    if (wanted("--kill-after"))
+        app.add_option_function<std::string>(
+               "--kill-after",
+               [&options](const std::string& text) { options.kill_after = duration_option(text); },
+               "and KILL so much later (10s)")
+            ->type_name("DUR");
+    if (wanted("--on-shim-death"))
+        add_choice<bool>(app, "--on-shim-death", options.kill_on_shim_death,
+                         {{"kill", true}, {"keep", false}},
+                         "what becomes of the worker if the shim dies (kill)", "kill|keep");
+    if (wanted("--leftovers"))
+        add_choice<bool>(
+            app, "--leftovers", options.kill_leftovers, {{"keep", false}, {"kill", true}},
+            "what becomes of members of the worker's own group that are still there at "
+            "its end (keep)",
+            "keep|kill");
+    if (wanted("--group"))
+        add_choice<std::optional<Group>>(
+            app, "--group", options.group, {{"own", Group::own}, {"share", Group::share}},
+            "the worker's process group (own without a controlling terminal, share with one)",
+            "own|share");
+    if (wanted("--expect-record"))
+        app.add_flag("--expect-record", options.expect_record,
+                     "the worker writes a terminal status itself; exit 0 without one is a failure");
+    if (wanted("--companion"))
+        app.add_option_function<std::string>(
+               "--companion",
+               [&options](const std::string& directory) {
+                   if (directory.empty())
+                       throw CLI::ValidationError("--companion: the directory's name is empty");
+                   options.companion = directory;
+               },
+               "keep a codex-companion state directory in step: the record goes into its jobshim "
+               "folder; implies --expect-record and --group own")
+            ->type_name("STATE_DIR");
+    if (wanted("--detach"))
+        app.add_flag("--detach", options.detach,
+                     "run in the background: prints the id once COMMAND was executed");
+    if (wanted("--best-effort"))
+        app.add_flag("--best-effort", options.best_effort,
+                     "if the record cannot be kept, say so and run COMMAND all the same");
+    if (wanted("--sync"))
+        add_choice<SyncPolicy>(app, "--sync", options.sync,
+                               {{"always", SyncPolicy::always},
+                                {"final", SyncPolicy::final},
+                                {"never", SyncPolicy::never}},
+                               "which writes of the record are flushed to the disk (final)",
+                               "always|final|never");
 }
 
 // Those words of argv that are ours: up to the first that is neither an option nor an option's
@@ -205,29 +229,51 @@ std::vector<std::string> own_words(const CLI::App& app, int argc, char** argv, i
     return words;
 }
 
-}  // namespace
-
-CommandLine parse_command_line(int argc, char** argv) {
+// Throws what CLI11 throws.
+Options parse(CLI::App& app, const Wanted& wanted, int argc, char** argv) {
     Options options;
-    CLI::App app;
-    declare(app, options);
+    declare(app, options, wanted);
     int command_at = argc;
     std::vector<std::string> words = own_words(app, argc, argv, command_at);
     std::reverse(words.begin(), words.end());  // as CLI11 likes them
+    app.parse(std::move(words));
+    if (command_at >= argc) throw CLI::ValidationError("COMMAND is missing");
+    if (!options.companion.empty()) {
+        if (!options.job.empty())
+            throw CLI::ValidationError("--job and --companion exclude each other");
+        if (options.group == Group::share)
+            throw CLI::ValidationError(
+                "--companion needs --group own: the plugin cancels a process group");
+        // With an id the plugin's job is known; without one, what the worker says may be none.
+        options.group = Group::own;
+        options.expect_record = true;
+    }
+    options.command = argv + command_at;
+    return options;
+}
+
+}  // namespace
+
+CommandLine parse_command_line(int argc, char** argv) {
+    // To declare an option is most of what parsing costs. So at first there are only those that
+    // some word names, the command's included. Whatever is amiss then is for the second attempt.
+    const Wanted named = [&](std::string_view option) {
+        return std::any_of(argv, argv + argc, [&](const char* word) {
+            const std::string_view text = word;
+            return text.starts_with(option) || (option == "--job" && text.starts_with("-j"));
+        });
+    };
     try {
-        app.parse(std::move(words));
-        if (command_at >= argc) throw CLI::ValidationError("COMMAND is missing");
-        if (!options.companion.empty()) {
-            if (!options.job.empty())
-                throw CLI::ValidationError("--job and --companion exclude each other");
-            if (options.group == Group::share)
-                throw CLI::ValidationError(
-                    "--companion needs --group own: the plugin cancels a "
-                    "process group");
-            // With an id the plugin's job is known; without one, what the worker says may be none.
-            options.group = Group::own;
-            options.expect_record = true;
-        }
+        CLI::App app;
+        return {parse(app, named, argc, argv), 0, "", ""};
+    } catch (const CLI::Error&) {
+        // As if it had not been tried.
+    }
+    CLI::App app;
+    try {
+        return {parse(
+                    app, [](std::string_view) { return true; }, argc, argv),
+                0, "", ""};
     } catch (const CLI::CallForHelp&) {
         return {std::nullopt, 0, app.help(), ""};
     } catch (const CLI::CallForVersion& version) {
@@ -236,8 +282,6 @@ CommandLine parse_command_line(int argc, char** argv) {
         return {std::nullopt, 125, "",
                 "jobshim: " + printable(error.what()) + "\nTry 'jobshim --help'.\n"};
     }
-    options.command = argv + command_at;
-    return {options, 0, "", ""};
 }
 
 }  // namespace jobshim
