@@ -113,8 +113,8 @@ TEST_CASE_METHOD(Sandbox, "a job's life stays within its budget") {
         Budget budget;
     };
     const auto c =
-        GENERATE(Case{"never", {166, 4, 0, 4900, 124}}, Case{"final", {170, 4, 2, 4900, 124}},
-                 Case{"always", {178, 4, 6, 4900, 124}});
+        GENERATE(Case{"never", {159, 4, 0, 4900, 118}}, Case{"final", {163, 4, 2, 4900, 118}},
+                 Case{"always", {171, 4, 6, 4900, 118}});
     CAPTURE(c.sync);
     const fs::path folder = dir / "jobs";
     fs::create_directory(folder);
