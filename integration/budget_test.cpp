@@ -32,7 +32,7 @@ struct Budget {
 };
 
 // Under callgrind; compilers differ by a few in a hundred.
-constexpr long instructions_of_a_job = 2'000'000;
+constexpr long instructions_of_a_job = 1'300'000;
 constexpr long instructions_of_a_list = 11'000'000;  // of 100 jobs
 
 struct Cost {

@@ -23,6 +23,9 @@ constexpr milliseconds retry_every{200};
 
 // For all of the record but the host's members and the tail.
 constexpr std::size_t room_for_record = 6144;
+// By so much the record grows at most once the worker is known. Without it the first beat would
+// find it grown, and reserve anew.
+constexpr std::size_t room_for_worker = 512;
 
 std::string command_in_words(char** command) {
     std::string words;
@@ -152,7 +155,7 @@ void Recorder::begin(const std::optional<LogPlace>& log, const std::optional<Oom
         const auto stamp = stamp_at(files().job);
         const std::size_t theirs = stamp ? static_cast<std::size_t>(stamp->size) : 0;
         const std::string as_new_file = edit_.as_new_file();
-        file_.reserve(theirs + as_new_file.size() + 2 * space_for_the_end());
+        file_.reserve(theirs + as_new_file.size() + room_for_worker + 2 * space_for_the_end());
         hold_.begin(heartbeat_first_line(edit_.run, to_utf8(files().job), edit_.started_at, oom),
                     space_for_the_end());
         file_.update(
