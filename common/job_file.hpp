@@ -81,7 +81,7 @@ private:
     std::unique_ptr<StagedFile> displaced_;  // what a write of ours displaced, until it is merged
     std::optional<FileStamp> last_written_;
     std::optional<std::string> last_good_;  // as it was last written
-    bool was_there_ = false;  // somebody else's file
+    bool was_there_ = false;                // somebody else's file
     bool made_new_ = false;
 };
 
