@@ -3,10 +3,11 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <functional>
-#include <map>
+#include <initializer_list>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "common/units.hpp"
@@ -49,39 +50,64 @@ milliseconds duration_option(const std::string& text) {
     return *duration;
 }
 
-// Declares an option that names a file. An empty name is a script's unset variable, and no request
-// for what holds without the option.
-void add_file(CLI::App& app, const std::string& name, std::string& value, const std::string& help) {
-    app.add_option_function<std::string>(
-           name,
-           [&value, name](const std::string& text) {
-               if (text.empty()) throw CLI::ValidationError(name + ": the file's name is empty");
-               value = text;
-           },
-           help)
-        ->type_name("FILE");
-}
-
-// Declares an option whose value is one of a few words.
-template <class Value>
-CLI::Option* add_choice(CLI::App& app, const std::string& name, Value& value,
-                        const std::map<std::string, Value>& words, const std::string& help,
-                        const std::string& type) {
-    return app
-        .add_option_function<std::string>(
-            name,
-            [&value, words, name, type](const std::string& word) {
-                const auto found = words.find(word);
-                if (found == words.end())
-                    throw CLI::ValidationError(name + ": '" + word + "' is none of " + type);
-                value = found->second;
-            },
-            help)
-        ->type_name(type);
-}
-
 // True for an option that is to be declared.
 using Wanted = std::function<bool(std::string_view)>;
+
+// Declares the wanted ones of the options that it is told of; of the others it makes nothing.
+class Declaration {
+public:
+    Declaration(CLI::App& app, const Wanted& wanted) : app_(app), wanted_(wanted) {}
+
+    template <class Take>
+    void option(const std::string& name, const char* type, const Take& take, const char* help) {
+        if (is_wanted(name))
+            app_.add_option_function<std::string>(name, take, help)->type_name(type);
+    }
+    void flag(const std::string& name, bool& value, const char* help) {
+        if (is_wanted(name)) app_.add_flag(name, value, help);
+    }
+    // An empty name is a script's unset variable, and no request for what holds without the option.
+    void file(const std::string& name, std::string& value, const char* help) {
+        option(
+            name, "FILE",
+            [&value, name](const std::string& text) {
+                if (text.empty()) throw CLI::ValidationError(name + ": the file's name is empty");
+                value = text;
+            },
+            help);
+    }
+    template <class Value>
+    void duration(const std::string& name, Value& value, const char* help) {
+        option(
+            name, "DUR", [&value](const std::string& text) { value = duration_option(text); },
+            help);
+    }
+    // One of a few words.
+    template <class Value>
+    void choice(const std::string& name, const char* type, Value& value,
+                std::initializer_list<std::pair<const char*, Value>> words, const char* help) {
+        if (!is_wanted(name)) return;
+        option(
+            name, type,
+            [&value, name, type,
+             words = std::vector<std::pair<const char*, Value>>(words)](const std::string& word) {
+                for (const auto& [each, meaning] : words)
+                    if (word == each) {
+                        value = meaning;
+                        return;
+                    }
+                throw CLI::ValidationError(name + ": '" + word + "' is none of " + type);
+            },
+            help);
+    }
+
+private:
+    // By its long name.
+    bool is_wanted(std::string_view name) const { return wanted_(name.substr(name.find("--"))); }
+
+    CLI::App& app_;
+    const Wanted& wanted_;
+};
 
 void declare(CLI::App& app, Options& options, const Wanted& wanted) {
     app.description(description);
@@ -91,112 +117,81 @@ void declare(CLI::App& app, Options& options, const Wanted& wanted) {
     app.set_version_flag("--version", std::string("jobshim ") + JOBSHIM_VERSION,
                          "print the version and exit");
 
-    if (wanted("--job"))
-        add_file(app, "-j,--job", options.job,
+    Declaration declare(app, wanted);
+    declare.file("-j,--job", options.job,
                  "the job file ($XDG_STATE_HOME/jobshim/jobs/ID.json, else below ~/.local/state)");
-    if (wanted("--id"))
-        app.add_option_function<std::string>(
-               "--id",
-               [&options](const std::string& id) {
-                   if (!is_job_id(id))
-                       throw CLI::ValidationError("--id: '" + id +
-                                                  "' is no id ([A-Za-z0-9][A-Za-z0-9._-]{0,127})");
-                   options.id = id;
-               },
-               "the job's id (the file's own; else its name; else made up)")
-            ->type_name("ID");
-    if (wanted("--title"))
-        app.add_option("--title", options.title, "shown by jobctl (the command)")
-            ->type_name("TEXT");
-    if (wanted("--heartbeat-interval"))
-        app.add_option_function<std::string>(
-               "--heartbeat-interval",
-               [&options](const std::string& text) {
-                   options.heartbeat_interval = duration_option(text);
-                   if (options.heartbeat_interval < milliseconds(100) ||
-                       options.heartbeat_interval > std::chrono::hours(1))
-                       throw CLI::ValidationError("--heartbeat-interval: 100ms to 1h");
-               },
-               "how often the heartbeat file is touched (5s; 100ms to 1h)")
-            ->type_name("DUR");
-    if (wanted("--log"))
-        add_file(app, "--log", options.log,
+    declare.option(
+        "--id", "ID",
+        [&options](const std::string& id) {
+            if (!is_job_id(id))
+                throw CLI::ValidationError("--id: '" + id +
+                                           "' is no id ([A-Za-z0-9][A-Za-z0-9._-]{0,127})");
+            options.id = id;
+        },
+        "the job's id (the file's own; else its name; else made up)");
+    declare.option(
+        "--title", "TEXT", [&options](const std::string& title) { options.title = title; },
+        "shown by jobctl (the command)");
+    declare.option(
+        "--heartbeat-interval", "DUR",
+        [&options](const std::string& text) {
+            options.heartbeat_interval = duration_option(text);
+            if (options.heartbeat_interval < milliseconds(100) ||
+                options.heartbeat_interval > std::chrono::hours(1))
+                throw CLI::ValidationError("--heartbeat-interval: 100ms to 1h");
+        },
+        "how often the heartbeat file is touched (5s; 100ms to 1h)");
+    declare.file("--log", options.log,
                  "append the worker's stdout and stderr there (inherit both)");
-    if (wanted("--tail"))
-        app.add_option_function<std::string>(
-               "--tail",
-               [&options](const std::string& text) {
-                   const auto bytes = parse_count(text);
-                   if (!bytes || *bytes > 65536)
-                       throw CLI::ValidationError("--tail: '" + text + "' is not 0 to 65536");
-                   options.tail_bytes = *bytes;
-               },
-               "how much of the log's end goes into the record (2048; 0 to 65536)")
-            ->type_name("BYTES");
-    if (wanted("--timeout"))
-        app.add_option_function<std::string>(
-               "--timeout",
-               [&options](const std::string& text) { options.timeout = duration_option(text); },
-               "end the worker after DUR (never)")
-            ->type_name("DUR");
-    if (wanted("--signal"))
-        app.add_option_function<std::string>(
-               "--signal",
-               [&options](const std::string& text) {
-                   const auto signal = parse_signal(text);
-                   if (!signal) throw CLI::ValidationError("--signal: '" + text + "' is no signal");
-                   options.signal = *signal;
-               },
-               "what the time-out sends first (TERM)")
-            ->type_name("SIG");
-    if (wanted("--kill-after"))
-        app.add_option_function<std::string>(
-               "--kill-after",
-               [&options](const std::string& text) { options.kill_after = duration_option(text); },
-               "and KILL so much later (10s)")
-            ->type_name("DUR");
-    if (wanted("--on-shim-death"))
-        add_choice<bool>(app, "--on-shim-death", options.kill_on_shim_death,
+    declare.option(
+        "--tail", "BYTES",
+        [&options](const std::string& text) {
+            const auto bytes = parse_count(text);
+            if (!bytes || *bytes > 65536)
+                throw CLI::ValidationError("--tail: '" + text + "' is not 0 to 65536");
+            options.tail_bytes = *bytes;
+        },
+        "how much of the log's end goes into the record (2048; 0 to 65536)");
+    declare.duration("--timeout", options.timeout, "end the worker after DUR (never)");
+    declare.option(
+        "--signal", "SIG",
+        [&options](const std::string& text) {
+            const auto signal = parse_signal(text);
+            if (!signal) throw CLI::ValidationError("--signal: '" + text + "' is no signal");
+            options.signal = *signal;
+        },
+        "what the time-out sends first (TERM)");
+    declare.duration("--kill-after", options.kill_after, "and KILL so much later (10s)");
+    declare.choice<bool>("--on-shim-death", "kill|keep", options.kill_on_shim_death,
                          {{"kill", true}, {"keep", false}},
-                         "what becomes of the worker if the shim dies (kill)", "kill|keep");
-    if (wanted("--leftovers"))
-        add_choice<bool>(
-            app, "--leftovers", options.kill_leftovers, {{"keep", false}, {"kill", true}},
-            "what becomes of members of the worker's own group that are still there at "
-            "its end (keep)",
-            "keep|kill");
-    if (wanted("--group"))
-        add_choice<std::optional<Group>>(
-            app, "--group", options.group, {{"own", Group::own}, {"share", Group::share}},
-            "the worker's process group (own without a controlling terminal, share with one)",
-            "own|share");
-    if (wanted("--expect-record"))
-        app.add_flag("--expect-record", options.expect_record,
-                     "the worker writes a terminal status itself; exit 0 without one is a failure");
-    if (wanted("--companion"))
-        app.add_option_function<std::string>(
-               "--companion",
-               [&options](const std::string& directory) {
-                   if (directory.empty())
-                       throw CLI::ValidationError("--companion: the directory's name is empty");
-                   options.companion = directory;
-               },
-               "keep a codex-companion state directory in step: the record goes into its jobshim "
-               "folder; implies --expect-record and --group own")
-            ->type_name("STATE_DIR");
-    if (wanted("--detach"))
-        app.add_flag("--detach", options.detach,
-                     "run in the background: prints the id once COMMAND was executed");
-    if (wanted("--best-effort"))
-        app.add_flag("--best-effort", options.best_effort,
-                     "if the record cannot be kept, say so and run COMMAND all the same");
-    if (wanted("--sync"))
-        add_choice<SyncPolicy>(app, "--sync", options.sync,
+                         "what becomes of the worker if the shim dies (kill)");
+    declare.choice<bool>(
+        "--leftovers", "keep|kill", options.kill_leftovers, {{"keep", false}, {"kill", true}},
+        "what becomes of members of the worker's own group that are still there at "
+        "its end (keep)");
+    declare.choice<std::optional<Group>>(
+        "--group", "own|share", options.group, {{"own", Group::own}, {"share", Group::share}},
+        "the worker's process group (own without a controlling terminal, share with one)");
+    declare.flag("--expect-record", options.expect_record,
+                 "the worker writes a terminal status itself; exit 0 without one is a failure");
+    declare.option(
+        "--companion", "STATE_DIR",
+        [&options](const std::string& directory) {
+            if (directory.empty())
+                throw CLI::ValidationError("--companion: the directory's name is empty");
+            options.companion = directory;
+        },
+        "keep a codex-companion state directory in step: the record goes into its jobshim "
+        "folder; implies --expect-record and --group own");
+    declare.flag("--detach", options.detach,
+                 "run in the background: prints the id once COMMAND was executed");
+    declare.flag("--best-effort", options.best_effort,
+                 "if the record cannot be kept, say so and run COMMAND all the same");
+    declare.choice<SyncPolicy>("--sync", "always|final|never", options.sync,
                                {{"always", SyncPolicy::always},
                                 {"final", SyncPolicy::final},
                                 {"never", SyncPolicy::never}},
-                               "which writes of the record are flushed to the disk (final)",
-                               "always|final|never");
+                               "which writes of the record are flushed to the disk (final)");
 }
 
 // Those words of argv that are ours: up to the first that is neither an option nor an option's
