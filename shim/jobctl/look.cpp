@@ -49,9 +49,7 @@ public:
             pause_for(milliseconds(10));
             std::erase_if(torn_, [&](const Place& at) { return take(at.directory, at.name); });
         }
-        for (const Place& at : torn_)
-            add_broken(at.directory, at.name,
-                       path_in(at.directory, at.name) + ": not a JSON object");
+        for (const Place& at : torn_) add_torn(at.directory, at.name);
     }
 
 private:
@@ -69,8 +67,11 @@ private:
             JobDocument document = JobDocument::parse(std::move(contents->text));
             if (document.fault() == JsonFault::too_deep)
                 add_broken(directory, name, path + ": nested too deeply");
+            else if (document.fault() != JsonFault::none &&
+                     rest_of_patience(path, contents->stamp, manner_.torn_patience).count() > 0)
+                return false;  // a writer may be at it
             else if (document.fault() != JsonFault::none)
-                return !is_still_torn(directory, name, contents->stamp);
+                add_torn(directory, name);
             else if (is_terminal(document.status()))
                 add_terminal(path, name, std::move(document));
             else
@@ -84,15 +85,6 @@ private:
             add_broken(directory, name, refusal.what());
         }
         return true;
-    }
-
-    // True if a writer may be at it. Else it is broken.
-    bool is_still_torn(const std::string& directory, const std::string& name,
-                       const FileStamp& stamp) {
-        const std::string path = path_in(directory, name);
-        if (rest_of_patience(path, stamp, manner_.torn_patience).count() > 0) return true;
-        add_broken(directory, name, path + ": not a JSON object");
-        return false;
     }
 
     void take_symlink(const std::string& directory, const std::string& name) {
@@ -122,6 +114,10 @@ private:
         report.job = std::move(document);
         report.id = id_of(report.job, name);
         hand_over_({std::move(report), false, false, ""});
+    }
+
+    void add_torn(const std::string& directory, const std::string& name) {
+        add_broken(directory, name, path_in(directory, name) + ": not a JSON object");
     }
 
     void add_failed(const std::string& directory, const std::string& name, const std::string& why) {
