@@ -81,6 +81,7 @@ void choose_run(Observation& seen, const JobFiles& files, const Observer& observ
     Heartbeat beat = parse_heartbeat(seen.probe.text);
     std::optional<RunRecord> recorded;
     if (seen.document) recorded = seen.document->run();
+    seen.has_run_before = recorded && recorded->exit;
     const bool of_the_same_run = beat.run && recorded && beat.run->shim == recorded->shim;
     // A leaving of another job (the file was renamed). Where the record tells of the very same shim
     // it is the directory that goes by another name: moved, or mounted elsewhere.
@@ -163,11 +164,8 @@ void look_at_processes(Observation& seen, const JobFiles& files, const Observer&
     sighting.end_is_known = seen.known_end.has_value();
     sighting.obstacle = seen.probe.obstacle;
     sighting.new_run_began = seen.new_run_began;
-    if (!seen.run) {
-        const auto recorded = seen.document ? seen.document->run() : std::nullopt;
-        sighting.has_run_before = recorded && recorded->exit;
-        return;
-    }
+    sighting.has_run_before = seen.has_run_before;
+    if (!seen.run) return;
     const RunRecord& run = *seen.run;
     sighting.shim_pid = run.shim.pid;
     sighting.worker_pid = run.worker ? run.worker->pid : 0;

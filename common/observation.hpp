@@ -44,6 +44,7 @@ struct Observation {
     // Somebody asked for its end; looked for only once the shim is dead.
     std::optional<CancelRequest> cancelled;
     bool new_run_began = false;     // see Sighting
+    bool has_run_before = false;    // likewise
     bool heartbeat_agrees = false;  // the heartbeat file is this run's, worker and all
     bool worker_was_started = false;
     Place place = Place::here;

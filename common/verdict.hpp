@@ -37,7 +37,7 @@ struct Sighting {
     // The lock is held by another shim than the one that the record tells of: a new run has begun,
     // and a terminal status is still the last one's.
     bool new_run_began = false;
-    bool has_run_before = false;  // the record tells of an end, but not of a shim since
+    bool has_run_before = false;  // the record tells of an end
     bool beat_seen_to_change = false;
     std::optional<std::chrono::milliseconds> beat_age;  // negative: a beat from the future
     std::chrono::milliseconds interval{5000};
