@@ -175,6 +175,12 @@ struct PluginSandbox : Sandbox {
         CHECK(shim_is_gone(id));
         CHECK(statuses(id) == "failed failed");
     }
+    /// The plugin's own way to end a job.
+    void cancel(const std::string& id) {
+        const auto cancelled = plugin({"cancel", id});
+        INFO(cancelled.err);
+        CHECK(cancelled.ended() == "exit 0");
+    }
     void check_stays_cancelled(const std::string& id) {
         CHECK(change_of(id, "cancelled cancelled", 8s) == "");
         CHECK(shim_is_gone(id));
@@ -400,9 +406,7 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: cancelled while it runs with the 
     // Stopped, so that it does not see its broker's end before the plugin's signal comes.
     kill(worker, SIGSTOP);
     kill(broker(), SIGKILL);
-    const auto cancelled = plugin({"cancel", id});
-    INFO(cancelled.err);
-    CHECK(cancelled.ended() == "exit 0");
+    cancel(id);
     kill(worker, SIGCONT);
     check_stays_cancelled(id);
     CHECK_FALSE(alive(worker));
@@ -414,9 +418,7 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: cancelled while it runs", "[seria
     const auto id = begin();
     const pid_t worker = turn_of(id);
     // The turn is interrupted first, so that the worker may have a last word before it is killed.
-    const auto cancelled = plugin({"cancel", id});
-    INFO(cancelled.err);
-    CHECK(cancelled.ended() == "exit 0");
+    cancel(id);
     check_stays_cancelled(id);
     CHECK_FALSE(alive(worker));
     resume();
@@ -431,9 +433,7 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: cancelled while it is queued", "[
     CHECK(contains(plugin({"status", id}).out, "queued"));
     const pid_t shim = job_of(id)["pid"].get<pid_t>();
     REQUIRE(process_state(shim) == 'T');
-    const auto cancelled = plugin({"cancel", id});
-    INFO(cancelled.err);
-    CHECK(cancelled.ended() == "exit 0");
+    cancel(id);
     CHECK(statuses(id) == "cancelled cancelled");
     kill(shim, SIGCONT);
     check_stays_cancelled(id);
@@ -469,7 +469,7 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: cancelled at once before its work
     NEEDS_THE_PLUGIN;
     set_up("interruptible-slow-task");
     const auto id = begin();
-    CHECK(plugin({"cancel", id}).ended() == "exit 0");
+    cancel(id);
     CHECK(shim_is_gone(id));
     CHECK(statuses(id) == "cancelled cancelled");
     CHECK(contains(ctl({"status", "--companion", workspace, id}, {.env = env}).out, "cancelled"));

@@ -144,6 +144,13 @@ public:
             return terminal.foreground() == process_stat(shim).group && none_stopped(shim, worker);
         }));
     }
+    /// ^C, which ends the job and is the shell's status.
+    void interrupt(Terminal& terminal) {
+        terminal.type(ctrl_c);
+        ctl({"wait", job});
+        CHECK(terminal.status() == 130);
+        CHECK(at(exit_of(job), "/signalName") == "SIGINT");
+    }
     pid_t shim_of(const fs::path& file) {
         return at(read_json(file), "/jobshim/shim/pid").get<pid_t>();
     }
@@ -245,10 +252,7 @@ TEST_CASE_METHOD(OnTerminal, "a job is stopped, continued and put in the backgro
     CHECK(wait_until([&] { return none_stopped(second_shim, second); }));
     CHECK(ctl({"status", job}).ended() == "exit 3");
     back_to_front(terminal, second_shim, second);
-    terminal.type(ctrl_c);
-    ctl({"wait", job});
-    CHECK(at(exit_of(job), "/signalName") == "SIGINT");
-    CHECK(terminal.status() == 130);
+    interrupt(terminal);
     leave(terminal);
 }
 
@@ -305,10 +309,7 @@ TEST_CASE_METHOD(OnTerminal, "a stop that comes before the worker is started sto
     const auto worker = worker_of(job);
     CHECK(both_stopped(shim_of(job), worker));
     back_to_front(terminal, shim_of(job), worker);
-    terminal.type(ctrl_c);
-    ctl({"wait", job});
-    CHECK(at(exit_of(job), "/signalName") == "SIGINT");
-    CHECK(terminal.status() == 130);
+    interrupt(terminal);
     leave(terminal);
 }
 
@@ -335,10 +336,7 @@ TEST_CASE_METHOD(OnTerminal, "a pipeline with jobshim in it is one job of the sh
         terminal.type(line + "\n");
         executed_worker_of(job);
         await_children(terminal);
-        terminal.type(ctrl_c);
-        ctl({"wait", job});
-        CHECK(terminal.status() == 130);
-        CHECK(at(exit_of(job), "/signalName") == "SIGINT");
+        interrupt(terminal);
         fs::remove(job);
         fs::remove(dir / "other.json");
         leave(terminal);
@@ -388,10 +386,7 @@ TEST_CASE_METHOD(OnTerminal, "the group asked for overrules the terminal") {
         await_children(terminal);
         CHECK((process_stat(worker).group == worker) == (group == "own"));
         CHECK(at(read_json(job), "/jobshim/worker/group") == group);
-        terminal.type(ctrl_c);
-        ctl({"wait", job});
-        CHECK(terminal.status() == 130);
-        CHECK(at(exit_of(job), "/signalName") == "SIGINT");
+        interrupt(terminal);
         fs::remove(job);
         leave(terminal);
         // Without a terminal it is no error either.
