@@ -19,26 +19,57 @@ struct CommandGrammar {
     int most_jobs;
     std::set<std::string> with_value;
     std::set<std::string> flags;
-    std::set<std::string> needed = {};  // options that must be there
+    std::set<std::string> needed = {};      // options that must be there
+    std::set<std::string> companions = {};  // options that --companion and --all-states exclude
 };
 
 constexpr int any_number = 1'000'000;
 
 // Commands that are not here are only looked at for crashes.
 const std::map<std::string, CommandGrammar> commands = {
-    {"status", {Command::status, 1, any_number, {}, {"--json", "--no-reap"}}},
+    {"status",
+     {Command::status,
+      1,
+      any_number,
+      {"--companion"},
+      {"--all-states", "--json", "--no-reap"},
+      {},
+      {"--dir"}}},
     {"wait",
      {Command::wait,
       1,
       any_number,
-      {"--timeout", "--appear"},
-      {"--any", "--mirror", "--json", "--no-reap"}}},
-    {"result", {Command::result, 1, 1, {}, {"--json", "--no-reap"}}},
-    {"list", {Command::list, 0, 0, {"--status"}, {"--watch", "--json", "--no-reap"}}},
+      {"--timeout", "--appear", "--companion"},
+      {"--all-states", "--any", "--mirror", "--json", "--no-reap"},
+      {},
+      {"--dir"}}},
+    {"result",
+     {Command::result,
+      1,
+      1,
+      {"--companion"},
+      {"--all-states", "--json", "--no-reap"},
+      {},
+      {"--dir"}}},
+    {"list",
+     {Command::list,
+      0,
+      0,
+      {"--status", "--companion"},
+      {"--all-states", "--watch", "--json", "--no-reap"},
+      {},
+      {"--dir", "--watch"}}},
     {"logs", {Command::logs, 1, 1, {"--lines"}, {"--follow"}}},
     {"cancel", {Command::cancel, 1, 1, {"--reason", "--signal", "--kill-after"}, {"--json"}}},
     {"settle", {Command::settle, 1, 1, {"--as", "--because"}, {"--json"}, {"--as", "--because"}}},
-    {"reap", {Command::reap, 0, 0, {"--presume-dead"}, {"--dry-run", "--json"}}},
+    {"reap",
+     {Command::reap,
+      0,
+      0,
+      {"--presume-dead", "--companion"},
+      {"--all-states", "--dry-run", "--json"},
+      {},
+      {"--dir", "--presume-dead"}}},
     {"prune", {Command::prune, 0, 0, {"--older-than"}, {"--dry-run", "--json"}, {"--older-than"}}},
     {"doctor", {Command::doctor, 0, 1, {}, {"--json"}}},
 };
@@ -74,12 +105,19 @@ bool is_good_value(const std::string& name, const std::string& text) {
 bool is_good(const Reading& reading, const CommandGrammar& command) {
     if (reading.wrong || reading.unusual) return false;
     for (const auto& [name, values] : reading.values) {
-        if (values.size() > 1 && name != "--dir" && name != "--status") return false;
+        if (values.size() > 1 && name != "--dir" && name != "--status" && name != "--companion")
+            return false;
         for (const std::string& value : values)
             if (!is_good_value(name, value)) return false;
     }
     for (const std::string& name : command.needed)
         if (reading.values.count(name) == 0) return false;
+    const auto is_there = [&](const std::string& name) {
+        return reading.values.count(name) != 0 || reading.has(name);
+    };
+    if (is_there("--companion") || is_there("--all-states"))
+        if (std::any_of(command.companions.begin(), command.companions.end(), is_there))
+            return false;
     const int jobs = static_cast<int>(reading.operands.size());
     return jobs >= command.fewest_jobs && jobs <= command.most_jobs &&
            (!reading.has("--mirror") || jobs == 1);
@@ -99,6 +137,8 @@ std::vector<std::string> all_values(const Reading& reading, const std::string& n
 void check_options(const Options& options, const Reading& reading) {
     demand(options.jobs == reading.operands, "JOBs are taken as they are");
     demand(options.directories == all_values(reading, "--dir"), "--dir");
+    demand(options.companions == all_values(reading, "--companion"), "--companion");
+    demand(options.all_states == reading.has("--all-states"), "--all-states");
     demand(words_of(options.states) == all_values(reading, "--status"), "--status");
     if (const std::string text = reading.value("--timeout"); !text.empty()) {
         const auto duration = *parse_duration(text);
@@ -132,6 +172,14 @@ void check_options(const Options& options, const Reading& reading) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    [[maybe_unused]] static const bool once = [] {
+        for (const auto& [name, command] : commands) {
+            Words words("jobctl", name + '\0' + "--help");
+            const auto parsed = parse_options(words.argc(), words.argv());
+            demand_all_known(std::get<Farewell>(parsed).out, grammar_of(command));
+        }
+        return true;
+    }();
     Words words("jobctl", view(data, size));
     const auto parsed = parse_options(words.argc(), words.argv());
     const auto known = words.size() > 1 ? commands.find(words[1]) : commands.end();

@@ -13,7 +13,7 @@ namespace {
 
 const Grammar grammar = {
     {"--job", "--id", "--title", "--heartbeat-interval", "--log", "--tail", "--timeout", "--signal",
-     "--kill-after", "--on-shim-death", "--leftovers", "--group", "--sync"},
+     "--kill-after", "--on-shim-death", "--leftovers", "--group", "--companion", "--sync"},
     {"--expect-record", "--detach", "--best-effort", "--help", "--version"},
     {{"-j", "--job"}, {"-h", "--help"}},
     false,
@@ -24,7 +24,7 @@ bool is_one_of(const std::string& word, std::initializer_list<const char*> words
 }
 
 bool is_good_value(const std::string& name, const std::string& text) {
-    if (is_one_of(name, {"--job", "--log"})) return !text.empty();
+    if (is_one_of(name, {"--job", "--log", "--companion"})) return !text.empty();
     if (name == "--id") return is_job_id(text);
     if (name == "--signal") return parse_signal(text).has_value();
     if (is_one_of(name, {"--timeout", "--kill-after"})) return parse_duration(text).has_value();
@@ -41,6 +41,16 @@ bool is_good_value(const std::string& name, const std::string& text) {
     if (name == "--group") return is_one_of(text, {"own", "share"});
     if (name == "--sync") return is_one_of(text, {"always", "final", "never"});
     return true;
+}
+
+// Each option for itself, and the few that are at odds with one another.
+bool are_good_values(const Reading& reading) {
+    if (reading.values.count("--companion") != 0 &&
+        (reading.values.count("--job") != 0 || reading.value("--group") == "share"))
+        return false;
+    return std::all_of(reading.values.begin(), reading.values.end(), [](const auto& entry) {
+        return entry.second.size() == 1 && is_good_value(entry.first, entry.second[0]);
+    });
 }
 
 void check_options(const Options& options, const Reading& reading, Words& words) {
@@ -62,11 +72,13 @@ void check_options(const Options& options, const Reading& reading, Words& words)
            "--tail");
     demand_value("--on-shim-death", options.kill_on_shim_death ? "kill" : "keep", "kill");
     demand_value("--leftovers", options.kill_leftovers ? "kill" : "keep", "keep");
+    const bool companion = reading.values.count("--companion") != 0;
+    demand_value("--companion", options.companion, "");
     demand_value("--group",
                  !options.group                 ? ""
                  : *options.group == Group::own ? "own"
                                                 : "share",
-                 "");
+                 companion ? "own" : "");
     demand_value("--sync",
                  options.sync == SyncPolicy::always  ? "always"
                  : options.sync == SyncPolicy::final ? "final"
@@ -80,7 +92,8 @@ void check_options(const Options& options, const Reading& reading, Words& words)
             (reading.values.count("--signal") ? parse_signal(reading.value("--signal")) : SIGTERM),
         "--signal");
     if (!reading.unusual) {
-        demand(options.expect_record == reading.has("--expect-record"), "--expect-record");
+        demand(options.expect_record == (companion || reading.has("--expect-record")),
+               "--expect-record");
         demand(options.detach == reading.has("--detach"), "--detach");
         demand(options.best_effort == reading.has("--best-effort"), "--best-effort");
     }
@@ -92,16 +105,18 @@ void check_options(const Options& options, const Reading& reading, Words& words)
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    [[maybe_unused]] static const bool once = [] {
+        Words words("jobshim", "--help");
+        demand_all_known(parse_command_line(words.argc(), words.argv()).out, grammar);
+        return true;
+    }();
     Words words("jobshim", view(data, size));
     const Reading reading = read_words(words, 1, grammar);
     const CommandLine line = parse_command_line(words.argc(), words.argv());
     if (line.options) {
         demand(line.out.empty() && line.err.empty(), "options say nothing");
         demand(!reading.wrong, "bad usage is refused");
-        for (const auto& [name, values] : reading.values) {
-            demand(values.size() == 1, "an option is given once", name);
-            demand(is_good_value(name, values[0]), "a bad value is refused", name);
-        }
+        demand(are_good_values(reading), "a bad value is refused");
         check_options(*line.options, reading, words);
         return 0;
     }
@@ -112,11 +127,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }
     demand(line.exit_status == 125 && line.out.empty(), "bad usage is 125");
     demand(line.err.starts_with("jobshim: ") && line.err.ends_with('\n'), "and is told", line.err);
-    const bool good =
-        !reading.wrong && !reading.unusual && !reading.operands.empty() &&
-        std::all_of(reading.values.begin(), reading.values.end(), [](const auto& entry) {
-            return entry.second.size() == 1 && is_good_value(entry.first, entry.second[0]);
-        });
+    const bool good = !reading.wrong && !reading.unusual && !reading.operands.empty() &&
+                      are_good_values(reading);
     demand(!good, "good usage is not refused", line.err);
     return 0;
 }

@@ -5,9 +5,12 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "tests/fuzz/fuzz.hpp"
 
 namespace jobshim::fuzz {
 
@@ -94,6 +97,19 @@ inline Reading read_words(const Words& words, std::size_t begin, const Grammar& 
     reading.operands_at = i;
     for (; i < words.size(); ++i) reading.operands.push_back(words[i]);
     return reading;
+}
+
+// That the grammar has every option of which `help` has a line. One that it lacks would be bad usage
+// to it, which a fuzzer may find out in a minute or never.
+inline void demand_all_known(const std::string& help, const Grammar& grammar) {
+    std::istringstream lines(help);
+    for (std::string line; std::getline(lines, line);) {
+        const std::size_t begin = line.find("--");
+        if (!line.starts_with("  -") || begin == std::string::npos) continue;
+        const std::string name = line.substr(begin, line.find_first_of(" ,", begin) - begin);
+        demand(grammar.with_value.count(name) != 0 || grammar.flags.count(name) != 0,
+               "the grammar knows every option", name);
+    }
 }
 
 }  // namespace jobshim::fuzz
