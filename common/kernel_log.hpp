@@ -12,6 +12,8 @@
 #include <string_view>
 #include <vector>
 
+#include "common/unique_fd.hpp"
+
 namespace jobshim {
 
 struct OomVictim {
@@ -39,8 +41,18 @@ private:
     bool complete_ = true;
 };
 
-// All that the log still holds; nothing if it may not be read. Never waits.
-std::optional<OomLog> read_oom_log();
+// Takes what the log still holds, and with each further call what has come since.
+class OomLogReader {
+public:
+    OomLogReader();
+    // False if the log may not be read. Never waits.
+    bool read_on();
+    const OomLog& log() const { return log_; }
+
+private:
+    UniqueFd kernel_log_;
+    OomLog log_;
+};
 
 // True if the kernel's log can be read.
 bool kernel_log_is_readable();

@@ -8,8 +8,6 @@
 #include <cerrno>
 #include <charconv>
 
-#include "common/unique_fd.hpp"
-
 namespace jobshim {
 
 namespace {
@@ -47,6 +45,14 @@ std::string unescaped(std::string_view text) {
     return result;
 }
 
+// Of most lines this is all that is looked at: a machine that writes of other things has thousands.
+bool may_tell_of_a_kill(std::string_view text) {
+    for (const std::string_view start : {"[", "Tasks state ", "oom-kill:", "Memory cgroup out of ",
+                                         "Out of memory", "Killed process "})
+        if (text.starts_with(start)) return true;
+    return false;
+}
+
 struct Record {
     std::int64_t at_us = 0;
     std::string text;
@@ -64,6 +70,7 @@ std::optional<Record> parse_record(std::string_view record) {
     const auto at_us = take_number<std::int64_t>(head);
     if (!at_us) return std::nullopt;
     const std::string_view text = record.substr(semicolon + 1);
+    if (!may_tell_of_a_kill(text)) return std::nullopt;
     return Record{*at_us, unescaped(text.substr(0, text.find('\n')))};
 }
 
@@ -144,23 +151,23 @@ void OomLog::add(std::string_view record) {
     }
 }
 
-std::optional<OomLog> read_oom_log() {
-    const UniqueFd log = open_kernel_log();
-    if (!log) return std::nullopt;
-    OomLog result;
+OomLogReader::OomLogReader() : kernel_log_(open_kernel_log()) {}
+
+bool OomLogReader::read_on() {
+    if (!kernel_log_) return false;
     std::array<char, 8192> record{};
     // One record a call. The bound is for a log that grows as fast as it is read.
     for (int count = 0; count < 200'000; ++count) {
-        const ssize_t size = ::read(log.get(), record.data(), record.size());
+        const ssize_t size = ::read(kernel_log_.get(), record.data(), record.size());
         if (size > 0)
-            result.add({record.data(), static_cast<std::size_t>(size)});
+            log_.add({record.data(), static_cast<std::size_t>(size)});
         else if (size < 0 && (errno == EPIPE || errno == EINVAL))
-            result.note_gap();  // overwritten meanwhile, or too long; the next read goes on
+            log_.note_gap();  // overwritten meanwhile, or too long; the next read goes on
         else if (size == 0 || errno != EINTR)
-            return size < 0 && errno != EAGAIN ? std::nullopt : std::optional(std::move(result));
+            return size == 0 || errno == EAGAIN;
     }
-    result.note_gap();
-    return result;
+    log_.note_gap();
+    return true;
 }
 
 bool kernel_log_is_readable() { return bool(open_kernel_log()); }

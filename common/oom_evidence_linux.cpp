@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <functional>
 
 #include "common/clocks.hpp"
 #include "common/kernel_file.hpp"
@@ -168,16 +169,21 @@ std::string in_words(const OomVictim& victim) {
 
 // The kernel counts a kill, and sends the signal, before it writes of it: so it is read again, up
 // to so many times, until it tells of as many as are looked for.
-std::optional<OomLog> read_log_up_to(const OomBaseline& before, std::uint64_t rise, int again = 5) {
+std::optional<OomLog> read_log_up_to(const std::function<bool(const OomLog&)>& tells_enough,
+                                     int again) {
+    OomLogReader reader;
     for (int attempt = 0;; ++attempt) {
-        auto log = read_oom_log();
-        if (!log || attempt == again) return log;
-        const auto since =
-            std::count_if(log->victims().begin(), log->victims().end(),
-                          [&](const OomVictim& victim) { return victim.at_us >= before.at_us; });
-        if (static_cast<std::uint64_t>(since) >= rise) return log;
+        if (!reader.read_on()) return std::nullopt;
+        if (attempt == again || tells_enough(reader.log())) return reader.log();
         pause_for(std::chrono::milliseconds(2));
     }
+}
+
+bool has_victims_since(const OomLog& log, const OomBaseline& before, std::uint64_t wanted) {
+    const auto since =
+        std::count_if(log.victims().begin(), log.victims().end(),
+                      [&](const OomVictim& victim) { return victim.at_us >= before.at_us; });
+    return static_cast<std::uint64_t>(since) >= wanted;
 }
 
 bool is_of_process(const OomVictim& victim, int pid) {
@@ -204,8 +210,10 @@ void name_suspect(OomFinding& finding, const OomSuspect& suspect) {
         finding.evidence.push_back(std::move(line));
 }
 
-// Most machines never had one, and are spared the reading of a log that gives a record a call.
-bool no_oom_kill_since_boot() { return counter_in(text_of("/proc/vmstat"), "oom_kill") == 0; }
+// Nothing where the kernel does not tell.
+std::optional<std::uint64_t> oom_kills_since_boot() {
+    return counter_in(text_of("/proc/vmstat"), "oom_kill");
+}
 
 bool log_counts_our_pids(const ShimIdentity& here) {
     return here.pid_namespace == initial_pid_namespace && !here.time_namespace;
@@ -318,7 +326,8 @@ std::optional<OomFinding> look_for_oom(const OomBaseline& before, const ShimIden
             "whom it hit cannot be told: the kernel's log counts pids of another namespace");
         return finding;
     }
-    const auto log = read_log_up_to(before, found->rise);
+    const auto log = read_log_up_to(
+        [&](const OomLog& so_far) { return has_victims_since(so_far, before, found->rise); }, 5);
     if (log)
         name_victims(finding, before, found->rise, *log, suspects,
                      is_in_the_initial_cgroup_namespace(), told);
@@ -346,9 +355,18 @@ std::optional<OomFinding> victims_among(const std::vector<OomSuspect>& suspects,
 std::optional<OomFinding> look_for_oom_in_log(const OomBaseline& before, const ShimIdentity& here,
                                               const std::vector<OomSuspect>& suspects,
                                               const std::optional<std::string>& only_group) {
-    if (!log_counts_our_pids(here) || no_oom_kill_since_boot()) return std::nullopt;
-    // Nothing says that there is anything to wait for, and the end's record must not be late.
-    const auto log = read_log_up_to(before, 1, 1);
+    if (!log_counts_our_pids(here)) return std::nullopt;
+    // Many machines never had one, and are spared the reading of a log that gives a record a call.
+    const auto kills = oom_kills_since_boot();
+    if (kills == 0) return std::nullopt;
+    // Nothing says that one of them is ours, and the end's record must not be late: once, and not
+    // at all if the log tells of every kill that was counted.
+    const auto log = read_log_up_to(
+        [&](const OomLog& so_far) {
+            return has_victims_since(so_far, before, 1) ||
+                   (kills && so_far.victims().size() >= *kills);
+        },
+        1);
     if (!log) return std::nullopt;
     return victims_among(suspects, before, *log, is_in_the_initial_cgroup_namespace(), only_group);
 }
