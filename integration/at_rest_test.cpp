@@ -29,6 +29,41 @@ TEST_CASE_METHOD(Sandbox, "at rest the shim wakes only to beat", "[serial]") {
     CHECK(shim.wait().ended() == "SIGTERM");
 }
 
+#ifdef JOBSHIM_RELEASE_BUILD  // sanitizers keep what was freed
+namespace {
+
+// Of a process's own, in KiB; -1 if it cannot be told.
+long anonymous_memory(pid_t pid) {
+    const std::string mark = "Anonymous:";
+    for (const auto& line : lines_of(slurp("/proc/" + std::to_string(pid) + "/smaps_rollup")))
+        if (line.starts_with(mark)) return std::stol(line.substr(mark.size()));
+    return -1;
+}
+
+}  // namespace
+
+TEST_CASE_METHOD(Sandbox, "at rest the shim's memory does not grow") {
+    auto shim = start_job(job, "exec sleep 600", {"--heartbeat-interval", "100ms"});
+    worker_of(job);
+    const auto heartbeat = heartbeat_of(job);
+    // A beat that finds all as it was needs no memory. One that misses its file does what the start
+    // did.
+    const auto memory_after_beats = [&](int beats) {
+        for (int i = 0; i < beats; ++i) {
+            REQUIRE(wait_until([&] { return life_is_held(heartbeat); }));
+            fs::remove(heartbeat);
+        }
+        REQUIRE(wait_until([&] { return life_is_held(heartbeat); }));
+        return anonymous_memory(shim.pid());
+    };
+    const auto before = memory_after_beats(5);
+    CHECK(before > 0);
+    CHECK(memory_after_beats(40) <= before);
+    shim.kill(SIGTERM);
+    CHECK(shim.wait().ended() == "SIGTERM");
+}
+#endif
+
 TEST_CASE_METHOD(Sandbox, "no beat at all still is no death") {
     auto shim = start_job(job, until_go, {"--heartbeat-interval", "1h"});
     worker_of(job);
