@@ -36,6 +36,12 @@ constexpr auto signal_names = std::to_array<SignalName>({
 #endif
 });
 
+// The real-time signals by glibc's count, which leaves 32 and 33 to its threads. Not SIGRTMIN: in
+// musl that is 35, and a name must mean to a shim that is linked with it what it means to jobctl,
+// to the worker, and to whoever sends it, who are glibc's nearly everywhere.
+constexpr int first_real_time = 34;
+constexpr int last_real_time = 64;
+
 // The length of the UTF-8 sequence that starts at text[i], 0 if there is none.
 std::size_t utf8_length(std::string_view text, std::size_t i) {
     const auto byte = [&](std::size_t k) { return static_cast<unsigned char>(text[k]); };
@@ -148,7 +154,7 @@ std::optional<int> parse_signal(std::string_view text) {
     int number = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
     if (error == std::errc{} && end == text.data() + text.size())
-        return number >= 1 && number <= SIGRTMAX ? std::optional(number) : std::nullopt;
+        return number >= 1 && number <= last_real_time ? std::optional(number) : std::nullopt;
     std::string name;
     for (const char c : text)
         name += static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
@@ -159,22 +165,23 @@ std::optional<int> parse_signal(std::string_view text) {
     const bool up = name.starts_with("RTMIN");
     if (!up && !name.starts_with("RTMAX")) return std::nullopt;
     const std::string offset = name.substr(5);
-    if (offset.empty()) return up ? SIGRTMIN : SIGRTMAX;
+    if (offset.empty()) return up ? first_real_time : last_real_time;
     if (offset.size() < 2 || offset.size() > 3 || offset[0] != (up ? '+' : '-'))
         return std::nullopt;
     const auto [stop, bad] =
         std::from_chars(offset.data() + 1, offset.data() + offset.size(), number);
     if (bad != std::errc{} || stop != offset.data() + offset.size()) return std::nullopt;
-    const int signal = up ? SIGRTMIN + number : SIGRTMAX - number;
-    return signal >= SIGRTMIN && signal <= SIGRTMAX ? std::optional(signal) : std::nullopt;
+    const int signal = up ? first_real_time + number : last_real_time - number;
+    return signal >= first_real_time && signal <= last_real_time ? std::optional(signal)
+                                                                 : std::nullopt;
 }
 
 std::string signal_name(int signal) {
     for (const SignalName& entry : signal_names)
         if (signal == entry.number) return std::string("SIG") + entry.name;
-    if (signal == SIGRTMIN) return "SIGRTMIN";
-    if (signal > SIGRTMIN && signal <= SIGRTMAX)
-        return "SIGRTMIN+" + std::to_string(signal - SIGRTMIN);
+    if (signal == first_real_time) return "SIGRTMIN";
+    if (signal > first_real_time && signal <= last_real_time)
+        return "SIGRTMIN+" + std::to_string(signal - first_real_time);
     return "signal " + std::to_string(signal);
 }
 

@@ -19,7 +19,8 @@ std::optional<std::uint64_t> parse_count(std::string_view text);
 // "250 ms", "5 s", "3 min 20 s", "2 h 5 min", "3 d 4 h": for sentences.
 std::string duration_in_words(std::chrono::milliseconds duration);
 
-// "TERM", "SIGTERM", "term", "15", "RTMIN+1"; nothing for what is no signal of this system.
+// "TERM", "SIGTERM", "term", "15", "RTMIN+1" (35, as in glibc); nothing for what is no signal of
+// this system.
 std::optional<int> parse_signal(std::string_view text);
 
 // "SIGTERM", "SIGRTMIN+1"; "signal 99" for what has no name.

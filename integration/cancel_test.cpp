@@ -146,6 +146,14 @@ TEST_CASE_METHOD(Cancel, "cancel sends the signal that it was told and KILL afte
         CHECK(tells_of(job, "SIGINT sent: cancelled"));
         CHECK(at(read_json(job), "/jobshim/cancel/signal") == "SIGINT");
     }
+    SECTION("a real-time signal by its name, which the request has") {
+        auto shim = start_job(job, for_ever);
+        worker_of(job);
+        CHECK(cancel({"--signal", "RTMIN+1"}).ended() == "exit 0");
+        CHECK(shim.wait().ended() == "SIGRTMIN+1");
+        CHECK(at(exit_of(job), "/signal") == SIGRTMIN + 1);
+        CHECK(at(read_json(job), "/jobshim/cancel/signal") == "SIGRTMIN+1");
+    }
     SECTION("a worker that obeys with exit 0 was cancelled all the same") {
         auto shim = start_job(job, "trap 'exit 0' TERM; touch ready; " + for_ever);
         wait_for_file("ready");
