@@ -62,7 +62,7 @@ TEST_CASE_METHOD(Sandbox,
 TEST_CASE_METHOD(Sandbox,
                  "a worker that dies by a signal takes jobshim with it by the same signal") {
     for (const int number : {SIGHUP, SIGINT, SIGQUIT, SIGILL, SIGABRT, SIGFPE, SIGKILL, SIGSEGV,
-                             SIGPIPE, SIGALRM, SIGTERM, SIGUSR1, SIGUSR2, SIGRTMIN + 1}) {
+                             SIGPIPE, SIGALRM, SIGTERM, SIGUSR1, SIGUSR2, SIGRTMIN, SIGRTMIN + 1}) {
         const auto name = signal_name(number);
         CAPTURE(name);
         const auto file = dir / (name + ".json");

@@ -334,9 +334,8 @@ long voluntary_switches(pid_t pid) {
 
 std::string signal_name(int number) {
     if (const char* name = sigabbrev_np(number)) return std::string("SIG") + name;
-    return number >= SIGRTMIN && number <= SIGRTMAX
-               ? "SIGRTMIN+" + std::to_string(number - SIGRTMIN)
-               : "signal " + std::to_string(number);
+    if (number < SIGRTMIN || number > SIGRTMAX) return "signal " + std::to_string(number);
+    return number == SIGRTMIN ? "SIGRTMIN" : "SIGRTMIN+" + std::to_string(number - SIGRTMIN);
 }
 
 bool life_is_held(const fs::path& heartbeat) {

@@ -19,9 +19,16 @@ constexpr std::uint64_t every_signal = ~std::uint64_t{0};
 
 constexpr std::uint64_t bit_of(int signal) { return std::uint64_t{1} << (signal - 1); }
 
-// The raw calls, for the library's wrappers take 32 and 33 out of every set.
+// The raw calls, for the library's wrappers keep to themselves what its threads use: 32 and 33,
+// musl's 34 as well.
 void set_mask(std::uint64_t mask, std::uint64_t* former) {
     ::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, former, sizeof mask);
+}
+
+void set_default(int signal) {
+    // At least as long as any kernel's. All zero is SIG_DFL, no flag and an empty mask in each.
+    const std::uint64_t standard[4] = {};
+    ::syscall(SYS_rt_sigaction, signal, standard, nullptr, sizeof every_signal);
 }
 
 int wait_for_signal(siginfo_t& info, const timespec* timeout) {
@@ -113,9 +120,7 @@ void die_by(int signal) {
     const rlimit none{0, 0};
     ::setrlimit(RLIMIT_CORE, &none);
     ::prctl(PR_SET_DUMPABLE, 0);  // a core pipe handler ignores the limit
-    struct sigaction standard {};
-    standard.sa_handler = SIG_DFL;
-    ::sigaction(signal, &standard, nullptr);
+    set_default(signal);
     ::kill(::getpid(), signal);
     set_mask(every_signal & ~bit_of(signal), nullptr);
 }

@@ -26,7 +26,7 @@ public:
     bool is_unwanted(int signal) const;
 
 private:
-    // As the kernel has it, one bit a signal: the library's sigset leaves out the two that it uses
+    // As the kernel has it, one bit a signal: the library's sigset leaves out those that it uses
     // for threads of its own, and those must not end the shim either.
     using KernelSignals = std::uint64_t;
 
