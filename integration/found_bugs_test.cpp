@@ -3,9 +3,12 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <cstdlib>
 
 #include "integration/strace.hpp"
@@ -34,9 +37,9 @@ TEST_CASE_METHOD(Sandbox, "what a host writes during the exchange survives whate
         // Held back right before the exchange; the fault hits the look at what was displaced,
         // the third open of that name.
         auto shim = spawn(all_under_strace(dir / "trace",
-                                           {"-P", fresh, "-e", "trace=renameat2,openat", "-e",
+                                           {"-P", fresh, "-e", "trace=renameat2,open,openat", "-e",
                                             "inject=renameat2:delay_enter=600000:when=1", "-e",
-                                            "inject=openat:" + fault + ":when=3"},
+                                            "inject=open,openat:" + fault + ":when=3"},
                                            {jobshim, "-j", job, "--", "true"}));
         REQUIRE(wait_until([&] { return contains(slurp(dir / "trace"), "renameat2("); }));
         put(dir / "theirs", R"({"id":"job","status":"queued","n":2,"precious":true})");
@@ -172,10 +175,10 @@ TEST_CASE_METHOD(Sandbox, "a signal that comes during the start reaches the work
     }
 }
 
-// glibc keeps 32 and 33 out of every signal set: sent to the shim, they ended it.
-TEST_CASE_METHOD(Sandbox,
-                 "the two signals that the C library keeps to itself do not end the shim") {
-    for (const int number : {32, 33}) {
+// glibc keeps 32 and 33 out of every signal set, musl 34 as well: sent to the shim, they ended it.
+TEST_CASE_METHOD(Sandbox, "the signals that a C library keeps to itself do not end the shim") {
+    for (const int number : {32, 33, 34}) {
+        CAPTURE(number);
         auto shim = start_job(job, "exec sleep 600");
         worker_of(job);
         shim.kill(number);
@@ -183,6 +186,29 @@ TEST_CASE_METHOD(Sandbox,
         CHECK(WTERMSIG(result.status) == number);
         CHECK(at(exit_of(job), "/signal") == number);
         CHECK(at(exit_of(job), "/certainty") == "observed");
+    }
+}
+
+// Nor do their wrappers of sigaction(2) take them: a shim that was to ignore one could not die by
+// it, and ended with a status instead.
+TEST_CASE_METHOD(Sandbox, "a shim that ignores its worker's signal dies by it all the same") {
+    if (!in_path("python3")) SKIP_TEST("no python3");
+    for (const int number : {SIGUSR1, 32, 33, 34}) {
+        CAPTURE(number);
+        const Options ignoring{.before_exec = [number] {
+            const std::uint64_t ignore[4] = {1};  // as the kernel has it; the handler comes first
+            must(syscall(SYS_rt_sigaction, number, ignore, nullptr, 8), "rt_sigaction");
+        }};
+        const auto script =
+            "import ctypes, os; none = (ctypes.c_uint64 * 4)(); "
+            "ctypes.CDLL(None).syscall(" +
+            std::to_string(SYS_rt_sigaction) + ", " + std::to_string(number) +
+            ", none, None, 8); os.kill(os.getpid(), " + std::to_string(number) + ")";
+        const auto bare = run({"python3", "-c", script}, ignoring);
+        REQUIRE(WTERMSIG(bare.status) == number);
+        const auto shimmed = run_shim({"-j", job, "--", "python3", "-c", script}, ignoring);
+        CHECK(shimmed.ended() == bare.ended());
+        CHECK(at(exit_of(job), "/signal") == number);
     }
 }
 
@@ -285,6 +311,29 @@ TEST_CASE_METHOD(Sandbox, "a detached job whose id cannot be printed is named on
     CHECK(result.ended() == "exit 125");
     CHECK(contains(result.err, "unheard"));
     CHECK(ctl({"wait", "unheard"}).ended() == "exit 0");
+}
+
+TEST_CASE_METHOD(Sandbox, "help that cannot be printed is a failure") {
+    for (const char* what : {"--help", "--version"}) {
+        CAPTURE(what);
+        const auto result = run({"sh", "-c", "$JOBSHIM " + std::string(what) + " > /dev/full"},
+                                {.env = {{"JOBSHIM", jobshim}}});
+        CHECK(result.ended() == "exit 125");
+        CHECK(contains(result.err, "jobshim: write standard output: "));
+    }
+}
+
+// In pieces, by musl's stdio, the lines of shims side by side came out in one another.
+TEST_CASE_METHOD(Sandbox, "what the shim says is one write, and so one line") {
+    if (!in_path("strace")) SKIP_TEST("no strace");
+    const std::string name(300, 'x');
+    const Words failing{jobshim, "-j", job, "--", "/nowhere/" + name};
+    const auto result = run(under_strace(dir / "trace", {"-e", "trace=write,writev"}, failing));
+    CHECK(result.ended() == "exit 127");
+    CHECK(contains(result.err, name + ": no such file\n"));
+    const auto calls = lines_of(slurp(dir / "trace"));
+    CHECK(std::count_if(calls.begin(), calls.end(),
+                        [](const auto& call) { return contains(call, "(2, "); }) == 1);
 }
 
 // A host wrote back the copy that it had of last night's end, and that passed for the worker's

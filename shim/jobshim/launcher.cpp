@@ -23,11 +23,18 @@ int tell_outcome(const std::string& report) {
         return 125;
     }
     if (report[0] != started) return static_cast<unsigned char>(report[0]);
-    std::printf("%s\n", report.c_str() + 1);
-    if (std::fflush(stdout) == 0) return 0;
-    std::fprintf(stderr, "jobshim: the job %s runs, but its id could not be printed: %s\n",
-                 report.c_str() + 1, errno_text(errno).c_str());
-    return 125;
+    const std::string id = report.substr(1);
+    try {
+        write_all(STDOUT_FILENO, id + "\n", "standard output");
+        return 0;
+    } catch (const std::system_error& error) {
+        const std::string why = errno_text(error.code().value());
+        std::fputs(
+            ("jobshim: the job " + id + " runs, but its id could not be printed: " + why + "\n")
+                .c_str(),
+            stderr);
+        return 125;
+    }
 }
 
 std::string read_to_end(int fd) {

@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "common/atomic_file.hpp"
 #include "common/clocks.hpp"
 #include "common/core_pattern.hpp"
 #include "common/oom_evidence.hpp"
@@ -42,7 +43,8 @@ constexpr milliseconds exec_patience{1000};
 constexpr milliseconds terminal_patience{50};
 
 void say(const std::string& message) {
-    std::fprintf(stderr, "jobshim: %s\n", printable(message).c_str());
+    // As one write, so that no other line comes between.
+    std::fputs(("jobshim: " + printable(message) + "\n").c_str(), stderr);
 }
 
 std::string current_directory() {
@@ -465,8 +467,13 @@ int main(int argc, char** argv) {
     using namespace jobshim;
     const CommandLine line = parse_command_line(argc, argv);
     if (!line.options) {
-        std::fputs(line.out.c_str(), stdout);
         std::fputs(line.err.c_str(), stderr);
+        try {
+            write_all(STDOUT_FILENO, line.out, "standard output");
+        } catch (const std::exception& error) {
+            say(error.what());
+            return own_failure;
+        }
         return line.exit_status;
     }
     const SignalGate signals;
