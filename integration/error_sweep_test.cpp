@@ -5,7 +5,6 @@
 #include <sys/wait.h>
 
 #include <cerrno>
-#include <cstring>
 #include <iostream>
 #include <map>
 
@@ -21,7 +20,7 @@ namespace {
 struct Error {
     int number;
     std::string name;
-    Words calls;  ///< by their man pages, and those of the file systems beneath them
+    Words calls;  ///< kinds of them (strace.hpp), by their man pages and the file systems
 };
 
 const std::vector<Error>& errors() {
@@ -57,9 +56,9 @@ bool can_give(const Call& call, const Error& error) {
     const bool no_file = has("<pipe:") || has("<socket:") || has("<UNIX");
     if (no_file && (call.name == "read" || call.name == "write"))
         return error.number == EINTR || (error.number == ENOMEM && !has("<pipe:"));
-    if (!is_one_of(call.name, error.calls)) return false;
+    if (!is_one_of(call.kind(), error.calls)) return false;
     if (call.name == "fcntl") return has("F_SETLK") || (has("F_GETLK") && error.number == ENOLCK);
-    if (call.name == "openat") {
+    if (call.kind() == "openat") {
         if (error.number == ENOSPC || error.number == EDQUOT) return has("O_CREAT");
         if (error.number == EROFS) return (has("O_RDWR") || has("O_WRONLY")) && !has("/dev/null");
     }
@@ -205,7 +204,7 @@ public:
     }
 
     void expect_message(const Point& point, const Result& result, Words& lies) const {
-        const bool why = contains(result.err, std::strerror(point.error.number)) ||
+        const bool why = tells(result.err, point.error.number) ||
                          contains(result.err, "cannot be told");  // where a look-up failed
         bool where = contains(result.err, point.call.name) || contains(result.err, "fork");
         for (const std::string& name :
@@ -333,6 +332,8 @@ TEST_CASE_METHOD(Sweep, "one system call of the shim fails and the record is tru
         watch.say(plan.name);
     }
     std::cout << matrix.total() << " errors injected" << std::endl;
+    // Fewer, if the names of calls are not those of this C library any more (kind_of).
+    CHECK(matrix.total() > 1000);
     CHECK(matrix.lies() == 0);
 }
 
@@ -368,6 +369,7 @@ TEST_CASE_METHOD(Sweep, "a system call of the shim goes on failing and the recor
                       result);
         }
     watch.say("for good");
+    CHECK(matrix.total() > 180);
     CHECK(matrix.lies() == 0);
 }
 
@@ -419,6 +421,7 @@ TEST_CASE_METHOD(Sweep, "a call of a child fails or a write is cut short and the
         watch.say(plan.name);
     }
     std::cout << matrix.total() << " calls tampered with" << std::endl;
+    CHECK(matrix.total() > 450);
     CHECK(matrix.lies() == 0);
 }
 
@@ -462,8 +465,7 @@ TEST_CASE_METHOD(Sweep, "a system call of jobctl fails and the verdict is true",
                     Told told = truth;
                     if (result.ended() == "exit 125") {
                         told = Told::refused;
-                        if (!contains(result.err, std::strerror(error.number)))
-                            lies.emplace_back("no clear message");
+                        if (!tells(result.err, error.number)) lies.emplace_back("no clear message");
                     } else if (words == reap) {
                         if (result.ended() != "exit 0") lies.push_back("reap: " + result.ended());
                         if (!settled) told = Told::unknown;

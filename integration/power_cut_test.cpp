@@ -77,10 +77,13 @@ public:
         const auto file = prepare(volume, life);
         auto steps = calls_of(0, harness::record(*this, command(file, life), file.parent_path()));
         std::erase_if(steps, [](const Call& call) {
-            return call.paths.empty() || !changing.contains(call.name) ||
+            return call.paths.empty() || !changing.contains(call.kind()) ||
                    contains(call.line, "= -1 ") ||
-                   (call.name == "openat" && !contains(call.line, "O_CREAT"));
+                   (call.kind() == "openat" && !contains(call.line, "O_CREAT"));
         });
+        for (const std::string kind : {"openat", "write", "renameat2"})
+            REQUIRE(std::any_of(steps.begin(), steps.end(),
+                                [&](const Call& call) { return call.kind() == kind; }));
         return steps;
     }
 

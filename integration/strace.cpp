@@ -63,6 +63,15 @@ Words under_strace(const fs::path& trace, const Words& options, const Words& arg
     return all;
 }
 
+std::string kind_of(const std::string& name) {
+    static const std::map<std::string, std::string> kinds{
+        {"open", "openat"},      {"stat", "newfstatat"}, {"lstat", "newfstatat"},
+        {"fstat", "newfstatat"}, {"fork", "clone"},      {"vfork", "clone"},
+        {"clone3", "clone"}};
+    const auto found = kinds.find(name);
+    return found == kinds.end() ? name : found->second;
+}
+
 std::string Call::in_words() const {
     auto text = name + " " + std::to_string(nth);
     if (process != 0) text += " of child " + std::to_string(process);

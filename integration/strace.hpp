@@ -19,12 +19,17 @@
 
 namespace harness {
 
+/// What a call does, whichever of its forms a C library makes: "openat" for musl's open, too;
+/// "newfstatat" for stat, lstat and fstat; "clone" for whatever makes a process.
+std::string kind_of(const std::string& name);
+
 struct Call {
-    std::string name;  ///< as strace has it: "openat"
+    std::string name;  ///< as strace has it: "openat", or "open"
     int nth = 0;       ///< from 1, in its process, among those of this name
     int process = 0;   ///< 0: the program itself; 1: its first child, and so on
     std::string line;  ///< what strace wrote, for people (file descriptors with their paths)
     Words paths;       ///< if not empty: counted among the calls on these alone
+    std::string kind() const { return kind_of(name); }
     std::string in_words() const;  ///< "openat 3", for messages
 };
 

@@ -210,6 +210,24 @@ bool contains(std::string_view text, std::string_view part) {
     return text.find(part) != std::string_view::npos;
 }
 
+std::string in_glibc_words(std::string text) {
+    static constexpr struct {
+        std::string_view musl;
+        int error;
+    } words[] = {{"Out of memory", ENOMEM},
+                 {"I/O error", EIO},
+                 {"No file descriptors available", EMFILE},
+                 {"Quota exceeded", EDQUOT}};
+    for (const auto& [musl, error] : words)
+        for (auto at = text.find(musl); at != std::string::npos; at = text.find(musl, at))
+            text.replace(at, musl.size(), std::strerror(error));
+    return text;
+}
+
+bool tells(const std::string& text, int error) {
+    return contains(in_glibc_words(text), std::strerror(error));
+}
+
 Words names_in(const fs::path& folder, std::string_view part) {
     Words names;
     std::error_code ignored;

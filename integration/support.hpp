@@ -63,6 +63,11 @@ Json read_json(const fs::path& file);
 Json at(const Json& value, const std::string& pointer);
 Words lines_of(const std::string& text);
 bool contains(std::string_view text, std::string_view part);
+/// What a program says of an error, in glibc's words: musl, with which jobshim may be linked, has
+/// others for some.
+std::string in_glibc_words(std::string text);
+/// True if it says what this errno means.
+bool tells(const std::string& text, int error);
 /// Names in `folder` that contain `part`, sorted.
 Words names_in(const fs::path& folder, std::string_view part);
 /// Nanoseconds since the epoch; -1 if there is no such file.

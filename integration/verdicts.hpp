@@ -117,6 +117,7 @@ public:
         box.run(under_strace(trace, {}, argv), traced(options));
         Calls calls;
         std::map<std::string, int> count;
+        bool has_opened = false;
         for (const auto& line : lines_of(slurp(trace))) {
             const auto end = line.find('(');
             if (end == std::string::npos || !std::islower(static_cast<unsigned char>(line[0])))
@@ -125,7 +126,8 @@ public:
             // The program itself comes with the first; the last does not return.
             if (name == "execve" || name == "exit_group") continue;
             ++count[name];
-            if (count["openat"] > 0) calls.push_back({name, count[name], line});
+            has_opened = has_opened || kind_of(name) == "openat";
+            if (has_opened) calls.push_back({name, count[name], line});
         }
         fs::remove(trace);
         return calls;
