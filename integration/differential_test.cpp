@@ -139,9 +139,16 @@ void on_terminal(const std::string& name) {
 /// Puts a launcher between the test and the worker that does nothing of its own accord.
 void fork_and_wait(bool odd) {
     setenv("PROBE_LAUNCHER", std::to_string(getpid()).c_str(), 1);
+    // SIGCHLD may be ignored: then the kernel throws the status away, and maybe before we could
+    // wait.
+    struct sigaction standard {};
+    struct sigaction given {};
+    standard.sa_handler = SIG_DFL;
+    sigaction(SIGCHLD, &standard, &given);
     const pid_t child = fork();
     must(child, "fork");
     if (child == 0) {
+        sigaction(SIGCHLD, &given, nullptr);
         if (!odd) return;
         // What a child is given and its children do not inherit, nor can it be known before.
         must(prctl(PR_SET_CHILD_SUBREAPER, 1), "subreaper");
@@ -151,9 +158,6 @@ void fork_and_wait(bool odd) {
         setenv("LISTEN_PIDFDID", own_pidfd_id().c_str(), 1);
         return;
     }
-    struct sigaction standard {};
-    standard.sa_handler = SIG_DFL;  // else the kernel throws the status away
-    sigaction(SIGCHLD, &standard, nullptr);
     int status = 0;
     while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
     }

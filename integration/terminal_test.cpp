@@ -232,7 +232,8 @@ TEST_CASE_METHOD(OnTerminal, "a job is stopped, continued and put in the backgro
         terminal.type("bg\n");
         terminal.await("&");
         CHECK(both_stopped(shim, worker));
-        terminal.type("jobs\n");
+        // The stop that was seen may have been the one before.
+        terminal.type("until jobs | grep 'Stop[p]ed'; do sleep 0.02; done\n");
         terminal.await("Stopped");
         back_to_front(terminal, shim, worker);
     }
