@@ -24,6 +24,7 @@ constexpr bool is_release_build = false;
 #endif
 
 struct Budget {
+    const char* sync;
     int system_calls;   // of the shim, and of its child before the exec
     int files_created;  // the heartbeat file, the reserve, and a version of the job file each time
     int flushes;        // of a file or a folder
@@ -31,9 +32,20 @@ struct Budget {
     int page_faults;    // beyond those of the worker itself
 };
 
-// Under callgrind; compilers differ by a few in a hundred.
+// Of each C library with which jobshim may be linked. Instructions are counted by callgrind;
+// compilers differ by a few in a hundred.
+#ifdef JOBSHIM_MUSL
+constexpr Budget budgets[] = {{"never", 183, 4, 0, 4900, 118},  // an fcntl behind each open
+                              {"final", 188, 4, 2, 4900, 118},
+                              {"always", 198, 4, 6, 4900, 118}};
+constexpr long instructions_of_a_job = 1'500'000;
+#else
+constexpr Budget budgets[] = {{"never", 159, 4, 0, 4900, 118},
+                              {"final", 163, 4, 2, 4900, 118},
+                              {"always", 171, 4, 6, 4900, 118}};
 constexpr long instructions_of_a_job = 1'300'000;
-constexpr long instructions_of_a_list = 11'000'000;  // of 100 jobs
+#endif
+constexpr long instructions_of_a_list = 11'000'000;  // of 100 jobs, by jobctl
 
 struct Cost {
     int system_calls = 0;
@@ -66,7 +78,7 @@ Cost cost_of(Sandbox& box, const Words& argv, const fs::path& folder) {
         executed = executed || (call.process == 1 && call.name == "execve");
         if (depends_on_the_machine(call)) continue;
         ++cost.system_calls;
-        if (call.name == "openat" && contains(call.line, "O_CREAT") && result_of(call.line) > 0)
+        if (call.kind() == "openat" && contains(call.line, "O_CREAT") && result_of(call.line) > 0)
             ++cost.files_created;
         if (call.name == "fsync" || call.name == "fdatasync") ++cost.flushes;
         if (call.name == "write" && !call.paths.empty()) cost.bytes_written += result_of(call.line);
@@ -108,33 +120,36 @@ long instructions_of(Sandbox& box, Words argv) {
 
 TEST_CASE_METHOD(Sandbox, "a job's life stays within its budget") {
     if (!is_release_build) SKIP_TEST("the budget is that of the static release build");
-    struct Case {
-        std::string sync;
-        Budget budget;
-    };
-    const auto c =
-        GENERATE(Case{"never", {159, 4, 0, 4900, 118}}, Case{"final", {163, 4, 2, 4900, 118}},
-                 Case{"always", {171, 4, 6, 4900, 118}});
-    CAPTURE(c.sync);
-    const fs::path folder = dir / "jobs";
-    fs::create_directory(folder);
     const std::string worker = "/bin/true";
-    const auto job_number = [&](int i) {
-        const fs::path file = folder / ("job-" + std::to_string(i) + ".json");
-        return Words{jobshim, "--sync", c.sync, "--job", file, "--", worker};
-    };
-
-    const Cost cost = cost_of(*this, job_number(9), folder);
-    CHECK(cost.system_calls <= c.budget.system_calls);
-    CHECK(cost.files_created <= c.budget.files_created);
-    CHECK(cost.flushes <= c.budget.flushes);
-    CHECK(cost.bytes_written <= c.budget.bytes_written);
-    CHECK(cost.system_calls > 50);  // strace has seen something
-    CHECK(cost.bytes_written > 1000);
-
     // The test's own fork costs both alike.
     const auto bare = faults_of(*this, [&](int) { return Words{worker}; });
-    CHECK(faults_of(*this, job_number) - bare <= c.budget.page_faults);
+    for (const Budget& budget : budgets) {
+        CAPTURE(budget.sync);
+        const fs::path folder = dir / "jobs";  // in each round: another name has another length
+        fs::remove_all(folder);
+        fs::create_directory(folder);
+        const auto job_number = [&](int i) {
+            const fs::path file = folder / ("job-" + std::to_string(i) + ".json");
+            return Words{jobshim, "--sync", budget.sync, "--job", file, "--", worker};
+        };
+
+        const Cost cost = cost_of(*this, job_number(9), folder);
+        CHECK(cost.system_calls <= budget.system_calls);
+        CHECK(cost.files_created <= budget.files_created);
+        CHECK(cost.files_created > 1);  // whatever strace calls an open
+        CHECK(cost.flushes <= budget.flushes);
+        CHECK(cost.bytes_written <= budget.bytes_written);
+        CHECK(cost.system_calls > 50);  // strace has seen something
+        CHECK(cost.bytes_written > 1000);
+
+        const auto faults = faults_of(*this, job_number) - bare;
+        CHECK(faults <= budget.page_faults);
+        std::printf(
+            "--sync %s: %d system calls, %d files created, %d flushes, %d bytes written, "
+            "%ld page faults\n",
+            budget.sync, cost.system_calls, cost.files_created, cost.flushes, cost.bytes_written,
+            faults);
+    }
 }
 
 TEST_CASE_METHOD(Sandbox, "a job and a list stay within their budget of instructions") {
