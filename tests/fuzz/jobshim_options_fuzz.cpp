@@ -127,8 +127,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }
     demand(line.exit_status == 125 && line.out.empty(), "bad usage is 125");
     demand(line.err.starts_with("jobshim: ") && line.err.ends_with('\n'), "and is told", line.err);
-    const bool good = !reading.wrong && !reading.unusual && !reading.operands.empty() &&
-                      are_good_values(reading);
+    const bool good =
+        !reading.wrong && !reading.unusual && !reading.operands.empty() && are_good_values(reading);
     demand(!good, "good usage is not refused", line.err);
     return 0;
 }

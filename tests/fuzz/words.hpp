@@ -99,8 +99,8 @@ inline Reading read_words(const Words& words, std::size_t begin, const Grammar& 
     return reading;
 }
 
-// That the grammar has every option of which `help` has a line. One that it lacks would be bad usage
-// to it, which a fuzzer may find out in a minute or never.
+// That the grammar has every option of which `help` has a line. One that it lacks would be bad
+// usage to it, which a fuzzer may find out in a minute or never.
 inline void demand_all_known(const std::string& help, const Grammar& grammar) {
     std::istringstream lines(help);
     for (std::string line; std::getline(lines, line);) {
