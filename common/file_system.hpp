@@ -13,9 +13,9 @@ namespace jobshim {
 // where it cannot be told.
 bool is_local_file_system(const std::string& path);
 
-// How long yet to wait for a file that is torn, for its writer may be about to go on: `patience`
-// from its last change, or all of it where this machine's clock may not be the one that stamped
-// that.
+// How long yet to wait for a file that was read as torn, for its writer may be about to go on:
+// `patience` from its last change, or all of it where it is another by now than the one of `stamp`,
+// which was read, and where this machine's clock may not be the one that stamped it.
 std::chrono::milliseconds rest_of_patience(const std::string& path, const FileStamp& stamp,
                                            std::chrono::milliseconds patience);
 

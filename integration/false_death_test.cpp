@@ -492,6 +492,7 @@ TEST_CASE_METHOD(Sandbox, "ten thousand looks at jobs that end well never see on
          R"({"status":"queued","host":1})"},
         {"job that is run again", ""},
     };
+    put(dir / "host", R"({"status":"running","host":2})");
     int looks = 0;
     for (int round = 0; looks < 10'000; ++round) {
         std::vector<fs::path> jobs;
@@ -504,7 +505,6 @@ TEST_CASE_METHOD(Sandbox, "ten thousand looks at jobs that end well never see on
             if (!kinds[kind].second.empty()) put(jobs.back(), kinds[kind].second);
             std::string script = "sleep 0.1; exit 0";
             if (kind == 2) script = "sleep 0.03; cat host > \"$JOBSHIM_JOB_FILE\"; " + script;
-            put(dir / "host", R"({"status":"running","host":2})");
             shims.push_back(start_job(jobs.back(), script));
         }
         const auto look = [&](bool over) {

@@ -337,6 +337,30 @@ TEST_CASE_METHOD(Sandbox, "what the shim says is one write, and so one line") {
                         [](const auto& call) { return contains(call, "(2, "); }) == 1);
 }
 
+// The file's times were looked at, then a host cut it to write it anew: it was taken for torn since
+// its last version, an hour ago, and not waited for.
+TEST_CASE_METHOD(Sandbox, "a host that begins to write while an old file is read is waited for") {
+    if (!in_path("strace")) SKIP_TEST("no strace");
+    run_job(job, "exit 0");
+    const auto whole = slurp(job);
+    fs::last_write_time(job, fs::file_time_type::clock::now() - std::chrono::hours(1));
+    auto reader = spawn(under_strace(dir / "trace",
+                                     {"-P", job, "-e", "trace=pread64,open,openat", "-e",
+                                      "inject=pread64:delay_enter=600000:when=1"},
+                                     {jobctl, "status", job}),
+                        {.env = no_leak_search});
+    const auto is_in_trace = [&](const std::string& call, long times) {
+        const auto lines = lines_of(slurp(dir / "trace"));
+        return std::count_if(lines.begin(), lines.end(),
+                             [&](const auto& line) { return contains(line, call); }) >= times;
+    };
+    REQUIRE(wait_until([&] { return is_in_trace("pread64(", 1); }));
+    put(job, "");
+    CHECK(wait_until([&] { return is_in_trace("open", 3) || !reader.running(); }));
+    put(job, whole);
+    CHECK(reader.wait().ended() == "exit 0");
+}
+
 // A host wrote back the copy that it had of last night's end, and that passed for the worker's
 // word.
 TEST_CASE_METHOD(Sandbox,

@@ -333,19 +333,23 @@ TEST_CASE("companion: the remains of a longer text behind a whole one are taken 
 TEST_CASE("companion: patience with a torn file is counted from its last change") {
     const StateDirectory state;
     const std::string& path = state.places.index;
-    auto stamp = *stamp_at(path);
     const std::chrono::milliseconds patience(3'600'000);
     const auto age_by = [&](int hours) {
-        stamp.modified_ns = (wall_now_ms() - hours * patience.count()) * 1'000'000;
-        return rest_of_patience(path, stamp, patience);
+        fs::last_write_time(path, fs::file_time_type::clock::now() - hours * patience);
+        return rest_of_patience(path, *stamp_at(path), patience);
     };
     CHECK(age_by(0) > patience / 2);
     CHECK(age_by(0) <= patience);
     CHECK(age_by(2) == std::chrono::milliseconds(0));
     CHECK(age_by(-2) == patience);
+    // It has changed since it was read.
+    age_by(2);
+    const auto as_read = *stamp_at(path);
+    age_by(3);
+    CHECK(rest_of_patience(path, as_read, patience) == patience);
     // Another machine may have stamped it.
-    stamp.modified_ns = 0;
-    CHECK(rest_of_patience("/proc/self/status", stamp, patience) == patience);
+    const std::string elsewhere = "/proc/version";
+    CHECK(rest_of_patience(elsewhere, *stamp_at(elsewhere), patience) == patience);
 }
 
 TEST_CASE("companion: a file that was torn long ago is not waited for") {
