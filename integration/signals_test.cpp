@@ -12,9 +12,13 @@ using namespace harness;
 
 namespace {
 
+/// Makes a sleeper. Until it is a sleep it is a copy of the shell, whose trap would take a signal.
+const std::string sleep_behind =
+    "sleep 600 & until grep -q sleep /proc/$!/comm; do sleep 0.01; done; ";
+
 /// Two in a group: a shell and a sleeper that it started, whose pid is in the file "sleeper".
 const std::string with_a_child =
-    "sleep 600 & echo $! > sleeper.tmp; mv sleeper.tmp sleeper; wait; wait";
+    sleep_behind + "echo $! > sleeper.tmp; mv sleeper.tmp sleeper; wait; wait";
 
 pid_t sleeper_of(const fs::path& dir) {
     REQUIRE(wait_until([&] { return fs::exists(dir / "sleeper"); }));
@@ -174,11 +178,7 @@ TEST_CASE_METHOD(
     for (const std::string choice : {"keep", "kill"}) {
         CAPTURE(choice);
         fs::remove(dir / "sleeper");
-        // The shell ends once its child is a sleep, and no shell any more.
-        CHECK(run_job(job,
-                      "sleep 600 & until grep -q sleep /proc/$!/comm; do sleep 0.01; done; "
-                      "echo $! > sleeper; exit 3",
-                      {"--leftovers", choice})
+        CHECK(run_job(job, sleep_behind + "echo $! > sleeper; exit 3", {"--leftovers", choice})
                   .ended() == "exit 3");
         const auto sleeper = sleeper_of(dir);
         CHECK(at(exit_of(job), "/leftovers/0/pid") == sleeper);
