@@ -72,6 +72,11 @@ std::string kind_of(const std::string& name) {
     return found == kinds.end() ? name : found->second;
 }
 
+bool is_of_the_heap(const std::string& name) {
+    return name == "mmap" || name == "munmap" || name == "mremap" || name == "brk" ||
+           name == "madvise";
+}
+
 std::string Call::in_words() const {
     auto text = name + " " + std::to_string(nth);
     if (process != 0) text += " of child " + std::to_string(process);
@@ -126,8 +131,9 @@ std::vector<Call> record(Sandbox& box, const Words& argv, const fs::path& folder
 
 std::vector<Call> calls_of(int process, const std::vector<Call>& all) {
     std::vector<Call> some;
-    std::copy_if(all.begin(), all.end(), std::back_inserter(some),
-                 [&](const Call& call) { return call.process == process; });
+    std::copy_if(all.begin(), all.end(), std::back_inserter(some), [&](const Call& call) {
+        return call.process == process && !is_of_the_heap(call.name);
+    });
     return some;
 }
 

@@ -23,6 +23,10 @@ namespace harness {
 /// "newfstatat" for stat, lstat and fstat; "clone" for whatever makes a process.
 std::string kind_of(const std::string& name);
 
+/// One that concerns nobody but the heap. How many there are, and when, differs from run to run
+/// with the length of a pid; so none of them is a place to stop or to kill at.
+bool is_of_the_heap(const std::string& name);
+
 struct Call {
     std::string name;  ///< as strace has it: "openat", or "open"
     int nth = 0;       ///< from 1, in its process, among those of this name
@@ -40,7 +44,7 @@ Words under_strace(const fs::path& trace, const Words& options, const Words& arg
 /// a scan of /proc, only the look at the first strange process is included.
 std::vector<Call> record(Sandbox& box, const Words& argv, const fs::path& folder,
                          const Options& options = {});
-/// Those of one process, in their order.
+/// Those of one process, in their order, but for its heap's.
 std::vector<Call> calls_of(int process, const std::vector<Call>& all);
 
 /// The command that runs argv and has `fault` ("signal=SIGKILL", "error=ENOSPC", "retval=1",

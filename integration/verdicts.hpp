@@ -110,8 +110,8 @@ public:
         std::string line;  ///< as strace wrote it
     };
     using Calls = std::vector<Call>;
-    /// All that argv does, in order, from the first file that it opens: until then it knows
-    /// nothing.
+    /// All that argv does, in order, from the first file that it opens (until then it knows
+    /// nothing), but for its heap's calls.
     static Calls calls_of(Sandbox& box, const Words& argv, const Options& options = {}) {
         const auto trace = box.dir / "calls";
         box.run(under_strace(trace, {}, argv), traced(options));
@@ -127,7 +127,7 @@ public:
             if (name == "execve" || name == "exit_group") continue;
             ++count[name];
             has_opened = has_opened || kind_of(name) == "openat";
-            if (has_opened) calls.push_back({name, count[name], line});
+            if (has_opened && !is_of_the_heap(name)) calls.push_back({name, count[name], line});
         }
         fs::remove(trace);
         return calls;
