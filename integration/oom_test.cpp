@@ -118,6 +118,11 @@ public:
         }
         kill(worker, SIGKILL);
         shim.wait();
+        // It may have been taken after that look.
+        if (group.kills() != "1") {
+            fs::remove(job);
+            return std::nullopt;
+        }
         return wrong(job, "signal", "observed", nullptr, SIGKILL,
                      "Killed by SIGKILL; who sent it cannot be known.",
                      {group.rise(), other_in_words(std::to_string(neighbour.pid()))});
