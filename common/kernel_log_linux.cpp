@@ -45,17 +45,9 @@ std::string unescaped(std::string_view text) {
     return result;
 }
 
-// Of most lines this is all that is looked at: a machine that writes of other things has thousands.
-bool may_tell_of_a_kill(std::string_view text) {
-    for (const std::string_view start : {"[", "Tasks state ", "oom-kill:", "Memory cgroup out of ",
-                                         "Out of memory", "Killed process "})
-        if (text.starts_with(start)) return true;
-    return false;
-}
-
 struct Record {
     std::int64_t at_us = 0;
-    std::string text;
+    std::string_view text;  // escaped: what a line is told by is printable, only names are not
 };
 
 // "6,1234,5678901,-;text", then lines of more, each after a space. Only the kernel's own: whoever
@@ -70,8 +62,7 @@ std::optional<Record> parse_record(std::string_view record) {
     const auto at_us = take_number<std::int64_t>(head);
     if (!at_us) return std::nullopt;
     const std::string_view text = record.substr(semicolon + 1);
-    if (!may_tell_of_a_kill(text)) return std::nullopt;
-    return Record{*at_us, unescaped(text.substr(0, text.find('\n')))};
+    return Record{*at_us, text.substr(0, text.find('\n'))};
 }
 
 // "[   5206]     0  5206     4769 ..." of the table of tasks: pid, uid, thread group.
@@ -106,7 +97,7 @@ std::optional<std::pair<int, std::string>> parse_summary(std::string_view text) 
         name_at < group_at + group_key.size())
         return std::nullopt;
     const std::size_t begin = group_at + group_key.size();
-    return std::pair(*pid, std::string(before.substr(begin, name_at - begin)));
+    return std::pair(*pid, unescaped(before.substr(begin, name_at - begin)));
 }
 
 // "Memory cgroup out of memory: Killed process 5206 (tail) total-vm:19076kB, ...", the older
@@ -120,7 +111,7 @@ std::optional<std::pair<int, std::string>> parse_kill(std::string_view text) {
     std::string_view name = text.substr(0, text.rfind(" total-vm:"));
     name = name.substr(0, std::min(name.rfind(", UID "), name.size()));
     name = name.substr(0, std::min(name.rfind(')'), name.size()));
-    return std::pair(*pid, std::string(name));
+    return std::pair(*pid, unescaped(name));
 }
 
 UniqueFd open_kernel_log() {
