@@ -66,12 +66,15 @@ public:
     void flag(const std::string& name, bool& value, const char* help) {
         if (is_wanted(name)) app_.add_flag(name, value, help);
     }
-    // An empty name is a script's unset variable, and no request for what holds without the option.
-    void file(const std::string& name, std::string& value, const char* help) {
+    // Of a "file", or whatever `what` is. An empty name is a script's unset variable, and no
+    // request for what holds without the option.
+    void path(const std::string& name, const char* type, const char* what, std::string& value,
+              const char* help) {
         option(
-            name, "FILE",
-            [&value, name](const std::string& text) {
-                if (text.empty()) throw CLI::ValidationError(name + ": the file's name is empty");
+            name, type,
+            [&value, name, what](const std::string& text) {
+                if (text.empty())
+                    throw CLI::ValidationError(name + ": the " + what + "'s name is empty");
                 value = text;
             },
             help);
@@ -118,7 +121,7 @@ void declare(CLI::App& app, Options& options, const Wanted& wanted) {
                          "print the version and exit");
 
     Declaration declare(app, wanted);
-    declare.file("-j,--job", options.job,
+    declare.path("-j,--job", "FILE", "file", options.job,
                  "the job file ($XDG_STATE_HOME/jobshim/jobs/ID.json, else below ~/.local/state)");
     declare.option(
         "--id", "ID",
@@ -141,7 +144,7 @@ void declare(CLI::App& app, Options& options, const Wanted& wanted) {
                 throw CLI::ValidationError("--heartbeat-interval: 100ms to 1h");
         },
         "how often the heartbeat file is touched (5s; 100ms to 1h)");
-    declare.file("--log", options.log,
+    declare.path("--log", "FILE", "file", options.log,
                  "append the worker's stdout and stderr there (inherit both)");
     declare.option(
         "--tail", "BYTES",
@@ -174,15 +177,9 @@ void declare(CLI::App& app, Options& options, const Wanted& wanted) {
         "the worker's process group (own without a controlling terminal, share with one)");
     declare.flag("--expect-record", options.expect_record,
                  "the worker writes a terminal status itself; exit 0 without one is a failure");
-    declare.option(
-        "--companion", "STATE_DIR",
-        [&options](const std::string& directory) {
-            if (directory.empty())
-                throw CLI::ValidationError("--companion: the directory's name is empty");
-            options.companion = directory;
-        },
-        "keep a codex-companion state directory in step: the record goes into its jobshim "
-        "folder; implies --expect-record and --group own");
+    declare.path("--companion", "STATE_DIR", "directory", options.companion,
+                 "keep a codex-companion state directory in step: the record goes into its jobshim "
+                 "folder; implies --expect-record and --group own");
     declare.flag("--detach", options.detach,
                  "run in the background: prints the id once COMMAND was executed");
     declare.flag("--best-effort", options.best_effort,
