@@ -19,57 +19,32 @@ struct CommandGrammar {
     int most_jobs;
     std::set<std::string> with_value;
     std::set<std::string> flags;
-    std::set<std::string> needed = {};      // options that must be there
-    std::set<std::string> companions = {};  // options that --companion and --all-states exclude
+    std::set<std::string> needed = {};  // options that must be there
+    bool knows_the_companion = false;   // takes --companion and --all-states
 };
+
+// What these two exclude, where a command has it.
+const std::set<std::string> not_of_the_companion = {"--dir", "--watch", "--presume-dead"};
 
 constexpr int any_number = 1'000'000;
 
 // Commands that are not here are only looked at for crashes.
 const std::map<std::string, CommandGrammar> commands = {
-    {"status",
-     {Command::status,
-      1,
-      any_number,
-      {"--companion"},
-      {"--all-states", "--json", "--no-reap"},
-      {},
-      {"--dir"}}},
+    {"status", {Command::status, 1, any_number, {}, {"--json", "--no-reap"}, {}, true}},
     {"wait",
      {Command::wait,
       1,
       any_number,
-      {"--timeout", "--appear", "--companion"},
-      {"--all-states", "--any", "--mirror", "--json", "--no-reap"},
+      {"--timeout", "--appear"},
+      {"--any", "--mirror", "--json", "--no-reap"},
       {},
-      {"--dir"}}},
-    {"result",
-     {Command::result,
-      1,
-      1,
-      {"--companion"},
-      {"--all-states", "--json", "--no-reap"},
-      {},
-      {"--dir"}}},
-    {"list",
-     {Command::list,
-      0,
-      0,
-      {"--status", "--companion"},
-      {"--all-states", "--watch", "--json", "--no-reap"},
-      {},
-      {"--dir", "--watch"}}},
+      true}},
+    {"result", {Command::result, 1, 1, {}, {"--json", "--no-reap"}, {}, true}},
+    {"list", {Command::list, 0, 0, {"--status"}, {"--watch", "--json", "--no-reap"}, {}, true}},
     {"logs", {Command::logs, 1, 1, {"--lines"}, {"--follow"}}},
     {"cancel", {Command::cancel, 1, 1, {"--reason", "--signal", "--kill-after"}, {"--json"}}},
     {"settle", {Command::settle, 1, 1, {"--as", "--because"}, {"--json"}, {"--as", "--because"}}},
-    {"reap",
-     {Command::reap,
-      0,
-      0,
-      {"--presume-dead", "--companion"},
-      {"--all-states", "--dry-run", "--json"},
-      {},
-      {"--dir", "--presume-dead"}}},
+    {"reap", {Command::reap, 0, 0, {"--presume-dead"}, {"--dry-run", "--json"}, {}, true}},
     {"prune", {Command::prune, 0, 0, {"--older-than"}, {"--dry-run", "--json"}, {"--older-than"}}},
     {"doctor", {Command::doctor, 0, 1, {}, {"--json"}}},
 };
@@ -80,6 +55,10 @@ Grammar grammar_of(const CommandGrammar& command) {
     grammar.with_value.insert("--dir");
     grammar.flags = command.flags;
     grammar.flags.insert("--help");
+    if (command.knows_the_companion) {
+        grammar.with_value.insert("--companion");
+        grammar.flags.insert("--all-states");
+    }
     grammar.short_forms = {{"-f", "--follow"}, {"-n", "--lines"}, {"-h", "--help"}};
     grammar.operands_among_options = true;
     return grammar;
@@ -116,7 +95,7 @@ bool is_good(const Reading& reading, const CommandGrammar& command) {
         return reading.values.count(name) != 0 || reading.has(name);
     };
     if (is_there("--companion") || is_there("--all-states"))
-        if (std::any_of(command.companions.begin(), command.companions.end(), is_there))
+        if (std::any_of(not_of_the_companion.begin(), not_of_the_companion.end(), is_there))
             return false;
     const int jobs = static_cast<int>(reading.operands.size());
     return jobs >= command.fewest_jobs && jobs <= command.most_jobs &&
