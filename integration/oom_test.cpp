@@ -111,14 +111,8 @@ public:
         const auto worker = worker_of(job);
         auto neighbour = spawn({"tail", "/dev/zero"}, group.joined());
         if (neighbour.wait().ended() != "SIGKILL") return "the neighbour lives";
-        if (!alive(worker)) {
-            shim.wait();
-            fs::remove(job);
-            return std::nullopt;
-        }
-        kill(worker, SIGKILL);
+        if (alive(worker)) kill(worker, SIGKILL);
         shim.wait();
-        // It may have been taken after that look.
         if (group.kills() != "1") {
             fs::remove(job);
             return std::nullopt;
