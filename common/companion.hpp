@@ -20,7 +20,7 @@
 
 #include "common/atomic_file.hpp"
 #include "common/exit_reason.hpp"
-#include "common/job_record.hpp"
+#include "common/job_document.hpp"
 
 namespace jobshim {
 

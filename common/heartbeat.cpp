@@ -8,7 +8,7 @@
 #include <cerrno>
 
 #include "common/clocks.hpp"
-#include "common/job_record.hpp"
+#include "common/heartbeat_lines.hpp"
 #include "common/posix_error.hpp"
 
 namespace jobshim {

@@ -13,7 +13,7 @@
 
 #include "common/atomic_file.hpp"
 #include "common/job_files.hpp"
-#include "common/job_record.hpp"
+#include "common/job_document.hpp"
 
 namespace jobshim {
 

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "common/job_record.hpp"
+#include "common/run_record.hpp"
 
 namespace jobshim {
 

@@ -8,6 +8,7 @@
 
 #include "common/clocks.hpp"
 #include "common/file_system.hpp"
+#include "common/heartbeat_lines.hpp"
 #include "common/posix_error.hpp"
 #include "common/units.hpp"
 

@@ -12,7 +12,7 @@
 
 #include "common/heartbeat.hpp"
 #include "common/job_files.hpp"
-#include "common/job_record.hpp"
+#include "common/job_document.hpp"
 #include "common/process_identity.hpp"
 #include "common/verdict.hpp"
 

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "common/exit_reason.hpp"
-#include "common/job_record.hpp"
+#include "common/run_record.hpp"
 #include "common/kernel_log.hpp"
 
 namespace jobshim {

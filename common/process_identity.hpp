@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "common/job_record.hpp"
+#include "common/run_record.hpp"
 #include "common/unique_fd.hpp"
 #include "common/verdict.hpp"
 

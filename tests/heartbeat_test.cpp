@@ -8,7 +8,7 @@
 #include <chrono>
 
 #include "common/clocks.hpp"
-#include "common/job_record.hpp"
+#include "common/heartbeat_lines.hpp"
 #include "common/posix_error.hpp"
 #include "tests/catch.hpp"
 #include "tests/child.hpp"

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "common/clocks.hpp"
+#include "common/heartbeat_lines.hpp"
 #include "common/settle.hpp"
 #include "common/units.hpp"
 #include "tests/catch.hpp"

@@ -11,6 +11,7 @@
 #include <csignal>
 
 #include "common/clocks.hpp"
+#include "common/heartbeat_lines.hpp"
 #include "common/process_identity.hpp"
 #include "common/units.hpp"
 #include "shim/jobctl/commands.hpp"

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "common/job_record.hpp"
+#include "common/job_document.hpp"
 #include "common/settle.hpp"
 
 namespace jobshim {

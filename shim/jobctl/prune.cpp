@@ -12,6 +12,7 @@
 #include <set>
 
 #include "common/clocks.hpp"
+#include "common/heartbeat_lines.hpp"
 #include "common/units.hpp"
 #include "shim/jobctl/commands.hpp"
 #include "shim/jobctl/look.hpp"

@@ -10,7 +10,7 @@
 
 #include "common/job_file.hpp"
 #include "common/job_files.hpp"
-#include "common/job_record.hpp"
+#include "common/run_record.hpp"
 
 namespace jobshim {
 

@@ -7,6 +7,7 @@
 #include <exception>
 
 #include "common/clocks.hpp"
+#include "common/heartbeat_lines.hpp"
 #include "common/posix_error.hpp"
 #include "common/settle.hpp"
 #include "common/units.hpp"

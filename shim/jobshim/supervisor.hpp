@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "common/exit_reason.hpp"
-#include "common/job_record.hpp"
+#include "common/run_record.hpp"
 #include "shim/jobshim/options.hpp"
 #include "shim/jobshim/signals.hpp"
 

@@ -25,6 +25,7 @@ namespace bp = boost::process;
 #endif
 
 #include "common/atomic_file.hpp"
+#include "common/heartbeat_lines.hpp"
 #include "common/posix_error.hpp"
 #include "common/process_identity.hpp"
 #include "common/units.hpp"

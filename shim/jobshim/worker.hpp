@@ -12,7 +12,7 @@
 #include <optional>
 #include <string>
 
-#include "common/job_record.hpp"
+#include "common/run_record.hpp"
 #include "common/unique_fd.hpp"
 #include "shim/jobshim/signals.hpp"
 #include "shim/jobshim/start_failure.hpp"

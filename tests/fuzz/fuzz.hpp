@@ -13,7 +13,8 @@
 #include <string_view>
 #include <vector>
 
-#include "common/job_record.hpp"
+#include "common/heartbeat_lines.hpp"
+#include "common/job_document.hpp"
 #include "common/units.hpp"
 
 // libFuzzer's name for it.
@@ -74,7 +75,7 @@ public:
         rest_.remove_prefix(taken.size());
         return std::string(taken);
     }
-    // As the callers of job_record hand their texts over.
+    // As the callers of job_document hand their texts over.
     std::string text() { return to_utf8(bytes()); }
     std::vector<std::string> texts() {
         std::vector<std::string> all(static_cast<std::size_t>(choice(4)));

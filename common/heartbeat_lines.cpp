@@ -1,0 +1,62 @@
+#include "common/heartbeat_lines.hpp"
+
+#include <utility>
+
+#include "common/record_json.hpp"
+
+namespace jobshim {
+
+std::string heartbeat_first_line(const RunRecord& run, std::string_view job_file,
+                                 std::string_view started_at,
+                                 const std::optional<OomBaseline>& oom) {
+    // The key order matters: the file is known as ours by its first bytes.
+    Json line = {{"jobshim", to_json(run)}, {"job", job_file}, {"startedAt", started_at}};
+    if (oom) line["oom"] = to_json(*oom);
+    return dump(line) + "\n";
+}
+
+std::string heartbeat_worker_line(const WorkerIdentity& worker) {
+    return dump(Json{{"worker", to_json(worker)}}) + "\n";
+}
+
+std::string heartbeat_last_line(const FinalWord& last) {
+    const Json line = {{"exit", to_json(last.exit)},
+                       {"status", word(last.status)},
+                       {"errorMessage", or_null(last.sentence)}};
+    return dump(line) + "\n";
+}
+
+Heartbeat parse_heartbeat(std::string_view text) {
+    Heartbeat beat;
+    for (std::size_t end = text.find('\n'); end != std::string_view::npos; end = text.find('\n')) {
+        const Json line = parse_foreign_object(text.substr(0, end));
+        text.remove_prefix(end + 1);
+        if (!line.is_object()) continue;
+        if (const Json run = object_in(line, "jobshim"); run.is_object()) {
+            // One without a shim is the settler's way to write, and never here.
+            auto begun = run_from(run, dump(run));
+            if (begun && begun->shim.pid <= 0) begun.reset();
+            beat.run = std::move(begun);
+            beat.job_file = text_in(line, "job");
+            beat.started_at = text_in(line, "startedAt");
+            beat.oom = oom_from(object_in(line, "oom"));
+        } else if (const Json worker = object_in(line, "worker"); worker.is_object() && beat.run) {
+            beat.run->worker = worker_from(worker);
+        } else if (const auto exit = exit_from(object_in(line, "exit")); exit && beat.run) {
+            const Status status = status_from(text_in(line, "status"));
+            beat.last = FinalWord{*exit, is_terminal(status) ? status : status_of(exit->reason),
+                                  text_in(line, "errorMessage")};
+        }
+    }
+    return beat;
+}
+
+std::string cancel_request_text(const CancelRequest& request) {
+    return dump(to_json(request), 2) + "\n";
+}
+
+std::optional<CancelRequest> parse_cancel_request(std::string_view text) {
+    return cancel_from(parse_foreign_object(text));
+}
+
+}  // namespace jobshim

@@ -1,0 +1,38 @@
+// The lines of the heartbeat file (SPEC section 3), and the cancel request. Pure.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "common/run_record.hpp"
+
+namespace jobshim {
+
+// The heartbeat file's lines, each with its line feed.
+std::string heartbeat_first_line(const RunRecord& run, std::string_view job_file,
+                                 std::string_view started_at,
+                                 const std::optional<OomBaseline>& oom = {});
+std::string heartbeat_last_line(const FinalWord& last);
+// Every heartbeat file of ours starts with these bytes.
+constexpr std::string_view heartbeat_magic = R"({"jobshim":)";
+
+struct Heartbeat {
+    std::optional<RunRecord> run;  // with the worker, if its line is there
+    std::string job_file;
+    std::string started_at;
+    std::optional<OomBaseline> oom;  // as anybody may have written it: `counter` is any path
+    std::optional<FinalWord> last;
+};
+
+// Reads as far as the lines are whole; never fails.
+Heartbeat parse_heartbeat(std::string_view text);
+
+// The second line, which the worker's process writes of itself.
+std::string heartbeat_worker_line(const WorkerIdentity& worker);
+
+// NAME.cancel
+std::string cancel_request_text(const CancelRequest& request);
+std::optional<CancelRequest> parse_cancel_request(std::string_view text);
+
+}  // namespace jobshim

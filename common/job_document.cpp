@@ -1,0 +1,270 @@
+#include "common/job_document.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/record_json.hpp"
+
+namespace jobshim {
+
+namespace {
+
+// How the members of a document are set apart, so that ours look like the host's.
+struct Layout {
+    std::string line_feed;  // "" for a document on one line
+    std::string indent;     // before each member
+    std::string separator;  // between the colon and the value
+
+    std::string render(const Json& value) const {
+        if (line_feed.empty() || !value.is_structured()) return dump(value);
+        const bool tabs = !indent.empty() && indent[0] == '\t';
+        const int width = indent.empty() ? 2 : static_cast<int>(indent.size());
+        const std::string plain = dump(value, width, tabs ? '\t' : ' ');
+        const std::string begin_of_line = line_feed + indent;
+        std::string result;
+        std::size_t at = 0;
+        for (std::size_t feed = 0; (feed = plain.find('\n', at)) != std::string::npos;
+             at = feed + 1) {
+            result.append(plain, at, feed - at);
+            result += begin_of_line;
+        }
+        return result.append(plain, at);
+    }
+};
+
+Layout layout_of(const std::string& text, const JsonScan& scan) {
+    const std::size_t first = scan.members.empty() ? scan.close : scan.members.front().key_begin;
+    const std::string gap = text.substr(scan.open + 1, first - scan.open - 1);
+    Layout layout;
+    const std::size_t feed = gap.rfind('\n');
+    if (feed != std::string::npos) {
+        layout.line_feed = feed > 0 && gap[feed - 1] == '\r' ? "\r\n" : "\n";
+        layout.indent = gap.substr(feed + 1);
+        layout.separator = " ";
+        if (scan.members.empty()) layout.indent = "  ";
+    }
+    return layout;
+}
+
+bool is_empty_value(const Json& value) {
+    return value.is_null() || ((value.is_array() || value.is_string()) && value.empty()) ||
+           (value.is_string() && value.get_ref<const std::string&>().empty());
+}
+
+struct Assignment {
+    const char* key;
+    Json value;
+    enum class When { always, absent, absent_or_null } when = When::always;
+};
+
+// Puts the assignments into the text. Every other byte stays as and where it is.
+std::string assign(const std::string& text, const JsonScan& scan,
+                   const std::vector<Assignment>& assignments) {
+    const Layout layout = layout_of(text, scan);
+    struct Splice {
+        std::size_t begin;
+        std::size_t end;
+        std::string replacement;
+    };
+    std::vector<Splice> splices;
+    std::string added;
+    for (const Assignment& assignment : assignments) {
+        bool there = false;
+        for (const JsonMember& member : scan.members) {
+            if (member.key != assignment.key) continue;
+            there = true;
+            const bool null =
+                std::string_view(text).substr(member.value_begin,
+                                              member.value_end - member.value_begin) == "null";
+            using When = Assignment::When;
+            if (assignment.when == When::absent ||
+                (assignment.when == When::absent_or_null && !null))
+                continue;
+            // Of a repeated key every one is set: readers differ in which of them they take.
+            splices.push_back(
+                {member.value_begin, member.value_end, layout.render(assignment.value)});
+        }
+        if (there ||
+            (assignment.when == Assignment::When::absent && is_empty_value(assignment.value)))
+            continue;
+        added += added.empty() && scan.members.empty() ? "" : ",";
+        added += layout.line_feed + layout.indent + dump(Json(assignment.key)) + ":" +
+                 layout.separator + layout.render(assignment.value);
+    }
+    if (!added.empty()) {
+        const std::size_t at = scan.members.empty() ? scan.open + 1 : scan.members.back().value_end;
+        splices.push_back({at, at, added});
+    }
+    std::sort(splices.begin(), splices.end(),
+              [](const Splice& a, const Splice& b) { return a.begin < b.begin; });
+    std::string result;
+    std::size_t at = 0;
+    for (const Splice& splice : splices) {
+        result.append(text, at, splice.begin - at);
+        result += splice.replacement;
+        at = splice.end;
+    }
+    result.append(text, at);
+    return result;
+}
+
+std::string final_phase(Status status) {
+    switch (status) {
+        case Status::completed:
+            return "done";
+        case Status::cancelled:
+            return "cancelled";
+        case Status::failed:
+        case Status::queued:
+        case Status::running:
+        case Status::none:
+        case Status::other:
+            return "failed";
+    }
+    return "failed";
+}
+
+}  // namespace
+
+JobDocument JobDocument::parse(std::string text) {
+    JobDocument document;
+    document.text_ = std::move(text);
+    document.scan_ = scan_json_object(document.text_);
+    return document;
+}
+
+std::optional<std::string_view> JobDocument::value(std::string_view key) const {
+    for (auto member = scan_.members.rbegin(); member != scan_.members.rend(); ++member)
+        if (member->key == key)
+            return std::string_view(text_).substr(member->value_begin,
+                                                  member->value_end - member->value_begin);
+    return std::nullopt;
+}
+
+std::optional<std::string> JobDocument::string(std::string_view key) const {
+    const auto raw = value(key);
+    if (!raw || raw->front() != '"') return std::nullopt;
+    return decode_json_string(*raw);
+}
+
+Status JobDocument::status() const {
+    if (!value("status")) return Status::none;
+    return status_from(string("status").value_or(""));
+}
+
+std::optional<RunRecord> JobDocument::run() const {
+    const auto raw = value("jobshim");
+    return raw ? run_from(parse_leniently(*raw), *raw) : std::nullopt;
+}
+
+std::string JobDocument::exit_text() const {
+    const auto raw = value("jobshim");
+    if (!raw) return "";
+    const Json exit = object_in(parse_leniently(*raw), "exit");
+    return exit.is_object() ? dump(exit) : "";
+}
+
+std::string JobDocument::end_sentence() const {
+    if (auto message = string("errorMessage"); message && !message->empty()) return *message;
+    return status() == Status::completed ? "Completed." : "The record gives no reason.";
+}
+
+bool JobDocument::has_other_command(const std::vector<std::string>& command) const {
+    const auto raw = value("command");
+    if (!raw) return false;
+    const Json theirs = parse_leniently(*raw);
+    return theirs.is_discarded() || theirs != Json(command);
+}
+
+std::string JobDocument::command_line() const {
+    const auto raw = value("command");
+    if (!raw) return "";
+    if (raw->front() == '"') return decode_json_string(*raw);
+    std::string line;
+    if (const Json words = parse_leniently(*raw); words.is_array())
+        for (const Json& argument : words)
+            if (argument.is_string())
+                line += (line.empty() ? "" : " ") + argument.get<std::string>();
+    return line;
+}
+
+std::string JobDocument::with(const std::vector<Member>& members) const {
+    std::vector<Assignment> assignments;
+    for (const Member& member : members)
+        assignments.push_back({member.key, parse_leniently(member.json)});
+    return assign(text_, scan_, assignments);
+}
+
+std::string JobDocument::without(const std::vector<std::string_view>& keys) const {
+    std::string result = text_.substr(0, scan_.open + 1);
+    std::size_t at = scan_.open + 1;  // behind the member before, from its comma on
+    bool is_first = true;
+    for (const JsonMember& member : scan_.members) {
+        if (std::find(keys.begin(), keys.end(), member.key) == keys.end()) {
+            const std::size_t comma = text_.find(',', at);
+            const std::size_t begin = is_first && comma < member.key_begin ? comma + 1 : at;
+            result.append(text_, begin, member.value_end - begin);
+            is_first = false;
+        }
+        at = member.value_end;
+    }
+    return result.append(text_, at);
+}
+
+bool same_host_members(const JobDocument& a, const JobDocument& b) {
+    static constexpr std::string_view ours[] = {
+        "status", "phase", "pid",     "startedAt", "updatedAt", "completedAt", "errorMessage",
+        "id",     "title", "command", "cwd",       "logFile",   "createdAt",   "jobshim"};
+    const auto theirs = [](const JobDocument& document) {
+        std::vector<std::pair<std::string, std::string_view>> members;
+        for (const JsonMember& member : document.scan_.members)
+            if (std::find(std::begin(ours), std::end(ours), member.key) == std::end(ours))
+                members.emplace_back(member.key, *document.value(member.key));
+        return members;
+    };
+    return theirs(a) == theirs(b);
+}
+
+void JobEdit::set_end(const FinalWord& last, const std::string& now) {
+    status = last.status;
+    phase = final_phase(last.status);
+    pid.reset();
+    updated_at = now;
+    completed_at = last.exit.ended_at.empty() ? now : last.exit.ended_at;
+    error_message = last.sentence;
+    run.exit = last.exit;
+}
+
+std::string JobEdit::applied_to(const JobDocument& document, bool worker_spoke) const {
+    using When = Assignment::When;
+    std::vector<Assignment> ours;
+    if (worker_spoke) {
+        ours = {{"pid", or_null(pid)}};
+        if (!completed_at.empty())
+            ours.push_back({"completedAt", completed_at, When::absent_or_null});
+    } else {
+        ours = {{"id", id, When::absent},
+                {"title", title, When::absent},
+                {"status", word(status)},
+                {"phase", phase},
+                {"pid", or_null(pid)},
+                {"command", command, When::absent},
+                {"cwd", cwd, When::absent},
+                {"logFile", log_file, When::absent},
+                {"createdAt", created_at, When::absent}};
+        if (!started_at.empty()) ours.push_back({"startedAt", started_at});
+        ours.push_back({"updatedAt", updated_at});
+        ours.push_back({"completedAt", or_null(completed_at)});
+        ours.push_back({"errorMessage", or_null(error_message)});
+    }
+    ours.push_back({"jobshim", to_json(run)});
+    return assign(document.text_, document.scan_, ours);
+}
+
+std::string JobEdit::as_new_file() const { return applied_to(JobDocument::parse("{\n}\n"), false); }
+
+std::string run_text(const RunRecord& run) { return dump(to_json(run)); }
+
+std::string json_string(std::string_view text) { return dump(Json(text)); }
+
+}  // namespace jobshim

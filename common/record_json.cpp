@@ -1,0 +1,275 @@
+#include "common/record_json.hpp"
+
+#include <algorithm>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "common/json_text.hpp"
+#include "common/units.hpp"
+
+namespace jobshim {
+
+namespace {
+
+// Readers of members that may be absent, null, or (in a forged file) of another type.
+template <class Number>
+std::optional<Number> number(const Json& json, const char* key) {
+    const auto found = json.find(key);
+    if (found == json.end() || !found->is_number_integer()) return std::nullopt;
+    const auto narrow = [](auto wide) {
+        return std::in_range<Number>(wide) ? std::optional(static_cast<Number>(wide))
+                                           : std::nullopt;
+    };
+    return found->is_number_unsigned() ? narrow(found->get<std::uint64_t>())
+                                       : narrow(found->get<std::int64_t>());
+}
+std::vector<std::string> texts(const Json& json, const char* key) {
+    std::vector<std::string> result;
+    if (const auto found = json.find(key); found != json.end() && found->is_array())
+        for (const Json& item : *found)
+            if (item.is_string()) result.push_back(item.get<std::string>());
+    return result;
+}
+
+Json to_json(const ShimIdentity& shim) {
+    Json json{{"pid", shim.pid},
+              {"startTime", or_null(shim.start_time)},
+              {"bootId", or_null(shim.boot_id)},
+              {"machineId", or_null(shim.machine_id)},
+              {"pidNamespace", or_null(shim.pid_namespace)},
+              {"host", or_null(shim.host)}};
+    if (shim.time_namespace) json["timeNamespace"] = *shim.time_namespace;
+    return json;
+}
+
+std::optional<ShimIdentity> shim_from(const Json& json) {
+    const auto pid = number<int>(json, "pid");
+    if (!pid || *pid <= 0) return std::nullopt;
+    return ShimIdentity{*pid,
+                        number<std::uint64_t>(json, "startTime"),
+                        text_in(json, "bootId"),
+                        text_in(json, "machineId"),
+                        number<std::uint64_t>(json, "pidNamespace"),
+                        text_in(json, "host"),
+                        number<std::uint64_t>(json, "timeNamespace")};
+}
+
+Json to_json(const Requester& by) {
+    return {{"pid", or_null(by.pid)}, {"uid", or_null(by.uid)}, {"command", or_null(by.command)}};
+}
+
+Requester requester_from(const Json& json, std::string how) {
+    return {std::move(how), number<int>(json, "pid"), number<std::int64_t>(json, "uid"),
+            text_in(json, "command")};
+}
+
+Json to_json(const Resources& used) {
+    Json json = {
+        {"userMs", used.user_ms}, {"systemMs", used.system_ms}, {"maxRssKiB", used.max_rss_kib}};
+    if (used.group_peak_kib) json["groupPeakKiB"] = *used.group_peak_kib;
+    return json;
+}
+
+}  // namespace
+
+Json or_null(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
+
+Json parse_leniently(std::string_view text) { return Json::parse(text, nullptr, false); }
+
+std::string dump(const Json& json, int indent, char indent_char) {
+    return json.dump(indent, indent_char, false, Json::error_handler_t::replace);
+}
+
+Json parse_foreign_object(std::string_view text) {
+    return scan_json_object(text).fault == JsonFault::none ? parse_leniently(text)
+                                                           : Json(Json::value_t::discarded);
+}
+
+std::string text_in(const Json& json, const char* key) {
+    const auto found = json.find(key);
+    return found != json.end() && found->is_string() ? found->get<std::string>() : "";
+}
+
+Json object_in(const Json& json, const char* key) {
+    const auto found = json.find(key);
+    return found != json.end() && found->is_object() ? *found : Json();
+}
+
+Json to_json(const WorkerIdentity& worker) {
+    return {{"pid", worker.pid},
+            {"startTime", or_null(worker.start_time)},
+            {"group", worker.group == Group::own ? "own" : "share"},
+            {"session", or_null(worker.session)}};
+}
+
+std::optional<WorkerIdentity> worker_from(const Json& json) {
+    const auto pid = number<int>(json, "pid");
+    if (!pid || *pid <= 0) return std::nullopt;
+    return WorkerIdentity{*pid, number<std::uint64_t>(json, "startTime"),
+                          text_in(json, "group") == "share" ? Group::share : Group::own,
+                          number<int>(json, "session")};
+}
+
+Json to_json(const CancelRequest& request) {
+    Json json = {{"by", to_json(request.what.by)},
+                 {"reason", or_null(request.what.reason)},
+                 {"at", request.at}};
+    // Those without a name (32 and 33 with glibc) by their number, which is read back likewise.
+    if (request.signal)
+        json["signal"] = parse_signal(signal_name(*request.signal))
+                             ? signal_name(*request.signal)
+                             : std::to_string(*request.signal);
+    if (request.kill_after_ms) json["killAfterMs"] = *request.kill_after_ms;
+    if (request.start_time) json["startTime"] = *request.start_time;
+    return json;
+}
+
+std::optional<CancelRequest> cancel_from(const Json& json) {
+    if (!json.is_object() || text_in(json, "at").empty()) return std::nullopt;
+    auto kill_after = number<std::int64_t>(json, "killAfterMs");
+    if (kill_after) kill_after = std::clamp<std::int64_t>(*kill_after, 0, 86'400'000);
+    return CancelRequest{
+        {requester_from(object_in(json, "by"), "jobctl cancel"), text_in(json, "reason")},
+        text_in(json, "at"),
+        parse_signal(text_in(json, "signal")),
+        kill_after,
+        number<std::uint64_t>(json, "startTime")};
+}
+
+Json to_json(const OomBaseline& oom) {
+    Json json = {{"group", oom.group}, {"counter", oom.counter}, {"kills", oom.kills}};
+    if (oom.group_kills) json["groupKills"] = *oom.group_kills;
+    if (oom.kills_below) json["killsBelow"] = *oom.kills_below;
+    json["atUs"] = oom.at_us;
+    return json;
+}
+
+std::optional<OomBaseline> oom_from(const Json& json) {
+    const auto kills = number<std::uint64_t>(json, "kills");
+    if (!kills) return std::nullopt;
+    return OomBaseline{text_in(json, "group"), text_in(json, "counter"), *kills,
+                       number<std::uint64_t>(json, "groupKills"),
+                       number<std::uint64_t>(json, "killsBelow"),
+                       // A forged one must not make sums overflow.
+                       std::clamp<std::int64_t>(number<std::int64_t>(json, "atUs").value_or(0), 0,
+                                                1'000'000'000'000'000)};
+}
+
+Json to_json(const ExitRecord& exit) {
+    Json json = {{"reason", word(exit.reason)},
+                 {"certainty", word(exit.certainty)},
+                 {"code", or_null(exit.code)},
+                 {"signal", or_null(exit.signal)},
+                 {"signalName", exit.signal ? Json(signal_name(*exit.signal)) : Json(nullptr)},
+                 {"coreDumped", or_null(exit.core_dumped)},
+                 {"waitStatus", or_null(exit.wait_status)}};
+    if (!exit.errno_name.empty()) json["errno"] = exit.errno_name;
+    json["evidence"] = exit.evidence;
+    json["requestedBy"] = nullptr;
+    if (exit.requested_by) {
+        json["requestedBy"] = {{"how", exit.requested_by->how}};
+        json["requestedBy"].update(to_json(*exit.requested_by));
+    }
+    json["endedAt"] = or_null(exit.ended_at);
+    json["durationMs"] = or_null(exit.duration_ms);
+    json["resources"] = exit.resources ? to_json(*exit.resources) : Json(nullptr);
+    json["leftovers"] = Json::array();
+    for (const Leftover& left : exit.leftovers)
+        json["leftovers"].push_back({{"pid", left.pid}, {"command", left.command}});
+    json["tail"] = or_null(exit.tail);
+    return json;
+}
+
+std::optional<ExitRecord> exit_from(const Json& json) {
+    const auto reason = exit_reason_from(text_in(json, "reason"));
+    if (!reason) return std::nullopt;
+    ExitRecord exit;
+    exit.reason = *reason;
+    exit.certainty = certainty_from(text_in(json, "certainty")).value_or(Certainty::unknown);
+    exit.code = number<int>(json, "code");
+    exit.signal = number<int>(json, "signal");
+    if (const auto found = json.find("coreDumped"); found != json.end() && found->is_boolean())
+        exit.core_dumped = found->get<bool>();
+    exit.wait_status = number<int>(json, "waitStatus");
+    exit.errno_name = text_in(json, "errno");
+    exit.evidence = texts(json, "evidence");
+    if (const Json by = object_in(json, "requestedBy"); by.is_object())
+        exit.requested_by = requester_from(by, text_in(by, "how"));
+    exit.ended_at = text_in(json, "endedAt");
+    exit.duration_ms = number<std::int64_t>(json, "durationMs");
+    if (const Json used = object_in(json, "resources"); used.is_object())
+        exit.resources = Resources{number<std::int64_t>(used, "userMs").value_or(0),
+                                   number<std::int64_t>(used, "systemMs").value_or(0),
+                                   number<std::int64_t>(used, "maxRssKiB").value_or(0),
+                                   number<std::int64_t>(used, "groupPeakKiB")};
+    if (const auto left = json.find("leftovers"); left != json.end() && left->is_array())
+        for (const Json& item : *left)
+            if (item.is_object())
+                exit.leftovers.push_back(
+                    {number<int>(item, "pid").value_or(0), text_in(item, "command")});
+    if (const auto found = json.find("tail"); found != json.end() && found->is_string())
+        exit.tail = found->get<std::string>();
+    return exit;
+}
+
+Json to_json(const RunRecord& run) {
+    Json json = run.source.empty() ? Json::object() : parse_leniently(run.source);
+    if (!json.is_object()) json = Json::object();
+    json["schema"] = 1;
+    json["version"] = JOBSHIM_VERSION;
+    json["shim"] = run.shim.pid > 0 ? to_json(run.shim) : Json(nullptr);
+    json["worker"] = run.worker ? to_json(*run.worker) : Json(nullptr);
+    json["heartbeat"] = {{"file", run.heartbeat_file}, {"intervalMs", run.interval_ms}};
+    json["onShimDeath"] = run.kill_on_shim_death ? "kill" : "keep";
+    if (run.expect_record) json["expectRecord"] = true;
+    json["log"] = nullptr;
+    if (run.log) json["log"] = {{"file", run.log->file}, {"offset", run.log->offset}};
+    json["cancel"] = run.cancel ? to_json(*run.cancel) : Json(nullptr);
+    json["previous"] = run.previous.empty() ? Json(nullptr) : parse_leniently(run.previous);
+    if (json["previous"].is_discarded()) json["previous"] = nullptr;
+    json["exit"] = run.exit ? to_json(*run.exit) : Json(nullptr);
+    if (!run.command.empty()) json["command"] = run.command;
+    if (!run.companion_job.empty()) json["companionJob"] = run.companion_job;
+    if (!run.raw_command.empty() || !run.raw_cwd.empty()) {
+        Json raw = Json::object();
+        if (!run.raw_command.empty()) {
+            raw["command"] = Json::array();
+            for (const std::string& argument : run.raw_command)
+                raw["command"].push_back(base64(argument));
+        }
+        if (!run.raw_cwd.empty()) raw["cwd"] = base64(run.raw_cwd);
+        json["raw"] = raw;
+    }
+    return json;
+}
+
+std::optional<RunRecord> run_from(const Json& json, std::string_view source) {
+    if (!json.is_object()) return std::nullopt;
+    RunRecord run;
+    run.exit = exit_from(object_in(json, "exit"));
+    const auto shim = shim_from(object_in(json, "shim"));
+    // Without one: a job that was settled though no shim had ever supervised it.
+    if (!shim && !run.exit) return std::nullopt;
+    if (shim) run.shim = *shim;
+    run.worker = worker_from(object_in(json, "worker"));
+    const Json beat = object_in(json, "heartbeat");
+    run.heartbeat_file = text_in(beat, "file");
+    // Clamped to what --heartbeat-interval takes: a forged one must not make sums overflow.
+    run.interval_ms = std::clamp<std::int64_t>(
+        number<std::int64_t>(beat, "intervalMs").value_or(5000), 100, 3'600'000);
+    run.kill_on_shim_death = text_in(json, "onShimDeath") != "keep";
+    if (const auto found = json.find("expectRecord"); found != json.end())
+        run.expect_record = *found == true;
+    if (const Json log = object_in(json, "log"); log.is_object())
+        run.log = LogPlace{text_in(log, "file"), number<std::int64_t>(log, "offset").value_or(0)};
+    run.cancel = cancel_from(object_in(json, "cancel"));
+    if (const Json previous = object_in(json, "previous"); previous.is_object())
+        run.previous = dump(previous);
+    run.command = texts(json, "command");
+    run.companion_job = text_in(json, "companionJob");
+    run.source = source;
+    return run;
+}
+
+}  // namespace jobshim
