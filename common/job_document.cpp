@@ -152,9 +152,13 @@ Status JobDocument::status() const {
     return status_from(string("status").value_or(""));
 }
 
-std::optional<RunRecord> JobDocument::run() const {
-    const auto raw = value("jobshim");
-    return raw ? run_from(parse_leniently(*raw), *raw) : std::nullopt;
+const std::optional<RunRecord>& JobDocument::run() const {
+    if (!run_) {
+        const auto raw = value("jobshim");
+        run_ = std::make_shared<const std::optional<RunRecord>>(
+            raw ? run_from(parse_leniently(*raw), *raw) : std::nullopt);
+    }
+    return *run_;
 }
 
 std::string JobDocument::exit_text() const {

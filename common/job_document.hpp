@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -33,8 +34,9 @@ public:
     std::optional<std::string> string(std::string_view key) const;
     // The raw text of a member's value.
     std::optional<std::string_view> value(std::string_view key) const;
-    // Nothing if the file has no `jobshim` member or one that is not of our making.
-    std::optional<RunRecord> run() const;
+    // Nothing if the file has no `jobshim` member or one that is not of our making. Parsed when it
+    // is first asked for, and only then; copies of the document share it.
+    const std::optional<RunRecord>& run() const;
     // The JSON text of the last run's exit, as it goes into `previous`; "" for none.
     std::string exit_text() const;
     // There is a `command`, and it is not this one.
@@ -59,6 +61,7 @@ public:
 private:
     std::string text_;
     JsonScan scan_;
+    mutable std::shared_ptr<const std::optional<RunRecord>> run_;
 };
 
 // True if two versions of a job file differ in nothing that is the host's.

@@ -142,7 +142,7 @@ namespace {
 // than ours, for the heartbeat file was removed in between.
 bool tells_of_a_new_run(const JobDocument& document, const Observation& seen) {
     if (!is_active(document.status())) return false;
-    const auto run = document.run();
+    const auto& run = document.run();
     const auto before = seen.document ? seen.document->run() : std::nullopt;
     return run && !(before && run->shim == before->shim) &&
            !(seen.run && run->shim == seen.run->shim);

@@ -176,6 +176,14 @@ TEST_CASE("record: a run survives the way to the disk and back") {
     CHECK(back.exit->core_dumped == false);
 }
 
+TEST_CASE("record: the run is parsed once, for all copies of a document") {
+    const JobDocument first = document(example_edit().as_new_file());
+    const RunRecord* run = &*first.run();
+    const JobDocument copy = first;
+    CHECK(&*first.run() == run);
+    CHECK(&*copy.run() == run);
+}
+
 TEST_CASE("record: what a settler does not know of a run it keeps") {
     const JobDocument host = document(
         R"({"status":"running","jobshim":{"shim":{"pid":4,"startTime":5,"bootId":"b"},"future":[1]}})");
