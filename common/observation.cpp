@@ -5,11 +5,13 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <utility>
 
 #include "common/clocks.hpp"
 #include "common/file_system.hpp"
 #include "common/heartbeat_lines.hpp"
 #include "common/posix_error.hpp"
+#include "common/run_choice.hpp"
 #include "common/units.hpp"
 
 namespace jobshim {
@@ -49,79 +51,27 @@ std::optional<CancelRequest> read_cancel_request(const JobFiles& files, std::uin
 
 namespace {
 
-// Which of two runs came later. Start times are exact within a boot; across boots the one of the
-// present boot is later; the wall clock is the last resort.
-bool is_later(const RunRecord& a, const std::string& a_started, const RunRecord& b,
-              const std::string& b_started, const std::string& boot_here) {
-    if (a.shim.boot_id == b.shim.boot_id && a.shim.start_time && b.shim.start_time)
-        return *a.shim.start_time > *b.shim.start_time;
-    if (a.shim.boot_id == boot_here || b.shim.boot_id == boot_here)
-        return a.shim.boot_id == boot_here;
-    return parse_iso_time(a_started).value_or(0) > parse_iso_time(b_started).value_or(0);
-}
-
-// True if the record asks for a run that came after the heartbeat's: it was made after that run
-// began, or touched after that run ended. Else an active record beside a known end is an old copy
-// that the host wrote back.
-bool asks_for_a_new_run(const JobDocument& document, const Heartbeat& beat) {
-    const auto time = [&](const char* key) {
-        return parse_iso_time(document.string(key).value_or("")).value_or(0);
-    };
-    const std::int64_t began = parse_iso_time(beat.started_at).value_or(0);
-    const std::int64_t ended = beat.last ? parse_iso_time(beat.last->exit.ended_at).value_or(0) : 0;
-    if (began != 0 && time("createdAt") > began) return true;
-    if (ended == 0) return false;
-    // A host that writes its old copy back late stamps that as late, so of a record that says
-    // `running` the last change means nothing.
-    return time("startedAt") > ended ||
-           (document.status() == Status::queued && time("updatedAt") > ended);
-}
-
-// Finds out which run the record and the heartbeat file speak of.
-void choose_run(Observation& seen, const JobFiles& files, const Observer& observer) {
-    Heartbeat beat = parse_heartbeat(seen.probe.text);
-    std::optional<RunRecord> recorded;
-    if (seen.document) recorded = seen.document->run();
-    seen.has_run_before = recorded && recorded->exit;
-    const bool of_the_same_run = beat.run && recorded && beat.run->shim == recorded->shim;
-    // A leaving of another job (the file was renamed). Where the record tells of the very same shim
-    // it is the directory that goes by another name: moved, or mounted elsewhere.
-    if (!of_the_same_run && !beat.job_file.empty() && beat.job_file != to_utf8(files.job))
-        beat = {};
-    const bool held = seen.probe.lock == LifeLock::held;
-    const bool active = is_active(seen.status());
-    seen.new_run_began = held && recorded && beat.run && beat.run->shim != recorded->shim;
-
-    if (of_the_same_run) {
-        if (!recorded->worker) recorded->worker = beat.run->worker;
-        seen.heartbeat_agrees = recorded->worker == beat.run->worker;
-        seen.run = recorded;
-        seen.oom = beat.oom;
-        seen.worker_was_started = recorded->worker.has_value();
-        // The end was delivered, and then somebody made the record active again: a new request, or
-        // the host put its own word back.
-        const bool again = !held && active && recorded->exit;
-        if (again && (seen.status() == Status::queued || asks_for_a_new_run(*seen.document, beat)))
-            seen.run.reset();
-        else if (!is_terminal(seen.status()) || !recorded->exit)
-            seen.known_end = beat.last;
-    } else if (beat.run &&
-               (held || !recorded ||
-                is_later(*beat.run, beat.started_at, *recorded,
-                         seen.document->string("startedAt").value_or(""), observer.here.boot_id))) {
-        if (!held && active && asks_for_a_new_run(*seen.document, beat)) return;
-        seen.run = beat.run;
-        seen.oom = beat.oom;
-        seen.heartbeat_agrees = true;
-        // A status that somebody else's record holds is not this run's to be added to.
-        if (!is_terminal(seen.status())) seen.known_end = beat.last;
-        seen.worker_was_started = beat.run->worker.has_value();
-    } else if (recorded) {
-        if (!held && active && recorded->exit) return;
-        seen.run = recorded;
-        // Without its own heartbeat file nobody can say that it was never started.
-        seen.worker_was_started = true;
+void find_out_which_run(Observation& seen, const JobFiles& files, const Observer& observer) {
+    RunSigns signs;
+    if (seen.document) {
+        signs.status = seen.document->status();
+        signs.recorded = seen.document->run();
+        signs.created_at = seen.document->string("createdAt").value_or("");
+        signs.started_at = seen.document->string("startedAt").value_or("");
+        signs.updated_at = seen.document->string("updatedAt").value_or("");
     }
+    signs.beat = parse_heartbeat(seen.probe.text);
+    signs.lock_is_held = seen.probe.lock == LifeLock::held;
+    signs.job_file = to_utf8(files.job);
+    signs.boot_id = observer.here.boot_id;
+    RunChoice choice = choose_run(std::move(signs));
+    seen.run = std::move(choice.run);
+    seen.known_end = std::move(choice.known_end);
+    seen.oom = std::move(choice.oom);
+    seen.heartbeat_agrees = choice.heartbeat_agrees;
+    seen.worker_was_started = choice.worker_was_started;
+    seen.sighting.new_run_began = choice.new_run_began;
+    seen.sighting.has_run_before = choice.has_run_before;
 }
 
 void look_for_unrecorded_end(Observation& seen, const JobFiles& files, const Observer& observer) {
@@ -156,16 +106,13 @@ std::optional<std::int64_t> clock_beside(const JobFiles& files, bool local) {
     return static_cast<std::int64_t>(info.st_mtim.tv_sec) * 1'000'000'000 + info.st_mtim.tv_nsec;
 }
 
-// Looks the two processes up and fills the sighting in.
+// Looks the two processes up and completes the sighting.
 void look_at_processes(Observation& seen, const JobFiles& files, const Observer& observer) {
     Sighting& sighting = seen.sighting;
-    sighting = {};
     sighting.lock = seen.probe.lock;
     sighting.status = seen.status();
     sighting.end_is_known = seen.known_end.has_value();
     sighting.obstacle = seen.probe.obstacle;
-    sighting.new_run_began = seen.new_run_began;
-    sighting.has_run_before = seen.has_run_before;
     if (!seen.run) return;
     const RunRecord& run = *seen.run;
     sighting.shim_pid = run.shim.pid;
@@ -258,7 +205,7 @@ Observation look_once(const JobFiles& files, const Observer& observer, const Pro
     } else {
         seen.file_exists = !seen.trouble.empty();
     }
-    choose_run(seen, files, observer);
+    find_out_which_run(seen, files, observer);
     look_for_unrecorded_end(seen, files, observer);
     return seen;
 }

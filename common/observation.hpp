@@ -11,8 +11,8 @@
 #include <string>
 
 #include "common/heartbeat.hpp"
-#include "common/job_files.hpp"
 #include "common/job_document.hpp"
+#include "common/job_files.hpp"
 #include "common/process_identity.hpp"
 #include "common/verdict.hpp"
 
@@ -43,8 +43,6 @@ struct Observation {
     std::optional<OomBaseline> oom;
     // Somebody asked for its end; looked for only once the shim is dead.
     std::optional<CancelRequest> cancelled;
-    bool new_run_began = false;     // see Sighting
-    bool has_run_before = false;    // likewise
     bool heartbeat_agrees = false;  // the heartbeat file is this run's, worker and all
     bool worker_was_started = false;
     Place place = Place::here;

@@ -1,0 +1,84 @@
+#include "common/run_choice.hpp"
+
+#include <cstdint>
+#include <utility>
+
+#include "common/units.hpp"
+
+namespace jobshim {
+
+namespace {
+
+std::int64_t time_or_0(const std::string& iso) { return parse_iso_time(iso).value_or(0); }
+
+// The heartbeat's run came after the recorded one. Start times are exact within a boot; across
+// boots the one of the present boot is later; the wall clock is the last resort.
+bool heartbeat_is_later(const RunSigns& signs) {
+    const ShimIdentity& beating = signs.beat.run->shim;
+    const ShimIdentity& recorded = signs.recorded->shim;
+    if (beating.boot_id == recorded.boot_id && beating.start_time && recorded.start_time)
+        return *beating.start_time > *recorded.start_time;
+    if (beating.boot_id == signs.boot_id || recorded.boot_id == signs.boot_id)
+        return beating.boot_id == signs.boot_id;
+    return time_or_0(signs.beat.started_at) > time_or_0(signs.started_at);
+}
+
+// True if the record asks for a run that came after the heartbeat's: it was made after that run
+// began, or touched after that run ended. Else an active record beside a known end is an old copy
+// that the host wrote back.
+bool asks_for_a_new_run(const RunSigns& signs) {
+    const std::int64_t began = time_or_0(signs.beat.started_at);
+    const std::int64_t ended = signs.beat.last ? time_or_0(signs.beat.last->exit.ended_at) : 0;
+    if (began != 0 && time_or_0(signs.created_at) > began) return true;
+    if (ended == 0) return false;
+    // A host that writes its old copy back late stamps that as late, so of a record that says
+    // `running` the last change means nothing.
+    return time_or_0(signs.started_at) > ended ||
+           (signs.status == Status::queued && time_or_0(signs.updated_at) > ended);
+}
+
+}  // namespace
+
+RunChoice choose_run(RunSigns signs) {
+    std::optional<RunRecord>& recorded = signs.recorded;
+    Heartbeat& beat = signs.beat;
+    const bool of_the_same_run = beat.run && recorded && beat.run->shim == recorded->shim;
+    // A leaving of another job (the file was renamed). Where the record tells of the very same shim
+    // it is the directory that goes by another name: moved, or mounted elsewhere.
+    if (!of_the_same_run && !beat.job_file.empty() && beat.job_file != signs.job_file) beat = {};
+    const bool is_over_but_active =
+        !signs.lock_is_held && is_active(signs.status) && recorded && recorded->exit;
+
+    RunChoice choice;
+    choice.has_run_before = recorded && recorded->exit;
+    choice.new_run_began =
+        signs.lock_is_held && recorded && beat.run && beat.run->shim != recorded->shim;
+    if (of_the_same_run) {
+        if (!recorded->worker) recorded->worker = beat.run->worker;
+        choice.heartbeat_agrees = recorded->worker == beat.run->worker;
+        choice.oom = beat.oom;
+        choice.worker_was_started = recorded->worker.has_value();
+        // The end was delivered, and then somebody made the record active again: a new request, or
+        // the host put its own word back.
+        if (is_over_but_active && (signs.status == Status::queued || asks_for_a_new_run(signs)))
+            return choice;
+        if (!is_terminal(signs.status) || !recorded->exit) choice.known_end = beat.last;
+        choice.run = std::move(recorded);
+    } else if (beat.run && (signs.lock_is_held || !recorded || heartbeat_is_later(signs))) {
+        if (!signs.lock_is_held && is_active(signs.status) && asks_for_a_new_run(signs))
+            return choice;
+        choice.heartbeat_agrees = true;
+        choice.oom = beat.oom;
+        choice.worker_was_started = beat.run->worker.has_value();
+        // A status that somebody else's record holds is not this run's to be added to.
+        if (!is_terminal(signs.status)) choice.known_end = beat.last;
+        choice.run = std::move(beat.run);
+    } else if (recorded && !is_over_but_active) {
+        choice.run = std::move(recorded);
+        // Without its own heartbeat file nobody can say that it was never started.
+        choice.worker_was_started = true;
+    }
+    return choice;
+}
+
+}  // namespace jobshim
