@@ -1,6 +1,6 @@
 // What /dev/kmsg says of the OOM killer. The records are a real kernel's (6.18), but for the
 // forged.
-#include "common/kernel_log.hpp"
+#include "common/oom_log.hpp"
 
 #include "tests/catch.hpp"
 
