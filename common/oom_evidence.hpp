@@ -1,5 +1,6 @@
 // Whether the out-of-memory killer struck in this process's own memory group, by the kernel's own
-// counters, read before and after; and whom it hit, by the kernel's log.
+// counters, read before and after; and whom it hit, by the kernel's log. Reads them; what they mean
+// is oom_judgement's.
 //
 // Caveats: a counter tells that somebody in the group was hit, not who, and the log is root's (or
 // whoever's may read it). The worker is in the same group as the shim unless it moves itself away.
@@ -8,12 +9,11 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "common/exit_reason.hpp"
+#include "common/oom_judgement.hpp"
 #include "common/run_record.hpp"
-#include "common/kernel_log.hpp"
 
 namespace jobshim {
 
@@ -26,16 +26,6 @@ bool is_readable(const OomBaseline& before);
 
 // Nothing if no counter rose (or they cannot be read any more).
 std::optional<OomFinding> compare_oom_counter(const OomBaseline& before);
-
-// One of ours whom the OOM killer may have hit.
-struct OomSuspect {
-    enum Who { worker, shim };
-    int pid = 0;
-    Who who = worker;
-};
-
-// Of whom the log's words are told: who may read the log may not tell everybody of it.
-enum class OomTold { of_all, of_suspects };
 
 // compare_oom_counter, and if they rose, whom it hit: proven only where the kernel's log can be
 // read and its pids are those of `here`. To be asked before a suspect's zombie is reaped, or his
@@ -51,25 +41,7 @@ std::optional<OomFinding> look_for_oom_in_log(const OomBaseline& before, const S
                                               const std::vector<OomSuspect>& suspects,
                                               const std::optional<std::string>& only_group = {});
 
-// Pure: its part.
-std::optional<OomFinding> victims_among(const std::vector<OomSuspect>& suspects,
-                                        const OomBaseline& before, const OomLog& log,
-                                        bool groups_agree,
-                                        const std::optional<std::string>& only_group = {});
-
-// Pure: what the log adds to a finding. `rise` is by how much the group's own counter rose. Without
-// `groups_agree` the log's names of memory groups are not those of `before` (a cgroup namespace).
-void name_victims(OomFinding& finding, const OomBaseline& before, std::uint64_t rise,
-                  const OomLog& log, const std::vector<OomSuspect>& suspects, bool groups_agree,
-                  OomTold told = OomTold::of_all);
-
-// True for what read_oom_baseline() can have named: a heartbeat file may be forged.
-bool is_oom_counter(std::string_view path);
-
 // The most memory the group has ever had, in bytes. Nothing if it cannot be told.
 std::optional<std::uint64_t> group_memory_peak(const OomBaseline& baseline);
-
-// Pure: N of a line "KEY N".
-std::optional<std::uint64_t> counter_in(std::string_view text, std::string_view key);
 
 }  // namespace jobshim

@@ -1,0 +1,350 @@
+// What the OOM killer's counters and the kernel's log say of a death.
+#include "common/oom_judgement.hpp"
+
+#include "tests/catch.hpp"
+
+using namespace jobshim;
+
+namespace {
+
+std::optional<std::uint64_t> oom_kills(std::string_view text) {
+    return counter_in(text, "oom_kill");
+}
+
+OomBaseline baseline(std::string counter, std::uint64_t kills) {
+    OomBaseline result;
+    result.group = "/jobs/x";
+    result.counter = std::move(counter);
+    result.kills = kills;
+    return result;
+}
+
+}  // namespace
+
+TEST_CASE("oom: the count, in cgroup v1's and v2's words") {
+    CHECK(oom_kills("oom_kill_disable 0\nunder_oom 0\noom_kill 3\n") == 3);
+    CHECK(oom_kills("low 0\nhigh 0\nmax 7\noom 2\noom_kill 1\noom_group_kill 0\n") == 1);
+    CHECK_FALSE(oom_kills("oom_kill_disable 0\n"));
+    CHECK_FALSE(oom_kills("xoom_kill 1\n"));
+    CHECK_FALSE(oom_kills("oom_kill x\n"));
+    CHECK_FALSE(oom_kills(""));
+}
+
+namespace {
+
+// Of a group of its own: cgroup v2, as the kernel counts since Linux 5.2.
+OomBaseline before_of(const std::string& counter) {
+    OomBaseline before = baseline(counter, 1);
+    before.group_kills = 2;
+    before.kills_below = 3;
+    return before;
+}
+
+OomBaseline of_the_machine() {
+    OomBaseline before = baseline("/proc/vmstat", 1);
+    before.group.clear();
+    return before;
+}
+
+}  // namespace
+
+TEST_CASE("oom: what a rise of each counter says") {
+    struct Row {
+        const char* name;
+        OomBaseline before;
+        OomCounters now;
+        bool is_finding;
+        std::uint64_t kills;
+        bool counter_rose;  // in the group itself
+        bool proves_ours;   // the worker and the shim were hit
+        std::vector<std::string> evidence;
+    };
+    const std::string local = "/sys/fs/cgroup/jobs/x/memory.events.local";
+    const std::string events = "/sys/fs/cgroup/jobs/x/memory.events";
+    const std::string v1 = "/sys/fs/cgroup/memory/jobs/x/memory.oom_control";
+    const std::string own_kill = "memory.events.local oom_kill 1 -> 2 in /jobs/x";
+    const std::string all_hit =
+        "memory.events.local oom_group_kill 2 -> 3 in /jobs/x: all of the group were hit";
+    for (const Row& row : std::vector<Row>{
+             {"nothing rose", before_of(local), {1, 2, 3}, false, 0, false, false, {}},
+             {"the files are gone", before_of(local), {{}, {}, {}}, false, 0, false, false, {}},
+             {"a counter that fell is another's",
+              before_of(local),
+              {0, 0, 0},
+              false,
+              0,
+              false,
+              false,
+              {}},
+             {"somebody of the group was hit",
+              before_of(local),
+              {2, 2, 4},
+              true,
+              1,
+              true,
+              false,
+              {own_kill}},
+             {"somebody of a group below was hit",
+              before_of(local),
+              {1, 2, 4},
+              true,
+              0,
+              false,
+              false,
+              {"memory.events oom_kill 3 -> 4 in /jobs/x and the groups below it"}},
+             {"both",
+              before_of(local),
+              {2, 2, 5},
+              true,
+              1,
+              true,
+              false,
+              {own_kill, "memory.events oom_kill 3 -> 5 in /jobs/x and the groups below it"}},
+             {"the group was hit as a whole",
+              before_of(local),
+              {2, 3, 4},
+              true,
+              1,
+              true,
+              true,
+              {own_kill, all_hit}},
+             {"as a whole, and nobody was counted singly",
+              before_of(local),
+              {1, 3, 3},
+              true,
+              0,
+              true,
+              true,
+              {all_hit}},
+             {"as a whole, or a group below it: memory.events counts both",
+              before_of(events),
+              {2, 3, {}},
+              true,
+              1,
+              true,
+              false,
+              {"memory.events oom_kill 1 -> 2 in /jobs/x",
+               "memory.events oom_group_kill 2 -> 3 in /jobs/x or a group below it"}},
+             {"cgroup v1 counts no more than kills",
+              baseline(v1, 1),
+              {4, {}, {}},
+              true,
+              3,
+              true,
+              false,
+              {"memory.oom_control oom_kill 1 -> 4 in /jobs/x"}},
+             {"what was not counted at the start cannot have risen",
+              baseline(local, 1),
+              {1, 9, 9},
+              false,
+              0,
+              false,
+              false,
+              {}},
+             {"the machine's counter is nobody's group's",
+              of_the_machine(),
+              {2, {}, {}},
+              true,
+              1,
+              false,
+              false,
+              {"vmstat oom_kill 1 -> 2 on this machine"}},
+         }) {
+        INFO(row.name);
+        const auto rise = judge_oom_counters(row.before, row.now);
+        REQUIRE(rise.has_value() == row.is_finding);
+        if (!rise) continue;
+        CHECK(rise->kills == row.kills);
+        CHECK(rise->finding.counter_rose == row.counter_rose);
+        CHECK(rise->finding.worker_was_the_victim == row.proves_ours);
+        CHECK(rise->finding.shim_was_the_victim == row.proves_ours);
+        CHECK_FALSE(rise->finding.others_were_the_victims);
+        CHECK(rise->finding.group == row.before.group);
+        CHECK(rise->finding.evidence == row.evidence);
+    }
+}
+
+TEST_CASE("oom: the counters of a text, and of the text of the groups below") {
+    const OomCounters own = oom_counters_in("oom_kill 1\noom_group_kill 4\n", "oom_kill 5\n");
+    CHECK(own.kills == 1);
+    CHECK(own.group_kills == 4);
+    CHECK(own.kills_below == 5);
+    const OomCounters none = oom_counters_in("", "");
+    CHECK_FALSE(none.kills);
+    CHECK_FALSE(none.group_kills);
+    CHECK_FALSE(none.kills_below);
+    CHECK(oom_counter_below("/x/memory.events.local") == "/x/memory.events");
+    for (const char* counter : {"", "/x/memory.events", "/x/memory.oom_control", "/proc/vmstat"})
+        CHECK(oom_counter_below(counter).empty());
+}
+
+TEST_CASE("oom: of a heartbeat file's word only the kernel's counters are opened") {
+    CHECK(is_oom_counter("/sys/fs/cgroup/memory/jobs/x/memory.oom_control"));
+    CHECK(is_oom_counter("/sys/fs/cgroup/jobs/x/memory.events.local"));
+    CHECK(is_oom_counter("/sys/fs/cgroup/memory.events"));
+    CHECK(is_oom_counter("/proc/vmstat"));
+    for (const char* path :
+         {"", "/", "/etc/passwd", "/proc/kmsg", "/tmp/memory.events", "memory.events",
+          "/sys/fs/cgroup/../../../tmp/memory.events", "/sys/fs/cgroup/x/../memory.events",
+          "/sys/fs/cgroup/memory.events/", "/sys/fs/cgroup/x/cgroup.procs",
+          "/sys/fs/cgroupx/memory.events", "/proc/../proc/vmstat"})
+        CHECK_FALSE(is_oom_counter(path));
+}
+
+namespace {
+
+constexpr int worker = 42;
+constexpr std::int64_t start = 1'000'000'000;  // us after the boot
+
+OomLog log_of(const std::vector<OomVictim>& victims) {
+    OomLog log;
+    for (const OomVictim& victim : victims) {
+        const std::string at = ",1," + std::to_string(victim.at_us) + ",-;";
+        if (victim.thread_group)
+            log.add("6" + at + "[ " + std::to_string(victim.pid) + "] 0 " +
+                    std::to_string(*victim.thread_group) + " 1 1\n");
+        if (victim.group)
+            log.add("6" + at + "oom-kill:constraint=x,task_memcg=" + *victim.group +
+                    ",task=" + victim.name + ",pid=" + std::to_string(victim.pid) + ",uid=0\n");
+        log.add("3" + at + "Out of memory: Killed process " + std::to_string(victim.pid) + " (" +
+                victim.name + ") total-vm:1kB\n");
+    }
+    return log;
+}
+
+OomFinding named(std::uint64_t rise, const std::vector<OomVictim>& victims,
+                 bool groups_agree = true, bool gap = false) {
+    OomLog log = log_of(victims);
+    if (gap) log.note_gap();
+    OomBaseline before = baseline("", 0);
+    before.at_us = start;
+    OomFinding finding;
+    name_victims(finding, before, rise, log, {{worker, OomSuspect::worker}}, groups_agree);
+    return finding;
+}
+
+const OomVictim the_worker{worker, worker, "w", "/jobs/x", start + 5};
+const OomVictim neighbour{77, 77, "n", "/jobs/x", start + 5};
+const OomVictim stranger{88, 88, "s", "/else", start + 5};
+const OomVictim short_of_words{99, {}, "q", {}, start + 5};
+const OomVictim thread_of_worker{43, worker, "t", "/jobs/x", start + 5};
+const OomVictim some_thread{43, {}, "t", "/jobs/x", start + 5};
+
+OomVictim at(OomVictim victim, std::int64_t time) {
+    victim.at_us = time;
+    return victim;
+}
+
+}  // namespace
+
+TEST_CASE("oom: the worker is a proven victim") {
+    for (const auto& victims : std::vector<std::vector<OomVictim>>{
+             {the_worker}, {neighbour, stranger, the_worker}, {thread_of_worker}}) {
+        const OomFinding finding = named(1, victims);
+        CHECK(finding.worker_was_the_victim);
+        CHECK_FALSE(finding.others_were_the_victims);
+        CHECK(finding.evidence ==
+              std::vector<std::string>{"victim was pid 42, the worker (/dev/kmsg)"});
+    }
+    // The kernel's clock drifts, and a gap takes nothing from what is there.
+    CHECK(named(1, {at(the_worker, start - 1'000'000)}).worker_was_the_victim);
+    CHECK(named(1, {the_worker}, false, true).worker_was_the_victim);
+    CHECK(named(2, {neighbour, the_worker}).evidence.size() == 2);
+}
+
+// With memory.oom.group the first victim is killed twice, and the log says so.
+TEST_CASE("oom: a victim is told once") {
+    CHECK(named(2, {the_worker, the_worker}).evidence.size() == 1);
+}
+
+// The worker moved to a group beside its shim's, and was killed there: no counter of the shim's
+// group rose, and the record said "who sent it cannot be known" while the kernel's log named it.
+// Likewise where the group was removed at once, as systemd does, before a reader came.
+TEST_CASE("oom: the log alone proves the worker's death where no counter tells") {
+    const auto among = [](const std::vector<OomVictim>& victims, bool groups_agree,
+                          const std::optional<std::string>& only_group = {}) {
+        OomBaseline before = baseline("", 0);
+        before.at_us = start;
+        return victims_among({{worker, OomSuspect::worker}}, before, log_of(victims), groups_agree,
+                             only_group);
+    };
+    const auto found = among({stranger, the_worker, neighbour}, true);
+    REQUIRE(found);
+    CHECK(found->worker_was_the_victim);
+    CHECK_FALSE(found->counter_rose);
+    CHECK(found->group == "/jobs/x");
+    CHECK(found->evidence == std::vector<std::string>{"victim was pid 42, the worker (/dev/kmsg)"});
+    CHECK(among({the_worker}, false)->group.empty());
+    CHECK(among({the_worker}, true, "/jobs/x"));
+
+    CHECK_FALSE(among({}, true));
+    CHECK_FALSE(among({neighbour, stranger, short_of_words}, true));
+    CHECK_FALSE(among({at(the_worker, start / 2)}, true));
+    // Long after its end its pid may be anybody's: the group must be that of the job.
+    CHECK_FALSE(among({the_worker}, true, "/else"));
+    CHECK_FALSE(among({the_worker}, false, "/jobs/x"));
+}
+
+TEST_CASE("oom: another with the worker's pid, long ago, was not the worker") {
+    const OomFinding finding = named(1, {at(the_worker, start / 2)});
+    CHECK_FALSE(finding.worker_was_the_victim);
+}
+
+TEST_CASE("oom: others are proven victims only if every kill is told of, group and process") {
+    CHECK(named(1, {neighbour}).others_were_the_victims);
+    CHECK(named(1, {neighbour}).evidence ==
+          std::vector<std::string>{
+              "victim was pid 77 (n), not the worker, in the same group (/dev/kmsg)"});
+    CHECK(named(1, {short_of_words, stranger, neighbour, stranger}).others_were_the_victims);
+    CHECK(named(2, {neighbour, neighbour}).others_were_the_victims);
+    for (const auto& victims : std::vector<std::vector<OomVictim>>{
+             {},
+             {stranger},
+             {short_of_words},
+             {neighbour, short_of_words},  // the last may be the one that counted
+             {some_thread},                // it may be the worker's
+             {the_worker, neighbour}}) {
+        CHECK_FALSE(named(1, victims).others_were_the_victims);
+    }
+    CHECK_FALSE(named(2, {neighbour}).others_were_the_victims);
+    CHECK_FALSE(named(0, {neighbour}).others_were_the_victims);
+    CHECK_FALSE(named(1, {neighbour}, true, true).others_were_the_victims);
+    CHECK_FALSE(named(1, {neighbour}, false).others_were_the_victims);
+    CHECK(named(1, {short_of_words}).evidence ==
+          std::vector<std::string>{
+              "/dev/kmsg names a victim of that time, perhaps of another group: pid 99 (q)"});
+    CHECK(named(1, {at(short_of_words, start - 200'000)}).evidence.empty());
+    CHECK(named(20, std::vector<OomVictim>(12, neighbour)).evidence.back() == "and 4 victims more");
+}
+
+TEST_CASE("oom: as many kills since the start as are looked for") {
+    OomBaseline before = baseline("", 0);
+    before.at_us = start;
+    const OomLog log = log_of({at(neighbour, start - 1), at(neighbour, start), the_worker});
+    CHECK(has_victims_since(log, before, 0));
+    CHECK(has_victims_since(log, before, 2));
+    CHECK_FALSE(has_victims_since(log, before, 3));
+    CHECK_FALSE(has_victims_since(OomLog(), before, 1));
+}
+
+// A reader may be anybody, and whose kills the log names besides is not for him.
+TEST_CASE("oom: of others nothing is told where only the suspects may be") {
+    OomBaseline before = baseline("", 0);
+    before.at_us = start;
+    for (const auto& victims : std::vector<std::vector<OomVictim>>{{neighbour}, {short_of_words}}) {
+        OomFinding finding;
+        name_victims(finding, before, 1, log_of(victims), {{worker, OomSuspect::worker}}, true,
+                     OomTold::of_suspects);
+        CHECK(finding.evidence.empty());
+    }
+}
+
+TEST_CASE("oom: the shim is a proven victim, too, and it is not the worker") {
+    OomBaseline before = baseline("", 0);
+    before.at_us = start;
+    OomFinding finding;
+    name_victims(finding, before, 1, log_of({the_worker}), {{worker, OomSuspect::shim}}, true);
+    CHECK(finding.shim_was_the_victim);
+    CHECK_FALSE(finding.worker_was_the_victim);
+    CHECK(finding.evidence == std::vector<std::string>{"victim was pid 42, the shim (/dev/kmsg)"});
+}
