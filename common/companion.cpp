@@ -11,10 +11,10 @@
 #include <utility>
 
 #include "common/clocks.hpp"
-#include "common/file_system.hpp"
 #include "common/job_files.hpp"
 #include "common/json_text.hpp"
 #include "common/posix_error.hpp"
+#include "common/torn_file.hpp"
 #include "common/units.hpp"
 
 namespace jobshim {
@@ -23,7 +23,7 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr milliseconds torn_patience{2000};
+constexpr milliseconds torn_patience = torn_companion_patience;
 constexpr milliseconds torn_tick{5};
 constexpr milliseconds lock_patience{10'000};
 constexpr milliseconds look_every{100};
@@ -345,15 +345,13 @@ bool log_says_cancelled(const CompanionPlaces& places, const std::string& id, st
 }  // namespace
 
 std::optional<TheirFile> read_theirs(const std::string& path, milliseconds patience) {
-    const auto deadline = monotonic_now() + patience;
+    TornPatience left(patience);
     for (;;) {
         auto contents = read_file(path, max_job_file_bytes);
         if (!contents) return std::nullopt;
         auto file = their_file(std::move(contents->text), contents->stamp);
-        if (file.whole || monotonic_now() >= deadline ||
-            rest_of_patience(path, file.stamp, patience).count() == 0)
-            return file;
-        pause_for(torn_tick);
+        if (file.whole || left.is_over_for(path, file.stamp)) return file;
+        left.pause();
     }
 }
 

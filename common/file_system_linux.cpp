@@ -2,10 +2,6 @@
 
 #include <sys/vfs.h>
 
-#include <algorithm>
-
-#include "common/clocks.hpp"
-
 namespace jobshim {
 
 bool is_local_file_system(const std::string& path) {
@@ -24,16 +20,6 @@ bool is_local_file_system(const std::string& path) {
         default:
             return false;
     }
-}
-
-std::chrono::milliseconds rest_of_patience(const std::string& path, const FileStamp& stamp,
-                                           std::chrono::milliseconds patience) {
-    // It may have been cut between the look at its times and the reading.
-    const auto now = stamp_at(path);
-    if (!now || !stamp.unchanged(*now)) return patience;
-    const std::chrono::milliseconds age(wall_now_ms() - stamp.modified_ns / 1'000'000);
-    const bool is_known = age.count() >= 0 && is_local_file_system(path);
-    return is_known ? std::max(patience - age, std::chrono::milliseconds(0)) : patience;
 }
 
 }  // namespace jobshim

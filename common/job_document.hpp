@@ -25,6 +25,10 @@ public:
     static JobDocument parse(std::string text);
 
     JsonFault fault() const { return scan_.fault; }
+    // No JSON object; or not yet, for its writer may be at it.
+    bool is_torn() const {
+        return fault() == JsonFault::malformed || fault() == JsonFault::not_object;
+    }
     std::size_t fault_at() const { return scan_.fault_at; }
     const std::string& text() const { return text_; }
 

@@ -8,21 +8,12 @@
 
 #include "common/clocks.hpp"
 #include "common/posix_error.hpp"
+#include "common/torn_file.hpp"
 #include "common/units.hpp"
 
 namespace jobshim {
 
 namespace {
-
-using std::chrono::milliseconds;
-
-// How long a file that is no JSON object may be so: its writer may be at it.
-constexpr milliseconds torn_patience{1000};
-constexpr milliseconds torn_look{10};
-
-bool is_torn(const JobDocument& document) {
-    return document.fault() == JsonFault::malformed || document.fault() == JsonFault::not_object;
-}
 
 void flush_file(const std::string& path) {
     const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
@@ -40,13 +31,13 @@ JobFile::JobFile(JobFiles files, SyncPolicy policy, Notice notice)
     : files_(std::move(files)), policy_(policy), notice_(std::move(notice)) {}
 
 JobFile::Found JobFile::wait_until_whole(const std::string& path, FileContents contents) {
-    const auto deadline = monotonic_now() + torn_patience;
+    TornPatience patience(torn_job_patience);
     for (;;) {
         JobDocument document = JobDocument::parse(std::move(contents.text));
         refuse_too_deep(document, path);
-        if (!is_torn(document)) return {contents.stamp, std::move(document)};
-        if (monotonic_now() >= deadline) return {contents.stamp, std::nullopt};
-        pause_for(torn_look);
+        if (!document.is_torn()) return {contents.stamp, std::move(document)};
+        if (patience.is_over()) return {contents.stamp, std::nullopt};
+        patience.pause();
         contents = read_file(path, max_job_file_bytes).value_or(FileContents{});
     }
 }
@@ -69,7 +60,7 @@ void JobFile::set_aside_torn(const std::string& path) {
     if (aside.empty()) return;
     // Its writer may have finished, or another have replaced it, between our look and our move.
     const auto moved = read_file(aside, max_job_file_bytes);
-    if (moved && !is_torn(JobDocument::parse(moved->text))) {
+    if (moved && !JobDocument::parse(moved->text).is_torn()) {
         // Nothing else is there: back with it. Else it has been written anew since.
         if (!rename_to_free_name(aside, path)) ::unlink(aside.c_str());
         return;

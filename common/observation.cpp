@@ -12,6 +12,7 @@
 #include "common/heartbeat_lines.hpp"
 #include "common/posix_error.hpp"
 #include "common/run_choice.hpp"
+#include "common/torn_file.hpp"
 #include "common/units.hpp"
 
 namespace jobshim {
@@ -180,7 +181,8 @@ bool rests_on_a_free_lock(const Observation& seen) {
            (seen.run || seen.known_end);
 }
 
-Observation look_once(const JobFiles& files, const Observer& observer, const Prober& prober) {
+Observation look_once(const JobFiles& files, const Observer& observer, const Prober& prober,
+                      const TornPatience& patience) {
     Observation seen;
     seen.probe = prober ? prober() : probe_heartbeat(files.heartbeat);
     if (auto contents = read_job(files, seen)) {
@@ -192,8 +194,7 @@ Observation look_once(const JobFiles& files, const Observer& observer, const Pro
                 break;
             case JsonFault::malformed:
             case JsonFault::not_object:
-                seen.is_torn =
-                    rest_of_patience(files.job, contents->stamp, death_patience).count() > 0;
+                seen.is_torn = !patience.is_over_for(files.job, contents->stamp);
                 seen.trouble = files.job + ": not a JSON object (byte " +
                                std::to_string(document.fault_at()) + ")";
                 break;
@@ -213,19 +214,19 @@ Observation look_once(const JobFiles& files, const Observer& observer, const Pro
 }  // namespace
 
 Observation observe(const JobFiles& files, const Observer& observer, const Prober& prober) {
-    const auto torn_deadline = monotonic_now() + death_patience;
+    TornPatience patience(torn_job_patience);
     Observation seen;
     for (int attempt = 0; attempt < 50; ++attempt) {
-        seen = look_once(files, observer, prober);
+        seen = look_once(files, observer, prober, patience);
         // A host that writes in place: give it the time to finish.
-        while (seen.is_torn && monotonic_now() < torn_deadline) {
-            pause_for(milliseconds(10));
-            seen = look_once(files, observer, prober);
+        while (seen.is_torn) {
+            patience.pause();
+            seen = look_once(files, observer, prober, patience);
         }
         look_at_processes(seen, files, observer);
         seen.verdict = judge(seen.sighting);
         if (!rests_on_a_free_lock(seen)) break;
-        const Observation again = look_once(files, observer, prober);
+        const Observation again = look_once(files, observer, prober, patience);
         if (again.probe.lock == seen.probe.lock && again.probe.text == seen.probe.text &&
             again.document && seen.document && again.document->text() == seen.document->text())
             break;

@@ -6,7 +6,6 @@
 #include <filesystem>
 
 #include "common/clocks.hpp"
-#include "common/file_system.hpp"
 #include "common/units.hpp"
 #include "tests/catch.hpp"
 #include "tests/temp_dir.hpp"
@@ -328,28 +327,6 @@ TEST_CASE("companion: the remains of a longer text behind a whole one are taken 
     for (const auto& kept : fs::directory_iterator(state.places.own))
         is_kept = is_kept || read_text(kept.path()).ends_with(remains);
     CHECK(is_kept);
-}
-
-TEST_CASE("companion: patience with a torn file is counted from its last change") {
-    const StateDirectory state;
-    const std::string& path = state.places.index;
-    const std::chrono::milliseconds patience(3'600'000);
-    const auto age_by = [&](int hours) {
-        fs::last_write_time(path, fs::file_time_type::clock::now() - hours * patience);
-        return rest_of_patience(path, *stamp_at(path), patience);
-    };
-    CHECK(age_by(0) > patience / 2);
-    CHECK(age_by(0) <= patience);
-    CHECK(age_by(2) == std::chrono::milliseconds(0));
-    CHECK(age_by(-2) == patience);
-    // It has changed since it was read.
-    age_by(2);
-    const auto as_read = *stamp_at(path);
-    age_by(3);
-    CHECK(rest_of_patience(path, as_read, patience) == patience);
-    // Another machine may have stamped it.
-    const std::string elsewhere = "/proc/version";
-    CHECK(rest_of_patience(elsewhere, *stamp_at(elsewhere), patience) == patience);
 }
 
 TEST_CASE("companion: a file that was torn long ago is not waited for") {

@@ -7,9 +7,8 @@
 #include <cstdlib>
 #include <memory>
 
-#include "common/clocks.hpp"
-#include "common/file_system.hpp"
 #include "common/posix_error.hpp"
+#include "common/torn_file.hpp"
 #include "common/units.hpp"
 #include "shim/jobctl/selection.hpp"
 
@@ -17,12 +16,13 @@ namespace jobshim {
 
 namespace {
 
-using std::chrono::milliseconds;
-
 class Surveyor {
 public:
     Surveyor(const Context& context, const SurveyManner& manner, const Take& hand_over)
-        : context_(context), manner_(manner), hand_over_(hand_over) {}
+        : context_(context),
+          manner_(manner),
+          hand_over_(hand_over),
+          patience_(manner.torn_patience) {}
 
     void visit(const std::string& directory) {
         for (const std::string& name : job_names_in(directory))
@@ -44,12 +44,10 @@ public:
     }
 
     void wait_for_the_torn() {
-        const auto deadline = monotonic_now() + manner_.torn_patience;
-        while (!torn_.empty() && monotonic_now() < deadline) {
-            pause_for(milliseconds(10));
+        while (!torn_.empty()) {
+            patience_.pause();
             std::erase_if(torn_, [&](const Place& at) { return take(at.directory, at.name); });
         }
-        for (const Place& at : torn_) add_torn(at.directory, at.name);
     }
 
 private:
@@ -67,10 +65,9 @@ private:
             JobDocument document = JobDocument::parse(std::move(contents->text));
             if (document.fault() == JsonFault::too_deep)
                 add_broken(directory, name, path + ": nested too deeply");
-            else if (document.fault() != JsonFault::none &&
-                     rest_of_patience(path, contents->stamp, manner_.torn_patience).count() > 0)
+            else if (document.is_torn() && !patience_.is_over_for(path, contents->stamp))
                 return false;  // a writer may be at it
-            else if (document.fault() != JsonFault::none)
+            else if (document.is_torn())
                 add_torn(directory, name);
             else if (is_terminal(document.status()))
                 add_terminal(path, name, std::move(document));
@@ -136,6 +133,7 @@ private:
     const Context& context_;
     const SurveyManner& manner_;
     const Take& hand_over_;
+    TornPatience patience_;
     std::vector<Place> torn_;
 };
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "common/settle.hpp"
+#include "common/torn_file.hpp"
 #include "shim/jobctl/commands.hpp"
 #include "shim/jobctl/output.hpp"
 
@@ -50,7 +51,7 @@ struct SurveyManner {
     bool terminal_too = true;
     bool tidy = false;  // remove what killed writers left, beside whatever job, or beside none
     // How long files that are no JSON object (yet) may take, all together: a writer may be at them.
-    std::chrono::milliseconds torn_patience{1000};
+    std::chrono::milliseconds torn_patience = torn_job_patience;
     Judgement judgement = judge_dead;
     BeatMemory* beats = nullptr;  // of one who looks again and again
 };

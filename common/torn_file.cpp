@@ -1,0 +1,42 @@
+#include "common/torn_file.hpp"
+
+#include <algorithm>
+
+#include "common/clocks.hpp"
+#include "common/file_system.hpp"
+
+namespace jobshim {
+
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds between_looks{10};
+
+// Nothing where it cannot be told: it may have been cut between the look at its times and the
+// reading, or another machine may have stamped it.
+std::optional<milliseconds> age_of(const std::string& path, const FileStamp& as_read) {
+    const auto now = stamp_at(path);
+    if (!now || !as_read.unchanged(*now) || !is_local_file_system(path)) return std::nullopt;
+    return milliseconds(wall_now_ms() - as_read.modified_ns / 1'000'000);
+}
+
+}  // namespace
+
+milliseconds rest_of_patience(milliseconds patience, std::optional<milliseconds> age) {
+    if (!age || age->count() < 0) return patience;
+    return std::max(patience - *age, milliseconds(0));
+}
+
+bool TornPatience::is_over() const { return deadline_ && monotonic_now() >= *deadline_; }
+
+bool TornPatience::is_over_for(const std::string& path, const FileStamp& stamp) const {
+    return is_over() || rest_of_patience(patience_, age_of(path, stamp)).count() == 0;
+}
+
+void TornPatience::pause() {
+    if (!deadline_) deadline_ = monotonic_now() + patience_;
+    pause_for(between_looks);
+}
+
+}  // namespace jobshim
