@@ -10,6 +10,7 @@
 
 #include "common/atomic_file.hpp"
 #include "common/heartbeat.hpp"
+#include "common/job_document.hpp"
 
 namespace jobshim {
 
