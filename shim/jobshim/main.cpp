@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <memory>
@@ -21,6 +20,7 @@
 #include "common/oom_evidence.hpp"
 #include "common/posix_error.hpp"
 #include "common/process_identity.hpp"
+#include "common/say.hpp"
 #include "common/units.hpp"
 #include "shim/jobshim/companion.hpp"
 #include "shim/jobshim/descriptors.hpp"
@@ -42,10 +42,7 @@ constexpr int timed_out = 124;
 constexpr milliseconds exec_patience{1000};
 constexpr milliseconds terminal_patience{50};
 
-void say(const std::string& message) {
-    // As one write, so that no other line comes between.
-    std::fputs(("jobshim: " + printable(message) + "\n").c_str(), stderr);
-}
+void complain(const std::string& message) { say("jobshim", message); }
 
 std::string current_directory() {
     const std::unique_ptr<char, decltype(&std::free)> path(::getcwd(nullptr, 0), &std::free);
@@ -249,7 +246,7 @@ private:
                 what.insert(0, job_file_ + ": ");
             const bool taken = dynamic_cast<const JobIsTaken*>(&error) != nullptr;
             if (taken || !options_.best_effort) throw Refusal(what);
-            say("no record is kept: " + what);
+            complain("no record is kept: " + what);
         }
     }
 
@@ -260,7 +257,7 @@ private:
         keep_record([&] {
             const JobFiles files = choose_files(options_);
             job_file_ = files.job;
-            recorder_ = std::make_unique<Recorder>(options_, setting_, files, say);
+            recorder_ = std::make_unique<Recorder>(options_, setting_, files, complain);
         });
     }
 
@@ -315,7 +312,7 @@ private:
     }
 
     void keep_companion_in_step(bool was_killed) {
-        if (companion_ && last_) companion_->keep_in_step(*last_, was_killed, say);
+        if (companion_ && last_) companion_->keep_in_step(*last_, was_killed, complain);
     }
 
     bool finish(FinalWord last, int terms_so_far) {
@@ -336,14 +333,14 @@ private:
     }
 
     End fail_to_start(const StartFailure& failure) {
-        say(failure.what);
+        complain(failure.what);
         finish(judge_spawn_failure(errno_name(failure.error), failure.what), 0);
         keep_companion_in_step(false);
         return {failure.exit_status};
     }
 
     End call_off(const siginfo_t& info) {
-        say("called off before COMMAND was started");
+        complain("called off before COMMAND was started");
         const auto request = recorder_ ? recorder_->cancel_request() : std::nullopt;
         if (request) {
             recorder_->set_cancel(request);
@@ -357,7 +354,7 @@ private:
 
     // The plugin has ended the job before its worker began: that is as good as a cancellation.
     End stay_out(const std::string& why) {
-        say("COMMAND is not started: " + why);
+        complain("COMMAND is not started: " + why);
         finish(judge_never_started(std::nullopt, why), 0);
         return {own_failure};
     }
@@ -449,7 +446,7 @@ Job::End run_job(const Options& options, Launcher launcher, const SignalGate& si
     try {
         end = job.run();
     } catch (const std::exception& error) {
-        say(error.what());
+        complain(error.what());
         end = {own_failure};
     }
     // Nobody listens any more once COMMAND was executed.
@@ -467,11 +464,11 @@ int main(int argc, char** argv) {
     using namespace jobshim;
     const CommandLine line = parse_command_line(argc, argv);
     if (!line.options) {
-        std::fputs(line.err.c_str(), stderr);
+        say_as_it_is(line.err);
         try {
             write_all(STDOUT_FILENO, line.out, "standard output");
         } catch (const std::exception& error) {
-            say(error.what());
+            complain(error.what());
             return own_failure;
         }
         return line.exit_status;
@@ -483,7 +480,7 @@ int main(int argc, char** argv) {
     try {
         if (line.options->detach) detached = Launcher::detach();
     } catch (const std::exception& error) {
-        say(error.what());
+        complain(error.what());
         return own_failure;
     }
     if (detached.exit_status) return *detached.exit_status;

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/say.hpp"
 #include "common/shim_grammar.hpp"
 #include "common/units.hpp"
 
@@ -289,7 +290,7 @@ CommandLine parse_command_line(int argc, char** argv) {
         return {std::nullopt, 0, std::string(version.what()) + "\n", ""};
     } catch (const CLI::ParseError& error) {
         return {std::nullopt, 125, "",
-                "jobshim: " + printable(error.what()) + "\nTry 'jobshim --help'.\n"};
+                as_said("jobshim", error.what()) + "Try 'jobshim --help'.\n"};
     }
 }
 
