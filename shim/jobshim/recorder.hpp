@@ -14,15 +14,9 @@
 #include "common/job_file.hpp"
 #include "common/observation.hpp"
 #include "shim/jobshim/options.hpp"
+#include "shim/jobshim/setup.hpp"
 
 namespace jobshim {
-
-// What the shim was started with, gathered once.
-struct Setting {
-    Observer observer;
-    std::string working_directory;  // exact bytes
-    Group group = Group::own;
-};
 
 class Recorder {
 public:
