@@ -12,14 +12,12 @@
 #include <vector>
 
 #include "common/clocks.hpp"
-#include "common/core_pattern.hpp"
-#include "common/oom_evidence.hpp"
 #include "common/posix_error.hpp"
-#include "common/process_identity.hpp"
 #include "common/say.hpp"
 #include "common/units.hpp"
 #include "shim/jobshim/companion.hpp"
 #include "shim/jobshim/descriptors.hpp"
+#include "shim/jobshim/end_evidence.hpp"
 #include "shim/jobshim/log_file.hpp"
 #include "shim/jobshim/recorder.hpp"
 #include "shim/jobshim/setup.hpp"
@@ -72,8 +70,7 @@ public:
         log_ = recorder_ ? jobshim::open_log(options_, &recorder_->files(), recorder_->id())
                          : jobshim::open_log(options_, nullptr, "");
         keep_stderr();
-        oom_before_ = read_oom_baseline();
-        if (oom_before_) peak_before_ = group_memory_peak(*oom_before_);
+        memory_before_ = read_memory_before();
         begin_record();
         if (const auto info = called_off()) return call_off(*info);
         if (companion_) {
@@ -190,7 +187,7 @@ private:
         keep_record([&] {
             std::optional<LogPlace> place;
             if (log_) place = LogPlace{to_utf8(log_->path()), log_->offset()};
-            recorder_->begin(place, oom_before_);
+            recorder_->begin(place, memory_before_.oom);
         });
     }
 
@@ -274,69 +271,33 @@ private:
         return {own_failure};
     }
 
-    // What the worker's memory group needed at most, in KiB, if that was in this run.
-    std::optional<std::int64_t> group_peak() const {
-        if (!peak_before_) return std::nullopt;
-        const auto peak = group_memory_peak(*oom_before_);
-        if (!peak || *peak <= *peak_before_) return std::nullopt;
-        return static_cast<std::int64_t>(*peak >> 10U);
-    }
-
-    // False for a worker that started nothing, on a machine where nobody else did meanwhile: there
-    // a look through all processes would be a fifth of what a short job costs.
-    bool may_have_company(const WorkerIdentity& worker, const Ending& ending) const {
-        return ending.stuck || options_.kill_leftovers || !is_newest_process(worker.pid);
-    }
-
-    bool record_end(const WorkerIdentity& worker, const Ending& ending, milliseconds took) {
-        std::vector<Leftover> leftovers;
-        if (worker.group == Group::own && may_have_company(worker, ending)) {
-            for (const ProcessStat& member :
-                 members_of_group(worker.pid, ending.stuck ? 0 : worker.pid))
-                leftovers.push_back({member.pid, printable(member.command)});
-            // The zombie is not reaped yet: the group's number is still its.
-            if (options_.kill_leftovers && !leftovers.empty()) ::kill(-worker.pid, SIGKILL);
-        }
+    bool record_end(const WorkerIdentity& worker, Ending ending, milliseconds took) {
+        std::vector<Leftover> leftovers = find_leftovers(worker, ending, options_.kill_leftovers);
         if (!recorder_) return true;
-        WitnessedEnd seen;
-        seen.wait_status = ending.wait_status;
-        seen.stuck = ending.stuck;
-        seen.timed_out = ending.timed_out;
-        seen.timeout = options_.timeout;
-        if (ending.cancelled) seen.cancelled = ending.cancelled->what;
-        seen.signalled_by = ending.signalled_by;
-        seen.signalled_with = ending.signalled_with;
-        seen.result_expected = options_.expect_record;
-        if (companion_) companion_->find_job_of(worker.pid);
-        seen.worker_wrote_terminal_status =
-            options_.expect_record &&
-            ((companion_ && companion_->worker_spoke()) || recorder_->worker_spoke());
-        if (oom_before_) {
-            const std::vector<OomSuspect> us{{worker.pid, OomSuspect::worker}};
-            const ShimIdentity& here = setting_.observer.here;
-            seen.oom = look_for_oom(*oom_before_, here, us);
-            if (!seen.oom && WIFSIGNALED(ending.wait_status) &&
-                WTERMSIG(ending.wait_status) == SIGKILL)
-                seen.oom = look_for_oom_in_log(*oom_before_, here, us);
-        }
-        FinalWord last = judge_witnessed(seen);
-        if (!odd_start_.empty()) last.exit.evidence.push_back(odd_start_);
-        last.exit.evidence.insert(last.exit.evidence.begin(), ending.evidence.begin(),
-                                  ending.evidence.end());
+        ending.timeout = options_.timeout;
+        ending.result_expected = options_.expect_record;
+        ending.worker_wrote_terminal_status = has_worker_reported(worker);
+        ending.oom = find_oom(memory_before_, setting_.observer.here, worker, ending);
+
+        FinalWord last = judge_witnessed(ending);
+        ExitRecord& exit = last.exit;
+        if (!odd_start_.empty()) exit.evidence.push_back(odd_start_);
         if (options_.kill_leftovers && !leftovers.empty())
-            last.exit.evidence.push_back("SIGKILL sent to what the worker left behind");
-        if (last.exit.core_dumped.value_or(false))
-            last.exit.evidence.push_back(
-                printable(core_in_words(read_core_pattern(), setting_.working_directory)));
-        last.exit.leftovers = std::move(leftovers);
-        last.exit.duration_ms = took.count();
-        if (!ending.stuck) {
-            last.exit.resources = ending.resources;
-            last.exit.resources->group_peak_kib = group_peak();
-        }
-        if (log_) last.exit.tail = log_->tail(options_.tail_bytes);
+            exit.evidence.emplace_back("SIGKILL sent to what the worker left behind");
+        if (std::string core = find_core(ending, setting_.working_directory); !core.empty())
+            exit.evidence.push_back(std::move(core));
+        exit.leftovers = std::move(leftovers);
+        exit.duration_ms = took.count();
+        if (exit.resources) exit.resources->group_peak_kib = group_peak_since(memory_before_);
+        if (log_) exit.tail = log_->tail(options_.tail_bytes);
         recorder_->set_cancel(ending.cancelled);
         return finish(std::move(last), ending.terms);
+    }
+
+    bool has_worker_reported(const WorkerIdentity& worker) {
+        if (companion_) companion_->find_job_of(worker.pid);
+        return options_.expect_record &&
+               ((companion_ && companion_->worker_spoke()) || recorder_->worker_spoke());
     }
 
     Options options_;
@@ -345,8 +306,7 @@ private:
     Setting setting_;
     std::string job_file_;
     std::vector<siginfo_t> early_signals_;
-    std::optional<OomBaseline> oom_before_;
-    std::optional<std::uint64_t> peak_before_;  // in bytes
+    MemoryBefore memory_before_;
     std::unique_ptr<Recorder> recorder_;
     std::unique_ptr<LogFile> log_;
     bool only_stderr_ = false;  // is what the log takes
