@@ -66,7 +66,7 @@ public:
           setting_(gather_setting(options_)) {}
 
     End run() {
-        prepare_record();
+        take_the_job();
         log_ = recorder_ ? jobshim::open_log(options_, &recorder_->files(), recorder_->id())
                          : jobshim::open_log(options_, nullptr, "");
         keep_stderr();
@@ -151,18 +151,23 @@ private:
     void keep_record(Action action) {
         try {
             action();
-        } catch (const std::exception& error) {
+        } catch (const JobIsTaken&) {
             recorder_.reset();
-            std::string what = error.what();
-            if (what.find(job_file_) == std::string::npos)  // it names another file beside it
-                what.insert(0, job_file_ + ": ");
-            const bool taken = dynamic_cast<const JobIsTaken*>(&error) != nullptr;
-            if (taken || !options_.best_effort) throw Refusal(what);
-            complain("no record is kept: " + what);
+            throw;
+        } catch (const FailureBesideJobFile& failure) {
+            go_on_without_record(job_file_ + ": " + failure.what());
+        } catch (const std::exception& error) {
+            go_on_without_record(error.what());
         }
     }
 
-    void prepare_record() {
+    void go_on_without_record(const std::string& why) {
+        recorder_.reset();
+        if (!options_.best_effort) throw Refusal(why);
+        complain("no record is kept: " + why);
+    }
+
+    void take_the_job() {
         if (!options_.companion.empty())
             companion_ =
                 std::make_unique<CompanionSide>(absolute_path(options_.companion), options_.id);
@@ -170,6 +175,7 @@ private:
             const JobFiles files = choose_files(options_);
             job_file_ = files.job;
             recorder_ = std::make_unique<Recorder>(options_, setting_, files, complain);
+            recorder_->take_the_job();
         });
     }
 
@@ -227,11 +233,12 @@ private:
         if (companion_ && last_) companion_->keep_in_step(*last_, was_killed, complain);
     }
 
+    // True if it is in the job file, or there is none.
     bool finish(FinalWord last, int terms_so_far) {
         if (!recorder_) return true;
         if (companion_) recorder_->set_companion_job(companion_->job());
+        last.exit.ended_at = iso_time(wall_now_ms());
         last_ = last;
-        last_->exit.ended_at = iso_time(wall_now_ms());
         // One TERM may have been meant for the worker; the second is for us.
         int terms = terms_so_far;
         return recorder_->finish(std::move(last), [&](milliseconds pause) {
