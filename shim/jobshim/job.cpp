@@ -5,10 +5,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <exception>
 #include <memory>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "common/clocks.hpp"
@@ -35,6 +37,15 @@ constexpr milliseconds terminal_patience{50};
 
 void complain(const std::string& message) { say("jobshim", message); }
 
+// What keeps a worker from being started: a signal, the plugin's gate, or its own fault.
+struct CalledOff {
+    siginfo_t signal;
+};
+struct RefusedByPlugin {
+    std::string why;
+};
+using Stop = std::variant<CalledOff, RefusedByPlugin, StartFailure>;
+
 // True for what calls a job off before its worker is there. Of what the launcher ignored or blocked
 // none does.
 bool calls_off(const siginfo_t& info, const SignalGate& signals) {
@@ -56,7 +67,18 @@ bool may_be_the_plugins_doing(const Ending& ending) {
     return signal == SIGTERM || signal == SIGINT || signal == SIGKILL;
 }
 
-// One run, from the first lock to the last.
+// The end by which the shim tells its launcher of the worker's.
+End mirrored(const Ending& ending, bool recorded) {
+    if (!recorded) return {own_failure};
+    if (ending.timed_out) return {timed_out};
+    // A plain status: a death of this process by SIGKILL would look like a record that was cut
+    // short.
+    if (ending.stuck) return {128 + SIGKILL};
+    if (WIFSIGNALED(ending.wait_status))
+        return {128 + WTERMSIG(ending.wait_status), WTERMSIG(ending.wait_status)};
+    return {WEXITSTATUS(ending.wait_status)};
+}
+
 class Job {
 public:
     Job(Options options, Launcher launcher, const SignalGate& signals)
@@ -67,84 +89,33 @@ public:
 
     End run() {
         take_the_job();
-        log_ = recorder_ ? jobshim::open_log(options_, &recorder_->files(), recorder_->id())
-                         : jobshim::open_log(options_, nullptr, "");
-        keep_stderr();
-        memory_before_ = read_memory_before();
-        begin_record();
-        if (const auto info = called_off()) return call_off(*info);
-        if (companion_) {
-            std::optional<siginfo_t> info;
-            const auto gate = companion_->wait_at_gate([&] { return bool(info = called_off()); });
-            if (gate.called_off) return call_off(*info);
-            if (!gate.refusal.empty()) return stay_out(gate.refusal);
-            if (!gate.evidence.empty()) odd_start_ = gate.evidence;
-        }
-
-        const auto began = boottime_now();
-        const UniqueFd null(options_.detach ? ::open("/dev/null", O_RDONLY | O_CLOEXEC) : -1);
-        Start start = start_worker(plan(null.get()), signals_);
-        if (!start.worker) return fail_to_start(*start.failure);
+        open_log();
+        record_starting();
+        if (const auto stop = stopped_before_start()) return record_not_started(*stop);
+        Start start = spawn();
+        if (start.failure) return record_not_started(*start.failure);
         StartedWorker& worker = *start.worker;
-        if (recorder_) recorder_->started(worker.identity);
-        if (recorder_ && !recorder_->holds_the_job()) {
-            worker.call_off();
-            throw JobIsTaken(job_file_ + ": its heartbeat file was removed, and another shim has " +
-                             "begun this job");
-        }
-        // It waits before the exec: what came until now came before the worker ran.
-        if (const auto info = called_off()) {
-            worker.call_off();
-            return call_off(*info);
-        }
-        // What the terminal sent before there was a worker, the worker has not had yet. It has them
-        // all blocked still: what it had already stays one signal.
-        if (setting_.group == Group::share)
-            for (const siginfo_t& info : early_signals_)
-                if (is_from_terminal(info)) ::kill(worker.identity.pid, info.si_signo);
-        // A ^Z that came before the exec stops the child in front of it, and a shell waits for the
-        // shim to stop as well.
-        const milliseconds patience =
-            setting_.group == Group::share ? terminal_patience : exec_patience;
-        if (const auto failure = worker.execute(patience)) return fail_to_start(*failure);
+        record_running(worker);
+        if (const auto stop = execute(worker)) return record_not_started(*stop);
         launcher_.report_start(recorder_ ? recorder_->id() : options_.id);
-        let_go_of_inherited(descriptors(worker));
-        if (recorder_) recorder_->lock_again();
-
-        const SupervisorHooks hooks{
-            [this, pid = worker.identity.pid] {
-                if (recorder_) recorder_->beat();
-                if (companion_) companion_->find_job_of(pid);
-            },
-            [this] { return recorder_ ? recorder_->cancel_request() : std::nullopt; }};
-        Options pace = options_;
-        // Who looks for the plugin's record by its worker's pid must come before the worker's end.
-        if (companion_ && companion_->job().empty())
-            pace.heartbeat_interval = std::min(pace.heartbeat_interval, milliseconds(250));
-        const Ending ending = supervise(worker.identity, pace, signals_, hooks, early_signals_);
-        const auto failure = ending.stuck ? std::nullopt : worker.late_failure();
-        if (failure) {
-            const End end = fail_to_start(*failure);
+        close_inherited_descriptors(worker);
+        const Ending ending = supervise(worker);
+        if (const auto failure = late_failure(worker, ending)) {
+            const End end = record_not_started(*failure);
             reap(worker.identity);
             return end;
         }
-        const auto took = std::chrono::duration_cast<milliseconds>(boottime_now() - began);
-        const bool recorded = record_end(worker.identity, ending, took);
+        const bool recorded = record_end(worker.identity, ending);
         if (!ending.stuck) reap(worker.identity);
         keep_companion_in_step(may_be_the_plugins_doing(ending));
-        if (!recorded) return {own_failure};
-        if (ending.timed_out) return {timed_out};
-        // A plain status: a death of this process by SIGKILL would look like a record that was cut
-        // short.
-        if (ending.stuck) return {128 + SIGKILL};
-        if (WIFSIGNALED(ending.wait_status))
-            return {128 + WTERMSIG(ending.wait_status), WTERMSIG(ending.wait_status)};
-        return {WEXITSTATUS(ending.wait_status)};
+        return mirrored(ending, recorded);
     }
 
     void report_failure(int exit_status) { launcher_.report_failure(exit_status); }
 
 private:
+    // ---- before the worker is there
+
     // Does what keeps a record. Without one it is a failure only if it is insisted on, or if the
     // job is another's: two workers for one job is nobody's best effort.
     template <class Action>
@@ -179,8 +150,10 @@ private:
         });
     }
 
-    // The plugin throws its workers' stderr away, and with it what Node says as it dies.
-    void keep_stderr() {
+    void open_log() {
+        log_ = recorder_ ? jobshim::open_log(options_, &recorder_->files(), recorder_->id())
+                         : jobshim::open_log(options_, nullptr, "");
+        // The plugin throws its workers' stderr away, and with it what Node says as it dies.
         if (!companion_ || !recorder_ || log_ || !leads_to_dev_null(STDERR_FILENO)) return;
         log_ = std::make_unique<LogFile>(companion_->places().own_stderr(recorder_->id()));
         only_stderr_ = true;
@@ -188,8 +161,9 @@ private:
         ::dup2(log_->descriptor(), STDERR_FILENO);
     }
 
-    void begin_record() {
+    void record_starting() {
         if (!recorder_) return;
+        memory_before_ = read_memory_before();
         keep_record([&] {
             std::optional<LogPlace> place;
             if (log_) place = LogPlace{to_utf8(log_->path()), log_->offset()};
@@ -199,13 +173,26 @@ private:
 
     // Looks through the signals that have come so far. All but the one that calls the job off are
     // the worker's, as soon as it runs.
-    std::optional<siginfo_t> called_off() {
+    std::optional<CalledOff> called_off() {
         while (const auto info = signals_.next(milliseconds(0))) {
-            if (calls_off(*info, signals_)) return info;
+            if (calls_off(*info, signals_)) return CalledOff{*info};
             early_signals_.push_back(*info);
         }
         return std::nullopt;
     }
+
+    std::optional<Stop> stopped_before_start() {
+        auto off = called_off();
+        if (!off && companion_) {
+            const auto gate = companion_->wait_at_gate([&] { return bool(off = called_off()); });
+            if (!gate.refusal.empty()) return RefusedByPlugin{gate.refusal};
+            odd_start_ = gate.evidence;
+        }
+        if (off) return *off;
+        return std::nullopt;
+    }
+
+    // ---- the worker
 
     WorkerPlan plan(int null) const {
         WorkerPlan plan;
@@ -221,64 +208,73 @@ private:
         return plan;
     }
 
-    std::vector<int> descriptors(const StartedWorker& worker) const {
+    Start spawn() {
+        began_ = boottime_now();
+        const UniqueFd null(options_.detach ? ::open("/dev/null", O_RDONLY | O_CLOEXEC) : -1);
+        return start_worker(plan(null.get()), signals_);
+    }
+
+    void record_running(StartedWorker& worker) {
+        if (!recorder_) return;
+        recorder_->started(worker.identity);
+        if (recorder_->holds_the_job()) return;
+        worker.call_off();
+        throw JobIsTaken(job_file_ + ": its heartbeat file was removed, and another shim has " +
+                         "begun this job");
+    }
+
+    std::optional<Stop> execute(StartedWorker& worker) {
+        // It waits before the exec: what came until now came before the worker ran.
+        if (const auto off = called_off()) {
+            worker.call_off();
+            return *off;
+        }
+        // What the terminal sent before there was a worker, the worker has not had yet. It has them
+        // all blocked still: what it had already stays one signal.
+        if (setting_.group == Group::share)
+            for (const siginfo_t& info : early_signals_)
+                if (is_from_terminal(info)) ::kill(worker.identity.pid, info.si_signo);
+        // A ^Z that came before the exec stops the child in front of it, and a shell waits for the
+        // shim to stop as well.
+        const milliseconds patience =
+            setting_.group == Group::share ? terminal_patience : exec_patience;
+        if (const auto failure = worker.execute(patience)) return *failure;
+        return std::nullopt;
+    }
+
+    void close_inherited_descriptors(const StartedWorker& worker) {
         std::vector<int> ours;
         if (recorder_) ours = recorder_->descriptors();
         if (worker.line) ours.push_back(worker.line.get());
         if (log_) ours.push_back(log_->descriptor());
-        return ours;
+        jobshim::let_go_of_inherited(ours);
+        if (recorder_) recorder_->lock_again();
     }
 
-    void keep_companion_in_step(bool was_killed) {
-        if (companion_ && last_) companion_->keep_in_step(*last_, was_killed, complain);
+    Ending supervise(const StartedWorker& worker) {
+        const SupervisorHooks hooks{
+            [this, pid = worker.identity.pid] {
+                if (recorder_) recorder_->beat();
+                if (companion_) companion_->find_job_of(pid);
+            },
+            [this] { return recorder_ ? recorder_->cancel_request() : std::nullopt; }};
+        Options pace = options_;
+        // Who looks for the plugin's record by its worker's pid must come before the worker's end.
+        if (companion_ && companion_->job().empty())
+            pace.heartbeat_interval = std::min(pace.heartbeat_interval, milliseconds(250));
+        return jobshim::supervise(worker.identity, pace, signals_, hooks, early_signals_);
     }
 
-    // True if it is in the job file, or there is none.
-    bool finish(FinalWord last, int terms_so_far) {
-        if (!recorder_) return true;
-        if (companion_) recorder_->set_companion_job(companion_->job());
-        last.exit.ended_at = iso_time(wall_now_ms());
-        last_ = last;
-        // One TERM may have been meant for the worker; the second is for us.
-        int terms = terms_so_far;
-        return recorder_->finish(std::move(last), [&](milliseconds pause) {
-            const auto until = monotonic_now() + pause;
-            while (monotonic_now() < until) {
-                const auto info = signals_.next(until - monotonic_now());
-                if (info && info->si_signo == SIGTERM && ++terms >= 2) return true;
-            }
-            return false;
-        });
+    // Why COMMAND was never executed, if that took longer than it was waited for.
+    static std::optional<StartFailure> late_failure(const StartedWorker& worker,
+                                                    const Ending& ending) {
+        return ending.stuck ? std::nullopt : worker.late_failure();
     }
 
-    End fail_to_start(const StartFailure& failure) {
-        complain(failure.what);
-        finish(judge_spawn_failure(errno_name(failure.error), failure.what), 0);
-        keep_companion_in_step(false);
-        return {failure.exit_status};
-    }
+    // ---- the end
 
-    End call_off(const siginfo_t& info) {
-        complain("called off before COMMAND was started");
-        const auto request = recorder_ ? recorder_->cancel_request() : std::nullopt;
-        if (request) {
-            recorder_->set_cancel(request);
-            finish(judge_never_started(request->what.by, request->what.reason), 1);
-        } else {
-            finish(judge_never_started(requester_of(info)), 1);
-        }
-        keep_companion_in_step(true);
-        return {128 + info.si_signo, info.si_signo};
-    }
-
-    // The plugin has ended the job before its worker began: that is as good as a cancellation.
-    End stay_out(const std::string& why) {
-        complain("COMMAND is not started: " + why);
-        finish(judge_never_started(std::nullopt, why), 0);
-        return {own_failure};
-    }
-
-    bool record_end(const WorkerIdentity& worker, Ending ending, milliseconds took) {
+    bool record_end(const WorkerIdentity& worker, Ending ending) {
+        const auto took = std::chrono::duration_cast<milliseconds>(boottime_now() - began_);
         std::vector<Leftover> leftovers = find_leftovers(worker, ending, options_.kill_leftovers);
         if (!recorder_) return true;
         ending.timeout = options_.timeout;
@@ -307,6 +303,61 @@ private:
                ((companion_ && companion_->worker_spoke()) || recorder_->worker_spoke());
     }
 
+    End record_not_started(const Stop& stop) {
+        if (const auto* failure = std::get_if<StartFailure>(&stop)) return fail_to_start(*failure);
+        if (const auto* refused = std::get_if<RefusedByPlugin>(&stop)) return stay_out(*refused);
+        return call_off(std::get<CalledOff>(stop).signal);
+    }
+
+    End fail_to_start(const StartFailure& failure) {
+        complain(failure.what);
+        finish(judge_spawn_failure(errno_name(failure.error), failure.what), 0);
+        keep_companion_in_step(false);
+        return {failure.exit_status};
+    }
+
+    End call_off(const siginfo_t& info) {
+        complain("called off before COMMAND was started");
+        const auto request = recorder_ ? recorder_->cancel_request() : std::nullopt;
+        if (request) {
+            recorder_->set_cancel(request);
+            finish(judge_never_started(request->what.by, request->what.reason), 1);
+        } else {
+            finish(judge_never_started(requester_of(info)), 1);
+        }
+        keep_companion_in_step(true);
+        return {128 + info.si_signo, info.si_signo};
+    }
+
+    // The plugin has ended the job before its worker began: that is as good as a cancellation.
+    End stay_out(const RefusedByPlugin& refused) {
+        complain("COMMAND is not started: " + refused.why);
+        finish(judge_never_started(std::nullopt, refused.why), 0);
+        return {own_failure};
+    }
+
+    // True if it is in the job file, or there is none.
+    bool finish(FinalWord last, int terms_so_far) {
+        if (!recorder_) return true;
+        if (companion_) recorder_->set_companion_job(companion_->job());
+        last.exit.ended_at = iso_time(wall_now_ms());
+        last_ = last;
+        // One TERM may have been meant for the worker; the second is for us.
+        int terms = terms_so_far;
+        return recorder_->finish(std::move(last), [&](milliseconds pause) {
+            const auto until = monotonic_now() + pause;
+            while (monotonic_now() < until) {
+                const auto info = signals_.next(until - monotonic_now());
+                if (info && info->si_signo == SIGTERM && ++terms >= 2) return true;
+            }
+            return false;
+        });
+    }
+
+    void keep_companion_in_step(bool was_killed) {
+        if (companion_ && last_) companion_->keep_in_step(*last_, was_killed, complain);
+    }
+
     Options options_;
     Launcher launcher_;
     const SignalGate& signals_;
@@ -314,11 +365,12 @@ private:
     std::string job_file_;
     std::vector<siginfo_t> early_signals_;
     MemoryBefore memory_before_;
-    std::unique_ptr<Recorder> recorder_;
+    std::unique_ptr<Recorder> recorder_;  // null where no record is kept
     std::unique_ptr<LogFile> log_;
     bool only_stderr_ = false;  // is what the log takes
     std::unique_ptr<CompanionSide> companion_;
-    std::string odd_start_;          // for the evidence
+    std::string odd_start_;  // for the evidence
+    std::chrono::nanoseconds began_{0};
     std::optional<FinalWord> last_;  // as it was recorded
 };
 
