@@ -191,9 +191,10 @@ TEST_CASE("job file: a failure of another file beside it is told as such") {
     // A directory cannot be made way for.
     fs::create_directory(bench.dir / ".j.json.jobshim-new");
     fs::create_directory(bench.dir / ".j.json.jobshim-reserve");
-    CHECK(told(write) == "create " + (bench.dir / ".j.json.jobshim-new") + ": File exists");
-    CHECK(told([&] { bench.file.reserve(8192); }) ==
-          "create " + (bench.dir / ".j.json.jobshim-reserve") + ": File exists");
+    CHECK(told(write).starts_with("create " + (bench.dir / ".j.json.jobshim-new") + ": "));
+    CHECK(told([&] {
+              bench.file.reserve(8192);
+          }).starts_with("create " + (bench.dir / ".j.json.jobshim-reserve") + ": "));
     fs::remove(bench.dir / ".j.json.jobshim-new");
     // One of the job file itself is not.
     fs::create_directory(bench.path());

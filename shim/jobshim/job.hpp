@@ -15,7 +15,7 @@ struct End {
     int signal = 0;  // 0: by exit; else by this, and `exit_status` where that cannot be
 };
 
-// Never throws: what goes wrong is said, and is an end with 125. The launcher is told how it went.
+// What goes wrong is said, and is an end with 125. The launcher is told how it went.
 End run_job(const Options& options, Launcher launcher, const SignalGate& signals);
 
 }  // namespace jobshim

@@ -12,14 +12,15 @@ using std::chrono::milliseconds;
 
 namespace {
 
+// Which options there are is no opinion of this reader's; how they are written is.
 const Grammar grammar = [] {
-    Grammar grammar;
+    Grammar all;
     for (const ShimOption& option : shim_grammar) {
         const std::string name(option.name);
-        (option.takes_value() ? grammar.with_value : grammar.flags).insert(name);
-        if (!option.short_name.empty()) grammar.short_forms.emplace(option.short_name, name);
+        (option.takes_value() ? all.with_value : all.flags).insert(name);
+        if (!option.short_name.empty()) all.short_forms.emplace(option.short_name, name);
     }
-    return grammar;
+    return all;
 }();
 
 bool is_one_of(const std::string& word, std::initializer_list<const char*> words) {
