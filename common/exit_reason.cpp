@@ -93,7 +93,7 @@ std::string how_it_ended(int wait_status) {
     return "exited with status " + std::to_string(WEXITSTATUS(wait_status));
 }
 
-std::string timed_out_sentence(const WitnessedEnd& end) {
+std::string timed_out_sentence(const Ending& end) {
     return "Timed out after " + duration_in_words(end.timeout);
 }
 
@@ -108,20 +108,27 @@ std::string with_state(const StuckWorker& stuck) {
     return "pid " + std::to_string(stuck.pid) + ", state " + stuck.state;
 }
 
+std::vector<std::string> evidence_of(const Ending& end) {
+    std::vector<std::string> evidence = end.evidence;
+    if (end.oom)
+        evidence.insert(evidence.end(), end.oom->evidence.begin(), end.oom->evidence.end());
+    return evidence;
+}
+
 // Asked to end, killed, and still there: how it will end is nobody's to know.
-FinalWord judge_stuck(const WitnessedEnd& end) {
+FinalWord judge_stuck(const Ending& end) {
     FinalWord last;
     ExitRecord& exit = last.exit;
     const StuckWorker& stuck = *end.stuck;
     exit.certainty = Certainty::observed;
-    if (end.oom) exit.evidence = end.oom->evidence;
+    exit.evidence = evidence_of(end);
     exit.evidence.push_back("the worker (" + with_state(stuck) + ") was still there " +
                             duration_in_words(stuck.after_kill) + " after SIGKILL" +
                             (stuck.where.empty() ? "" : ", in the kernel's " + stuck.where));
     if (end.cancelled && !end.timed_out) {
         exit.reason = ExitReason::cancelled;
-        exit.requested_by = end.cancelled->by;
-        last.sentence = cancelled_sentence(*end.cancelled);
+        exit.requested_by = end.cancelled->what.by;
+        last.sentence = cancelled_sentence(end.cancelled->what);
     } else {
         exit.reason = ExitReason::timeout;
         exit.requested_by = Requester{"timeout", std::nullopt, std::nullopt, ""};
@@ -185,7 +192,7 @@ Status status_of(ExitReason reason) {
     return Status::failed;
 }
 
-FinalWord judge_witnessed(const WitnessedEnd& end) {
+FinalWord judge_witnessed(const Ending& end) {
     if (end.stuck) return judge_stuck(end);
     FinalWord last;
     ExitRecord& exit = last.exit;
@@ -197,7 +204,8 @@ FinalWord judge_witnessed(const WitnessedEnd& end) {
         exit.signal = WTERMSIG(status);
     else
         exit.code = WEXITSTATUS(status);
-    if (end.oom) exit.evidence = end.oom->evidence;
+    exit.resources = end.resources;
+    exit.evidence = evidence_of(end);
     // Who sent a HUP an hour ago did not ask for the SIGSEGV of now.
     const bool is_asked_for =
         end.signalled_by && (!WIFSIGNALED(status) || WTERMSIG(status) == end.signalled_with);
@@ -214,9 +222,9 @@ FinalWord judge_witnessed(const WitnessedEnd& end) {
         last.sentence = timed_out_sentence(end) + "; the worker " + how_it_ended(status) + ".";
     } else if (end.cancelled) {
         exit.reason = ExitReason::cancelled;
-        exit.requested_by = end.cancelled->by;
+        exit.requested_by = end.cancelled->what.by;
         last.sentence =
-            cancelled_sentence(*end.cancelled) + "; the worker " + how_it_ended(status) + ".";
+            cancelled_sentence(end.cancelled->what) + "; the worker " + how_it_ended(status) + ".";
     } else if (WIFSIGNALED(status)) {
         const std::string name = signal_name(WTERMSIG(status));
         const bool killed = WTERMSIG(status) == SIGKILL;

@@ -69,7 +69,7 @@ struct Leftover {
     std::string command;
 };
 
-// `exit` of SPEC section 2. What is not known is empty, never 0 or -1.
+// `exit` of SPEC section 2, as it is written and read. What is not known is empty, never 0 or -1.
 struct ExitRecord {
     ExitReason reason = ExitReason::unknown;
     Certainty certainty = Certainty::unknown;
@@ -103,6 +103,15 @@ struct Cancellation {
     std::string reason;  // may be empty
 };
 
+// NAME.cancel: a cancellation that somebody asked for, and how.
+struct CancelRequest {
+    Cancellation what;
+    std::string at;  // ISO 8601
+    std::optional<int> signal;
+    std::optional<std::int64_t> kill_after_ms;
+    std::optional<std::uint64_t> start_time = {};  // of the one who asks
+};
+
 // A worker that SIGKILL did not end. It will, once the kernel lets it go; nobody waits for that.
 struct StuckWorker {
     int pid = 0;
@@ -111,29 +120,41 @@ struct StuckWorker {
     std::chrono::milliseconds after_kill{0};  // how long it was waited for
 };
 
-// All that was seen of an end that the shim witnessed.
-struct WitnessedEnd {
-    int wait_status = 0;                    // of no meaning if it is stuck
-    std::optional<StuckWorker> stuck;       // timed out or cancelled, and still there
-    bool timed_out = false;                 // --timeout was reached before the end
-    std::chrono::milliseconds timeout{0};   // for the sentence
-    std::optional<Cancellation> cancelled;  // a request on disk before the end
-    std::optional<Requester> signalled_by;  // who sent the last deadly signal that was passed on
-    int signalled_with = 0;                 // that signal
-    bool result_expected = false;           // --expect-record
+// From the end of a process to what is written of it, three values, each made of the one before:
+// Ending (what was seen), FinalWord (what it is judged to be), JobEdit (job_document.hpp: what a
+// write of the job file changes). ExitRecord is the part of a FinalWord that the record calls
+// `exit`.
+
+// What was seen of an end by whoever waited for it: the supervisor, or a reader that outlived the
+// shim.
+struct Ending {
+    int wait_status = 0;                     // of no meaning if it is stuck
+    std::optional<StuckWorker> stuck;        // timed out or cancelled, and still there
+    bool timed_out = false;                  // --timeout was reached before the end
+    std::optional<CancelRequest> cancelled;  // on disk before the end
+    std::optional<Requester> signalled_by;   // who sent the last deadly signal that was passed on
+    int signalled_with = 0;                  // that signal
+    int terms = 0;                           // how often SIGTERM came
+    std::optional<Resources> resources;
+    std::vector<std::string> evidence;  // what was sent, and when
+
+    // What the one who waited does not know by himself.
+    std::chrono::milliseconds timeout{0};  // for the sentence
+    bool result_expected = false;          // --expect-record
     bool worker_wrote_terminal_status = false;
     std::optional<OomFinding> oom;
 };
 
-// What goes into the record of an end, and the sentence for people (empty for success).
+// What an end is judged to be: what goes into its record, and the sentence for people (empty for
+// success).
 struct FinalWord {
     ExitRecord exit;
     Status status = Status::failed;
     std::string sentence;
 };
 
-// Leaves ended_at, duration_ms, resources, leftovers and tail to the caller.
-FinalWord judge_witnessed(const WitnessedEnd& end);
+// Leaves ended_at, duration_ms, leftovers and tail to the caller.
+FinalWord judge_witnessed(const Ending& end);
 
 // COMMAND could not be executed; `what` names the file and the reason.
 FinalWord judge_spawn_failure(std::string_view errno_name, std::string_view what);

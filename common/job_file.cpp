@@ -15,6 +15,16 @@ namespace jobshim {
 
 namespace {
 
+// Does what concerns another file than the job file.
+template <class Action>
+auto beside_job_file(Action action) {
+    try {
+        return action();
+    } catch (const std::system_error& error) {
+        throw FailureBesideJobFile(error.what());
+    }
+}
+
 void flush_file(const std::string& path) {
     const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
     if (!fd || ::fsync(fd.get()) != 0) throw_errno("flush " + path);
@@ -86,8 +96,11 @@ std::optional<JobDocument> JobFile::load() { return find().document; }
 
 void JobFile::reserve(std::size_t bytes) {
     reserve_.reset();  // the name is free again
-    reserve_ = std::make_unique<StagedFile>(files_.reserve, stamp_at(files_.job));
-    reserve_->reserve(static_cast<off_t>(bytes));
+    const auto like = stamp_at(files_.job);
+    beside_job_file([&] {
+        reserve_ = std::make_unique<StagedFile>(files_.reserve, like);
+        reserve_->reserve(static_cast<off_t>(bytes));
+    });
     reserved_ = bytes;
 }
 
@@ -99,14 +112,14 @@ void JobFile::check_reserve(std::size_t for_us) {
 
 std::unique_ptr<StagedFile> JobFile::stage(Write write, const Found& base) {
     if (write == Write::last && reserve_) {
-        reserve_->take_after(base.stamp);
+        beside_job_file([&] { reserve_->take_after(base.stamp); });
         return std::move(reserve_);
     }
     const bool taken = displaced_ && displaced_->path() == files_.fresh;
     const std::string& path = taken ? files_.merged : files_.fresh;
     // Something is there if our last write could not look at what it had displaced.
-    if (stamp_at(path)) clear_leaving(path);
-    return std::make_unique<StagedFile>(path, base.stamp);
+    if (beside_job_file([&] { return stamp_at(path); })) clear_leaving(path);
+    return beside_job_file([&] { return std::make_unique<StagedFile>(path, base.stamp); });
 }
 
 // True if it is in its place. `base` is then what has to be merged into it, if anything.
@@ -151,10 +164,13 @@ void JobFile::update(const Edit& edit, Write write) {
         // (seen on ext4 and xfs). What somebody else had there must not be.
         const bool flush = lasting || (policy_ == SyncPolicy::final && was_there_);
         // All that can fail comes before the exchange.
-        const UniqueFd directory = lasting ? open_directory_to_flush(files_.directory) : UniqueFd();
+        const UniqueFd directory = beside_job_file(
+            [&] { return lasting ? open_directory_to_flush(files_.directory) : UniqueFd(); });
         auto staged = stage(write, base);
-        staged->write(text);
-        if (flush && attempt < patient_attempts) staged->flush();
+        beside_job_file([&] {
+            staged->write(text);
+            if (flush && attempt < patient_attempts) staged->flush();
+        });
 
         // What was written meanwhile is merged before anybody can see the older version again.
         if (base.stamp && !displaced_) {
@@ -219,7 +235,7 @@ void JobFile::clear_leaving(const std::string& path) {
     // here what the host wrote a moment before. Half a version of ours is no loss.
     std::optional<FileContents> left;
     try {
-        left = read_file(path, max_job_file_bytes);
+        left = beside_job_file([&] { return read_file(path, max_job_file_bytes); });
         if (!left) return;
         const JobDocument theirs = JobDocument::parse(std::move(left->text));
         const auto job = read_file(files_.job, max_job_file_bytes);

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,13 @@
 #include "common/job_document.hpp"
 
 namespace jobshim {
+
+// A failure of a file beside the job file, or of its directory. what() tells that one, and not the
+// job file.
+class FailureBesideJobFile : public std::runtime_error {
+public:
+    using std::runtime_error::runtime_error;
+};
 
 // When a write of the record is flushed to the disk.
 enum class SyncPolicy { always, final, never };
@@ -34,7 +42,8 @@ public:
     // what is returned). Throws Refusal for a file that is too large or too deep, or no file.
     std::optional<JobDocument> load();
 
-    // Keeps space on the disk for a last version of so many bytes. Throws for want of it.
+    // Keeps space on the disk for a last version of so many bytes. Throws for want of it, as
+    // `update` does.
     void reserve(std::size_t bytes);
     // Renews the reserve if the file has grown past it.
     void check_reserve(std::size_t for_us);
@@ -43,7 +52,8 @@ public:
     // May be called more than once.
     using Edit = std::function<std::string(const JobDocument*)>;
     enum class Write { ordinary, last };
-    // Throws std::system_error or Refusal; then the file is as it was. Once the new version is in
+    // Throws std::system_error or Refusal, whose text tells the job file, or FailureBesideJobFile;
+    // then the file is as it was. Once the new version is in
     // its place nothing is thrown any more.
     void update(const Edit& edit, Write write);
 

@@ -54,14 +54,6 @@ struct OomBaseline {
     bool operator==(const OomBaseline&) const = default;
 };
 
-struct CancelRequest {
-    Cancellation what;
-    std::string at;  // ISO 8601
-    std::optional<int> signal;
-    std::optional<std::int64_t> kill_after_ms;
-    std::optional<std::uint64_t> start_time = {};  // of the one who asks
-};
-
 // The `jobshim` member: one run.
 struct RunRecord {
     ShimIdentity shim;  // pid 0: none; then there is only an exit

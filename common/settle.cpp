@@ -121,9 +121,9 @@ Judgement with_eyewitness(const Eyewitness& eyewitness) {
     return [eyewitness](const Observation& seen) -> std::optional<FinalWord> {
         const bool is_his = seen.run && seen.run->worker == eyewitness.worker;
         if (!seen.verdict.settle || seen.known_end || !is_his) return judge_dead(seen);
-        WitnessedEnd end;
+        Ending end;
         end.wait_status = eyewitness.wait_status;
-        if (seen.cancelled) end.cancelled = seen.cancelled->what;
+        end.cancelled = seen.cancelled;
         end.result_expected = seen.run->expect_record;
         FinalWord last = judge_witnessed(end);
         last.exit.evidence.push_back("The shim (pid " + std::to_string(seen.run->shim.pid) +

@@ -18,37 +18,38 @@ namespace {
 constexpr int exited(int code) { return code << 8; }
 constexpr int dumped(int signal) { return signal | 0x80; }
 
-WitnessedEnd end_by(int wait_status) {
-    WitnessedEnd end;
+Ending end_by(int wait_status) {
+    Ending end;
     end.wait_status = wait_status;
     return end;
 }
 
 template <class Change>
-WitnessedEnd end_by(int wait_status, Change change) {
-    WitnessedEnd end = end_by(wait_status);
+Ending end_by(int wait_status, Change change) {
+    Ending end = end_by(wait_status);
     change(end);
     return end;
 }
 
 const Requester bash{"signal to the shim", 77, 1000, "bash"};
 
-void time_out(WitnessedEnd& end) {
+void time_out(Ending& end) {
     end.timed_out = true;
     end.timeout = std::chrono::seconds(90);
 }
-void cancel(WitnessedEnd& end) {
-    end.cancelled = Cancellation{{"jobctl cancel", 7, 1000, "jobctl"}, "no longer needed"};
+void cancel(Ending& end) {
+    end.cancelled =
+        CancelRequest{{{"jobctl cancel", 7, 1000, "jobctl"}, "no longer needed"}, "", {}, {}};
 }
-void signalled(WitnessedEnd& end) {
+void signalled(Ending& end) {
     end.signalled_by = bash;
     end.signalled_with = SIGTERM;
 }
-void hung_up(WitnessedEnd& end) {
+void hung_up(Ending& end) {
     end.signalled_by = Requester{"signal to the shim", {}, {}, ""};
     end.signalled_with = SIGHUP;
 }
-void expect_result(WitnessedEnd& end) { end.result_expected = true; }
+void expect_result(Ending& end) { end.result_expected = true; }
 OomFinding oom(bool proven) {
     return {true,
             proven,
@@ -58,7 +59,7 @@ OomFinding oom(bool proven) {
 }
 
 struct Row {
-    WitnessedEnd end;
+    Ending end;
     ExitReason reason;
     Certainty certainty;
     Status status;
@@ -93,7 +94,7 @@ std::vector<Row> rows() {
          "Killed by SIGKILL; who sent it cannot be known."},
         {end_by(SIGSEGV, signalled), R::signal, seen, Status::failed, "Ended by SIGSEGV."},
         {end_by(SIGTERM,
-                [](WitnessedEnd& end) {
+                [](Ending& end) {
                     signalled(end);
                     end.signalled_by = Requester{"signal to the shim", 0, 0, ""};
                 }),
@@ -111,15 +112,15 @@ std::vector<Row> rows() {
          "Cancelled, asked for by uid 1000 (pid 7, jobctl): no longer needed; the worker was ended "
          "by SIGTERM."},
         {end_by(SIGTERM,
-                [](WitnessedEnd& end) {
-                    end.cancelled = Cancellation{{"jobctl cancel", {}, {}, ""}, ""};
+                [](Ending& end) {
+                    end.cancelled = CancelRequest{{{"jobctl cancel", {}, {}, ""}, ""}, "", {}, {}};
                 }),
          R::cancelled, seen, Status::cancelled,
          "Cancelled, asked for by an unknown user; the worker was ended by SIGTERM."},
         {end_by(SIGTERM,
-                [](WitnessedEnd& end) {
+                [](Ending& end) {
                     cancel(end);
-                    end.cancelled->reason = "It hung.\nAgain. ";
+                    end.cancelled->what.reason = "It hung.\nAgain. ";
                 }),
          R::cancelled, seen, Status::cancelled,
          "Cancelled, asked for by uid 1000 (pid 7, jobctl): It hung.\uFFFDAgain; the worker was "
@@ -129,7 +130,7 @@ std::vector<Row> rows() {
          "with status 0."},
         // Asked to end by both: jobshim exits with 124, so the record says the same.
         {end_by(SIGTERM,
-                [](WitnessedEnd& end) {
+                [](Ending& end) {
                     time_out(end);
                     cancel(end);
                 }),
@@ -140,36 +141,36 @@ std::vector<Row> rows() {
         {end_by(exited(4), expect_result), R::exit_code, seen, Status::failed,
          "Exited with status 4."},
         {end_by(exited(0),
-                [](WitnessedEnd& end) {
+                [](Ending& end) {
                     end.result_expected = true;
                     end.worker_wrote_terminal_status = true;
                 }),
          R::success, seen, Status::completed, ""},
-        {end_by(SIGKILL, [](WitnessedEnd& end) { end.oom = oom(true); }), R::oom_kill, seen,
+        {end_by(SIGKILL, [](Ending& end) { end.oom = oom(true); }), R::oom_kill, seen,
          Status::failed,
          "Killed by SIGKILL by the out-of-memory killer (group /jobs/x, limit 512 MiB)."},
-        {end_by(SIGKILL, [](WitnessedEnd& end) { end.oom = oom(false); }), R::oom_kill,
+        {end_by(SIGKILL, [](Ending& end) { end.oom = oom(false); }), R::oom_kill,
          Certainty::inferred, Status::failed,
          "Killed by SIGKILL by the out-of-memory killer (group /jobs/x, limit 512 MiB); inferred, "
          "a neighbour in the same group may have been its victim."},
         // The neighbour was hit, and the worker killed by somebody.
         {end_by(SIGKILL,
-                [](WitnessedEnd& end) {
+                [](Ending& end) {
                     end.oom = oom(false);
                     end.oom->others_were_the_victims = true;
                 }),
          R::signal, seen, Status::failed, "Killed by SIGKILL; who sent it cannot be known."},
         // The machine's counter alone proves nothing.
         {end_by(SIGKILL,
-                [](WitnessedEnd& end) {
+                [](Ending& end) {
                     end.oom = oom(false);
                     end.oom->counter_rose = false;
                 }),
          R::signal, seen, Status::failed, "Killed by SIGKILL; who sent it cannot be known."},
         // A child of the worker was hit; the worker ended in its own way.
-        {end_by(exited(4), [](WitnessedEnd& end) { end.oom = oom(false); }), R::exit_code, seen,
+        {end_by(exited(4), [](Ending& end) { end.oom = oom(false); }), R::exit_code, seen,
          Status::failed, "Exited with status 4."},
-        {end_by(exited(0), [](WitnessedEnd& end) { end.oom = oom(false); }), R::success, seen,
+        {end_by(exited(0), [](Ending& end) { end.oom = oom(false); }), R::success, seen,
          Status::completed, ""},
     };
 }
@@ -268,7 +269,7 @@ TEST_CASE("exit reason: whatever wait may say, the record says that and no more"
         statuses.insert(statuses.end(), {signal, dumped(signal)});
     for (const int status : statuses) {
         for (unsigned choice = 0; choice < 32; ++choice) {
-            WitnessedEnd end = end_by(status);
+            Ending end = end_by(status);
             if ((choice & 1U) != 0) time_out(end);
             if ((choice & 2U) != 0) cancel(end);
             if ((choice & 4U) != 0) signalled(end);
@@ -294,8 +295,33 @@ TEST_CASE("exit reason: whatever wait may say, the record says that and no more"
     }
 }
 
+TEST_CASE("exit reason: what was noted while it ran comes first among the evidence") {
+    Ending end = end_by(SIGKILL);
+    CHECK_FALSE(judge_witnessed(end).exit.resources);
+    end.evidence = {"SIGTERM sent: cancelled after 1 s", "SIGKILL sent after 11 s"};
+    end.oom = oom(false);
+    end.resources = Resources{12, 34, 56};
+    signalled(end);
+    const ExitRecord exit = judge_witnessed(end).exit;
+    CHECK(exit.evidence ==
+          std::vector<std::string>{"SIGTERM sent: cancelled after 1 s", "SIGKILL sent after 11 s",
+                                   "memory.oom_control oom_kill 0 -> 1 in /jobs/x",
+                                   "SIGTERM from uid 1000 (pid 77, bash) was passed on before"});
+    REQUIRE(exit.resources);
+    CHECK(exit.resources->user_ms == 12);
+    CHECK(exit.resources->max_rss_kib == 56);
+    // One that is stuck has not ended, but what was done to it is as well known.
+    end.stuck = StuckWorker{42, 'D', "", std::chrono::seconds(10)};
+    end.resources.reset();
+    time_out(end);
+    const ExitRecord stuck = judge_witnessed(end).exit;
+    REQUIRE(stuck.evidence.size() == 4);
+    CHECK(stuck.evidence.front() == "SIGTERM sent: cancelled after 1 s");
+    CHECK_FALSE(stuck.resources);
+}
+
 TEST_CASE("exit reason: of what SIGKILL did not end nothing is claimed but that") {
-    WitnessedEnd end;
+    Ending end;
     end.stuck = StuckWorker{42, 'D', "percpu_rwsem_wait", std::chrono::seconds(10)};
     end.oom = oom(false);
     const auto check = [&](ExitReason reason, const std::string& sentence) {

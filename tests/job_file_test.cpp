@@ -174,6 +174,33 @@ TEST_CASE("job file: too large, too deep, or no file: refused and untouched") {
     CHECK(bench.names() == std::vector<std::string>{"j.json"});
 }
 
+TEST_CASE("job file: a failure of another file beside it is told as such") {
+    Bench bench;
+    const auto write = [&] {
+        bench.file.update([](const JobDocument* d) { return with_ours(d, "1"); },
+                          JobFile::Write::ordinary);
+    };
+    const auto told = [](const auto& action) -> std::string {
+        try {
+            action();
+        } catch (const FailureBesideJobFile& failure) {
+            return failure.what();
+        }
+        return "";
+    };
+    // A directory cannot be made way for.
+    fs::create_directory(bench.dir / ".j.json.jobshim-new");
+    fs::create_directory(bench.dir / ".j.json.jobshim-reserve");
+    CHECK(told(write).starts_with("create " + (bench.dir / ".j.json.jobshim-new") + ": "));
+    CHECK(told([&] {
+              bench.file.reserve(8192);
+          }).starts_with("create " + (bench.dir / ".j.json.jobshim-reserve") + ": "));
+    fs::remove(bench.dir / ".j.json.jobshim-new");
+    // One of the job file itself is not.
+    fs::create_directory(bench.path());
+    CHECK_THROWS_AS(write(), Refusal);
+}
+
 TEST_CASE("job file: the reserve takes the last write, and is renewed when the file has grown") {
     Bench bench;
     write_text(bench.path(), "{}");

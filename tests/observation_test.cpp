@@ -49,7 +49,7 @@ struct Scene {
         write_text(files.heartbeat, heartbeat_first_line(first, files.job, started_at) + more);
     }
     static std::string exit_line(int wait_status, const std::string& ended_at) {
-        WitnessedEnd end;
+        Ending end;
         end.wait_status = wait_status;
         FinalWord last = judge_witnessed(end);
         last.exit.ended_at = ended_at;

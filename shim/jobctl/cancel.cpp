@@ -173,7 +173,7 @@ private:
     }
 
     [[noreturn]] void refuse(const std::string& why) const {
-        throw Refusal(printable(files_.job) + ": not cancelled: " + why);
+        throw Refusal(files_.job + ": not cancelled: " + why);
     }
 
     static std::string name_of(const ShimIdentity& shim) {
@@ -202,7 +202,7 @@ private:
     }
 
     [[noreturn]] void cannot_signal(const Observation& seen) const {
-        throw_errno(printable(files_.job) + ": not cancelled: signal " + name_of(seen.run->shim));
+        throw_errno(files_.job + ": not cancelled: signal " + name_of(seen.run->shim));
     }
 
     static bool worker_has_ended(const Observation& seen) {
@@ -297,12 +297,12 @@ Outcome cancel_job(const Options& options, const Context& context) {
     const Verdict& verdict = after.now.verdict;
     if (verdict.state == State::cancelled) return done;
     if (before.ended)
-        complain(printable(job) + ": had ended before");
+        complain(job + ": had ended before");
     else if (verdict.state == State::unknown)
-        complain(printable(job) + ": not cancelled: whether it lives cannot be told from here " +
+        complain(job + ": not cancelled: whether it lives cannot be told from here " +
                  "(jobctl settle, if you know that it is dead)");
     else
-        complain(printable(job) + ": ended, but not because it was cancelled");
+        complain(job + ": ended, but not because it was cancelled");
     return verdict.state == State::unknown ? Outcome::unknown : Outcome::failed;
 }
 

@@ -86,7 +86,7 @@ void LogReader::begin_again_if_ours(const Run& run) {
     const std::int64_t modified_ms =
         static_cast<std::int64_t>(modified.tv_sec) * 1000 + modified.tv_nsec / 1'000'000;
     const bool during_the_run = !run.is_over || (run.ended_ms && modified_ms <= *run.ended_ms);
-    complain(name_ + ": truncated since " + printable(run.job) + " began" +
+    complain(name_ + ": truncated since " + run.job + " began" +
              (during_the_run ? "; what came after that follows"
                              : "; what is there now may not be its own"));
     at_ = during_the_run ? 0 : size();
@@ -183,8 +183,7 @@ public:
             open_if_it_came();
             if (log_ && !log_->print_rest()) return done;
             if (!log_ && (last_time || !may_get_a_log(vigil_))) {
-                complain(printable(options_.jobs.front()) +
-                         ": this run keeps no log (jobshim --log)");
+                complain(options_.jobs.front() + ": this run keeps no log (jobshim --log)");
                 return Outcome::failed;
             }
             if (last_time && log_) log_->finish();

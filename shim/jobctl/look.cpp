@@ -158,7 +158,7 @@ Settled look_at(const JobFiles& files, const Observer& observer, bool settle,
                 const Judgement& judgement) {
     if (settle && stamp_at(files.job)) {
         Settled settled = observe_and_settle(files, observer, judgement);
-        for (const std::string& notice : settled.notices) complain(printable(notice));
+        for (const std::string& notice : settled.notices) complain(notice);
         return settled;
     }
     Settled looked;
@@ -198,7 +198,7 @@ std::optional<ExitRecord> end_of(const Settled& settled) {
 void complain_of_missing_directories(const Context& context) {
     for (const std::string& directory : context.directories)
         if (!resolved(directory) && directory != context.observer.state_directory + "/jobs")
-            complain(printable(directory) + ": " + errno_text(ENOENT));
+            complain(directory + ": " + errno_text(ENOENT));
 }
 
 std::vector<Surveyed> survey(const Context& context, const SurveyManner& manner) {

@@ -1,5 +1,4 @@
 // jobctl: reads what jobshim writes, and says how it stands with a job.
-#include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <string>
@@ -7,6 +6,7 @@
 
 #include "common/job_files.hpp"
 #include "common/posix_error.hpp"
+#include "common/say.hpp"
 #include "shim/jobctl/commands.hpp"
 #include "shim/jobctl/companion.hpp"
 #include "shim/jobctl/output.hpp"
@@ -70,14 +70,14 @@ int main(int argc, char** argv) {
     try {
         const auto parsed = parse_options(argc, argv);
         if (const auto* farewell = std::get_if<Farewell>(&parsed)) {
-            std::fputs(farewell->err.c_str(), stderr);
+            say_as_it_is(farewell->err);
             print(farewell->out);
             return farewell->status;
         }
         const Options& options = std::get<Options>(parsed);
         return run(options, look_around(options));
     } catch (const AmbiguousJob& ambiguous) {
-        complain(ambiguous.what());
+        say("jobctl", ambiguous.what(), true);
         return usage_exit_status;
     } catch (const std::exception& error) {
         complain(error.what());

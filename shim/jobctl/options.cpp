@@ -5,6 +5,7 @@
 #include <functional>
 #include <sstream>
 
+#include "common/say.hpp"
 #include "common/units.hpp"
 #include "shim/jobctl/outcome.hpp"
 
@@ -214,7 +215,7 @@ void set_up(CLI::App& app, Options& options) {
     app.require_subcommand(1);
     app.footer(std::string(exit_status_table));  // the commands inherit it
     app.failure_message([](const CLI::App*, const CLI::Error& error) {
-        return std::string("jobctl: ") + error.what() + "\nSee jobctl --help.\n";
+        return as_said("jobctl", error.what(), true) + "See jobctl --help.\n";
     });
     CLI::App* status =
         add_command(app, options, Command::status, "status", "One verdict a job, with the reason");
@@ -302,14 +303,13 @@ std::variant<Options, Farewell> parse_options(int argc, const char* const* argv)
         const std::string wrong = argc > 1 && app.get_subcommands().empty()
                                       ? "'" + std::string(argv[1]) + "' is no command"
                                       : std::string(error.what());
-        return Farewell{usage_exit_status, "",
-                        "jobctl: " + printable(wrong) + "\nSee jobctl --help.\n"};
+        return Farewell{usage_exit_status, "", as_said("jobctl", wrong) + "See jobctl --help.\n"};
     } catch (const CLI::ParseError& error) {
         std::ostringstream out;
         std::ostringstream err;
         // CLI11 has statuses of its own for each kind of error.
         const bool wrong = app.exit(error, out, err) != 0;
-        return Farewell{wrong ? usage_exit_status : 0, out.str(), printable(err.str(), true)};
+        return Farewell{wrong ? usage_exit_status : 0, out.str(), err.str()};
     }
     return options;
 }

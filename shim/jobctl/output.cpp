@@ -3,10 +3,10 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <utility>
 
 #include "common/atomic_file.hpp"
+#include "common/say.hpp"
 #include "common/units.hpp"
 
 namespace jobshim {
@@ -127,13 +127,11 @@ std::string json_array_of(const std::vector<JobReport>& reports) {
 
 void print(std::string_view text) { write_all(STDOUT_FILENO, text, "standard output"); }
 
-void complain(const std::string& message) {
-    std::fputs(("jobctl: " + message + "\n").c_str(), stderr);
-}
+void complain(std::string_view message) { say("jobctl", message); }
 
 void complain_of_no_such_job(const std::string& job) {
     const bool is_path = job.find('/') != std::string::npos || job.ends_with(".json");
-    complain(printable(job) + ": no such job" +
+    complain(job + ": no such job" +
              (is_path ? "" : " (a job file is named by its path, with a slash in it)"));
 }
 

@@ -37,7 +37,11 @@ std::string json_array_of(const std::vector<JobReport>& reports);
 
 // To standard output. Throws std::system_error.
 void print(std::string_view text);
-// "jobctl: ..." to standard error; never fails.
+
+// "jobctl: ..." to standard error, one line fit for a terminal; never fails.
+void complain(std::string_view message);
+void complain_of_no_such_job(const std::string& job);
+
 // A stream of any bytes, made fit for a terminal: line feeds, tabs, carriage returns and colours
 // stay; all other control characters, and what is not UTF-8, become U+FFFD.
 class TerminalFilter {
@@ -48,8 +52,5 @@ public:
 private:
     std::string held_;
 };
-
-void complain(const std::string& message);
-void complain_of_no_such_job(const std::string& job);
 
 }  // namespace jobshim

@@ -80,7 +80,7 @@ private:
         try {
             return action();
         } catch (const std::exception& error) {
-            complain(printable(error.what()));
+            complain(error.what());
             outcome_ = Outcome::own_failure;
             return false;
         }

@@ -11,6 +11,7 @@
 #include "common/atomic_file.hpp"
 #include "common/heartbeat.hpp"
 #include "common/job_document.hpp"
+#include "common/units.hpp"
 
 namespace jobshim {
 
@@ -115,8 +116,9 @@ std::optional<JobFiles> only_one_of(std::vector<JobFiles> found, const std::stri
     if (found.empty()) return std::nullopt;
     if (found.size() == 1) return std::move(found.front());
     constexpr std::size_t most = 20;
-    std::string message = "'" + job + "' could be any of";
-    for (std::size_t i = 0; i < std::min(found.size(), most); ++i) message += "\n  " + found[i].job;
+    std::string message = "'" + printable(job) + "' could be any of";
+    for (std::size_t i = 0; i < std::min(found.size(), most); ++i)
+        message += "\n  " + printable(found[i].job);
     if (found.size() > most)
         message += "\n  and " + std::to_string(found.size() - most) + " others";
     throw AmbiguousJob(message);

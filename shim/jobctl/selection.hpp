@@ -12,7 +12,7 @@
 
 namespace jobshim {
 
-// A JOB that could be several. what() names them.
+// A JOB that could be several. what() names them, one a line and fit for a terminal.
 class AmbiguousJob : public Refusal {
 public:
     using Refusal::Refusal;

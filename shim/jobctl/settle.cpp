@@ -49,7 +49,7 @@ Outcome settle_job(const Options& options, const Context& context) {
         return Outcome::no_such_job;
     }
     if (before.wrote || !objection(before.now).empty())
-        throw Refusal(printable(job) + ": not settled: " + objection(before.now));
+        throw Refusal(job + ": not settled: " + objection(before.now));
 
     const Judgement told = [&](const Observation& seen) -> std::optional<FinalWord> {
         if (!objection(seen).empty()) return judge_dead(seen);
@@ -58,7 +58,7 @@ Outcome settle_job(const Options& options, const Context& context) {
     };
     const Settled settled = look_at(*files, context.observer, true, told);
     if (!settled.wrote)
-        throw Refusal(printable(job) + ": not settled: " +
+        throw Refusal(job + ": not settled: " +
                       (settled.unwritable.empty() ? objection(settled.now) : settled.unwritable));
     const JobReport report = report_of(*files, settled);
     print(options.json ? json_array_of({report}) : status_line(report));

@@ -1,26 +1,14 @@
 #include "shim/jobctl/starting_shims.hpp"
 
 #include <algorithm>
-#include <array>
 #include <exception>
-#include <string_view>
 
 #include "common/process_identity.hpp"
+#include "common/shim_grammar.hpp"
 
 namespace jobshim {
 
 namespace {
-
-// Options of jobshim that take a value; one unknown here is taken for a flag.
-constexpr std::array<std::string_view, 14> options_with_value = {
-    "--job",       "--id",     "--title",      "--heartbeat-interval", "--log",       "--tail",
-    "--timeout",   "--signal", "--kill-after", "--on-shim-death",      "--leftovers", "--group",
-    "--companion", "--sync"};
-
-bool takes_value(std::string_view option) {
-    return std::find(options_with_value.begin(), options_with_value.end(), option) !=
-           options_with_value.end();
-}
 
 std::string file_of(const NamedJob& named, const RunningCommand& running,
                     const std::string& default_directory) {
@@ -48,21 +36,18 @@ NamedJob job_named_by(const std::vector<std::string>& arguments) {
     for (std::size_t i = 1; i < arguments.size(); ++i) {
         const std::string& argument = arguments[i];
         if (argument.size() < 2 || argument[0] != '-' || argument == "--") break;  // the worker's
-        std::string option = argument;
+        const bool is_long = argument[1] == '-';
+        const std::size_t name_end = is_long ? std::min(argument.find('='), argument.size()) : 2;
+        const ShimOption* option = find_shim_option(argument.substr(0, name_end));
+        // One unknown here, of another version, is taken for a flag.
+        if (option == nullptr || !option->takes_value()) continue;
         std::string value;
-        const std::size_t equals = argument.find('=');
-        if (argument.starts_with("--") && equals != std::string::npos) {
-            option = argument.substr(0, equals);
-            value = argument.substr(equals + 1);
-        } else if (argument.starts_with("-j")) {
-            option = "--job";
-            value = argument.substr(2);
-            if (value.empty() && i + 1 < arguments.size()) value = arguments[++i];
-        } else if (takes_value(option) && i + 1 < arguments.size()) {
+        if (name_end < argument.size())
+            value = argument.substr(name_end + (is_long ? 1 : 0));
+        else if (i + 1 < arguments.size())
             value = arguments[++i];
-        }
-        if (option == "--job") named.file = value;
-        if (option == "--id") named.id = value;
+        if (option->name == "--job") named.file = value;
+        if (option->name == "--id") named.id = value;
     }
     return named;
 }

@@ -3,10 +3,9 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <cstdio>
-
 #include "common/atomic_file.hpp"
 #include "common/posix_error.hpp"
+#include "common/say.hpp"
 #include "shim/jobshim/insist.hpp"
 
 namespace jobshim {
@@ -18,8 +17,7 @@ constexpr char started = '+';
 // "+ID" or one byte, the exit status; nothing if the shim died before it could tell.
 int tell_outcome(const std::string& report) {
     if (report.empty()) {
-        std::fputs("jobshim: the shim died; whether COMMAND was executed is not known here\n",
-                   stderr);
+        say("jobshim", "the shim died; whether COMMAND was executed is not known here");
         return 125;
     }
     if (report[0] != started) return static_cast<unsigned char>(report[0]);
@@ -29,10 +27,7 @@ int tell_outcome(const std::string& report) {
         return 0;
     } catch (const std::system_error& error) {
         const std::string why = errno_text(error.code().value());
-        std::fputs(
-            ("jobshim: the job " + id + " runs, but its id could not be printed: " + why + "\n")
-                .c_str(),
-            stderr);
+        say("jobshim", "the job " + id + " runs, but its id could not be printed: " + why);
         return 125;
     }
 }

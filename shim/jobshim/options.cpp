@@ -5,11 +5,14 @@
 #include <functional>
 #include <initializer_list>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "common/say.hpp"
+#include "common/shim_grammar.hpp"
 #include "common/units.hpp"
 
 namespace jobshim {
@@ -50,8 +53,24 @@ milliseconds duration_option(const std::string& text) {
     return *duration;
 }
 
+// An option of the grammar, by its name. Any other name does not compile.
+struct Known {
+    consteval Known(const char* name)
+        : option(find_shim_option(name) != nullptr
+                     ? *find_shim_option(name)
+                     : throw std::invalid_argument("not in shim_grammar")) {}
+    const ShimOption& option;
+};
+
+// "-j,--job", as CLI11 takes it.
+std::string names_of(Known known) {
+    std::string names(known.option.short_name);
+    if (!names.empty()) names += ',';
+    return names += known.option.name;
+}
+
 // True for an option that is to be declared.
-using Wanted = std::function<bool(std::string_view)>;
+using Wanted = std::function<bool(const ShimOption&)>;
 
 // Declares the wanted ones of the options that it is told of; of the others it makes nothing.
 class Declaration {
@@ -59,55 +78,53 @@ public:
     Declaration(CLI::App& app, const Wanted& wanted) : app_(app), wanted_(wanted) {}
 
     template <class Take>
-    void option(const std::string& name, const char* type, const Take& take, const char* help) {
-        if (is_wanted(name))
-            app_.add_option_function<std::string>(name, take, help)->type_name(type);
+    void option(Known known, const Take& take, const char* help) {
+        if (wanted_(known.option))
+            app_.add_option_function<std::string>(names_of(known), take, help)
+                ->type_name(std::string(known.option.value));
     }
-    void flag(const std::string& name, bool& value, const char* help) {
-        if (is_wanted(name)) app_.add_flag(name, value, help);
+    void flag(Known known, bool& value, const char* help) {
+        if (wanted_(known.option)) app_.add_flag(names_of(known), value, help);
     }
     // Of a "file", or whatever `what` is. An empty name is a script's unset variable, and no
     // request for what holds without the option.
-    void path(const std::string& name, const char* type, const char* what, std::string& value,
-              const char* help) {
+    void path(Known known, const char* what, std::string& value, const char* help) {
         option(
-            name, type,
-            [&value, name, what](const std::string& text) {
+            known,
+            [&value, known, what](const std::string& text) {
                 if (text.empty())
-                    throw CLI::ValidationError(name + ": the " + what + "'s name is empty");
+                    throw CLI::ValidationError(names_of(known) + ": the " + what +
+                                               "'s name is empty");
                 value = text;
             },
             help);
     }
     template <class Value>
-    void duration(const std::string& name, Value& value, const char* help) {
+    void duration(Known known, Value& value, const char* help) {
         option(
-            name, "DUR", [&value](const std::string& text) { value = duration_option(text); },
-            help);
+            known, [&value](const std::string& text) { value = duration_option(text); }, help);
     }
     // One of a few words.
     template <class Value>
-    void choice(const std::string& name, const char* type, Value& value,
+    void choice(Known known, Value& value,
                 std::initializer_list<std::pair<const char*, Value>> words, const char* help) {
-        if (!is_wanted(name)) return;
+        if (!wanted_(known.option)) return;
         option(
-            name, type,
-            [&value, name, type,
+            known,
+            [&value, known,
              words = std::vector<std::pair<const char*, Value>>(words)](const std::string& word) {
                 for (const auto& [each, meaning] : words)
                     if (word == each) {
                         value = meaning;
                         return;
                     }
-                throw CLI::ValidationError(name + ": '" + word + "' is none of " + type);
+                throw CLI::ValidationError(std::string(known.option.name) + ": '" + word +
+                                           "' is none of " + std::string(known.option.value));
             },
             help);
     }
 
 private:
-    // By its long name.
-    bool is_wanted(std::string_view name) const { return wanted_(name.substr(name.find("--"))); }
-
     CLI::App& app_;
     const Wanted& wanted_;
 };
@@ -116,15 +133,15 @@ void declare(CLI::App& app, Options& options, const Wanted& wanted) {
     app.description(description);
     app.formatter(std::make_shared<HelpFormatter>());
     app.footer(footer);
-    app.set_help_flag("-h,--help", "print this help and exit");
-    app.set_version_flag("--version", std::string("jobshim ") + JOBSHIM_VERSION,
+    app.set_help_flag(names_of("--help"), "print this help and exit");
+    app.set_version_flag(names_of("--version"), std::string("jobshim ") + JOBSHIM_VERSION,
                          "print the version and exit");
 
     Declaration declare(app, wanted);
-    declare.path("-j,--job", "FILE", "file", options.job,
+    declare.path("--job", "file", options.job,
                  "the job file ($XDG_STATE_HOME/jobshim/jobs/ID.json, else below ~/.local/state)");
     declare.option(
-        "--id", "ID",
+        "--id",
         [&options](const std::string& id) {
             if (!is_job_id(id))
                 throw CLI::ValidationError("--id: '" + id +
@@ -133,10 +150,10 @@ void declare(CLI::App& app, Options& options, const Wanted& wanted) {
         },
         "the job's id (the file's own; else its name; else made up)");
     declare.option(
-        "--title", "TEXT", [&options](const std::string& title) { options.title = title; },
+        "--title", [&options](const std::string& title) { options.title = title; },
         "shown by jobctl (the command)");
     declare.option(
-        "--heartbeat-interval", "DUR",
+        "--heartbeat-interval",
         [&options](const std::string& text) {
             options.heartbeat_interval = duration_option(text);
             if (options.heartbeat_interval < milliseconds(100) ||
@@ -144,10 +161,10 @@ void declare(CLI::App& app, Options& options, const Wanted& wanted) {
                 throw CLI::ValidationError("--heartbeat-interval: 100ms to 1h");
         },
         "how often the heartbeat file is touched (5s; 100ms to 1h)");
-    declare.path("--log", "FILE", "file", options.log,
+    declare.path("--log", "file", options.log,
                  "append the worker's stdout and stderr there (inherit both)");
     declare.option(
-        "--tail", "BYTES",
+        "--tail",
         [&options](const std::string& text) {
             const auto bytes = parse_count(text);
             if (!bytes || *bytes > 65536)
@@ -157,7 +174,7 @@ void declare(CLI::App& app, Options& options, const Wanted& wanted) {
         "how much of the log's end goes into the record (2048; 0 to 65536)");
     declare.duration("--timeout", options.timeout, "end the worker after DUR (never)");
     declare.option(
-        "--signal", "SIG",
+        "--signal",
         [&options](const std::string& text) {
             const auto signal = parse_signal(text);
             if (!signal) throw CLI::ValidationError("--signal: '" + text + "' is no signal");
@@ -165,26 +182,26 @@ void declare(CLI::App& app, Options& options, const Wanted& wanted) {
         },
         "what the time-out sends first (TERM)");
     declare.duration("--kill-after", options.kill_after, "and KILL so much later (10s)");
-    declare.choice<bool>("--on-shim-death", "kill|keep", options.kill_on_shim_death,
+    declare.choice<bool>("--on-shim-death", options.kill_on_shim_death,
                          {{"kill", true}, {"keep", false}},
                          "what becomes of the worker if the shim dies (kill)");
     declare.choice<bool>(
-        "--leftovers", "keep|kill", options.kill_leftovers, {{"keep", false}, {"kill", true}},
+        "--leftovers", options.kill_leftovers, {{"keep", false}, {"kill", true}},
         "what becomes of members of the worker's own group that are still there at "
         "its end (keep)");
     declare.choice<std::optional<Group>>(
-        "--group", "own|share", options.group, {{"own", Group::own}, {"share", Group::share}},
+        "--group", options.group, {{"own", Group::own}, {"share", Group::share}},
         "the worker's process group (own without a controlling terminal, share with one)");
     declare.flag("--expect-record", options.expect_record,
                  "the worker writes a terminal status itself; exit 0 without one is a failure");
-    declare.path("--companion", "STATE_DIR", "directory", options.companion,
+    declare.path("--companion", "directory", options.companion,
                  "keep a codex-companion state directory in step: the record goes into its jobshim "
                  "folder; implies --expect-record and --group own");
     declare.flag("--detach", options.detach,
                  "run in the background: prints the id once COMMAND was executed");
     declare.flag("--best-effort", options.best_effort,
                  "if the record cannot be kept, say so and run COMMAND all the same");
-    declare.choice<SyncPolicy>("--sync", "always|final|never", options.sync,
+    declare.choice<SyncPolicy>("--sync", options.sync,
                                {{"always", SyncPolicy::always},
                                 {"final", SyncPolicy::final},
                                 {"never", SyncPolicy::never}},
@@ -195,7 +212,7 @@ void declare(CLI::App& app, Options& options, const Wanted& wanted) {
 // value. CLI11 is given no more than these; it would take brackets and quotes in the command's
 // words for syntax of its own. And of `--title=` it would take the next word for the value, so the
 // empty one becomes a word.
-std::vector<std::string> own_words(const CLI::App& app, int argc, char** argv, int& command_at) {
+std::vector<std::string> own_words(int argc, char** argv, int& command_at) {
     std::vector<std::string> words;
     for (command_at = 1; command_at < argc; ++command_at) {
         const std::string word = argv[command_at];
@@ -207,8 +224,8 @@ std::vector<std::string> own_words(const CLI::App& app, int argc, char** argv, i
         const bool is_long = word[1] == '-';
         const std::size_t equals = word.find('=');
         const std::string name(is_long ? word.substr(0, equals) : word.substr(0, 2));
-        const CLI::Option* option = app.get_option_no_throw(name);
-        const bool takes_value = option != nullptr && option->get_items_expected_max() > 0;
+        const ShimOption* option = find_shim_option(name);
+        const bool takes_value = option != nullptr && option->takes_value();
         const bool value_is_inside = is_long ? equals != std::string_view::npos : word.size() > 2;
         if (takes_value && is_long && equals == word.size() - 1) {
             words.insert(words.end(), {name, ""});
@@ -226,7 +243,7 @@ Options parse(CLI::App& app, const Wanted& wanted, int argc, char** argv) {
     Options options;
     declare(app, options, wanted);
     int command_at = argc;
-    std::vector<std::string> words = own_words(app, argc, argv, command_at);
+    std::vector<std::string> words = own_words(argc, argv, command_at);
     std::reverse(words.begin(), words.end());  // as CLI11 likes them
     app.parse(std::move(words));
     if (command_at >= argc) throw CLI::ValidationError("COMMAND is missing");
@@ -249,10 +266,11 @@ Options parse(CLI::App& app, const Wanted& wanted, int argc, char** argv) {
 CommandLine parse_command_line(int argc, char** argv) {
     // To declare an option is most of what parsing costs. So at first there are only those that
     // some word names, the command's included. Whatever is amiss then is for the second attempt.
-    const Wanted named = [&](std::string_view option) {
+    const Wanted named = [&](const ShimOption& option) {
         return std::any_of(argv, argv + argc, [&](const char* word) {
             const std::string_view text = word;
-            return text.starts_with(option) || (option == "--job" && text.starts_with("-j"));
+            return text.starts_with(option.name) ||
+                   (!option.short_name.empty() && text.starts_with(option.short_name));
         });
     };
     try {
@@ -264,7 +282,7 @@ CommandLine parse_command_line(int argc, char** argv) {
     CLI::App app;
     try {
         return {parse(
-                    app, [](std::string_view) { return true; }, argc, argv),
+                    app, [](const ShimOption&) { return true; }, argc, argv),
                 0, "", ""};
     } catch (const CLI::CallForHelp&) {
         return {std::nullopt, 0, app.help(), ""};
@@ -272,7 +290,7 @@ CommandLine parse_command_line(int argc, char** argv) {
         return {std::nullopt, 0, std::string(version.what()) + "\n", ""};
     } catch (const CLI::ParseError& error) {
         return {std::nullopt, 125, "",
-                "jobshim: " + printable(error.what()) + "\nTry 'jobshim --help'.\n"};
+                as_said("jobshim", error.what()) + "Try 'jobshim --help'.\n"};
     }
 }
 

@@ -35,33 +35,53 @@ std::string command_in_words(char** command) {
     return words;
 }
 
+// Does what concerns the heartbeat file, whose failures are told with the job file's name before
+// them. NAME.heartbeat, of a job file NAME, tells it by itself.
+template <class Action>
+auto with_heartbeat_file(const JobFiles& files, Action action) {
+    const auto told = [&](const std::exception& error) {
+        return (files.heartbeat.starts_with(files.job) ? "" : files.job + ": ") + error.what();
+    };
+    try {
+        return action();
+    } catch (const JobIsTaken& taken) {
+        throw JobIsTaken(told(taken));
+    } catch (const std::exception& error) {
+        throw Refusal(told(error));
+    }
+}
+
 }  // namespace
 
 Recorder::Recorder(const Options& options, const Setting& setting, const JobFiles& files,
                    Notice notice)
-    : notice_(std::move(notice)),
-      observer_(setting.observer),
-      hold_(HeartbeatHold::acquire(files.heartbeat, settler_patience)),
-      file_(files, options.sync, notice_),
-      tail_bytes_(options.tail_bytes),
-      former_heartbeat_(hold_.text()) {
-    try {
-        take_over(options, setting);
-    } catch (...) {
-        hold_.abandon(former_heartbeat_);
-        throw;
-    }
-}
+    : options_(options),
+      setting_(setting),
+      notice_(std::move(notice)),
+      file_(files, options.sync, notice_) {}
 
 Recorder::~Recorder() {
-    if (!begun_ && !finished_) hold_.abandon(former_heartbeat_);
+    if (hold_ && !begun_ && !finished_) hold_->abandon(former_heartbeat_);
 }
 
-void Recorder::take_over(const Options& options, const Setting& setting) {
+void Recorder::take_the_job() {
+    hold_ = with_heartbeat_file(files(), [&] {
+        HeartbeatHold hold = HeartbeatHold::acquire(files().heartbeat, settler_patience);
+        former_heartbeat_ = hold.text();
+        return hold;
+    });
     file_.clear_leavings();
+    const auto document = load_after_the_last_run();
+    choose_id(document);
+    describe_this_run(document);
+}
+
+// The job file, once no other run is in the way. One that is certainly dead is settled.
+std::optional<JobDocument> Recorder::load_after_the_last_run() {
     std::optional<JobDocument> document = file_.load();
     if (document && (!is_terminal(document->status()) || document->exit_text().empty())) {
-        const Observation seen = observe(files(), observer_, [this] { return hold_.probe(); });
+        const Observation seen =
+            observe(files(), setting_.observer, [this] { return hold_->probe(); });
         if (seen.verdict.settle) {
             // The last run's end comes first: it is part of what this run must not lose.
             settle(file_, seen, final_word_on(seen));
@@ -69,30 +89,32 @@ void Recorder::take_over(const Options& options, const Setting& setting) {
         } else if (!is_terminal(document->status()) && seen.run &&
                    (is_active(document->status()) ||
                     (seen.sighting.shim == Witness::alive && !seen.known_end))) {
-            throw JobIsTaken("this job is not over: " + seen.verdict.because);
+            throw JobIsTaken(files().job + ": this job is not over: " + seen.verdict.because);
         }
     }
     if (document && is_terminal(document->status())) {
         refuse_if_alive(*document);
         former_end_ = document->string("completedAt").value_or("");
     }
-    choose_id(document, options.id);
+    return document;
+}
 
+void Recorder::describe_this_run(const std::optional<JobDocument>& document) {
     RunRecord& run = edit_.run;
-    run.shim = observer_.here;
+    run.shim = setting_.observer.here;
     run.heartbeat_file = to_utf8(files().heartbeat);
-    run.interval_ms = options.heartbeat_interval.count();
-    run.kill_on_shim_death = options.kill_on_shim_death;
-    run.expect_record = options.expect_record;
+    run.interval_ms = options_.heartbeat_interval.count();
+    run.kill_on_shim_death = options_.kill_on_shim_death;
+    run.expect_record = options_.expect_record;
     if (document) run.previous = document->exit_text();
 
     edit_.id = id_;
     edit_.title =
-        options.title.empty() ? command_in_words(options.command) : to_utf8(options.title);
-    edit_.cwd = to_utf8(setting.working_directory);
-    if (edit_.cwd != setting.working_directory) run.raw_cwd = setting.working_directory;
+        options_.title.empty() ? command_in_words(options_.command) : to_utf8(options_.title);
+    edit_.cwd = to_utf8(setting_.working_directory);
+    if (edit_.cwd != setting_.working_directory) run.raw_cwd = setting_.working_directory;
     bool exact = true;
-    for (char** word = options.command; *word != nullptr; ++word) {
+    for (char** word = options_.command; *word != nullptr; ++word) {
         edit_.command.push_back(to_utf8(*word));
         exact = exact && edit_.command.back() == *word;
     }
@@ -100,7 +122,7 @@ void Recorder::take_over(const Options& options, const Setting& setting) {
     // not show the end of one command beside the words of the other.
     if (document && document->has_other_command(edit_.command)) run.command = edit_.command;
     if (!exact)
-        for (char** word = options.command; *word != nullptr; ++word)
+        for (char** word = options_.command; *word != nullptr; ++word)
             run.raw_command.emplace_back(*word);
 }
 
@@ -108,10 +130,10 @@ void Recorder::take_over(const Options& options, const Setting& setting) {
 // heartbeat file under it, or it is just about to exit.
 void Recorder::refuse_if_alive(const JobDocument& document) const {
     const auto run = document.run();
-    if (!run || place_of(run->shim, observer_.here) != Place::here) return;
+    if (!run || place_of(run->shim, setting_.observer.here) != Place::here) return;
     if (look_up_patiently(run->shim.pid, run->shim.start_time, death_patience) == Witness::alive)
-        throw JobIsTaken("this job is not over: its shim (pid " + std::to_string(run->shim.pid) +
-                         ") is still at work");
+        throw JobIsTaken(files().job + ": this job is not over: its shim (pid " +
+                         std::to_string(run->shim.pid) + ") is still at work");
 }
 
 // Two shims hold "the" lock if somebody removes the heartbeat file in between. The one that finds
@@ -119,14 +141,16 @@ void Recorder::refuse_if_alive(const JobDocument& document) const {
 void Recorder::refuse_another_beginner(const JobDocument& document) const {
     if (!is_active(document.status())) return;
     const auto run = document.run();
-    if (!run || run->shim == edit_.run.shim || place_of(run->shim, observer_.here) != Place::here)
+    if (!run || run->shim == edit_.run.shim ||
+        place_of(run->shim, setting_.observer.here) != Place::here)
         return;
     if (look_up_process(run->shim.pid, run->shim.start_time) == Witness::alive)
-        throw JobIsTaken("another shim (pid " + std::to_string(run->shim.pid) +
+        throw JobIsTaken(files().job + ": another shim (pid " + std::to_string(run->shim.pid) +
                          ") has begun this job");
 }
 
-void Recorder::choose_id(const std::optional<JobDocument>& document, const std::string& wanted) {
+void Recorder::choose_id(const std::optional<JobDocument>& document) {
+    const std::string& wanted = options_.id;
     std::string theirs;
     if (document) theirs = document->string("id").value_or("");
     const bool has_one = document && document->value("id");
@@ -139,7 +163,7 @@ void Recorder::choose_id(const std::optional<JobDocument>& document, const std::
 std::size_t Recorder::space_for_the_end() const {
     // Twice the tail: line feeds and quotes are escaped. If that is not enough, the tail is left
     // out (SPEC 4.7).
-    return room_for_record + 2 * tail_bytes_;
+    return room_for_record + 2 * options_.tail_bytes;
 }
 
 void Recorder::begin(const std::optional<LogPlace>& log, const std::optional<OomBaseline>& oom) {
@@ -149,26 +173,22 @@ void Recorder::begin(const std::optional<LogPlace>& log, const std::optional<Oom
     edit_.started_at = edit_.updated_at = edit_.created_at = iso_time(now);
     edit_.run.log = log;
     if (log) edit_.log_file = log->file;
-    try {
-        // A request that came too late for the last run must not end this one.
-        if (::unlink(files().cancel.c_str()) != 0 && errno != ENOENT && cancel_request())
-            throw_errno("remove " + files().cancel);
-        const auto stamp = stamp_at(files().job);
-        const std::size_t theirs = stamp ? static_cast<std::size_t>(stamp->size) : 0;
-        const std::string as_new_file = edit_.as_new_file();
-        file_.reserve(theirs + as_new_file.size() + room_for_worker + 2 * space_for_the_end());
-        hold_.begin(heartbeat_first_line(edit_.run, to_utf8(files().job), edit_.started_at, oom),
-                    space_for_the_end());
-        file_.update(
-            [&](const JobDocument* document) {
-                return document == nullptr ? as_new_file : text_after(*document);
-            },
-            JobFile::Write::ordinary);
-    } catch (...) {
-        hold_.abandon(former_heartbeat_);
-        finished_ = true;
-        throw;
-    }
+    // A request that came too late for the last run must not end this one.
+    if (::unlink(files().cancel.c_str()) != 0 && errno != ENOENT && cancel_request())
+        throw_errno("remove " + files().cancel);
+    const auto stamp = stamp_at(files().job);
+    const std::size_t theirs = stamp ? static_cast<std::size_t>(stamp->size) : 0;
+    const std::string as_new_file = edit_.as_new_file();
+    file_.reserve(theirs + as_new_file.size() + room_for_worker + 2 * space_for_the_end());
+    with_heartbeat_file(files(), [&] {
+        hold_->begin(heartbeat_first_line(edit_.run, to_utf8(files().job), edit_.started_at, oom),
+                     space_for_the_end());
+    });
+    file_.update(
+        [&](const JobDocument* document) {
+            return document == nullptr ? as_new_file : text_after(*document);
+        },
+        JobFile::Write::ordinary);
     begun_ = true;
 }
 
@@ -185,10 +205,10 @@ void Recorder::started(const WorkerIdentity& worker) {
     }
 }
 
-bool Recorder::holds_the_job() { return hold_.holds_the_job(settler_patience); }
+bool Recorder::holds_the_job() { return hold_->holds_the_job(settler_patience); }
 
 void Recorder::beat() {
-    hold_.beat();
+    hold_->beat();
     try {
         file_.check_reserve(2 * space_for_the_end());
     } catch (const std::exception&) {
@@ -235,17 +255,17 @@ void Recorder::write(JobFile::Write kind) {
 void Recorder::write_last_line(FinalWord& last) {
     off_t before = 0;
     try {
-        before = stamp_of(hold_.descriptor(), files().heartbeat).size;
+        before = stamp_of(hold_->descriptor(), files().heartbeat).size;
     } catch (const std::system_error&) {
         return;  // half a line could not be taken back then; the job file gets the end all the same
     }
     const auto attempt = [&] {
         try {
-            hold_.append(heartbeat_last_line(last));
+            hold_->append(heartbeat_last_line(last));
             return true;
         } catch (const std::system_error&) {
             // Half a line is no line; what follows must not be glued to it.
-            (void)!::ftruncate(hold_.descriptor(), before);
+            (void)!::ftruncate(hold_->descriptor(), before);
             return false;
         }
     };
@@ -260,10 +280,10 @@ void Recorder::write_last_line(FinalWord& last) {
 }
 
 void Recorder::leave_copy(const FinalWord& last) {
-    if (observer_.state_directory.empty()) return;
-    copy_ = unrecorded_file(observer_.state_directory, observer_.here);
+    if (setting_.observer.state_directory.empty()) return;
+    copy_ = unrecorded_file(setting_.observer.state_directory, setting_.observer.here);
     try {
-        make_directories(observer_.state_directory + "/unrecorded");
+        make_directories(setting_.observer.state_directory + "/unrecorded");
         StagedFile staged(copy_ + ".new", std::nullopt);
         staged.write(heartbeat_first_line(edit_.run, to_utf8(files().job), edit_.started_at) +
                      heartbeat_last_line(last));
@@ -283,8 +303,6 @@ void Recorder::clear_leavings() {
 }
 
 bool Recorder::finish(FinalWord last, const std::function<bool(milliseconds)>& give_up) {
-    const std::int64_t now = wall_now_ms();
-    last.exit.ended_at = iso_time(now);
     write_last_line(last);
     edit_.set_end(last, last.exit.ended_at);
 
@@ -309,7 +327,7 @@ bool Recorder::finish(FinalWord last, const std::function<bool(milliseconds)>& g
         else if (monotonic_now() >= deadline || give_up(retry_every)) {
             notice_("the end is not in the job file: " + told);
             finished_ = true;
-            hold_.release(HeartbeatHold::Leave::file);
+            hold_->release(HeartbeatHold::Leave::file);
             return false;
         }
     }
@@ -318,13 +336,13 @@ bool Recorder::finish(FinalWord last, const std::function<bool(milliseconds)>& g
     if (!copy_.empty()) ::unlink(copy_.c_str());
     ::unlink(files().cancel.c_str());
     // An adopted file's host may yet write an old `running` over the end; then this is the proof.
-    hold_.release(file_.made_the_file() ? HeartbeatHold::Leave::nothing
-                                        : HeartbeatHold::Leave::file);
+    hold_->release(file_.made_the_file() ? HeartbeatHold::Leave::nothing
+                                         : HeartbeatHold::Leave::file);
     return true;
 }
 
 std::vector<int> Recorder::descriptors() const {
-    std::vector<int> result{hold_.descriptor()};
+    std::vector<int> result{hold_->descriptor()};
     if (const int reserve = file_.reserve_descriptor(); reserve >= 0) result.push_back(reserve);
     return result;
 }

@@ -14,28 +14,25 @@
 #include "common/job_file.hpp"
 #include "common/observation.hpp"
 #include "shim/jobshim/options.hpp"
+#include "shim/jobshim/setup.hpp"
 
 namespace jobshim {
-
-// What the shim was started with, gathered once.
-struct Setting {
-    Observer observer;
-    std::string working_directory;  // exact bytes
-    Group group = Group::own;
-};
 
 class Recorder {
 public:
     using Notice = JobFile::Notice;
 
-    // Takes the locks and the job over: an earlier run that is certainly dead is settled, its exit
-    // becomes `previous`. The record is not written yet. Throws Refusal or std::system_error; then
-    // all is as it was before.
+    // Options and setting must outlive this object.
     Recorder(const Options& options, const Setting& setting, const JobFiles& files, Notice notice);
+    // If the job was taken and has not begun, all is as it was before.
     ~Recorder();
     Recorder(const Recorder&) = delete;
     Recorder& operator=(const Recorder&) = delete;
 
+    // Takes the locks and the job over: an earlier run that is certainly dead is settled, its exit
+    // becomes `previous`. The record is not written yet. Throws Refusal or std::system_error, whose
+    // text tells the job file, or FailureBesideJobFile.
+    void take_the_job();
     // The job file says `running` / `starting` afterwards. Throws likewise.
     void begin(const std::optional<LogPlace>& log, const std::optional<OomBaseline>& oom);
     // COMMAND's process is there. A record that cannot be written now is written at the end.
@@ -44,7 +41,7 @@ public:
     bool holds_the_job();
     void beat();
     // After descriptors were closed that are not ours.
-    void lock_again() { hold_.lock_again(); }
+    void lock_again() { hold_->lock_again(); }
 
     // True if the worker wrote a terminal status itself during this run.
     bool worker_spoke();
@@ -58,19 +55,21 @@ public:
 
     // Writes the end. If it cannot be written, a copy goes to `unrecorded/` at once, and it is
     // tried again for 30 s or until `give_up` says so. True if it is in the job file.
+    // `last.exit.ended_at` says when it was.
     bool finish(FinalWord last, const std::function<bool(std::chrono::milliseconds)>& give_up);
 
     const std::string& id() const { return id_; }
     const JobFiles& files() const { return file_.files(); }
-    int heartbeat_fd() const { return hold_.descriptor(); }
+    int heartbeat_fd() const { return hold_->descriptor(); }
     // Descriptors that must stay open.
     std::vector<int> descriptors() const;
 
 private:
-    void take_over(const Options& options, const Setting& setting);
+    std::optional<JobDocument> load_after_the_last_run();
+    void describe_this_run(const std::optional<JobDocument>& document);
     void refuse_if_alive(const JobDocument& document) const;
     void refuse_another_beginner(const JobDocument& document) const;
-    void choose_id(const std::optional<JobDocument>& document, const std::string& wanted);
+    void choose_id(const std::optional<JobDocument>& document);
     // What to write where `document` is now.
     std::string text_after(const JobDocument& document) const;
     void write(JobFile::Write kind);
@@ -80,13 +79,13 @@ private:
     void clear_leavings();
     std::size_t space_for_the_end() const;
 
+    const Options& options_;
+    const Setting& setting_;
     Notice notice_;
-    Observer observer_;
-    HeartbeatHold hold_;
+    std::optional<HeartbeatHold> hold_;  // nothing until the job is taken
     JobFile file_;
     JobEdit edit_;
     std::string id_;
-    std::size_t tail_bytes_;
     std::string former_heartbeat_;
     std::string former_end_;  // when the run before ended, if the record was final
     bool begun_ = false;

@@ -25,21 +25,9 @@ struct SupervisorHooks {
 constexpr int looks_at_the_stuck = 10;
 constexpr std::chrono::milliseconds between_looks{1000};
 
-// How the worker ended, as far as waiting can tell. The worker is still a zombie, or stuck: its
-// number is not used again until `reap` is called.
-struct Ending {
-    int wait_status = 0;
-    std::optional<StuckWorker> stuck;  // then it has not ended, and there is nothing to reap
-    bool timed_out = false;
-    std::optional<CancelRequest> cancelled;
-    std::optional<Requester> signalled_by;  // of the last deadly signal that was passed on
-    int signalled_with = 0;
-    int terms = 0;  // how often SIGTERM came
-    Resources resources;
-    std::vector<std::string> evidence;  // what was sent, and when
-};
-
-// `early`: signals that came before the worker ran, and are still to be passed on.
+// The worker is still a zombie, or stuck (then there is nothing to reap): its number is not used
+// again until `reap` is called. `early`: signals that came before the worker ran, and are still to
+// be passed on.
 Ending supervise(const WorkerIdentity& worker, const Options& options, const SignalGate& signals,
                  const SupervisorHooks& hooks, const std::vector<siginfo_t>& early);
 

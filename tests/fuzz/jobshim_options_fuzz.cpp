@@ -1,6 +1,7 @@
 // The command line of jobshim. The input is argv, each word ended by NUL.
 #include <algorithm>
 
+#include "common/shim_grammar.hpp"
 #include "shim/jobshim/options.hpp"
 #include "tests/fuzz/fuzz.hpp"
 #include "tests/fuzz/words.hpp"
@@ -11,13 +12,16 @@ using std::chrono::milliseconds;
 
 namespace {
 
-const Grammar grammar = {
-    {"--job", "--id", "--title", "--heartbeat-interval", "--log", "--tail", "--timeout", "--signal",
-     "--kill-after", "--on-shim-death", "--leftovers", "--group", "--companion", "--sync"},
-    {"--expect-record", "--detach", "--best-effort", "--help", "--version"},
-    {{"-j", "--job"}, {"-h", "--help"}},
-    false,
-};
+// Which options there are is no opinion of this reader's; how they are written is.
+const Grammar grammar = [] {
+    Grammar all;
+    for (const ShimOption& option : shim_grammar) {
+        const std::string name(option.name);
+        (option.takes_value() ? all.with_value : all.flags).insert(name);
+        if (!option.short_name.empty()) all.short_forms.emplace(option.short_name, name);
+    }
+    return all;
+}();
 
 bool is_one_of(const std::string& word, std::initializer_list<const char*> words) {
     return std::find(words.begin(), words.end(), word) != words.end();
@@ -107,7 +111,12 @@ void check_options(const Options& options, const Reading& reading, Words& words)
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     [[maybe_unused]] static const bool once = [] {
         Words words("jobshim", "--help");
-        demand_all_known(parse_command_line(words.argc(), words.argv()).out, grammar);
+        const std::string help = parse_command_line(words.argc(), words.argv()).out;
+        demand_all_known(help, grammar);
+        for (const ShimOption& option : shim_grammar)
+            demand(help.find("  " + std::string(option.name) + " ") != std::string::npos ||
+                       help.find("," + std::string(option.name) + " ") != std::string::npos,
+                   "--help tells of every option of the grammar", option.name);
         return true;
     }();
     Words words("jobshim", view(data, size));

@@ -1,0 +1,32 @@
+#include "common/say.hpp"
+
+#include <unistd.h>
+
+#include <exception>
+
+#include "common/atomic_file.hpp"
+#include "common/units.hpp"
+
+namespace jobshim {
+
+std::string as_said(std::string_view program, std::string_view message, bool keep_lines) {
+    return std::string(program) + ": " + printable(message, keep_lines) + "\n";
+}
+
+void say(std::string_view program, std::string_view message, bool keep_lines) noexcept {
+    try {
+        say_as_it_is(as_said(program, message, keep_lines));
+    } catch (const std::exception&) {
+        return;  // there was no memory for it
+    }
+}
+
+void say_as_it_is(std::string_view text) noexcept {
+    try {
+        write_all(STDERR_FILENO, text, "standard error");
+    } catch (const std::exception&) {
+        return;  // nobody is left to be told
+    }
+}
+
+}  // namespace jobshim

@@ -1,0 +1,396 @@
+#include "shim/jobshim/job.hpp"
+
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <exception>
+#include <memory>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "common/clocks.hpp"
+#include "common/posix_error.hpp"
+#include "common/say.hpp"
+#include "common/units.hpp"
+#include "shim/jobshim/companion.hpp"
+#include "shim/jobshim/descriptors.hpp"
+#include "shim/jobshim/end_evidence.hpp"
+#include "shim/jobshim/log_file.hpp"
+#include "shim/jobshim/recorder.hpp"
+#include "shim/jobshim/setup.hpp"
+#include "shim/jobshim/supervisor.hpp"
+#include "shim/jobshim/worker.hpp"
+
+namespace jobshim {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr int timed_out = 124;
+constexpr milliseconds exec_patience{1000};
+constexpr milliseconds terminal_patience{50};
+
+void complain(const std::string& message) { say("jobshim", message); }
+
+// What keeps a worker from being started: a signal, the plugin's gate, or its own fault.
+struct CalledOff {
+    siginfo_t signal;
+};
+struct RefusedByPlugin {
+    std::string why;
+};
+using Stop = std::variant<CalledOff, RefusedByPlugin, StartFailure>;
+
+// True for what calls a job off before its worker is there. Of what the launcher ignored or blocked
+// none does.
+bool calls_off(const siginfo_t& info, const SignalGate& signals) {
+    switch (info.si_signo) {
+        case SIGTERM:
+        case SIGINT:
+        case SIGHUP:
+        case SIGQUIT:
+            return !signals.is_unwanted(info.si_signo);
+    }
+    return false;
+}
+
+// Ended by a signal by which the plugin, or a person, ends a job.
+bool may_be_the_plugins_doing(const Ending& ending) {
+    if (ending.terms > 0 || ending.stuck) return true;
+    if (!WIFSIGNALED(ending.wait_status)) return false;
+    const int signal = WTERMSIG(ending.wait_status);
+    return signal == SIGTERM || signal == SIGINT || signal == SIGKILL;
+}
+
+// The end by which the shim tells its launcher of the worker's.
+End mirrored(const Ending& ending, bool recorded) {
+    if (!recorded) return {own_failure};
+    if (ending.timed_out) return {timed_out};
+    // A plain status: a death of this process by SIGKILL would look like a record that was cut
+    // short.
+    if (ending.stuck) return {128 + SIGKILL};
+    if (WIFSIGNALED(ending.wait_status))
+        return {128 + WTERMSIG(ending.wait_status), WTERMSIG(ending.wait_status)};
+    return {WEXITSTATUS(ending.wait_status)};
+}
+
+class Job {
+public:
+    Job(Options options, Launcher launcher, const SignalGate& signals)
+        : options_(std::move(options)),
+          launcher_(std::move(launcher)),
+          signals_(signals),
+          setting_(gather_setting(options_)) {}
+
+    End run() {
+        take_the_job();
+        open_log();
+        record_starting();
+        if (const auto stop = stopped_before_start()) return record_not_started(*stop);
+        Start start = spawn();
+        if (start.failure) return record_not_started(*start.failure);
+        StartedWorker& worker = *start.worker;
+        record_running(worker);
+        if (const auto stop = execute(worker)) return record_not_started(*stop);
+        launcher_.report_start(recorder_ ? recorder_->id() : options_.id);
+        close_inherited_descriptors(worker);
+        const Ending ending = supervise(worker);
+        if (const auto failure = late_failure(worker, ending)) {
+            const End end = record_not_started(*failure);
+            reap(worker.identity);
+            return end;
+        }
+        const bool recorded = record_end(worker.identity, ending);
+        if (!ending.stuck) reap(worker.identity);
+        keep_companion_in_step(may_be_the_plugins_doing(ending));
+        return mirrored(ending, recorded);
+    }
+
+    void report_failure(int exit_status) { launcher_.report_failure(exit_status); }
+
+private:
+    // ---- before the worker is there
+
+    // Does what keeps a record. Without one it is a failure only if it is insisted on, or if the
+    // job is another's: two workers for one job is nobody's best effort.
+    template <class Action>
+    void keep_record(Action action) {
+        try {
+            action();
+        } catch (const JobIsTaken&) {
+            recorder_.reset();
+            throw;
+        } catch (const FailureBesideJobFile& failure) {
+            go_on_without_record(job_file_ + ": " + failure.what());
+        } catch (const std::exception& error) {
+            go_on_without_record(error.what());
+        }
+    }
+
+    void go_on_without_record(const std::string& why) {
+        recorder_.reset();
+        if (!options_.best_effort) throw Refusal(why);
+        complain("no record is kept: " + why);
+    }
+
+    void take_the_job() {
+        if (!options_.companion.empty())
+            companion_ =
+                std::make_unique<CompanionSide>(absolute_path(options_.companion), options_.id);
+        keep_record([&] {
+            const JobFiles files = choose_files(options_);
+            job_file_ = files.job;
+            recorder_ = std::make_unique<Recorder>(options_, setting_, files, complain);
+            recorder_->take_the_job();
+        });
+    }
+
+    void open_log() {
+        log_ = recorder_ ? jobshim::open_log(options_, &recorder_->files(), recorder_->id())
+                         : jobshim::open_log(options_, nullptr, "");
+        // The plugin throws its workers' stderr away, and with it what Node says as it dies.
+        if (!companion_ || !recorder_ || log_ || !leads_to_dev_null(STDERR_FILENO)) return;
+        log_ = std::make_unique<LogFile>(companion_->places().own_stderr(recorder_->id()));
+        only_stderr_ = true;
+        // What this program itself has to say goes there too.
+        ::dup2(log_->descriptor(), STDERR_FILENO);
+    }
+
+    void record_starting() {
+        if (!recorder_) return;
+        memory_before_ = read_memory_before();
+        keep_record([&] {
+            std::optional<LogPlace> place;
+            if (log_) place = LogPlace{to_utf8(log_->path()), log_->offset()};
+            recorder_->begin(place, memory_before_.oom);
+        });
+    }
+
+    // Looks through the signals that have come so far. All but the one that calls the job off are
+    // the worker's, as soon as it runs.
+    std::optional<CalledOff> called_off() {
+        while (const auto info = signals_.next(milliseconds(0))) {
+            if (calls_off(*info, signals_)) return CalledOff{*info};
+            early_signals_.push_back(*info);
+        }
+        return std::nullopt;
+    }
+
+    std::optional<Stop> stopped_before_start() {
+        auto off = called_off();
+        if (!off && companion_) {
+            const auto gate = companion_->wait_at_gate([&] { return bool(off = called_off()); });
+            if (!gate.refusal.empty()) return RefusedByPlugin{gate.refusal};
+            odd_start_ = gate.evidence;
+        }
+        if (off) return *off;
+        return std::nullopt;
+    }
+
+    // ---- the worker
+
+    WorkerPlan plan(int null) const {
+        WorkerPlan plan;
+        plan.command = options_.command;
+        plan.group = setting_.group;
+        plan.kill_on_shim_death = options_.kill_on_shim_death;
+        plan.stdin_fd = null;
+        if (log_) (only_stderr_ ? plan.error_fd : plan.output_fd) = log_->descriptor();
+        if (recorder_) {
+            plan.heartbeat_fd = recorder_->heartbeat_fd();
+            plan.job_file = recorder_->files().job;
+        }
+        return plan;
+    }
+
+    Start spawn() {
+        began_ = boottime_now();
+        const UniqueFd null(options_.detach ? ::open("/dev/null", O_RDONLY | O_CLOEXEC) : -1);
+        return start_worker(plan(null.get()), signals_);
+    }
+
+    void record_running(StartedWorker& worker) {
+        if (!recorder_) return;
+        recorder_->started(worker.identity);
+        if (recorder_->holds_the_job()) return;
+        worker.call_off();
+        throw JobIsTaken(job_file_ + ": its heartbeat file was removed, and another shim has " +
+                         "begun this job");
+    }
+
+    std::optional<Stop> execute(StartedWorker& worker) {
+        // It waits before the exec: what came until now came before the worker ran.
+        if (const auto off = called_off()) {
+            worker.call_off();
+            return *off;
+        }
+        // What the terminal sent before there was a worker, the worker has not had yet. It has them
+        // all blocked still: what it had already stays one signal.
+        if (setting_.group == Group::share)
+            for (const siginfo_t& info : early_signals_)
+                if (is_from_terminal(info)) ::kill(worker.identity.pid, info.si_signo);
+        // A ^Z that came before the exec stops the child in front of it, and a shell waits for the
+        // shim to stop as well.
+        const milliseconds patience =
+            setting_.group == Group::share ? terminal_patience : exec_patience;
+        if (const auto failure = worker.execute(patience)) return *failure;
+        return std::nullopt;
+    }
+
+    void close_inherited_descriptors(const StartedWorker& worker) {
+        std::vector<int> ours;
+        if (recorder_) ours = recorder_->descriptors();
+        if (worker.line) ours.push_back(worker.line.get());
+        if (log_) ours.push_back(log_->descriptor());
+        jobshim::let_go_of_inherited(ours);
+        if (recorder_) recorder_->lock_again();
+    }
+
+    Ending supervise(const StartedWorker& worker) {
+        const SupervisorHooks hooks{
+            [this, pid = worker.identity.pid] {
+                if (recorder_) recorder_->beat();
+                if (companion_) companion_->find_job_of(pid);
+            },
+            [this] { return recorder_ ? recorder_->cancel_request() : std::nullopt; }};
+        Options pace = options_;
+        // Who looks for the plugin's record by its worker's pid must come before the worker's end.
+        if (companion_ && companion_->job().empty())
+            pace.heartbeat_interval = std::min(pace.heartbeat_interval, milliseconds(250));
+        return jobshim::supervise(worker.identity, pace, signals_, hooks, early_signals_);
+    }
+
+    // Why COMMAND was never executed, if that took longer than it was waited for.
+    static std::optional<StartFailure> late_failure(const StartedWorker& worker,
+                                                    const Ending& ending) {
+        return ending.stuck ? std::nullopt : worker.late_failure();
+    }
+
+    // ---- the end
+
+    bool record_end(const WorkerIdentity& worker, Ending ending) {
+        const auto took = std::chrono::duration_cast<milliseconds>(boottime_now() - began_);
+        std::vector<Leftover> leftovers = find_leftovers(worker, ending, options_.kill_leftovers);
+        if (!recorder_) return true;
+        ending.timeout = options_.timeout;
+        ending.result_expected = options_.expect_record;
+        ending.worker_wrote_terminal_status = has_worker_reported(worker);
+        ending.oom = find_oom(memory_before_, setting_.observer.here, worker, ending);
+
+        FinalWord last = judge_witnessed(ending);
+        ExitRecord& exit = last.exit;
+        if (!odd_start_.empty()) exit.evidence.push_back(odd_start_);
+        if (options_.kill_leftovers && !leftovers.empty())
+            exit.evidence.emplace_back("SIGKILL sent to what the worker left behind");
+        if (std::string core = find_core(ending, setting_.working_directory); !core.empty())
+            exit.evidence.push_back(std::move(core));
+        exit.leftovers = std::move(leftovers);
+        exit.duration_ms = took.count();
+        if (exit.resources) exit.resources->group_peak_kib = group_peak_since(memory_before_);
+        if (log_) exit.tail = log_->tail(options_.tail_bytes);
+        recorder_->set_cancel(ending.cancelled);
+        return finish(std::move(last), ending.terms);
+    }
+
+    bool has_worker_reported(const WorkerIdentity& worker) {
+        if (companion_) companion_->find_job_of(worker.pid);
+        return options_.expect_record &&
+               ((companion_ && companion_->worker_spoke()) || recorder_->worker_spoke());
+    }
+
+    End record_not_started(const Stop& stop) {
+        if (const auto* failure = std::get_if<StartFailure>(&stop)) return fail_to_start(*failure);
+        if (const auto* refused = std::get_if<RefusedByPlugin>(&stop)) return stay_out(*refused);
+        return call_off(std::get<CalledOff>(stop).signal);
+    }
+
+    End fail_to_start(const StartFailure& failure) {
+        complain(failure.what);
+        finish(judge_spawn_failure(errno_name(failure.error), failure.what), 0);
+        keep_companion_in_step(false);
+        return {failure.exit_status};
+    }
+
+    End call_off(const siginfo_t& info) {
+        complain("called off before COMMAND was started");
+        const auto request = recorder_ ? recorder_->cancel_request() : std::nullopt;
+        if (request) {
+            recorder_->set_cancel(request);
+            finish(judge_never_started(request->what.by, request->what.reason), 1);
+        } else {
+            finish(judge_never_started(requester_of(info)), 1);
+        }
+        keep_companion_in_step(true);
+        return {128 + info.si_signo, info.si_signo};
+    }
+
+    // The plugin has ended the job before its worker began: that is as good as a cancellation.
+    End stay_out(const RefusedByPlugin& refused) {
+        complain("COMMAND is not started: " + refused.why);
+        finish(judge_never_started(std::nullopt, refused.why), 0);
+        return {own_failure};
+    }
+
+    // True if it is in the job file, or there is none.
+    bool finish(FinalWord last, int terms_so_far) {
+        if (!recorder_) return true;
+        if (companion_) recorder_->set_companion_job(companion_->job());
+        last.exit.ended_at = iso_time(wall_now_ms());
+        last_ = last;
+        // One TERM may have been meant for the worker; the second is for us.
+        int terms = terms_so_far;
+        return recorder_->finish(std::move(last), [&](milliseconds pause) {
+            const auto until = monotonic_now() + pause;
+            while (monotonic_now() < until) {
+                const auto info = signals_.next(until - monotonic_now());
+                if (info && info->si_signo == SIGTERM && ++terms >= 2) return true;
+            }
+            return false;
+        });
+    }
+
+    void keep_companion_in_step(bool was_killed) {
+        if (companion_ && last_) companion_->keep_in_step(*last_, was_killed, complain);
+    }
+
+    Options options_;
+    Launcher launcher_;
+    const SignalGate& signals_;
+    Setting setting_;
+    std::string job_file_;
+    std::vector<siginfo_t> early_signals_;
+    MemoryBefore memory_before_;
+    std::unique_ptr<Recorder> recorder_;  // null where no record is kept
+    std::unique_ptr<LogFile> log_;
+    bool only_stderr_ = false;  // is what the log takes
+    std::unique_ptr<CompanionSide> companion_;
+    std::string odd_start_;  // for the evidence
+    std::chrono::nanoseconds began_{0};
+    std::optional<FinalWord> last_;  // as it was recorded
+};
+
+}  // namespace
+
+End run_job(const Options& options, Launcher launcher, const SignalGate& signals) {
+    Job job(options, std::move(launcher), signals);
+    End end;
+    try {
+        end = job.run();
+    } catch (const std::exception& error) {
+        complain(error.what());
+        end = {own_failure};
+    }
+    // Nobody listens any more once COMMAND was executed.
+    if (end.signal != 0)
+        job.report_failure(own_failure);
+    else if (end.exit_status != 0)
+        job.report_failure(end.exit_status);
+    return end;
+}
+
+}  // namespace jobshim

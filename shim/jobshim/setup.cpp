@@ -1,0 +1,93 @@
+#include "shim/jobshim/setup.hpp"
+
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "common/clocks.hpp"
+#include "common/posix_error.hpp"
+#include "common/process_identity.hpp"
+#include "shim/jobshim/companion.hpp"
+
+namespace jobshim {
+
+namespace {
+
+std::string current_directory() {
+    const std::unique_ptr<char, decltype(&std::free)> path(::getcwd(nullptr, 0), &std::free);
+    return path ? path.get() : "";
+}
+
+std::string made_up_id() {
+    const auto base36 = [](std::uint64_t number, std::size_t width) {
+        std::string text;
+        for (; number != 0 || text.size() < width; number /= 36)
+            text.insert(text.begin(), "0123456789abcdefghijklmnopqrstuvwxyz"[number % 36]);
+        return text;
+    };
+    const auto now = static_cast<std::uint64_t>(wall_now_ms());
+    // Unique, not secret: the file is made with O_EXCL, and a lock guards it.
+    const auto noise = static_cast<std::uint64_t>(monotonic_now().count()) * 6364136223846793005U +
+                       static_cast<std::uint64_t>(::getpid()) * 1442695040888963407U;
+    return "job-" + base36(now, 1) + "-" + base36((noise >> 16U) % 2176782336U, 6);
+}
+
+}  // namespace
+
+Setting gather_setting(const Options& options) {
+    Setting setting;
+    const ProcessStat own = own_process_stat();
+    setting.observer.here = identity_of_this_process(own);
+    try {
+        setting.observer.state_directory =
+            state_directory(std::getenv("XDG_STATE_HOME"), std::getenv("HOME"));
+    } catch (const Refusal&) {
+        // Needed only for the default place of a job file, which says so itself.
+        setting.observer.state_directory.clear();
+    }
+    setting.working_directory = current_directory();
+    setting.group = options.group.value_or(own.terminal == 0 ? Group::own : Group::share);
+    return setting;
+}
+
+JobFiles choose_files(Options& options) {
+    if (!options.job.empty()) return job_files_of(options.job);
+    // A mistyped one must not be littered. One that is not there yet is made, as the plugin would.
+    struct stat info {};
+    if (!options.companion.empty() && ::stat(options.companion.c_str(), &info) == 0 &&
+        !is_companion_directory(options.companion))
+        throw Refusal(options.companion +
+                      ": no state directory of codex-companion (no state.json, no jobs/)");
+    const std::string jobs =
+        options.companion.empty()
+            ? state_directory(std::getenv("XDG_STATE_HOME"), std::getenv("HOME")) + "/jobs"
+            : CompanionPlaces(absolute_path(options.companion)).own;
+    make_directories(jobs);
+    if (options.id.empty()) options.id = made_up_id();
+    return job_files_of(jobs + "/" + options.id + ".json");
+}
+
+std::unique_ptr<LogFile> open_log(const Options& options, const JobFiles* files,
+                                  const std::string& id) {
+    if (!options.log.empty()) {
+        // What is appended to the record or to the lock's file would destroy it.
+        if (files != nullptr) {
+            const std::string log = job_files_of(options.log).job;
+            if (log == files->job || log == files->heartbeat)
+                throw Refusal(options.log + ": is the job's own file, and cannot be its log");
+        }
+        return std::make_unique<LogFile>(options.log);
+    }
+    if (!options.detach) return nullptr;
+    if (files == nullptr) throw Refusal("--detach without a record needs --log");
+    return std::make_unique<LogFile>(files->directory + "/" + id + ".log");
+}
+
+bool leads_to_dev_null(int fd) {
+    struct stat info {};
+    return ::fstat(fd, &info) == 0 && S_ISCHR(info.st_mode) && info.st_rdev == makedev(1, 3);
+}
+
+}  // namespace jobshim

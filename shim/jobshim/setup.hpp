@@ -1,0 +1,36 @@
+// What is gathered before a job begins: where this process runs, which files are the job's, where
+// its output goes.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "common/job_files.hpp"
+#include "common/observation.hpp"
+#include "shim/jobshim/log_file.hpp"
+#include "shim/jobshim/options.hpp"
+
+namespace jobshim {
+
+// What the shim was started with, gathered once.
+struct Setting {
+    Observer observer;
+    std::string working_directory;  // exact bytes
+    Group group = Group::own;
+};
+Setting gather_setting(const Options& options);
+
+// Where the record goes. A folder that the user named must exist; the default one is made, and in
+// it a job without an id gets one, which is put into the options. Throws Refusal or
+// std::system_error.
+JobFiles choose_files(Options& options);
+
+// The log that the options ask for; null if they ask for none. `files`: the job's, null where no
+// record is kept. Throws Refusal or std::system_error.
+std::unique_ptr<LogFile> open_log(const Options& options, const JobFiles* files,
+                                  const std::string& id);
+
+// What is written there is thrown away.
+bool leads_to_dev_null(int fd);
+
+}  // namespace jobshim
