@@ -1,11 +1,11 @@
-// Apart from the rest, for Nettle asks the processor about itself at the start of each program that
-// it is linked to, and the shim needs no such name.
+#include "common/companion/directory_name.hpp"
+
+// It asks the processor about itself at the start of each program that it is linked to.
 #include <nettle/sha2.h>
 
 #include <array>
 #include <cstdint>
 
-#include "common/companion.hpp"
 #include "common/units.hpp"
 
 namespace jobshim {
