@@ -28,11 +28,6 @@ constexpr milliseconds lock_patience{10'000};
 constexpr milliseconds look_every{100};
 constexpr milliseconds look_on_for{3000};
 constexpr milliseconds look_on_at_most{30'000};
-constexpr std::string_view cancelled_words = "Cancelled by user.";
-
-Status status_in(const std::optional<JobDocument>& document) {
-    return document ? document->status() : Status::none;
-}
 
 // One after the other, of all who write for jobshim in this directory.
 class Turn {
@@ -110,10 +105,6 @@ bool swap_theirs(const std::string& path, const std::string& fresh, const TheirE
     return wrote;
 }
 
-std::string phase_of(Status status) {
-    return std::string(status == Status::completed ? "done" : word(status));
-}
-
 std::optional<FileStamp> stamp_if_any(const std::string& path) {
     try {
         return stamp_at(path);
@@ -166,41 +157,8 @@ std::string CompanionMirror::fresh_file() const {
 
 std::string CompanionMirror::fresh_index() const { return path_in(places_.own, ".state.mirror"); }
 
-std::vector<JobDocument::Member> CompanionMirror::final_members(const CompanionRemedy& remedy,
-                                                                const CompanionSight& sight) const {
-    const std::string now = iso_time(wall_now_ms());
-    if (!remedy.status) {
-        // In step with the one of the two that is final.
-        const JobDocument& from = is_terminal(status_in(sight.job)) ? *sight.job : *sight.entry;
-        std::vector<JobDocument::Member> members{
-            {"status", json_string(word(from.status()))},
-            {"phase", json_string(from.string("phase").value_or(phase_of(from.status())))},
-            {"pid", "null"},
-            {"updatedAt", json_string(now)},
-            {"completedAt", json_string(from.string("completedAt").value_or(now))}};
-        for (const char* key : {"errorMessage", "threadId", "turnId"})
-            if (const auto value = from.value(key)) members.push_back({key, std::string(*value)});
-        return members;
-    }
-    std::string thread;
-    for (const auto* document : {&sight.job, &sight.entry})
-        if (thread.empty() && *document) thread = (*document)->string("threadId").value_or("");
-    const bool ours = *remedy.status == job_.last.status;
-    const std::string sentence =
-        ours ? companion_sentence(job_.last, thread) : std::string(cancelled_words);
-    const std::string ended =
-        ours && !job_.last.exit.ended_at.empty() ? job_.last.exit.ended_at : now;
-    return {{"status", json_string(word(*remedy.status))},
-            {"phase", json_string(phase_of(*remedy.status))},
-            {"pid", "null"},
-            {"updatedAt", json_string(now)},
-            {"completedAt", json_string(ended)},
-            {"errorMessage", sentence.empty() ? "null" : json_string(sentence)}};
-}
-
 bool CompanionMirror::change_file(const CompanionRemedy& remedy, const CompanionSight& sight) {
-    auto members = final_members(remedy, sight);
-    if (remedy.status == Status::cancelled) members.push_back({"cancelledAt", members[4].json});
+    auto members = final_file_members(remedy, sight, job_.last, iso_time(wall_now_ms()));
     if (job_.add_exit) {
         RunRecord run;
         run.exit = job_.last.exit;
@@ -219,7 +177,7 @@ bool CompanionMirror::change_file(const CompanionRemedy& remedy, const Companion
 }
 
 bool CompanionMirror::change_index(const CompanionRemedy& remedy, const CompanionSight& sight) {
-    const auto members = final_members(remedy, sight);
+    const auto members = final_members(remedy, sight, job_.last, iso_time(wall_now_ms()));
     return swap_theirs(
         places_.index, fresh_index(), [&](const TheirFile& theirs) -> std::optional<std::string> {
             const auto index = theirs.whole ? CompanionIndex::parse(theirs.text) : std::nullopt;
