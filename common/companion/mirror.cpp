@@ -22,8 +22,7 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr milliseconds torn_patience{2000};
-constexpr milliseconds torn_tick{5};
+constexpr milliseconds tick{5};
 constexpr milliseconds lock_patience{10'000};
 constexpr milliseconds look_every{100};
 constexpr milliseconds look_on_for{3000};
@@ -41,7 +40,7 @@ public:
         while (::flock(fd_.get(), LOCK_EX | LOCK_NB) != 0) {
             if (errno != EWOULDBLOCK && errno != EINTR) throw_errno("lock " + path);
             if (monotonic_now() >= deadline) throw Refusal(path + ": stays locked by another");
-            pause_for(torn_tick);
+            pause_for(tick);
         }
     }
 
@@ -60,9 +59,9 @@ using TheirEdit = std::function<std::optional<std::string>(const TheirFile&)>;
 // Puts the edited text in the place of what is there. Whatever others write meanwhile is not lost:
 // it is edited in its turn. True if the file was changed.
 bool swap_theirs(const std::string& path, const std::string& fresh, const TheirEdit& edit) {
-    auto base = read_theirs(path, torn_patience);
+    auto base = read_theirs(path, their_patience);
     bool wrote = false;
-    const auto deadline = monotonic_now() + 2 * torn_patience;
+    const auto deadline = monotonic_now() + 2 * their_patience;
     while (base && monotonic_now() < deadline) {
         const std::string text = edit(*base).value_or(base->text);
         if (text == base->text && !base->has_remains) break;
@@ -71,7 +70,7 @@ bool swap_theirs(const std::string& path, const std::string& fresh, const TheirE
         // Cheaper than a swap that has to be taken back; and all there is where files cannot be
         // exchanged.
         if (!is_untouched(path, base->stamp)) {
-            base = read_theirs(path, torn_patience);
+            base = read_theirs(path, their_patience);
             continue;
         }
         if (staged.arrive_in_exchange(path) != StagedFile::Arrival::exchanged)
@@ -81,10 +80,10 @@ bool swap_theirs(const std::string& path, const std::string& fresh, const TheirE
         std::optional<TheirFile> displaced = read_theirs(fresh, milliseconds(0));
         // Truncated, and about to be written by one who had it open. Or he opens it anew: then he
         // has our version, and no more comes.
-        const auto torn_until = monotonic_now() + torn_patience;
+        const auto torn_until = monotonic_now() + their_patience;
         while (displaced && !displaced->whole && base->whole && monotonic_now() < torn_until &&
                is_untouched(path, ours)) {
-            pause_for(torn_tick);
+            pause_for(tick);
             displaced = read_theirs(fresh, milliseconds(0));
         }
         const bool was_raced = displaced && displaced->whole && displaced->text != base->text;
@@ -100,7 +99,7 @@ bool swap_theirs(const std::string& path, const std::string& fresh, const TheirE
             staged.remove();
         // Written again since, from whatever: that is the latest.
         if (is_untouched(path, ours)) break;
-        base = read_theirs(path, torn_patience);
+        base = read_theirs(path, their_patience);
     }
     return wrote;
 }
@@ -131,7 +130,7 @@ bool CompanionMirror::step() {
     const Turn turn(places_);
     file_stamp_ = stamp_if_any(places_.job_file(job_.id));
     index_stamp_ = stamp_if_any(places_.index);
-    CompanionSight sight = look_at_companion(places_, job_.id, torn_patience);
+    CompanionSight sight = look_at_companion(places_, job_.id, their_patience);
     sight.cancelled_in_log = log_says_cancelled(places_, job_.id, job_.since);
     const CompanionRemedy remedy = remedy_for(sight, job_.last.status);
     bool wrote = false;

@@ -225,7 +225,7 @@ public:
 private:
     void look_into(Look& look, const CompanionPlaces& places, const std::string& id) {
         JobReport& report = look.report.job.report;
-        const CompanionSight sight = look_at_companion(places, id, milliseconds(2000));
+        const CompanionSight sight = look_at_companion(places, id, their_patience);
         for (const auto* document : {&sight.job, &sight.entry})
             look.text += *document ? (*document)->text() + '\n' : "none\n";
         if (exists(places.log_file(id))) look.report.log = places.log_file(id);
@@ -359,7 +359,7 @@ CompanionJobs companion_jobs(const Context& context) {
     for (const std::string& directory : context.companions) {
         const CompanionPlaces places(directory);
         std::set<std::string> ids;
-        if (const auto index = read_theirs(places.index, milliseconds(2000))) {
+        if (const auto index = read_theirs(places.index, their_patience)) {
             if (const auto parsed = CompanionIndex::parse(index->text))
                 for (std::string& id : parsed->ids()) ids.insert(std::move(id));
             else
