@@ -53,6 +53,20 @@ bool is_untouched(const std::string& path, const FileStamp& stamp) {
     return now && now->unchanged(stamp);
 }
 
+// What a swap displaced to `fresh`. It may be truncated, and about to be written by one who had it
+// open. Or he opens it anew: then he has our version, and no more comes.
+std::optional<TheirFile> read_displaced(const std::string& fresh, const std::string& path,
+                                        const FileStamp& ours, milliseconds patience) {
+    auto displaced = read_theirs(fresh, milliseconds(0));
+    const auto deadline = monotonic_now() + patience;
+    while (displaced && !displaced->whole && monotonic_now() < deadline &&
+           is_untouched(path, ours)) {
+        pause_for(tick);
+        displaced = read_theirs(fresh, milliseconds(0));
+    }
+    return displaced;
+}
+
 // What is to stand in a file instead of `text`, which may be torn; nothing to leave it.
 using TheirEdit = std::function<std::optional<std::string>(const TheirFile&)>;
 
@@ -77,15 +91,8 @@ bool swap_theirs(const std::string& path, const std::string& fresh, const TheirE
             return wrote || stamp_at(path).has_value();
         wrote = true;
         const FileStamp ours = stamp_of(staged.descriptor(), path);
-        std::optional<TheirFile> displaced = read_theirs(fresh, milliseconds(0));
-        // Truncated, and about to be written by one who had it open. Or he opens it anew: then he
-        // has our version, and no more comes.
-        const auto torn_until = monotonic_now() + their_patience;
-        while (displaced && !displaced->whole && base->whole && monotonic_now() < torn_until &&
-               is_untouched(path, ours)) {
-            pause_for(tick);
-            displaced = read_theirs(fresh, milliseconds(0));
-        }
+        const auto displaced =
+            read_displaced(fresh, path, ours, base->whole ? their_patience : milliseconds(0));
         const bool was_raced = displaced && displaced->whole && displaced->text != base->text;
         if (was_raced && is_untouched(path, ours)) {
             base = TheirFile{displaced->text, ours, true};
