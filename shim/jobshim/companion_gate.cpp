@@ -1,4 +1,4 @@
-#include "shim/jobshim/companion.hpp"
+#include "shim/jobshim/companion_gate.hpp"
 
 #include <dirent.h>
 
@@ -49,13 +49,13 @@ CompanionSight look(const CompanionPlaces& places, const std::string& id) {
 
 }  // namespace
 
-CompanionSide::CompanionSide(const std::string& state_directory, std::string id)
+CompanionGate::CompanionGate(const std::string& state_directory, std::string id)
     : places_(state_directory),
       id_(std::move(id)),
       was_given_(!id_.empty()),
       began_ms_(wall_now_ms()) {}
 
-CompanionSide::Gate CompanionSide::wait_at_gate(const std::function<bool()>& called_off) {
+CompanionGate::Gate CompanionGate::wait_at_gate(const std::function<bool()>& called_off) {
     Gate gate;
     if (!was_given_) return gate;
     const auto deadline = monotonic_now() + gate_patience;
@@ -92,7 +92,7 @@ CompanionSide::Gate CompanionSide::wait_at_gate(const std::function<bool()>& cal
     }
 }
 
-bool CompanionSide::find_job_of(int worker_pid) {
+bool CompanionGate::find_job_of(int worker_pid) {
     if (!id_.empty()) return true;
     for (const std::string& id : ids_in(places_.jobs)) {
         const auto stamp = [&]() -> std::optional<FileStamp> {
@@ -115,14 +115,14 @@ bool CompanionSide::find_job_of(int worker_pid) {
     return false;
 }
 
-bool CompanionSide::worker_spoke() const {
+bool CompanionGate::worker_spoke() const {
     // A foreground command may be one that keeps no job at all.
     if (id_.empty()) return true;
     const CompanionSight sight = look(places_, id_);
     return sight.job && is_terminal(sight.job->status());
 }
 
-void CompanionSide::keep_in_step(const FinalWord& last, bool was_killed,
+void CompanionGate::keep_in_step(const FinalWord& last, bool was_killed,
                                  const std::function<void(const std::string&)>& complain) {
     if (id_.empty()) return;
     pause_for(was_killed ? after_a_kill : after_an_end);

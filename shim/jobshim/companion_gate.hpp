@@ -13,10 +13,10 @@
 
 namespace jobshim {
 
-class CompanionSide {
+class CompanionGate {
 public:
     // `id`: the plugin's job; "" if it is to be found by its worker's pid.
-    CompanionSide(const std::string& state_directory, std::string id);
+    CompanionGate(const std::string& state_directory, std::string id);
 
     const CompanionPlaces& places() const { return places_; }
     const std::string& job() const { return id_; }
