@@ -47,6 +47,24 @@ CompanionSight look(const CompanionPlaces& places, const std::string& id) {
     }
 }
 
+// The plugin has ended the job already. "": it has not.
+std::string refusal_by(const CompanionSight& sight, bool was_there) {
+    if (sight.job && is_terminal(sight.job->status()))
+        return "the plugin's record was " + std::string(word(sight.job->status())) + " already";
+    if (was_there && !sight.file_exists) return "the plugin removed its record";
+    return "";
+}
+
+// If the record is absent the worker will say so itself.
+CompanionGate::Passage passage_after_patience(const CompanionSight& sight) {
+    const std::string seconds = "after 10 s ";
+    if (sight.file_exists && !sight.job)
+        return {.refusal = seconds + "the plugin's record was no JSON object"};
+    return {.evidence =
+                "started without the plugin's word: " + seconds +
+                (sight.job ? "its index did not list the job" : "there was no record of the job")};
+}
+
 }  // namespace
 
 CompanionGate::CompanionGate(const std::string& state_directory, std::string id)
@@ -55,39 +73,18 @@ CompanionGate::CompanionGate(const std::string& state_directory, std::string id)
       was_given_(!id_.empty()),
       began_ms_(wall_now_ms()) {}
 
-CompanionGate::Gate CompanionGate::wait_at_gate(const std::function<bool()>& called_off) {
-    Gate gate;
-    if (!was_given_) return gate;
+CompanionGate::Passage CompanionGate::wait_at_gate(const std::function<bool()>& called_off) {
+    if (!was_given_) return {};
     const auto deadline = monotonic_now() + gate_patience;
     bool was_there = false;
     for (;;) {
         const CompanionSight sight = look(places_, id_);
-        if (sight.job && is_terminal(sight.job->status())) {
-            gate.refusal =
-                "the plugin's record was " + std::string(word(sight.job->status())) + " already";
-            return gate;
-        }
+        if (std::string refusal = refusal_by(sight, was_there); !refusal.empty())
+            return {.refusal = std::move(refusal)};
+        if (sight.job && sight.entry) return {};
+        if (called_off()) return {.called_off = true};
+        if (monotonic_now() >= deadline) return passage_after_patience(sight);
         was_there = was_there || sight.file_exists;
-        if (was_there && !sight.file_exists) {
-            gate.refusal = "the plugin removed its record";
-            return gate;
-        }
-        if (sight.job && sight.entry) return gate;
-        if (called_off()) {
-            gate.called_off = true;
-            return gate;
-        }
-        if (monotonic_now() >= deadline) {
-            // If it is absent the worker will say so itself.
-            const std::string seconds = "after 10 s ";
-            if (sight.file_exists && !sight.job)
-                gate.refusal = seconds + "the plugin's record was no JSON object";
-            else
-                gate.evidence = "started without the plugin's word: " + seconds +
-                                (sight.job ? "its index did not list the job"
-                                           : "there was no record of the job");
-            return gate;
-        }
         pause_for(gate_tick);
     }
 }
