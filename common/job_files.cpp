@@ -51,9 +51,7 @@ JobFiles job_files_of(const std::string& path) {
         const std::string_view link(target.data(), static_cast<std::size_t>(length));
         at = link.starts_with('/') ? std::string(link) : files.directory + "/" + std::string(link);
     }
-    const std::string stem =
-        files.name.ends_with(".json") ? files.job.substr(0, files.job.size() - 5) : files.job;
-    files.heartbeat = stem + ".heartbeat";
+    files.heartbeat = without_json(files.job) + ".heartbeat";
     files.cancel = files.job + ".cancel";
     files.fresh = own_path_beside(files, "new");
     files.merged = own_path_beside(files, "merged");
@@ -110,10 +108,14 @@ bool is_job_id(std::string_view text) {
     return true;
 }
 
-std::string job_id_from_name(std::string_view name) {
+std::string without_json(std::string_view name) {
     if (name.ends_with(".json")) name.remove_suffix(5);
+    return std::string(name);
+}
+
+std::string job_id_from_name(std::string_view name) {
     std::string id;
-    for (const char c : name) id += is_word(c) || c == '.' || c == '_' ? c : '-';
+    for (const char c : without_json(name)) id += is_word(c) || c == '.' || c == '_' ? c : '-';
     id.erase(0, id.find_first_not_of("._-"));
     if (id.size() > 128) id.resize(128);
     return id.empty() ? "job" : id;

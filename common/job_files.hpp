@@ -38,6 +38,8 @@ std::string unrecorded_file(const std::string& state_directory, const ShimIdenti
 
 // `[A-Za-z0-9][A-Za-z0-9._-]{0,127}`
 bool is_job_id(std::string_view text);
+// The name, or the path, of a file without its .json; as it is if it has none.
+std::string without_json(std::string_view name);
 // From a file's name: without .json, other characters as -.
 std::string job_id_from_name(std::string_view name);
 

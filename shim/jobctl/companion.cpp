@@ -180,7 +180,7 @@ struct Look {
 std::string companion_job_of(const JobDocument& document, const std::string& name) {
     const auto run = document.run();
     const std::string job = run ? run->companion_job : "";
-    return is_job_id(job) ? job : name.substr(0, name.size() - 5);
+    return is_job_id(job) ? job : without_json(name);
 }
 
 // Our records of a state directory, by the plugin's id.
@@ -194,10 +194,10 @@ std::map<std::string, std::string> own_records(const CompanionPlaces& places) {
             if (!contents) continue;
             const JobDocument document = JobDocument::parse(contents->text);
             records.emplace(document.fault() == JsonFault::none ? companion_job_of(document, name)
-                                                                : name.substr(0, name.size() - 5),
+                                                                : without_json(name),
                             path);
         } catch (const std::exception&) {
-            records.emplace(name.substr(0, name.size() - 5), path);
+            records.emplace(without_json(name), path);
         }
     }
     return records;
@@ -367,8 +367,7 @@ CompanionJobs companion_jobs(const Context& context) {
         }
         if (is_directory(places.jobs))
             for (const std::string& name : job_names_in(places.jobs))
-                if (const std::string id = name.substr(0, name.size() - 5); is_job_id(id))
-                    ids.insert(id);
+                if (const std::string id = without_json(name); is_job_id(id)) ids.insert(id);
         for (const auto& [id, path] : own_records(places))
             if (is_job_id(id)) ids.insert(id);
         for (const std::string& id : ids) found.jobs.push_back({directory, id});

@@ -3,6 +3,7 @@
 #include <dirent.h>
 
 #include <memory>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -28,10 +29,9 @@ std::vector<std::string> ids_in(const std::string& directory) {
     std::vector<std::string> ids;
     const std::unique_ptr<DIR, int (*)(DIR*)> stream(::opendir(directory.c_str()), &::closedir);
     while (const dirent* entry = stream ? ::readdir(stream.get()) : nullptr) {
-        std::string name = entry->d_name;
-        if (!name.ends_with(".json")) continue;
-        name.resize(name.size() - 5);
-        if (is_job_id(name)) ids.push_back(std::move(name));
+        const std::string_view name = entry->d_name;
+        std::string id = without_json(name);
+        if (id != name && is_job_id(id)) ids.push_back(std::move(id));
     }
     return ids;
 }
