@@ -8,7 +8,8 @@
 #include "common/job_files.hpp"
 #include "common/posix_error.hpp"
 #include "shim/jobctl/commands.hpp"
-#include "shim/jobctl/companion.hpp"
+#include "shim/jobctl/companion/directories.hpp"
+#include "shim/jobctl/companion/wait.hpp"
 #include "shim/jobctl/output.hpp"
 #include "shim/jobctl/selection.hpp"
 
