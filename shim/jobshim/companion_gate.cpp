@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "common/clocks.hpp"
-#include "common/job_files.hpp"
+#include "common/job_names.hpp"
 #include "common/units.hpp"
 
 namespace jobshim {

@@ -10,7 +10,7 @@
 #include "common/companion/directory_name.hpp"
 #include "common/companion/look.hpp"
 #include "common/companion/paths.hpp"
-#include "common/job_files.hpp"
+#include "common/job_names.hpp"
 #include "common/posix_error.hpp"
 #include "shim/jobctl/look.hpp"
 #include "shim/jobctl/selection.hpp"

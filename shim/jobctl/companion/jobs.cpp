@@ -4,7 +4,7 @@
 
 #include "common/companion/index.hpp"
 #include "common/companion/look.hpp"
-#include "common/job_files.hpp"
+#include "common/job_names.hpp"
 #include "shim/jobctl/selection.hpp"
 
 namespace jobshim {
