@@ -9,7 +9,7 @@
 #include "common/clocks.hpp"
 #include "common/posix_error.hpp"
 #include "common/process_identity.hpp"
-#include "shim/jobshim/companion.hpp"
+#include "shim/jobshim/companion_gate.hpp"
 
 namespace jobshim {
 

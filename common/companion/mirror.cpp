@@ -1,0 +1,249 @@
+#include "common/companion/mirror.hpp"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "common/clocks.hpp"
+#include "common/companion/index.hpp"
+#include "common/companion/look.hpp"
+#include "common/job_files.hpp"
+#include "common/posix_error.hpp"
+#include "common/torn_file.hpp"
+#include "common/units.hpp"
+
+namespace jobshim {
+
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds tick{5};
+constexpr milliseconds lock_patience{10'000};
+constexpr milliseconds look_every{100};
+constexpr milliseconds look_on_for{3000};
+constexpr milliseconds look_on_at_most{30'000};
+
+// One after the other, of all who write for jobshim in this directory.
+class Turn {
+public:
+    explicit Turn(const CompanionPlaces& places) {
+        make_directories(places.own);
+        const std::string path = path_in(places.own, ".turn");
+        fd_.reset(::open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
+        if (!fd_) throw_errno("open " + path);
+        const auto deadline = monotonic_now() + lock_patience;
+        while (::flock(fd_.get(), LOCK_EX | LOCK_NB) != 0) {
+            if (errno != EWOULDBLOCK && errno != EINTR) throw_errno("lock " + path);
+            if (monotonic_now() >= deadline) throw Refusal(path + ": stays locked by another");
+            pause_for(tick);
+        }
+    }
+
+private:
+    UniqueFd fd_;
+};
+
+bool is_untouched(const std::string& path, const FileStamp& stamp) {
+    const auto now = stamp_at(path);
+    return now && now->unchanged(stamp);
+}
+
+// What a swap displaced to `fresh`. It may be truncated, and about to be written by one who had it
+// open. Or he opens it anew: then he has our version, and no more comes.
+std::optional<TheirFile> read_displaced(const std::string& fresh, const std::string& path,
+                                        const FileStamp& ours, milliseconds patience) {
+    auto displaced = read_theirs(fresh, milliseconds(0));
+    TornPatience left(patience);
+    while (displaced && !displaced->whole && !left.is_over() && is_untouched(path, ours)) {
+        left.pause();
+        displaced = read_theirs(fresh, milliseconds(0));
+    }
+    return displaced;
+}
+
+// What is to stand in a file instead of `text`, which may be torn; nothing to leave it.
+using TheirEdit = std::function<std::optional<std::string>(const TheirFile&)>;
+
+// Puts the edited text in the place of what is there. Whatever others write meanwhile is not lost:
+// it is edited in its turn. True if the file was changed.
+bool swap_theirs(const std::string& path, const std::string& fresh, const TheirEdit& edit) {
+    auto base = read_theirs(path, torn_companion_patience);
+    bool wrote = false;
+    const auto deadline = monotonic_now() + 2 * torn_companion_patience;
+    while (base && monotonic_now() < deadline) {
+        const std::string text = edit(*base).value_or(base->text);
+        if (text == base->text && !base->has_remains) break;
+        StagedFile staged(fresh, base->stamp);
+        staged.write(text);
+        // Cheaper than a swap that has to be taken back; and all there is where files cannot be
+        // exchanged.
+        if (!is_untouched(path, base->stamp)) {
+            base = read_theirs(path, torn_companion_patience);
+            continue;
+        }
+        if (staged.arrive_in_exchange(path) != StagedFile::Arrival::exchanged)
+            return wrote || stamp_at(path).has_value();
+        wrote = true;
+        const FileStamp ours = stamp_of(staged.descriptor(), path);
+        const auto displaced = read_displaced(
+            fresh, path, ours, base->whole ? torn_companion_patience : milliseconds(0));
+        const bool was_raced = displaced && displaced->whole && displaced->text != base->text;
+        if (was_raced && is_untouched(path, ours)) {
+            base = TheirFile{displaced->text, ours, true};
+            staged.remove();
+            continue;
+        }
+        // What was torn for good is kept, out of the plugin's sight.
+        const bool was_torn = !base->whole || base->has_remains;
+        if (!was_torn || base->text.empty() ||
+            !rename_to_free_name(fresh, fresh + "-torn-" + std::to_string(wall_now_ms())))
+            staged.remove();
+        // Written again since, from whatever: that is the latest.
+        if (is_untouched(path, ours)) break;
+        base = read_theirs(path, torn_companion_patience);
+    }
+    return wrote;
+}
+
+std::optional<FileStamp> stamp_if_any(const std::string& path) {
+    try {
+        return stamp_at(path);
+    } catch (const std::system_error&) {
+        return std::nullopt;
+    }
+}
+
+bool same(const std::optional<FileStamp>& a, const std::optional<FileStamp>& b) {
+    return a.has_value() == b.has_value() && (!a || a->unchanged(*b));
+}
+
+}  // namespace
+
+CompanionMirror::CompanionMirror(CompanionPlaces places, Job job)
+    : places_(std::move(places)), job_(std::move(job)) {}
+
+bool CompanionMirror::is_due() const {
+    return !same(file_stamp_, stamp_if_any(places_.job_file(job_.id))) ||
+           !same(index_stamp_, stamp_if_any(places_.index));
+}
+
+bool CompanionMirror::step() {
+    const Turn turn(places_);
+    file_stamp_ = stamp_if_any(places_.job_file(job_.id));
+    index_stamp_ = stamp_if_any(places_.index);
+    CompanionSight sight = look_at_companion(places_, job_.id, torn_companion_patience);
+    sight.cancelled_in_log = log_says_cancelled(places_, job_.id, job_.since);
+    const CompanionRemedy remedy = remedy_for(sight, job_.last.status);
+    bool wrote = false;
+    if (remedy.file) wrote = change_file(remedy, sight);
+    if (remedy.entry) wrote = change_index(remedy, sight) || wrote;
+    const TheirEdit as_it_is = [](const TheirFile&) { return std::nullopt; };
+    if (remedy.mend_file)
+        wrote = swap_theirs(places_.job_file(job_.id), fresh_file(), as_it_is) || wrote;
+    if (remedy.mend_index) wrote = swap_theirs(places_.index, fresh_index(), as_it_is) || wrote;
+    if (!wrote) return false;
+    has_written_ = true;
+    if (remedy.status)
+        append_to_log(*remedy.status == job_.last.status ? companion_sentence(job_.last, "")
+                                                         : std::string());
+    file_stamp_ = stamp_if_any(places_.job_file(job_.id));
+    index_stamp_ = stamp_if_any(places_.index);
+    return true;
+}
+
+std::string CompanionMirror::fresh_file() const {
+    return path_in(places_.own, "." + job_.id + ".mirror");
+}
+
+std::string CompanionMirror::fresh_index() const { return path_in(places_.own, ".state.mirror"); }
+
+bool CompanionMirror::change_file(const CompanionRemedy& remedy, const CompanionSight& sight) {
+    auto members = final_file_members(remedy, sight, job_.last, iso_time(wall_now_ms()));
+    if (job_.add_exit) {
+        RunRecord run;
+        run.exit = job_.last.exit;
+        members.push_back({"jobshim", run_text(run)});
+    }
+    return swap_theirs(places_.job_file(job_.id), fresh_file(),
+                       [&](const TheirFile& theirs) -> std::optional<std::string> {
+                           if (!theirs.whole) {
+                               if (!sight.entry) return std::nullopt;
+                               return JobDocument::parse(as_job_file(*sight.entry)).with(members);
+                           }
+                           const JobDocument job = JobDocument::parse(theirs.text);
+                           if (is_terminal(job.status())) return std::nullopt;
+                           return job.with(members);
+                       });
+}
+
+bool CompanionMirror::change_index(const CompanionRemedy& remedy, const CompanionSight& sight) {
+    const auto members = final_members(remedy, sight, job_.last, iso_time(wall_now_ms()));
+    return swap_theirs(
+        places_.index, fresh_index(), [&](const TheirFile& theirs) -> std::optional<std::string> {
+            const auto index = theirs.whole ? CompanionIndex::parse(theirs.text) : std::nullopt;
+            if (!index) return std::nullopt;
+            if (const auto entry = index->find(job_.id)) {
+                if (is_terminal(entry->status())) return std::nullopt;
+                return index->with(job_.id, entry->with(members));
+            }
+            // Whoever takes a job out of the index removes its file first. While that is there,
+            // the entry was lost, and not taken out.
+            if (!sight.job || !stamp_at(places_.job_file(job_.id))) return std::nullopt;
+            return index->with_first(as_entry(JobDocument::parse(sight.job->with(members))));
+        });
+}
+
+// The plugin's status shows the last lines of the log. Only the log where the plugin itself would
+// have it, whatever a record says of its place; and one that was removed stays so.
+void CompanionMirror::append_to_log(const std::string& sentence) {
+    if (sentence.empty() || std::exchange(has_logged_, true)) return;
+    const std::string path = places_.log_file(job_.id);
+    const UniqueFd log(
+        ::open(path.c_str(), O_RDWR | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+    if (!log) return;
+    struct stat info {};
+    if (::fstat(log.get(), &info) != 0 || !S_ISREG(info.st_mode)) return;
+    char last = '\n';
+    if (info.st_size > 0) (void)!::pread(log.get(), &last, 1, info.st_size - 1);
+    const std::string line = std::string(last == '\n' ? "" : "\n") + "[" + iso_time(wall_now_ms()) +
+                             "] " + printable(sentence) + "\n";
+    // A line in a log is no reason to fail.
+    (void)!::write(log.get(), line.data(), line.size());
+}
+
+void keep_in_step(std::vector<CompanionMirror>& mirrors, bool look_on,
+                  const std::function<void(const std::string&)>& complain) {
+    const auto began = monotonic_now();
+    std::optional<std::chrono::nanoseconds> until;
+    if (look_on) until = began + look_on_for;
+    struct Trouble {
+        bool is_told = false;
+        bool is_there = true;  // so that each is looked at once
+    };
+    std::vector<Trouble> troubles(mirrors.size());
+    bool is_first = true;
+    do {
+        if (!std::exchange(is_first, false)) pause_for(look_every);
+        for (std::size_t i = 0; i < mirrors.size(); ++i) {
+            if (!troubles[i].is_there && !mirrors[i].is_due()) continue;
+            troubles[i].is_there = false;
+            try {
+                if (mirrors[i].step()) until = monotonic_now() + look_on_for;
+            } catch (const std::exception& error) {
+                if (!troubles[i].is_told) {
+                    complain(error.what());
+                    until = monotonic_now() + look_on_for;
+                }
+                troubles[i] = {true, true};
+            }
+        }
+    } while (until && monotonic_now() < std::min(*until, began + look_on_at_most));
+}
+
+}  // namespace jobshim

@@ -1,0 +1,126 @@
+#include "common/companion/remedy.hpp"
+
+#include <cctype>
+
+#include "common/units.hpp"
+
+namespace jobshim {
+
+namespace {
+
+constexpr std::string_view cancelled_words = "Cancelled by user.";
+
+Status status_in(const std::optional<JobDocument>& document) {
+    return document ? document->status() : Status::none;
+}
+
+CompanionRemedy remedy_for_words(const CompanionSight& sight, Status end) {
+    const Status file = status_in(sight.job);
+    const Status entry = status_in(sight.entry);
+    if (!sight.file_exists) {
+        // Gone from both, for whatever cause: nothing is brought back.
+        if (!sight.entry || is_terminal(entry)) return {};
+        return {.entry = true, .status = sight.cancelled_in_log ? Status::cancelled : end};
+    }
+    if (is_terminal(file)) {
+        // Two final words that differ are not for us to choose from.
+        if (!sight.index_is_whole || is_terminal(entry)) return {};
+        return {.entry = true};
+    }
+    // A file that is torn and stays so can be made anew from its entry alone.
+    if (!sight.job && !sight.entry) return {};
+    // The index has a final word and the file has not: it is the plugin's, or ours from a moment
+    // ago, before somebody undid the file.
+    if (is_terminal(entry)) return {.file = true};
+    return {.file = true,
+            .entry = sight.index_is_whole,
+            .status = sight.cancelled_in_log ? Status::cancelled : end};
+}
+
+std::string phase_of(Status status) {
+    return std::string(status == Status::completed ? "done" : word(status));
+}
+
+// When the job ended, where it is for us to say: as it was seen, if that is what is told.
+std::string end_time(const CompanionRemedy& remedy, const FinalWord& last, const std::string& now) {
+    return remedy.status == last.status && !last.exit.ended_at.empty() ? last.exit.ended_at : now;
+}
+
+}  // namespace
+
+CompanionRemedy remedy_for(const CompanionSight& sight, Status end) {
+    CompanionRemedy remedy = remedy_for_words(sight, end);
+    remedy.mend_file = sight.file_has_remains && !remedy.file;
+    remedy.mend_index = sight.index_has_remains && !remedy.entry;
+    return remedy;
+}
+
+std::string companion_sentence(const FinalWord& last, const std::string& thread) {
+    std::string sentence = last.sentence;
+    for (const std::string_view verb : {"Killed ", "Exited ", "Ended "})
+        if (sentence.starts_with(verb)) {
+            sentence[0] = static_cast<char>(std::tolower(sentence[0]));
+            sentence.insert(0, "Worker ");
+            break;
+        }
+    if (!thread.empty())
+        sentence += (sentence.empty() ? "" : " ") + ("Resume with thread " + thread) + ".";
+    return sentence;
+}
+
+std::vector<JobDocument::Member> final_members(const CompanionRemedy& remedy,
+                                               const CompanionSight& sight, const FinalWord& last,
+                                               const std::string& now) {
+    if (!remedy.status) {
+        // In step with the one of the two that is final.
+        const JobDocument& from = is_terminal(status_in(sight.job)) ? *sight.job : *sight.entry;
+        std::vector<JobDocument::Member> members{
+            {"status", json_string(word(from.status()))},
+            {"phase", json_string(from.string("phase").value_or(phase_of(from.status())))},
+            {"pid", "null"},
+            {"updatedAt", json_string(now)},
+            {"completedAt", json_string(from.string("completedAt").value_or(now))}};
+        for (const char* key : {"errorMessage", "threadId", "turnId"})
+            if (const auto value = from.value(key)) members.push_back({key, std::string(*value)});
+        return members;
+    }
+    std::string thread;
+    for (const auto* document : {&sight.job, &sight.entry})
+        if (thread.empty() && *document) thread = (*document)->string("threadId").value_or("");
+    const std::string sentence = *remedy.status == last.status ? companion_sentence(last, thread)
+                                                               : std::string(cancelled_words);
+    return {{"status", json_string(word(*remedy.status))},
+            {"phase", json_string(phase_of(*remedy.status))},
+            {"pid", "null"},
+            {"updatedAt", json_string(now)},
+            {"completedAt", json_string(end_time(remedy, last, now))},
+            {"errorMessage", sentence.empty() ? "null" : json_string(sentence)}};
+}
+
+std::vector<JobDocument::Member> final_file_members(const CompanionRemedy& remedy,
+                                                    const CompanionSight& sight,
+                                                    const FinalWord& last, const std::string& now) {
+    auto members = final_members(remedy, sight, last, now);
+    if (remedy.status == Status::cancelled)
+        members.push_back({"cancelledAt", json_string(end_time(remedy, last, now))});
+    return members;
+}
+
+bool says_cancelled(std::string_view log, std::int64_t since) {
+    while (!log.empty()) {
+        const std::size_t end = log.find('\n');
+        // Half a line is none yet.
+        if (end == std::string_view::npos) return false;
+        const std::string_view line = log.substr(0, end);
+        log.remove_prefix(end + 1);
+        const std::size_t bracket = line.find("] ");
+        if (!line.starts_with('[') || bracket == std::string_view::npos ||
+            line.substr(bracket + 2) != cancelled_words)
+            continue;
+        const auto time = parse_iso_time(line.substr(1, bracket - 1));
+        if (time && *time >= since) return true;
+    }
+    return false;
+}
+
+}  // namespace jobshim
