@@ -28,7 +28,9 @@ milliseconds rest_of_patience(milliseconds patience, std::optional<milliseconds>
     return std::max(patience - *age, milliseconds(0));
 }
 
-bool TornPatience::is_over() const { return deadline_ && monotonic_now() >= *deadline_; }
+bool TornPatience::is_over() const {
+    return patience_.count() == 0 || (deadline_ && monotonic_now() >= *deadline_);
+}
 
 bool TornPatience::is_over_for(const std::string& path, const FileStamp& stamp) const {
     return is_over() || rest_of_patience(patience_, age_of(path, stamp)).count() == 0;
