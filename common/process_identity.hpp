@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "common/job_record.hpp"
+#include "common/place.hpp"
 #include "common/unique_fd.hpp"
 #include "common/verdict.hpp"
 
@@ -69,14 +70,6 @@ std::optional<Hanging> what_it_hangs_on(int pid);
 
 // False, with errno, if it is gone (ESRCH) or may not be signalled (EPERM). 0 only asks.
 bool send_signal(const UniqueFd& process, int signal);
-
-enum class Place {
-    here,             // same boot, same pid and time namespaces: a pid can be looked up
-    other_namespace,  // same boot
-    before_reboot,    // this host, an earlier boot
-    elsewhere,        // another host, or nobody can tell
-};
-Place place_of(const ShimIdentity& recorded, const ShimIdentity& here);
 
 // Its effective user, as far as /proc tells; nothing if it is gone.
 std::optional<std::uint32_t> owner_of_process(int pid);
