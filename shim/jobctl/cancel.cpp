@@ -12,6 +12,7 @@
 
 #include "common/clocks.hpp"
 #include "common/process_identity.hpp"
+#include "common/system_calls.hpp"
 #include "common/units.hpp"
 #include "shim/jobctl/commands.hpp"
 #include "shim/jobctl/look.hpp"
@@ -116,7 +117,7 @@ private:
         }
         placed_ = true;
         if (const UniqueFd directory = open_directory_to_flush(files_.directory))
-            if (::fsync(directory.get()) != 0 && errno != EINVAL)
+            if (!flush_to_disk(directory.get()) && errno != EINVAL)
                 throw_errno("flush " + files_.directory);
         return true;
     }
@@ -140,7 +141,7 @@ private:
             // Whatever the umask: the shim may be another user's.
             if (::fchmod(fd.get(), 0644) != 0) throw_errno("make " + path + " readable");
             write_all(fd.get(), cancel_request_text(request_), path);
-            if (::fsync(fd.get()) != 0) throw_errno("flush " + path);
+            if (!flush_to_disk(fd.get())) throw_errno("flush " + path);
         } catch (...) {
             ::unlink(path.c_str());
             throw;

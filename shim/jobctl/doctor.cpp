@@ -16,6 +16,7 @@
 #include "common/oom_evidence.hpp"
 #include "common/posix_error.hpp"
 #include "common/process_identity.hpp"
+#include "common/system_calls.hpp"
 #include "common/units.hpp"
 #include "shim/jobctl/commands.hpp"
 #include "shim/jobctl/output.hpp"
@@ -134,7 +135,7 @@ private:
             file.flush();
             const UniqueFd directory = open_directory_to_flush(directory_);
             if (!directory) throw Refusal("the directory may not be read");
-            if (::fsync(directory.get()) != 0) throw_errno("flush " + directory_);
+            if (!flush_to_disk(directory.get())) throw_errno("flush " + directory_);
             file.remove();
             const auto took =
                 std::chrono::duration_cast<std::chrono::microseconds>(monotonic_now() - began);

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -27,6 +26,7 @@ namespace bp = boost::process;
 #include "common/atomic_file.hpp"
 #include "common/posix_error.hpp"
 #include "common/process_identity.hpp"
+#include "common/system_calls.hpp"
 #include "common/units.hpp"
 #include "shim/jobshim/insist.hpp"
 
@@ -281,11 +281,10 @@ Start start_worker(const WorkerPlan& plan, const SignalGate& signals) {
     if (found.error != 0)
         return {std::nullopt, explain_start_failure(worker.name, worker.path, found.error)};
 
-    int ends[2];
-    if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
+    auto [shims_end, childs_end] = make_socket_pair();
+    if (!shims_end)
         return {std::nullopt, StartFailure{errno, 125, "socketpair: " + errno_text(errno)}};
-    worker.line.reset(ends[0]);
-    UniqueFd childs_end(ends[1]);
+    worker.line = std::move(shims_end);
 
     const std::string assignment = plan.job_file.empty() ? "" : "JOBSHIM_JOB_FILE=" + plan.job_file;
     std::vector<char*> environment = environment_with(assignment);
