@@ -1,9 +1,6 @@
 #include "shim/jobshim/signals.hpp"
 
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -23,12 +20,6 @@ constexpr std::uint64_t bit_of(int signal) { return std::uint64_t{1} << (signal 
 // musl's 34 as well.
 void set_mask(std::uint64_t mask, std::uint64_t* former) {
     ::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, former, sizeof mask);
-}
-
-void set_default(int signal) {
-    // At least as long as any kernel's. All zero is SIG_DFL, no flag and an empty mask in each.
-    const std::uint64_t standard[4] = {};
-    ::syscall(SYS_rt_sigaction, signal, standard, nullptr, sizeof every_signal);
 }
 
 int wait_for_signal(siginfo_t& info, const timespec* timeout) {
@@ -75,54 +66,19 @@ bool SignalGate::is_unwanted(int signal) const {
     return ::sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_IGN;
 }
 
-bool is_own_doing(const siginfo_t& info) {
-    return info.si_code == SI_USER && info.si_pid == ::getpid();
+std::vector<int> SignalGate::descriptors() const { return {}; }
+
+bool is_from_kernel(const siginfo_t& info) { return info.si_code == SI_KERNEL; }
+
+void set_default(int signal) {
+    // At least as long as any kernel's. All zero is SIG_DFL, no flag and an empty mask in each.
+    const std::uint64_t standard[4] = {};
+    ::syscall(SYS_rt_sigaction, signal, standard, nullptr, sizeof every_signal);
 }
 
-bool is_from_terminal(const siginfo_t& info) {
-    if (info.si_code != SI_KERNEL) return false;
-    switch (info.si_signo) {
-        case SIGINT:
-        case SIGQUIT:
-        case SIGTSTP:
-        case SIGTTIN:
-        case SIGTTOU:
-        case SIGWINCH:
-            return true;
-        case SIGHUP:
-        case SIGCONT:
-            return ::getsid(0) != ::getpid();
-    }
-    return false;
-}
-
-void stop_self(int signal) {
-    struct sigaction standard {};
-    struct sigaction former {};
-    standard.sa_handler = SIG_DFL;
-    ::sigaction(signal, &standard, &former);  // fails for SIGSTOP, which needs it not
-    ::kill(::getpid(), signal);
-    set_mask(every_signal & ~bit_of(signal), nullptr);  // stops here
-    set_mask(every_signal, nullptr);
-    ::sigaction(signal, &former, nullptr);
-}
-
-bool follow_stop(int child) {
-    siginfo_t info{};
-    if (::waitid(P_PID, static_cast<id_t>(child), &info, WSTOPPED | WNOHANG) != 0 ||
-        info.si_pid == 0)
-        return false;
-    stop_self(info.si_status);
-    return true;
-}
-
-void die_by(int signal) {
-    const rlimit none{0, 0};
-    ::setrlimit(RLIMIT_CORE, &none);
-    ::prctl(PR_SET_DUMPABLE, 0);  // a core pipe handler ignores the limit
-    set_default(signal);
-    ::kill(::getpid(), signal);
+void let_through(int signal) {
     set_mask(every_signal & ~bit_of(signal), nullptr);
+    set_mask(every_signal, nullptr);
 }
 
 }  // namespace jobshim
