@@ -11,7 +11,6 @@
 #include <set>
 
 #include "common/clocks.hpp"
-#include "common/kernel_file.hpp"
 #include "common/units.hpp"
 #include "shim/jobctl/look.hpp"
 #include "shim/jobctl/output.hpp"
@@ -94,17 +93,10 @@ std::int64_t begin_of(const JobDocument& document) {
     return 0;
 }
 
-std::int64_t wall_start_of(const ProcessStat& stat) {
-    const auto ticks_a_second = static_cast<std::uint64_t>(std::max(1L, ::sysconf(_SC_CLK_TCK)));
-    const auto age = std::chrono::duration_cast<milliseconds>(boottime_now()).count() -
-                     static_cast<std::int64_t>(stat.start_time * 1000 / ticks_a_second);
-    return wall_now_ms() - age;
-}
-
 // What the rules for a job without a shim come to.
 struct Unwatched {
     Verdict verdict;
-    UniqueFd process;
+    ProcessHandle process;
 };
 
 Unwatched dead(const std::string& because) { return {{State::lost, because, false, true}, {}}; }
@@ -137,8 +129,7 @@ Unwatched judge_unwatched(const JobDocument& document) {
     }
     const std::int64_t began = begin_of(document);
     if (began != 0 && wall_start_of(*stat) > began + start_tolerance_ms &&
-        read_kernel_file("/proc/" + std::to_string(*pid) + "/cmdline", 1U << 16U)
-                .find("codex-companion.mjs") == std::string::npos)
+        command_line_of(*pid).find("codex-companion.mjs") == std::string::npos)
         return dead("The " + name + " is gone, and its pid is another process's by now; how it " +
                     "ended is not known.");
     return {{status == Status::queued ? State::queued : State::running,

@@ -28,9 +28,9 @@ std::optional<CompanionJob> select_companion_job(const std::string& job, const C
 
 struct CompanionReport {
     Surveyed job;
-    bool is_gone = false;  // from everywhere
-    std::string log;       // "" if there is none
-    UniqueFd process;      // the shim's, else the worker's, if it lives
+    bool is_gone = false;   // from everywhere
+    std::string log;        // "" if there is none
+    ProcessHandle process;  // the shim's, else the worker's, if it lives
 };
 
 // Looks at each; with `settle`, what is dead is settled: at once where a shim was its witness, and

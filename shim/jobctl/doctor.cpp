@@ -179,10 +179,10 @@ private:
             ::_exit(0);
         }
         if (child < 0) return false;
-        const UniqueFd process = open_process(child, std::nullopt);
+        const ProcessHandle process = open_process(child, std::nullopt);
         ::kill(child, SIGKILL);
         ::waitpid(child, nullptr, 0);
-        return process && wait_status_of(process, child) == SIGKILL;
+        return process && wait_status_of(process) == SIGKILL;
     }
 
     void look_at_host() {

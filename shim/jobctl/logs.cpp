@@ -207,10 +207,11 @@ private:
             return vigil_.is_over() && (!seen.run || seen.run->shim == last);
         };
         const auto grace_ends = monotonic_now() + grace_time;
-        std::vector<UniqueFd> starting;
+        std::vector<ProcessHandle> starting;
         do {
             std::vector<pollfd> descriptors{{watch_.descriptor(), POLLIN, 0}};
-            for (const UniqueFd& shim : starting) descriptors.push_back({shim.get(), POLLIN, 0});
+            for (const ProcessHandle& shim : starting)
+                descriptors.push_back({shim.get(), POLLIN, 0});
             sleep_until(starting.empty() ? grace_ends : vigil_.look_again_at(), descriptors);
             watch_.take();
             if (!is_still_over()) return;

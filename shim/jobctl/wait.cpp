@@ -74,7 +74,7 @@ public:
 
     void add_to(std::vector<pollfd>& descriptors) const {
         if (vigil_ && is_awaited()) vigil_->add_to(descriptors);
-        for (const UniqueFd& shim : starting_) descriptors.push_back({shim.get(), POLLIN, 0});
+        for (const ProcessHandle& shim : starting_) descriptors.push_back({shim.get(), POLLIN, 0});
     }
 
     nanoseconds wake_at() const {
@@ -197,7 +197,7 @@ private:
     }
 
     bool one_of_the_shims_ended() const {
-        return std::any_of(starting_.begin(), starting_.end(), [](const UniqueFd& shim) {
+        return std::any_of(starting_.begin(), starting_.end(), [](const ProcessHandle& shim) {
             return wait_for_end(shim, milliseconds(0));
         });
     }
@@ -224,7 +224,7 @@ private:
     nanoseconds absent_look_at_ = end_of_time;
     nanoseconds grace_ends_{0};
     ShimIdentity last_shim_;
-    std::vector<UniqueFd> starting_;
+    std::vector<ProcessHandle> starting_;
 };
 
 std::optional<int> AwaitedJob::workers_exit_status() const {

@@ -30,6 +30,8 @@ namespace bp = boost::process;
 #include "shim/jobshim/insist.hpp"
 #include "shim/jobshim/process_attributes.hpp"
 
+extern "C" char** environ;
+
 namespace jobshim {
 
 namespace {
@@ -105,13 +107,6 @@ std::vector<char*> environment_with(const std::string& assignment) {
     return result;
 }
 
-// The number that no other process ever has (Linux 6.9): the inode of its pidfd.
-std::string pidfd_id(int pid) {
-    const UniqueFd fd = open_process(pid, std::nullopt);
-    struct stat info {};
-    return fd && ::fstat(fd.get(), &info) == 0 ? std::to_string(info.st_ino) : "none";
-}
-
 // Some variables are for one process alone, and name it: sd_listen_fds(3), sd_watchdog_enabled(3).
 // Those that name the shim are meant for the worker. To be called in its process.
 void readdress(std::vector<char*>& environment, int shim_pid) {
@@ -124,8 +119,12 @@ void readdress(std::vector<char*>& environment, int shim_pid) {
     const std::string own = std::to_string(::getpid());
     hand_over("LISTEN_PID=", shim, own);
     hand_over("WATCHDOG_PID=", shim, own);
+    const auto lasting = [](int pid) {
+        const auto number = lasting_number_of(pid);
+        return number ? std::to_string(*number) : "none";
+    };
     if (::getenv("LISTEN_PIDFDID") != nullptr)
-        hand_over("LISTEN_PIDFDID=", pidfd_id(shim_pid), pidfd_id(::getpid()));
+        hand_over("LISTEN_PIDFDID=", lasting(shim_pid), lasting(::getpid()));
 }
 
 WorkerIdentity identity_of(const ProcessStat& stat, Group group) {
