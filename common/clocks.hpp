@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <ctime>
+#include <string>
 
 namespace jobshim {
 
@@ -19,6 +20,9 @@ std::chrono::nanoseconds monotonic_now();
 
 // Since the boot, sleep included.
 std::chrono::nanoseconds boottime_now();
+
+// The hardware that the kernel counts time by; "" if it does not say.
+std::string source_of_time();
 
 // Milliseconds since 1970.
 inline std::int64_t wall_now_ms() {

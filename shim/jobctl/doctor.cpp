@@ -11,7 +11,6 @@
 #include "common/core_pattern.hpp"
 #include "common/file_system.hpp"
 #include "common/heartbeat.hpp"
-#include "common/kernel_file.hpp"
 #include "common/kernel_log.hpp"
 #include "common/oom_evidence.hpp"
 #include "common/posix_error.hpp"
@@ -161,10 +160,10 @@ private:
         add("other users", others, true,
             others ? "their processes can be looked up"
                    : "their processes are hidden (hidepid): whether their shims live is unknown");
-        const bool pidfds = bool(open_process(::getpid(), std::nullopt));
-        add("pidfds", pidfds, false,
-            pidfds ? "waiting without polling, signals without a wrong addressee"
-                   : "none: cancel cannot signal, wait looks again and again");
+        const bool handles = bool(open_process(::getpid(), std::nullopt));
+        add("pidfds", handles, false,
+            handles ? "waiting without polling, signals without a wrong addressee"
+                    : "none: cancel cannot signal, wait looks again and again");
         const bool statuses = keeps_statuses();
         add("exit statuses", statuses, false,
             statuses
@@ -221,8 +220,7 @@ private:
         add("core dumps", !pattern.empty(), false,
             pattern.empty() ? "core_pattern cannot be read: where a core went is not told"
                             : "core_pattern is " + printable(pattern));
-        const std::string clock = first_line_of_kernel_file(
-            "/sys/devices/system/clocksource/clocksource0/current_clocksource");
+        const std::string clock = source_of_time();
         add("clock", true, false, "source " + (clock.empty() ? "unknown" : printable(clock)));
         add("set-uid workers", false, false,
             "a worker that executes a set-uid program, or changes its user, outlives a killed shim "
