@@ -1,15 +1,14 @@
 #include "common/atomic_file.hpp"
 
 #include <fcntl.h>
-#include <stdio.h>  // renameat2
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 
 #include "common/posix_error.hpp"
+#include "common/system_calls.hpp"
 
 namespace jobshim {
 
@@ -21,20 +20,13 @@ FileStamp to_stamp(const struct stat& info) {
         return static_cast<std::int64_t>(static_cast<std::uint64_t>(time.tv_sec) * 1'000'000'000 +
                                          static_cast<std::uint64_t>(time.tv_nsec));
     };
-    return {info.st_dev, info.st_ino,  info.st_mode & 07777, info.st_uid,
-            info.st_gid, info.st_size, ns(info.st_mtim),     ns(info.st_ctim)};
+    return {info.st_dev,        info.st_ino,       static_cast<mode_t>(info.st_mode & 07777),
+            info.st_uid,        info.st_gid,       info.st_size,
+            ns(mtime_of(info)), ns(ctime_of(info))};
 }
 
 // Of a heartbeat file.
 constexpr std::size_t usual_text = 2048;
-
-constexpr unsigned no_replace = 1;  // RENAME_NOREPLACE and RENAME_EXCHANGE of linux/fs.h
-constexpr unsigned exchange = 2;
-
-int rename_with(const std::string& from, const std::string& to, unsigned flags) {
-    return static_cast<int>(
-        ::syscall(SYS_renameat2, AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), flags));
-}
 
 bool unsupported(int error) { return error == EINVAL || error == ENOSYS || error == EOPNOTSUPP; }
 
@@ -104,7 +96,7 @@ void write_all(int fd, std::string_view text, const std::string& name) {
 }
 
 bool rename_to_free_name(const std::string& from, const std::string& to) {
-    if (rename_with(from, to, no_replace) == 0) return true;
+    if (rename_no_replace(from, to)) return true;
     // A hard link never replaces anything, on any file system that has them.
     return unsupported(errno) && ::link(from.c_str(), to.c_str()) == 0 &&
            ::unlink(from.c_str()) == 0;
@@ -164,11 +156,11 @@ void StagedFile::take_after(const std::optional<FileStamp>& like) {
 }
 
 bool StagedFile::reserve(off_t bytes) {
-    int result = 0;
+    bool reserved = false;
     do {
-        result = ::fallocate(fd_.get(), FALLOC_FL_KEEP_SIZE, 0, bytes);
-    } while (result != 0 && errno == EINTR);
-    if (result == 0) return true;
+        reserved = reserve_space(fd_.get(), bytes);
+    } while (!reserved && errno == EINTR);
+    if (reserved) return true;
     if (unsupported(errno)) return false;
     throw_errno("reserve space in " + path_);
 }
@@ -176,7 +168,7 @@ bool StagedFile::reserve(off_t bytes) {
 void StagedFile::write(std::string_view text) { write_all(fd_.get(), text, path_); }
 
 void StagedFile::flush() {
-    if (::fsync(fd_.get()) != 0) throw_errno("flush " + path_);
+    if (!flush_to_disk(fd_.get())) throw_errno("flush " + path_);
 }
 
 FileStamp StagedFile::stamp() const { return stamp_; }
@@ -191,7 +183,7 @@ StagedFile::Arrival StagedFile::arrive_as_new(const std::string& target) {
 }
 
 StagedFile::Arrival StagedFile::arrive_in_exchange(const std::string& target) {
-    if (rename_with(path_, target, exchange) == 0) {
+    if (rename_exchange(path_, target)) {
         ours_ = false;  // what lies there now may be somebody's only copy
         return Arrival::exchanged;
     }

@@ -1,10 +1,11 @@
-// The system's clocks, read in one place. CLOCK_BOOTTIME where a duration is reported (it counts
-// sleep), CLOCK_MONOTONIC where something is waited for (it does not), wall time only for people.
+// The system's clocks, read in one place: boottime_now where a duration is reported, monotonic_now
+// where something is waited for, wall time only for people.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
 #include <ctime>
+#include <string>
 
 namespace jobshim {
 
@@ -14,15 +15,14 @@ inline std::chrono::nanoseconds read_clock(clockid_t clock) {
     return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
 }
 
-inline std::chrono::nanoseconds monotonic_now() { return read_clock(CLOCK_MONOTONIC); }
+// Does not count while the machine sleeps.
+std::chrono::nanoseconds monotonic_now();
 
-inline std::chrono::nanoseconds boottime_now() {
-#ifdef CLOCK_BOOTTIME
-    return read_clock(CLOCK_BOOTTIME);
-#else
-    return read_clock(CLOCK_MONOTONIC);
-#endif
-}
+// Since the boot, sleep included.
+std::chrono::nanoseconds boottime_now();
+
+// The hardware that the kernel counts time by; "" if it does not say.
+std::string source_of_time();
 
 // Milliseconds since 1970.
 inline std::int64_t wall_now_ms() {

@@ -2,13 +2,7 @@
 
 #include <algorithm>
 
-#include "common/kernel_file.hpp"
-
 namespace jobshim {
-
-std::string read_core_pattern() {
-    return first_line_of_kernel_file("/proc/sys/kernel/core_pattern");
-}
 
 std::string core_in_words(std::string_view pattern, std::string_view directory) {
     if (pattern.empty()) return "where the core dump went is not known: core_pattern holds nothing";

@@ -1,8 +1,14 @@
 #include "common/file_system.hpp"
 
+#include <sys/statvfs.h>
 #include <sys/vfs.h>
 
 namespace jobshim {
+
+bool is_mounted_noexec(const std::string& path) {
+    struct statvfs info {};
+    return ::statvfs(path.c_str(), &info) == 0 && (info.f_flag & ST_NOEXEC) != 0;
+}
 
 bool is_local_file_system(const std::string& path) {
     struct statfs info {};

@@ -10,6 +10,7 @@
 #include "common/clocks.hpp"
 #include "common/heartbeat_lines.hpp"
 #include "common/posix_error.hpp"
+#include "common/system_calls.hpp"
 
 namespace jobshim {
 
@@ -82,10 +83,10 @@ bool leads_to(const std::string& path, const HeartbeatFile& file) {
 }
 
 // Times beyond what nanoseconds can tell (the years 1678 to 2262) are cut to that.
-std::int64_t mtime_of(const struct stat& info) {
-    const auto seconds =
-        std::clamp<std::int64_t>(info.st_mtim.tv_sec, -9'223'372'036, 9'223'372'035);
-    return seconds * 1'000'000'000 + info.st_mtim.tv_nsec;
+std::int64_t mtime_ns_of(const struct stat& info) {
+    const timespec modified = mtime_of(info);
+    const auto seconds = std::clamp<std::int64_t>(modified.tv_sec, -9'223'372'036, 9'223'372'035);
+    return seconds * 1'000'000'000 + modified.tv_nsec;
 }
 
 Probe probe_descriptor(int fd, const std::string& path) {
@@ -99,7 +100,7 @@ Probe probe_descriptor(int fd, const std::string& path) {
     }
     struct stat info {};
     if (::fstat(fd, &info) == 0) {
-        if (info.st_size > 0) probe.mtime_ns = mtime_of(info);
+        if (info.st_size > 0) probe.mtime_ns = mtime_ns_of(info);
         probe.owner = info.st_uid;
     }
     try {
@@ -121,7 +122,7 @@ Probe probe_heartbeat(const std::string& path) {
     probe.lock = LifeLock::unavailable;
     probe.obstacle = "Its heartbeat file cannot be read (" + errno_text(errno) + ")";
     struct stat info {};
-    if (::lstat(path.c_str(), &info) == 0) probe.mtime_ns = mtime_of(info);
+    if (::lstat(path.c_str(), &info) == 0) probe.mtime_ns = mtime_ns_of(info);
     return probe;
 }
 
@@ -184,7 +185,7 @@ void HeartbeatHold::begin(std::string_view first_line, std::size_t space) {
         throw_errno("empty " + path_);
     if (::fcntl(file_.fd.get(), F_SETFL, O_APPEND) != 0) throw_errno("set up " + path_);
     space_ = first_line.size() + space;
-    if (::fallocate(file_.fd.get(), FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(space_)) != 0 &&
+    if (!reserve_space(file_.fd.get(), static_cast<off_t>(space_)) &&
         (errno == ENOSPC || errno == EDQUOT || errno == EIO || errno == EFBIG))
         throw_errno("reserve space in " + path_);
     write_all(file_.fd.get(), first_line, path_);
@@ -243,7 +244,7 @@ HeartbeatHold::Remade HeartbeatHold::remake() {
     if (locked_ && take(fd, writer_byte, path_) != Taken::yes) return Remade::settler_has_it;
     if (!leads_to(path_, file)) return Remade::not_in_place;
     if (::ftruncate(fd, 0) != 0) throw_errno("empty " + path_);
-    ::fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(space_));
+    reserve_space(fd, static_cast<off_t>(space_));
     write_all(fd, history, path_);
     // The old descriptor's file is another inode: closing it drops no lock of the new one.
     file_ = std::move(file);

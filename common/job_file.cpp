@@ -8,6 +8,7 @@
 
 #include "common/clocks.hpp"
 #include "common/posix_error.hpp"
+#include "common/system_calls.hpp"
 #include "common/torn_file.hpp"
 #include "common/units.hpp"
 
@@ -27,7 +28,7 @@ auto beside_job_file(Action action) {
 
 void flush_file(const std::string& path) {
     const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
-    if (!fd || ::fsync(fd.get()) != 0) throw_errno("flush " + path);
+    if (!fd || !flush_to_disk(fd.get())) throw_errno("flush " + path);
 }
 
 void refuse_too_deep(const JobDocument& document, const std::string& path) {
@@ -192,7 +193,7 @@ void JobFile::update(const Edit& edit, Write write) {
                 continue;
             }
             if (flush && attempt >= patient_attempts) flush_file(files_.job);
-            if (directory && ::fsync(directory.get()) != 0 && errno != EINVAL)
+            if (directory && !flush_to_disk(directory.get()) && errno != EINVAL)
                 throw_errno("flush " + files_.directory);
         } catch (const std::exception& error) {
             // The new version is there: what failed now does not undo it.

@@ -12,6 +12,7 @@
 #include "common/heartbeat_lines.hpp"
 #include "common/posix_error.hpp"
 #include "common/run_choice.hpp"
+#include "common/system_calls.hpp"
 #include "common/torn_file.hpp"
 #include "common/units.hpp"
 
@@ -104,7 +105,8 @@ std::optional<std::int64_t> clock_beside(const JobFiles& files, bool local) {
     const bool good = fd && ::fstat(fd.get(), &info) == 0;
     if (fd) ::unlink(path.c_str());
     if (!good) return std::nullopt;
-    return static_cast<std::int64_t>(info.st_mtim.tv_sec) * 1'000'000'000 + info.st_mtim.tv_nsec;
+    const timespec touched = mtime_of(info);
+    return static_cast<std::int64_t>(touched.tv_sec) * 1'000'000'000 + touched.tv_nsec;
 }
 
 // Looks the two processes up and completes the sighting.

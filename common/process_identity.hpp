@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "common/place.hpp"
+#include "common/process_handle.hpp"
 #include "common/run_record.hpp"
 #include "common/unique_fd.hpp"
 #include "common/verdict.hpp"
@@ -43,12 +45,12 @@ ShimIdentity identity_of_this_process(const ProcessStat& own);
 // number), or unknowable here. A process that may not be signalled is alive.
 Witness look_up_process(int pid, std::optional<std::uint64_t> start_time);
 
-// Readable once the process has ended. Empty if it is gone already, is not the one meant, or cannot
+// Empty if it is gone already, is not the one meant, or cannot
 // be watched; `look_up_process` tells these apart.
-UniqueFd open_process(int pid, std::optional<std::uint64_t> start_time);
+ProcessHandle open_process(int pid, std::optional<std::uint64_t> start_time);
 
 // True once it ended, false at the time-out.
-bool wait_for_end(const UniqueFd& process, std::chrono::milliseconds timeout);
+bool wait_for_end(const ProcessHandle& process, std::chrono::milliseconds timeout);
 
 // As look_up_process; one that is alive is given so long to be gone.
 Witness look_up_patiently(int pid, std::optional<std::uint64_t> start_time,
@@ -57,7 +59,7 @@ Witness look_up_patiently(int pid, std::optional<std::uint64_t> start_time,
 // How a process that is no child of ours ended, as wait(2) would tell its parent. `process` was
 // opened while it lived, and it has ended. Nothing where that cannot be known: on Linux
 // before 6.15.
-std::optional<int> wait_status_of(const UniqueFd& process, int pid);
+std::optional<int> wait_status_of(const ProcessHandle& process);
 
 // What a process hangs on that ought to have ended. Nothing if one of its threads runs (it may come
 // to its end yet), or all have ended. State '?' where /proc does not tell.
@@ -68,15 +70,7 @@ struct Hanging {
 std::optional<Hanging> what_it_hangs_on(int pid);
 
 // False, with errno, if it is gone (ESRCH) or may not be signalled (EPERM). 0 only asks.
-bool send_signal(const UniqueFd& process, int signal);
-
-enum class Place {
-    here,             // same boot, same pid and time namespaces: a pid can be looked up
-    other_namespace,  // same boot
-    before_reboot,    // this host, an earlier boot
-    elsewhere,        // another host, or nobody can tell
-};
-Place place_of(const ShimIdentity& recorded, const ShimIdentity& here);
+bool send_signal(const ProcessHandle& process, int signal);
 
 // Its effective user, as far as /proc tells; nothing if it is gone.
 std::optional<std::uint32_t> owner_of_process(int pid);
@@ -87,6 +81,17 @@ std::vector<ProcessStat> members_of_group(int group, int except);
 // was, which must not be reaped yet: it keeps its number, so the kernel cannot have come round to
 // it again. Then it has left nobody behind. False also where it cannot be told.
 bool is_newest_process(int pid);
+
+// The number that no other process of this boot ever has; on Linux before 6.9 all have the same
+// one. Nothing if it is gone.
+std::optional<std::uint64_t> lasting_number_of(int pid);
+
+// By the wall clock of now, in milliseconds since 1970. Of a process that was read, and is not
+// another boot's.
+std::int64_t wall_start_of(const ProcessStat& stat);
+
+// Its arguments, a null byte behind each; "" if they cannot be read.
+std::string command_line_of(int pid);
 
 // The command lines of all processes named `name` that can be read here.
 struct RunningCommand {

@@ -17,6 +17,7 @@
 
 #include "common/process_identity.hpp"
 
+#include "common/clocks.hpp"
 #include "common/kernel_file.hpp"
 
 namespace jobshim {
@@ -49,12 +50,10 @@ std::optional<ProcessStat> parse_stat(const std::string& text) {
     return stat;
 }
 
-int pidfd_open(int pid) { return static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)); }
-
 // A pidfd is readable from the process's end on, and hangs up when it was reaped, which need not be
 // asked for: for that, `events` is 0.
-bool poll_for(int pidfd, short events, std::chrono::milliseconds timeout) {
-    pollfd poll{pidfd, events, 0};
+bool poll_for(const ProcessHandle& process, short events, std::chrono::milliseconds timeout) {
+    pollfd poll{process.get(), events, 0};
     int result = 0;
     do {
         result = ::poll(&poll, 1, static_cast<int>(timeout.count()));
@@ -164,7 +163,7 @@ ShimIdentity identity_of_this_process(const ProcessStat& own) {
 
 Witness look_up_process(int pid, std::optional<std::uint64_t> start_time) {
     if (pid <= 0) return Witness::unknowable;
-    const UniqueFd process(pidfd_open(pid));
+    const ProcessHandle process = open_process(pid, std::nullopt);
     if (!process) {
         // EINVAL and ENOENT: the number is a thread's by now, so the process is gone.
         if (errno == ESRCH || errno == EINVAL || errno == ENOENT) return Witness::dead;
@@ -172,8 +171,7 @@ Witness look_up_process(int pid, std::optional<std::uint64_t> start_time) {
         if (::kill(pid, 0) != 0 && errno == ESRCH) return Witness::dead;
     }
     const auto stat = read_process_stat(pid);
-    if (process && poll_for(process.get(), POLLIN, std::chrono::milliseconds(0)))
-        return Witness::dead;
+    if (process && wait_for_end(process, std::chrono::milliseconds(0))) return Witness::dead;
     if (!stat || !start_time) {
         // It was there a moment ago. Hidden by hidepid, or no /proc: a number alone proves nothing.
         return process || ::kill(pid, 0) == 0 || errno == EPERM ? Witness::unknowable
@@ -185,37 +183,29 @@ Witness look_up_process(int pid, std::optional<std::uint64_t> start_time) {
     return Witness::alive;
 }
 
-UniqueFd open_process(int pid, std::optional<std::uint64_t> start_time) {
+ProcessHandle open_process(int pid, std::optional<std::uint64_t> start_time) {
     if (pid <= 0) return {};
-    UniqueFd process(pidfd_open(pid));
+    UniqueFd process(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
     // Opened first, compared then: the descriptor keeps to the process that was compared.
     if (process && start_time) {
         const auto stat = read_process_stat(pid);
         if (stat && stat->start_time != *start_time) return {};
     }
-    return process;
+    return {std::move(process), pid, start_time};
 }
 
-bool wait_for_end(const UniqueFd& process, std::chrono::milliseconds timeout) {
-    return poll_for(process.get(), POLLIN, timeout);
+bool wait_for_end(const ProcessHandle& process, std::chrono::milliseconds timeout) {
+    return poll_for(process, POLLIN, timeout);
 }
 
-Witness look_up_patiently(int pid, std::optional<std::uint64_t> start_time,
-                          std::chrono::milliseconds patience) {
-    const Witness first = look_up_process(pid, start_time);
-    if (first != Witness::alive || patience.count() == 0) return first;
-    const UniqueFd process = open_process(pid, start_time);
-    return !process || wait_for_end(process, patience) ? look_up_process(pid, start_time) : first;
-}
-
-std::optional<int> wait_status_of(const UniqueFd& process, int pid) {
+std::optional<int> wait_status_of(const ProcessHandle& process) {
     if (!keeps_wait_statuses()) return std::nullopt;
     // A parent may reap late, or never. Until then the zombie keeps its number, and shows its
     // status.
-    const auto status = wait_status_of_zombie(pid);
+    const auto status = wait_status_of_zombie(process.pid());
     // Between the end of the number and the hangup lies a moment.
     const std::chrono::milliseconds patience(status ? 0 : 1000);
-    if (!poll_for(process.get(), 0, patience)) return status;
+    if (!poll_for(process, 0, patience)) return status;
     // Reaped: what was read may be another's. The descriptor knows.
     PidfdInfo info{};
     info.mask = pidfd_info_exit;
@@ -243,22 +233,8 @@ std::optional<Hanging> what_it_hangs_on(int pid) {
     return runs ? std::nullopt : found;
 }
 
-bool send_signal(const UniqueFd& process, int signal) {
+bool send_signal(const ProcessHandle& process, int signal) {
     return ::syscall(SYS_pidfd_send_signal, process.get(), signal, nullptr, 0) == 0;
-}
-
-Place place_of(const ShimIdentity& recorded, const ShimIdentity& here) {
-    if (recorded.boot_id.empty() || here.boot_id.empty()) return Place::elsewhere;
-    if (recorded.boot_id == here.boot_id) {
-        const bool known = recorded.pid_namespace && here.pid_namespace;
-        return known && *recorded.pid_namespace == *here.pid_namespace &&
-                       recorded.time_namespace == here.time_namespace
-                   ? Place::here
-                   : Place::other_namespace;
-    }
-    const bool same_host = !here.machine_id.empty() && recorded.machine_id == here.machine_id &&
-                           recorded.host == here.host;
-    return same_host ? Place::before_reboot : Place::elsewhere;
 }
 
 std::optional<std::uint32_t> owner_of_process(int pid) {
@@ -292,6 +268,25 @@ bool is_newest_process(int pid) {
     return !newest.empty() && newest == std::to_string(pid);
 }
 
+std::optional<std::uint64_t> lasting_number_of(int pid) {
+    // The inode of its pidfd.
+    const ProcessHandle process = open_process(pid, std::nullopt);
+    struct stat info {};
+    return process && ::fstat(process.get(), &info) == 0 ? std::optional(info.st_ino)
+                                                         : std::nullopt;
+}
+
+std::int64_t wall_start_of(const ProcessStat& stat) {
+    const auto ticks_a_second = static_cast<std::uint64_t>(std::max(1L, ::sysconf(_SC_CLK_TCK)));
+    const auto age = std::chrono::duration_cast<std::chrono::milliseconds>(boottime_now()).count() -
+                     static_cast<std::int64_t>(stat.start_time * 1000 / ticks_a_second);
+    return wall_now_ms() - age;
+}
+
+std::string command_line_of(int pid) {
+    return read_kernel_file("/proc/" + std::to_string(pid) + "/cmdline", std::size_t{1} << 20U);
+}
+
 std::vector<RunningCommand> find_processes_named(const std::string& name) {
     std::vector<RunningCommand> found;
     for_each_process([&](int pid) {
@@ -300,7 +295,7 @@ std::vector<RunningCommand> find_processes_named(const std::string& name) {
         RunningCommand running;
         running.pid = pid;
         if (const auto stat = read_process_stat(pid)) running.start_time = stat->start_time;
-        const std::string line = read_kernel_file(directory + "/cmdline", std::size_t{1} << 20U);
+        const std::string line = command_line_of(pid);
         for (std::size_t at = 0; at < line.size();) {
             const std::size_t end = std::min(line.find('\0', at), line.size());
             running.arguments.push_back(line.substr(at, end - at));

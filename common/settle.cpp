@@ -48,7 +48,7 @@ std::vector<ProcessStat> rest_of_group(const Observation& seen) {
 std::size_t signal_each(const std::vector<ProcessStat>& processes, int signal) {
     std::size_t reached = 0;
     for (const ProcessStat& each : processes) {
-        const UniqueFd process = open_process(each.pid, each.start_time);
+        const ProcessHandle process = open_process(each.pid, each.start_time);
         if (process && send_signal(process, signal)) ++reached;
     }
     return reached;
@@ -184,7 +184,7 @@ void signal_orphan(const Observation& seen, int signal) {
     const std::string name = "worker (pid " + std::to_string(worker.pid) + ")";
     if (!seen.heartbeat_agrees || !worker.start_time)
         throw Refusal("the " + name + " is not signalled: its heartbeat file does not tell of it");
-    const UniqueFd process = open_process(worker.pid, worker.start_time);
+    const ProcessHandle process = open_process(worker.pid, worker.start_time);
     // As in rest_of_group: a user's heartbeat file gives no right to another's processes.
     const bool is_trusted = seen.probe.owner == 0U || seen.probe.owner == ::geteuid();
     if (process && !is_trusted && owner_of_process(worker.pid) != seen.probe.owner)

@@ -8,18 +8,15 @@
 #include <cmath>
 #include <cstdio>
 
+#include "common/system_names.hpp"
+
 namespace jobshim {
 
 namespace {
 
 using std::chrono::milliseconds;
 
-struct SignalName {
-    int number;
-    const char* name;
-};
-
-constexpr auto signal_names = std::to_array<SignalName>({
+constexpr auto signal_names = std::to_array<NamedNumber>({
     {SIGHUP, "HUP"},       {SIGINT, "INT"},   {SIGQUIT, "QUIT"},   {SIGILL, "ILL"},
     {SIGTRAP, "TRAP"},     {SIGABRT, "ABRT"}, {SIGBUS, "BUS"},     {SIGFPE, "FPE"},
     {SIGKILL, "KILL"},     {SIGUSR1, "USR1"}, {SIGSEGV, "SEGV"},   {SIGUSR2, "USR2"},
@@ -28,12 +25,6 @@ constexpr auto signal_names = std::to_array<SignalName>({
     {SIGTTOU, "TTOU"},     {SIGURG, "URG"},   {SIGXCPU, "XCPU"},   {SIGXFSZ, "XFSZ"},
     {SIGVTALRM, "VTALRM"}, {SIGPROF, "PROF"}, {SIGWINCH, "WINCH"}, {SIGIO, "IO"},
     {SIGSYS, "SYS"},
-#ifdef SIGPWR
-    {SIGPWR, "PWR"},
-#endif
-#ifdef SIGSTKFLT
-    {SIGSTKFLT, "STKFLT"},
-#endif
 });
 
 // The real-time signals by glibc's count, which leaves 32 and 33 to its threads. Not SIGRTMIN: in
@@ -159,7 +150,9 @@ std::optional<int> parse_signal(std::string_view text) {
     for (const char c : text)
         name += static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
     if (name.starts_with("SIG")) name.erase(0, 3);
-    for (const SignalName& entry : signal_names)
+    for (const NamedNumber& entry : signal_names)
+        if (name == entry.name) return entry.number;
+    for (const NamedNumber& entry : signals_of_this_system())
         if (name == entry.name) return entry.number;
     if (name == "POLL") return SIGIO;
     const bool up = name.starts_with("RTMIN");
@@ -177,7 +170,9 @@ std::optional<int> parse_signal(std::string_view text) {
 }
 
 std::string signal_name(int signal) {
-    for (const SignalName& entry : signal_names)
+    for (const NamedNumber& entry : signal_names)
+        if (signal == entry.number) return std::string("SIG") + entry.name;
+    for (const NamedNumber& entry : signals_of_this_system())
         if (signal == entry.number) return std::string("SIG") + entry.name;
     if (signal == first_real_time) return "SIGRTMIN";
     if (signal > first_real_time && signal <= last_real_time)

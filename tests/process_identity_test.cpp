@@ -5,6 +5,7 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
+#include "common/clocks.hpp"
 #include "tests/catch.hpp"
 #include "tests/child.hpp"
 
@@ -79,7 +80,7 @@ TEST_CASE("process: its end can be waited for") {
     Child child([](auto ready) { ready(); });
     const auto stat = read_process_stat(child.pid());
     CHECK_FALSE(open_process(child.pid(), stat->start_time + 1));
-    const UniqueFd process = open_process(child.pid(), stat->start_time);
+    const ProcessHandle process = open_process(child.pid(), stat->start_time);
     REQUIRE(process);
     CHECK_FALSE(wait_for_end(process, milliseconds(0)));
     child.kill();
@@ -111,33 +112,30 @@ TEST_CASE("process: members of a group") {
     ::kill(-leader.pid(), SIGKILL);
 }
 
-TEST_CASE("process: where a recorded one can be looked up") {
+TEST_CASE("process: who this one is") {
     const ShimIdentity here = identity_of_this_process(own_process_stat());
     CHECK(here.pid == ::getpid());
     CHECK(here.start_time == read_process_stat(::getpid())->start_time);
     CHECK(place_of(here, here) == Place::here);
-    ShimIdentity other = here;
-    other.pid_namespace = *here.pid_namespace + 1;
-    CHECK(place_of(other, here) == Place::other_namespace);
-    other.pid_namespace.reset();
-    CHECK(place_of(other, here) == Place::other_namespace);
-    other = here;
-    other.time_namespace = 1;
-    CHECK(place_of(other, here) == Place::other_namespace);
-    other = here;
-    other.boot_id = "another";
-    CHECK(place_of(other, here) ==
-          (here.machine_id.empty() ? Place::elsewhere : Place::before_reboot));
-    other.host = "another";
-    CHECK(place_of(other, here) == Place::elsewhere);
-    other = here;
-    other.boot_id = "another";
-    other.machine_id = "";
-    ShimIdentity nameless = here;
-    nameless.machine_id = "";
-    CHECK(place_of(other, nameless) == Place::elsewhere);  // two hosts without an id are not one
-    other.boot_id = "";
-    CHECK(place_of(other, here) == Place::elsewhere);
+}
+
+TEST_CASE("process: when it began, how it was called, and the number that it keeps") {
+    const Child child([](auto ready) { ready(); });
+    const auto stat = read_process_stat(child.pid());
+    REQUIRE(stat);
+    const auto age = wall_now_ms() - wall_start_of(*stat);
+    CHECK(age > -1000);
+    CHECK(age < 60'000);
+
+    const std::string line = command_line_of(::getpid());
+    CHECK(line.ends_with('\0'));
+    CHECK(line == command_line_of(child.pid()));
+    CHECK(command_line_of(0) == "");
+
+    const auto number = lasting_number_of(child.pid());
+    REQUIRE(number);
+    CHECK(lasting_number_of(child.pid()) == number);
+    CHECK_FALSE(lasting_number_of(0));
 }
 
 // Of a child of a child of ours, which reaps it only when told to.
@@ -187,14 +185,14 @@ TEST_CASE("process: who watched a stranger's child knows how it ended, reaped or
         });
         int pid = 0;
         REQUIRE(::read(pids[0], &pid, sizeof pid) == sizeof pid);
-        const UniqueFd process = open_process(pid, std::nullopt);
+        const ProcessHandle process = open_process(pid, std::nullopt);
         REQUIRE(process);
         REQUIRE(::write(go[1], "x", 1) == 1);
         REQUIRE(wait_for_end(process, std::chrono::seconds(20)));
-        const auto of_zombie = wait_status_of(process, pid);
+        const auto of_zombie = wait_status_of(process);
         REQUIRE(::write(reap[1], "x", 1) == 1);
         while (::kill(pid, 0) == 0) ::sched_yield();
-        const auto of_reaped = wait_status_of(process, pid);
+        const auto of_reaped = wait_status_of(process);
         for (const int* ends : {pids, go, reap})
             for (const int fd : {ends[0], ends[1]}) ::close(fd);
         if (!of_zombie && !of_reaped) {

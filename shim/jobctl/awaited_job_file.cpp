@@ -76,7 +76,7 @@ public:
 
     nanoseconds wake_at(std::vector<pollfd>& descriptors) const override {
         if (vigil_ && is_awaited()) vigil_->add_to(descriptors);
-        for (const UniqueFd& shim : starting_) descriptors.push_back({shim.get(), POLLIN, 0});
+        for (const ProcessHandle& shim : starting_) descriptors.push_back({shim.get(), POLLIN, 0});
         switch (stage_) {
             case Stage::absent:
                 return std::min(absent_until_, absent_look_at_);
@@ -205,7 +205,7 @@ private:
     }
 
     bool one_of_the_shims_ended() const {
-        return std::any_of(starting_.begin(), starting_.end(), [](const UniqueFd& shim) {
+        return std::any_of(starting_.begin(), starting_.end(), [](const ProcessHandle& shim) {
             return wait_for_end(shim, milliseconds(0));
         });
     }
@@ -232,7 +232,7 @@ private:
     nanoseconds absent_look_at_ = end_of_time;
     nanoseconds grace_ends_{0};
     ShimIdentity last_shim_;
-    std::vector<UniqueFd> starting_;
+    std::vector<ProcessHandle> starting_;
 };
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include "common/clocks.hpp"
 #include "common/heartbeat_lines.hpp"
 #include "common/process_identity.hpp"
+#include "common/system_calls.hpp"
 #include "common/units.hpp"
 #include "shim/jobctl/commands.hpp"
 #include "shim/jobctl/look.hpp"
@@ -117,7 +118,7 @@ private:
         }
         placed_ = true;
         if (const UniqueFd directory = open_directory_to_flush(files_.directory))
-            if (::fsync(directory.get()) != 0 && errno != EINVAL)
+            if (!flush_to_disk(directory.get()) && errno != EINVAL)
                 throw_errno("flush " + files_.directory);
         return true;
     }
@@ -141,7 +142,7 @@ private:
             // Whatever the umask: the shim may be another user's.
             if (::fchmod(fd.get(), 0644) != 0) throw_errno("make " + path + " readable");
             write_all(fd.get(), cancel_request_text(request_), path);
-            if (::fsync(fd.get()) != 0) throw_errno("flush " + path);
+            if (!flush_to_disk(fd.get())) throw_errno("flush " + path);
         } catch (...) {
             ::unlink(path.c_str());
             throw;
@@ -156,7 +157,7 @@ private:
     }
 
     // The shim, to be signalled and waited for. Empty if it has gone this moment.
-    UniqueFd shim_of(const Observation& seen) const {
+    ProcessHandle shim_of(const Observation& seen) const {
         if (!seen.run || seen.place != Place::here) {
             if (!seen.run && seen.probe.lock == LifeLock::held) {
                 pause_for(milliseconds(5));  // a new run, which has not said yet who it is
@@ -165,7 +166,7 @@ private:
             refuse("its shim cannot be reached from here (" + seen.verdict.because + ")");
         }
         const ShimIdentity& shim = seen.run->shim;
-        UniqueFd process = open_process(shim.pid, shim.start_time);
+        ProcessHandle process = open_process(shim.pid, shim.start_time);
         if (!process && look_up_process(shim.pid, shim.start_time) == Witness::alive)
             refuse("there are no pidfds here, and without one " + name_of(shim) +
                    " is not signalled");
@@ -181,7 +182,7 @@ private:
     }
 
     void ask_shim(const Observation& seen) {
-        const UniqueFd shim = shim_of(seen);
+        const ProcessHandle shim = shim_of(seen);
         if (!shim) return;
         if (!send_signal(shim, 0) && errno == EPERM) cannot_signal(seen);
         bool is_left_to_another = false;
@@ -238,7 +239,7 @@ private:
         const Observation seen = observe(files_, context_.observer, [&] { return lock->probe(); });
         if (seen.verdict.state != State::orphaned || !lock->still_in_place()) return std::nullopt;
         const WorkerIdentity worker = *seen.run->worker;
-        const UniqueFd process = open_process(worker.pid, worker.start_time);
+        const ProcessHandle process = open_process(worker.pid, worker.start_time);
         if (!process) {
             if (look_up_process(worker.pid, worker.start_time) == Witness::alive)
                 refuse("there are no pidfds here, and without one its worker is not signalled");
@@ -248,13 +249,14 @@ private:
         place_request();         // or another's is there: whoever has the lock carries it out
         Eyewitness eyewitness{worker, 0, context_.observer.here.pid, {}};
         end(seen, process, eyewitness.evidence);
-        const auto status = wait_status_of(process, worker.pid);
+        const auto status = wait_status_of(process);
         eyewitness.wait_status = status.value_or(0);
         return settle_under(*lock, files_, context_.observer,
                             status ? with_eyewitness(eyewitness) : judge_dead);
     }
 
-    void end(const Observation& seen, const UniqueFd& worker, std::vector<std::string>& evidence) {
+    void end(const Observation& seen, const ProcessHandle& worker,
+             std::vector<std::string>& evidence) {
         const auto began = monotonic_now();
         const auto send = [&](int signal) {
             signal_orphan(seen, signal);

@@ -11,11 +11,11 @@
 #include "common/core_pattern.hpp"
 #include "common/file_system.hpp"
 #include "common/heartbeat.hpp"
-#include "common/kernel_file.hpp"
 #include "common/kernel_log.hpp"
 #include "common/oom_evidence.hpp"
 #include "common/posix_error.hpp"
 #include "common/process_identity.hpp"
+#include "common/system_calls.hpp"
 #include "common/units.hpp"
 #include "shim/jobctl/commands.hpp"
 #include "shim/jobctl/output.hpp"
@@ -134,7 +134,7 @@ private:
             file.flush();
             const UniqueFd directory = open_directory_to_flush(directory_);
             if (!directory) throw Refusal("the directory may not be read");
-            if (::fsync(directory.get()) != 0) throw_errno("flush " + directory_);
+            if (!flush_to_disk(directory.get())) throw_errno("flush " + directory_);
             file.remove();
             const auto took =
                 std::chrono::duration_cast<std::chrono::microseconds>(monotonic_now() - began);
@@ -160,10 +160,10 @@ private:
         add("other users", others, true,
             others ? "their processes can be looked up"
                    : "their processes are hidden (hidepid): whether their shims live is unknown");
-        const bool pidfds = bool(open_process(::getpid(), std::nullopt));
-        add("pidfds", pidfds, false,
-            pidfds ? "waiting without polling, signals without a wrong addressee"
-                   : "none: cancel cannot signal, wait looks again and again");
+        const bool handles = bool(open_process(::getpid(), std::nullopt));
+        add("pidfds", handles, false,
+            handles ? "waiting without polling, signals without a wrong addressee"
+                    : "none: cancel cannot signal, wait looks again and again");
         const bool statuses = keeps_statuses();
         add("exit statuses", statuses, false,
             statuses
@@ -178,10 +178,10 @@ private:
             ::_exit(0);
         }
         if (child < 0) return false;
-        const UniqueFd process = open_process(child, std::nullopt);
+        const ProcessHandle process = open_process(child, std::nullopt);
         ::kill(child, SIGKILL);
         ::waitpid(child, nullptr, 0);
-        return process && wait_status_of(process, child) == SIGKILL;
+        return process && wait_status_of(process) == SIGKILL;
     }
 
     void look_at_host() {
@@ -220,8 +220,7 @@ private:
         add("core dumps", !pattern.empty(), false,
             pattern.empty() ? "core_pattern cannot be read: where a core went is not told"
                             : "core_pattern is " + printable(pattern));
-        const std::string clock = first_line_of_kernel_file(
-            "/sys/devices/system/clocksource/clocksource0/current_clocksource");
+        const std::string clock = source_of_time();
         add("clock", true, false, "source " + (clock.empty() ? "unknown" : printable(clock)));
         add("set-uid workers", false, false,
             "a worker that executes a set-uid program, or changes its user, outlives a killed shim "

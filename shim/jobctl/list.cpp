@@ -8,6 +8,7 @@
 #include <list>
 
 #include "common/clocks.hpp"
+#include "common/system_calls.hpp"
 #include "common/units.hpp"
 #include "shim/jobctl/commands.hpp"
 #include "shim/jobctl/companion/survey.hpp"
@@ -34,7 +35,8 @@ std::optional<std::int64_t> time_in(const std::optional<JobDocument>& job, std::
 std::int64_t modified_ms(const std::string& file) {
     struct stat info {};
     if (::stat(file.c_str(), &info) != 0) return 0;
-    return static_cast<std::int64_t>(info.st_mtim.tv_sec) * 1000 + info.st_mtim.tv_nsec / 1'000'000;
+    const timespec modified = mtime_of(info);
+    return static_cast<std::int64_t>(modified.tv_sec) * 1000 + modified.tv_nsec / 1'000'000;
 }
 
 std::string started_in_words(const JobReport& report) {

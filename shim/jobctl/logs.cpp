@@ -14,6 +14,7 @@
 #include "common/atomic_file.hpp"
 #include "common/clocks.hpp"
 #include "common/posix_error.hpp"
+#include "common/system_calls.hpp"
 #include "common/units.hpp"
 #include "shim/jobctl/commands.hpp"
 #include "shim/jobctl/output.hpp"
@@ -82,7 +83,7 @@ private:
 
 // It was truncated after the run began. If that was during the run, what is there now is the run's.
 void LogReader::begin_again_if_ours(const Run& run) {
-    const timespec modified = info().st_mtim;
+    const timespec modified = mtime_of(info());
     const std::int64_t modified_ms =
         static_cast<std::int64_t>(modified.tv_sec) * 1000 + modified.tv_nsec / 1'000'000;
     const bool during_the_run = !run.is_over || (run.ended_ms && modified_ms <= *run.ended_ms);
@@ -205,10 +206,11 @@ private:
             return vigil_.is_over() && (!seen.run || seen.run->shim == last);
         };
         const auto grace_ends = monotonic_now() + grace_time;
-        std::vector<UniqueFd> starting;
+        std::vector<ProcessHandle> starting;
         do {
             std::vector<pollfd> descriptors{{watch_.descriptor(), POLLIN, 0}};
-            for (const UniqueFd& shim : starting) descriptors.push_back({shim.get(), POLLIN, 0});
+            for (const ProcessHandle& shim : starting)
+                descriptors.push_back({shim.get(), POLLIN, 0});
             sleep_until(starting.empty() ? grace_ends : vigil_.look_again_at(), descriptors);
             watch_.take();
             if (!is_still_over()) return;

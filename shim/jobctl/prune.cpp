@@ -13,6 +13,7 @@
 
 #include "common/clocks.hpp"
 #include "common/heartbeat_lines.hpp"
+#include "common/system_calls.hpp"
 #include "common/units.hpp"
 #include "shim/jobctl/commands.hpp"
 #include "shim/jobctl/look.hpp"
@@ -145,14 +146,13 @@ private:
         if (slash == std::string::npos || !ended || !record || logs_in_use_.contains(log)) return;
         // Whoever owns a directory on the way could have it lead elsewhere between look and
         // removal.
-        const UniqueFd directory(
-            ::open(log.substr(0, slash + 1).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+        const UniqueFd directory = open_directory_for_lookup(log.substr(0, slash + 1));
         const std::string name = log.substr(slash + 1);
         struct stat info {};
         if (!directory ||
             ::fstatat(directory.get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0 ||
             !S_ISREG(info.st_mode) || info.st_uid != record->owner ||
-            info.st_mtim.tv_sec * 1000 > *ended + late_lines.count())
+            mtime_of(info).tv_sec * 1000 > *ended + late_lines.count())
             return;
         if (::unlinkat(directory.get(), name.c_str(), 0) != 0 && errno != ENOENT)
             throw_errno("remove " + log);

@@ -52,18 +52,18 @@ NamedJob job_named_by(const std::vector<std::string>& arguments) {
     return named;
 }
 
-std::vector<UniqueFd> find_starting_shims(const JobFiles& files, const ShimIdentity& last,
-                                          const Observer& observer) {
+std::vector<ProcessHandle> find_starting_shims(const JobFiles& files, const ShimIdentity& last,
+                                               const Observer& observer) {
     // Where a shim without --job puts its file.
     const std::string default_directory =
         observer.state_directory.empty() ? "" : observer.state_directory + "/jobs";
-    std::vector<UniqueFd> shims;
+    std::vector<ProcessHandle> shims;
     for (const RunningCommand& running : find_processes_named("jobshim")) {
         if (running.pid == last.pid && running.start_time == last.start_time) continue;
         const NamedJob named = job_named_by(running.arguments);
         if (!is_same_job(file_of(named, running, default_directory), files)) continue;
         // None if it has ended since; a zombie has no command line and was not found above.
-        UniqueFd shim = open_process(running.pid, running.start_time);
+        ProcessHandle shim = open_process(running.pid, running.start_time);
         if (shim && !wait_for_end(shim, std::chrono::milliseconds(0)))
             shims.push_back(std::move(shim));
     }

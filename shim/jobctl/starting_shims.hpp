@@ -10,7 +10,7 @@
 
 #include "common/job_files.hpp"
 #include "common/observation.hpp"
-#include "common/unique_fd.hpp"
+#include "common/process_handle.hpp"
 
 namespace jobshim {
 
@@ -26,7 +26,7 @@ struct NamedJob {
 NamedJob job_named_by(const std::vector<std::string>& arguments);
 
 // A pidfd for each. `last`: the shim that the record tells of, which is none of them.
-std::vector<UniqueFd> find_starting_shims(const JobFiles& files, const ShimIdentity& last,
-                                          const Observer& observer);
+std::vector<ProcessHandle> find_starting_shims(const JobFiles& files, const ShimIdentity& last,
+                                               const Observer& observer);
 
 }  // namespace jobshim

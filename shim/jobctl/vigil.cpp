@@ -52,7 +52,7 @@ void Vigil::ask_orphan_for_its_end(const Observer& observer) {
     if (now.verdict.state != State::orphaned || !now.run || !now.run->worker || !process_ ||
         !wait_for_end(process_, milliseconds(0)))
         return;
-    if (const auto status = wait_status_of(process_, now.run->worker->pid))
+    if (const auto status = wait_status_of(process_))
         judgement_ = with_eyewitness({*now.run->worker, *status, observer.here.pid, {}});
 }
 
@@ -65,7 +65,7 @@ bool Vigil::watch_files() {
     return true;
 }
 
-UniqueFd Vigil::open_process_to_watch() const {
+ProcessHandle Vigil::open_process_to_watch() const {
     const Observation& now = seen_.now;
     if (shim_lives_here(now)) return open_process(now.run->shim.pid, now.run->shim.start_time);
     if (now.verdict.state == State::orphaned && now.run && now.run->worker)

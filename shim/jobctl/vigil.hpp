@@ -46,7 +46,7 @@ private:
     void ask_orphan_for_its_end(const Observer& observer);
     bool needs_watch() const;
     void plan_next_look();
-    UniqueFd open_process_to_watch() const;
+    ProcessHandle open_process_to_watch() const;
     bool concerns_us(const FileWatch::Change& change) const;
 
     JobFiles files_;
@@ -58,7 +58,7 @@ private:
     Settled seen_;
     Judgement judgement_ = judge_dead;
     BeatMemory beats_;
-    UniqueFd process_;  // the shim's; the worker's once it is orphaned
+    ProcessHandle process_;  // the shim's; the worker's once it is orphaned
     std::chrono::nanoseconds look_again_at_ = end_of_time;
     std::chrono::milliseconds impatience_;
 };

@@ -14,4 +14,11 @@ void occupy_low_descriptors();
 // worker closes it. stderr is kept if it is a terminal or a regular file. `ours` stay.
 void let_go_of_inherited(std::vector<int> ours);
 
+bool leads_to_null_device(int fd);
+
+// Makes `to` lead to where `from` leads. No exec inherits it.
+void put_onto(int from, int to);
+// Closes those of the numbers from `first` to `last` that are open.
+void close_numbers(unsigned first, unsigned last);
+
 }  // namespace jobshim

@@ -1,11 +1,11 @@
 #include "shim/jobshim/launcher.hpp"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include "common/atomic_file.hpp"
 #include "common/posix_error.hpp"
 #include "common/say.hpp"
+#include "common/system_calls.hpp"
 #include "shim/jobshim/insist.hpp"
 
 namespace jobshim {
@@ -45,10 +45,8 @@ std::string read_to_end(int fd) {
 }  // namespace
 
 Launcher::Detached Launcher::detach() {
-    int ends[2];
-    if (::pipe2(ends, O_CLOEXEC) != 0) throw_errno("pipe");
-    UniqueFd reader(ends[0]);
-    UniqueFd writer(ends[1]);
+    auto [reader, writer] = make_pipe();
+    if (!reader) throw_errno("pipe");
     const pid_t child = ::fork();
     if (child < 0) throw_errno("fork");
     if (child > 0) {

@@ -1,6 +1,5 @@
 // jobshim: runs a worker as its child and records how it ended. The life of a job is in job.cpp.
 
-#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <exception>
@@ -12,6 +11,7 @@
 #include "shim/jobshim/job.hpp"
 #include "shim/jobshim/launcher.hpp"
 #include "shim/jobshim/options.hpp"
+#include "shim/jobshim/process_attributes.hpp"
 #include "shim/jobshim/signals.hpp"
 
 int main(int argc, char** argv) {
@@ -24,7 +24,7 @@ int main(int argc, char** argv) {
             return line.exit_status;
         }
         const SignalGate signals;
-        ::prctl(PR_SET_NAME, "jobshim");  // by which a waiter finds it, whatever the file is called
+        name_this_process("jobshim");  // by which a waiter finds it, whatever the file is called
         occupy_low_descriptors();
         Launcher::Detached detached;
         if (line.options->detach) detached = Launcher::detach();

@@ -1,7 +1,6 @@
 #include "shim/jobshim/setup.hpp"
 
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -83,11 +82,6 @@ std::unique_ptr<LogFile> open_log(const Options& options, const JobFiles* files,
     if (!options.detach) return nullptr;
     if (files == nullptr) throw Refusal("--detach without a record needs --log");
     return std::make_unique<LogFile>(files->directory + "/" + id + ".log");
-}
-
-bool leads_to_dev_null(int fd) {
-    struct stat info {};
-    return ::fstat(fd, &info) == 0 && S_ISCHR(info.st_mode) && info.st_rdev == makedev(1, 3);
 }
 
 }  // namespace jobshim

@@ -30,7 +30,4 @@ JobFiles choose_files(Options& options);
 std::unique_ptr<LogFile> open_log(const Options& options, const JobFiles* files,
                                   const std::string& id);
 
-// What is written there is thrown away.
-bool leads_to_dev_null(int fd);
-
 }  // namespace jobshim

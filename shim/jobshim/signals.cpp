@@ -1,86 +1,18 @@
 #include "shim/jobshim/signals.hpp"
 
-#include <sys/prctl.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <cerrno>
-
-#include "common/clocks.hpp"
+#include "shim/jobshim/process_attributes.hpp"
 
 namespace jobshim {
-
-namespace {
-
-constexpr std::uint64_t every_signal = ~std::uint64_t{0};
-
-constexpr std::uint64_t bit_of(int signal) { return std::uint64_t{1} << (signal - 1); }
-
-// The raw calls, for the library's wrappers keep to themselves what its threads use: 32 and 33,
-// musl's 34 as well.
-void set_mask(std::uint64_t mask, std::uint64_t* former) {
-    ::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, former, sizeof mask);
-}
-
-void set_default(int signal) {
-    // At least as long as any kernel's. All zero is SIG_DFL, no flag and an empty mask in each.
-    const std::uint64_t standard[4] = {};
-    ::syscall(SYS_rt_sigaction, signal, standard, nullptr, sizeof every_signal);
-}
-
-int wait_for_signal(siginfo_t& info, const timespec* timeout) {
-    return static_cast<int>(
-        ::syscall(SYS_rt_sigtimedwait, &every_signal, &info, timeout, sizeof every_signal));
-}
-
-}  // namespace
-
-SignalGate::SignalGate() {
-    set_mask(every_signal, &original_mask_);
-    struct sigaction child {};
-    ::sigaction(SIGCHLD, nullptr, &child);
-    child_was_ignored_ = child.sa_handler == SIG_IGN;
-    if (child_was_ignored_) {
-        child.sa_handler = SIG_DFL;
-        ::sigaction(SIGCHLD, &child, nullptr);
-    }
-}
-
-std::optional<siginfo_t> SignalGate::next(std::optional<std::chrono::nanoseconds> timeout) const {
-    siginfo_t info{};
-    const timespec time = to_timespec(
-        std::max(timeout.value_or(std::chrono::nanoseconds(0)), std::chrono::nanoseconds(0)));
-    for (;;) {
-        if (wait_for_signal(info, timeout ? &time : nullptr) > 0) return info;
-        // Stopped and continued. With a time-out the caller works out anew how long to wait.
-        if (errno != EINTR || timeout) return std::nullopt;
-    }
-}
-
-void SignalGate::restore() const {
-    if (child_was_ignored_) {
-        struct sigaction child {};
-        child.sa_handler = SIG_IGN;
-        ::sigaction(SIGCHLD, &child, nullptr);
-    }
-    set_mask(original_mask_, nullptr);
-}
-
-bool SignalGate::is_unwanted(int signal) const {
-    if ((original_mask_ & bit_of(signal)) != 0) return true;
-    struct sigaction action {};
-    return ::sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_IGN;
-}
 
 bool is_own_doing(const siginfo_t& info) {
     return info.si_code == SI_USER && info.si_pid == ::getpid();
 }
 
 bool is_from_terminal(const siginfo_t& info) {
-    if (info.si_code != SI_KERNEL) return false;
+    if (!is_from_kernel(info)) return false;
     switch (info.si_signo) {
         case SIGINT:
         case SIGQUIT:
@@ -102,8 +34,7 @@ void stop_self(int signal) {
     standard.sa_handler = SIG_DFL;
     ::sigaction(signal, &standard, &former);  // fails for SIGSTOP, which needs it not
     ::kill(::getpid(), signal);
-    set_mask(every_signal & ~bit_of(signal), nullptr);  // stops here
-    set_mask(every_signal, nullptr);
+    let_through(signal);  // stops here
     ::sigaction(signal, &former, nullptr);
 }
 
@@ -117,12 +48,10 @@ bool follow_stop(int child) {
 }
 
 void die_by(int signal) {
-    const rlimit none{0, 0};
-    ::setrlimit(RLIMIT_CORE, &none);
-    ::prctl(PR_SET_DUMPABLE, 0);  // a core pipe handler ignores the limit
+    forbid_core_dump();
     set_default(signal);
     ::kill(::getpid(), signal);
-    set_mask(every_signal & ~bit_of(signal), nullptr);
+    let_through(signal);
 }
 
 }  // namespace jobshim

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 namespace jobshim {
 
@@ -25,6 +26,9 @@ public:
     // The launcher blocked or ignored it: not for us to act on before the worker is there.
     bool is_unwanted(int signal) const;
 
+    // What it needs open.
+    std::vector<int> descriptors() const;
+
 private:
     // As the kernel has it, one bit a signal: the library's sigset leaves out those that it uses
     // for threads of its own, and those must not end the shim either.
@@ -33,6 +37,9 @@ private:
     KernelSignals original_mask_ = 0;
     bool child_was_ignored_ = false;
 };
+
+// No process sent it.
+bool is_from_kernel(const siginfo_t& info);
 
 // A signal that this process caused itself (SIGPIPE and SIGXFSZ of a write of its own), or that
 // stands for its own fault.
@@ -53,5 +60,10 @@ bool follow_stop(int child);
 // Ends this process by `signal`, without a core dump of its own. Returns if that cannot be: as
 // process 1 of a pid namespace.
 void die_by(int signal);
+
+// Gives a signal its default, also one that the C library keeps for itself.
+void set_default(int signal);
+// Lets one of those that are blocked have its effect, if it is there.
+void let_through(int signal);
 
 }  // namespace jobshim

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -11,6 +10,7 @@
 #include <optional>
 
 #include "common/atomic_file.hpp"
+#include "common/file_system.hpp"
 #include "common/posix_error.hpp"
 #include "common/units.hpp"
 
@@ -48,9 +48,7 @@ std::string what_is_wrong_with(const std::string& path) {
     if (S_ISDIR(info->st_mode)) return "is a directory";
     if (!S_ISREG(info->st_mode)) return "is no regular file";
     if (::faccessat(AT_FDCWD, path.c_str(), X_OK, AT_EACCESS) == 0) return "";
-    struct statvfs system {};
-    if (::statvfs(path.c_str(), &system) == 0 && (system.f_flag & ST_NOEXEC) != 0)
-        return "lies on a file system that is mounted noexec";
+    if (is_mounted_noexec(path)) return "lies on a file system that is mounted noexec";
     if ((info->st_mode & 0111U) != 0) return "may not be executed by this user";
     char mode[32];
     std::snprintf(mode, sizeof mode, "(mode %04o)", info->st_mode & 07777U);

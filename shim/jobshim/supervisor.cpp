@@ -1,7 +1,5 @@
 #include "shim/jobshim/supervisor.hpp"
 
-#include <sys/resource.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -11,6 +9,7 @@
 #include "common/clocks.hpp"
 #include "common/process_identity.hpp"
 #include "common/units.hpp"
+#include "shim/jobshim/look_at_child.hpp"
 
 namespace jobshim {
 
@@ -18,26 +17,6 @@ namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::nanoseconds;
-
-Resources resources_of(const rusage& used) {
-    const auto ms = [](const timeval& time) {
-        return static_cast<std::int64_t>(time.tv_sec) * 1000 + time.tv_usec / 1000;
-    };
-    return {ms(used.ru_utime), ms(used.ru_stime), used.ru_maxrss};
-}
-
-// The raw status of wait(2), put together from what waitid(2) says: it alone can look at a zombie
-// without reaping it.
-int raw_wait_status(const siginfo_t& info) {
-    switch (info.si_code) {
-        case CLD_EXITED:
-            return (info.si_status & 0xFF) << 8;
-        case CLD_DUMPED:
-            return info.si_status | 0x80;
-        default:
-            return info.si_status;
-    }
-}
 
 class Supervisor {
 public:
@@ -65,15 +44,11 @@ public:
 
 private:
     bool look_for_end() {
-        siginfo_t info{};
-        rusage used{};
-        // The system call itself: unlike the library's it tells resources, without reaping.
-        const long result =
-            ::syscall(SYS_waitid, P_PID, worker_.pid, &info, WEXITED | WNOHANG | WNOWAIT, &used);
-        if (result != 0 || info.si_pid == 0) return false;
+        const auto end = look_at_child(worker_.pid);
+        if (!end) return false;
         ending_.stuck.reset();  // in the last moment
-        ending_.wait_status = raw_wait_status(info);
-        ending_.resources = resources_of(used);
+        ending_.wait_status = end->wait_status;
+        ending_.resources = end->resources;
         return true;
     }
 
@@ -106,14 +81,15 @@ private:
 
     void take(const siginfo_t& info) {
         if (info.si_signo == SIGCHLD) {
-            if (::getpid() == 1) reap_strangers();
+            // As process 1 of a pid namespace the shim is every orphan's parent.
+            if (::getpid() == 1) reap_strangers(worker_.pid);
             if (worker_.group == Group::share) follow_stop(worker_.pid);
             return;
         }
         if (is_own_doing(info)) return;
         if (worker_.group == Group::share) {
             if (is_from_terminal(info)) return;  // the worker has it already
-            if (info.si_signo == SIGCONT && info.si_code != SI_KERNEL && !is_stopped())
+            if (info.si_signo == SIGCONT && !is_from_kernel(info) && !is_stopped())
                 return;  // the shell continued the whole group
         }
         if (info.si_signo == SIGTERM) {
@@ -181,17 +157,6 @@ private:
         return stat && stat->state == 'T';
     }
 
-    // As process 1 of a pid namespace the shim is every orphan's parent.
-    void reap_strangers() const {
-        for (;;) {
-            siginfo_t info{};
-            if (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0 ||
-                info.si_pid == worker_.pid)
-                return;
-            ::waitpid(info.si_pid, nullptr, WNOHANG);
-        }
-    }
-
     static bool is_deadly(int signal) {
         switch (signal) {
             case SIGCONT:
@@ -239,7 +204,7 @@ void reap(const WorkerIdentity& worker) {
 Requester requester_of(const siginfo_t& info) {
     Requester by;
     by.how = "signal to the shim";
-    if (info.si_code == SI_KERNEL) return by;
+    if (is_from_kernel(info)) return by;
     by.pid = info.si_pid;
     by.uid = info.si_uid;
     if (const auto stat = read_process_stat(info.si_pid)) by.command = printable(stat->command);

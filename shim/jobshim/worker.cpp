@@ -2,8 +2,6 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -28,8 +26,12 @@ namespace bp = boost::process;
 #include "common/heartbeat_lines.hpp"
 #include "common/posix_error.hpp"
 #include "common/process_identity.hpp"
+#include "common/system_calls.hpp"
 #include "common/units.hpp"
 #include "shim/jobshim/insist.hpp"
+#include "shim/jobshim/process_attributes.hpp"
+
+extern "C" char** environ;
 
 namespace jobshim {
 
@@ -106,21 +108,6 @@ std::vector<char*> environment_with(const std::string& assignment) {
     return result;
 }
 
-// True if the launcher made a subreaper of this process (the attribute outlives an exec, and is not
-// inherited): it was meant for the worker, who knows what to do with orphans.
-bool give_up_subreaping() {
-    int is_one = 0;
-    return ::prctl(PR_GET_CHILD_SUBREAPER, &is_one) == 0 && is_one != 0 &&
-           ::prctl(PR_SET_CHILD_SUBREAPER, 0) == 0;
-}
-
-// The number that no other process ever has (Linux 6.9): the inode of its pidfd.
-std::string pidfd_id(int pid) {
-    const UniqueFd fd = open_process(pid, std::nullopt);
-    struct stat info {};
-    return fd && ::fstat(fd.get(), &info) == 0 ? std::to_string(info.st_ino) : "none";
-}
-
 // Some variables are for one process alone, and name it: sd_listen_fds(3), sd_watchdog_enabled(3).
 // Those that name the shim are meant for the worker. To be called in its process.
 void readdress(std::vector<char*>& environment, int shim_pid) {
@@ -133,8 +120,12 @@ void readdress(std::vector<char*>& environment, int shim_pid) {
     const std::string own = std::to_string(::getpid());
     hand_over("LISTEN_PID=", shim, own);
     hand_over("WATCHDOG_PID=", shim, own);
+    const auto lasting = [](int pid) {
+        const auto number = lasting_number_of(pid);
+        return number ? std::to_string(*number) : "none";
+    };
     if (::getenv("LISTEN_PIDFDID") != nullptr)
-        hand_over("LISTEN_PIDFDID=", pidfd_id(shim_pid), pidfd_id(::getpid()));
+        hand_over("LISTEN_PIDFDID=", lasting(shim_pid), lasting(::getpid()));
 }
 
 WorkerIdentity identity_of(const ProcessStat& stat, Group group) {
@@ -152,6 +143,7 @@ struct Hooks : bp::extend::handler {
     const SignalGate* signals = nullptr;
     const std::string* path = nullptr;
     std::vector<char*>* environment = nullptr;
+    const Guardian* guardian = nullptr;
     bool subreaper = false;
     int line_fd = -1;    // to the shim
     int shims_end = -1;  // of that line
@@ -174,11 +166,10 @@ struct Hooks : bp::extend::handler {
         // While this process itself held the other end, it would never hear that the shim died.
         ::close(shims_end);
         readdress(*environment, shim_pid);
-        if (subreaper && ::prctl(PR_SET_CHILD_SUBREAPER, 1) != 0)
-            give_up(Report::Stage::failed_to_prepare, errno);
+        if (subreaper && !become_subreaper()) give_up(Report::Stage::failed_to_prepare, errno);
         if (plan->group == Group::own && ::setpgid(0, 0) != 0)
             give_up(Report::Stage::failed_to_prepare, errno);
-        if (plan->kill_on_shim_death && ::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)
+        if (plan->kill_on_shim_death && !guardian->watch_this_process())
             give_up(Report::Stage::failed_to_prepare, errno);
         if (plan->stdin_fd >= 0 && ::dup2(plan->stdin_fd, STDIN_FILENO) < 0)
             give_up(Report::Stage::failed_to_prepare, errno);
@@ -268,6 +259,13 @@ std::optional<StartFailure> StartedWorker::late_failure() const {
     return explain_start_failure(name, path, report->error);
 }
 
+std::vector<int> StartedWorker::descriptors() const {
+    std::vector<int> open;
+    for (const int fd : {line.get(), guardian.descriptor()})
+        if (fd >= 0) open.push_back(fd);
+    return open;
+}
+
 void StartedWorker::call_off() {
     ::kill(identity.pid, SIGKILL);
     ::waitpid(identity.pid, nullptr, 0);
@@ -282,11 +280,13 @@ Start start_worker(const WorkerPlan& plan, const SignalGate& signals) {
     if (found.error != 0)
         return {std::nullopt, explain_start_failure(worker.name, worker.path, found.error)};
 
-    int ends[2];
-    if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
+    auto [shims_end, childs_end] = make_socket_pair();
+    if (!shims_end)
         return {std::nullopt, StartFailure{errno, 125, "socketpair: " + errno_text(errno)}};
-    worker.line.reset(ends[0]);
-    UniqueFd childs_end(ends[1]);
+    worker.line = std::move(shims_end);
+    if (plan.kill_on_shim_death && !worker.guardian.start())
+        return {std::nullopt,
+                StartFailure{errno, 125, "the worker's guardian: " + errno_text(errno)}};
 
     const std::string assignment = plan.job_file.empty() ? "" : "JOBSHIM_JOB_FILE=" + plan.job_file;
     std::vector<char*> environment = environment_with(assignment);
@@ -296,6 +296,7 @@ Start start_worker(const WorkerPlan& plan, const SignalGate& signals) {
     hooks.signals = &signals;
     hooks.path = &worker.path;
     hooks.environment = &environment;
+    hooks.guardian = &worker.guardian;
     hooks.subreaper = give_up_subreaping();
     hooks.line_fd = childs_end.get();
     hooks.shims_end = worker.line.get();

@@ -14,6 +14,7 @@
 
 #include "common/run_record.hpp"
 #include "common/unique_fd.hpp"
+#include "shim/jobshim/guardian.hpp"
 #include "shim/jobshim/signals.hpp"
 #include "shim/jobshim/start_failure.hpp"
 
@@ -42,9 +43,13 @@ public:
     // Ends the child instead, and reaps it. COMMAND was not executed.
     void call_off();
 
+    // What the shim keeps open for it.
+    std::vector<int> descriptors() const;
+
     UniqueFd line;  // to the child; its end is closed by the kernel on exec
     std::string name;
     std::string path;
+    Guardian guardian;
 };
 
 // Finds COMMAND as execvp(3) does. A failure leaves no process behind.

@@ -1,7 +1,5 @@
 #include "shim/jobctl/companion/look.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <utility>
 
@@ -10,7 +8,6 @@
 #include "common/companion/remedy.hpp"
 #include "common/companion/unwatched.hpp"
 #include "common/job_files.hpp"
-#include "common/kernel_file.hpp"
 #include "common/process_identity.hpp"
 #include "common/torn_file.hpp"
 #include "common/units.hpp"
@@ -21,13 +18,6 @@ namespace jobshim {
 namespace {
 
 using std::chrono::milliseconds;
-
-std::int64_t wall_start_of(const ProcessStat& stat) {
-    const auto ticks_a_second = static_cast<std::uint64_t>(std::max(1L, ::sysconf(_SC_CLK_TCK)));
-    const auto age = std::chrono::duration_cast<milliseconds>(boottime_now()).count() -
-                     static_cast<std::int64_t>(stat.start_time * 1000 / ticks_a_second);
-    return wall_now_ms() - age;
-}
 
 std::optional<FinalWord> recorded_end(const Observation& own) {
     if (!own.document || !is_terminal(own.status())) return std::nullopt;
@@ -50,8 +40,7 @@ UnwatchedWorker look_up_worker(int pid, const std::optional<ProcessStat>& stat) 
     worker.witness = look_up_process(pid, stat ? std::optional(stat->start_time) : std::nullopt);
     if (worker.witness != Witness::alive || !stat) return worker;
     worker.started = wall_start_of(*stat);
-    worker.is_the_plugins = read_kernel_file("/proc/" + std::to_string(pid) + "/cmdline", 1U << 16U)
-                                .find("codex-companion.mjs") != std::string::npos;
+    worker.is_the_plugins = command_line_of(pid).find("codex-companion.mjs") != std::string::npos;
     return worker;
 }
 

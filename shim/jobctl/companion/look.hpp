@@ -18,7 +18,7 @@ struct CompanionReport {
     Surveyed job;
     bool is_gone = false;  // from everywhere
     std::string log;       // "" if there is none
-    UniqueFd process;      // the shim's, else the worker's, if it lives
+    ProcessHandle process;  // the shim's, else the worker's, if it lives
 };
 
 struct CompanionLook {

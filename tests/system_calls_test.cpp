@@ -1,0 +1,109 @@
+// What every system's calls must do alike.
+#include "common/system_calls.hpp"
+
+#include <fcntl.h>
+
+#include <cerrno>
+
+#include "tests/catch.hpp"
+#include "tests/temp_dir.hpp"
+
+using namespace jobshim;
+
+namespace {
+
+bool is_inherited_by_exec(const UniqueFd& fd) {
+    return (::fcntl(fd.get(), F_GETFD) & FD_CLOEXEC) == 0;
+}
+
+}  // namespace
+
+TEST_CASE("system: a rename that replaces nothing, and one that exchanges") {
+    const TempDir dir;
+    write_text(dir / "one", "1");
+    write_text(dir / "two", "2");
+
+    CHECK_FALSE(rename_no_replace(dir / "one", dir / "two"));
+    CHECK(errno == EEXIST);
+    CHECK(rename_no_replace(dir / "one", dir / "three"));
+    CHECK(read_text(dir / "three") == "1");
+    CHECK_FALSE(rename_no_replace(dir / "one", dir / "four"));
+    CHECK(errno == ENOENT);
+
+    CHECK(rename_exchange(dir / "two", dir / "three"));
+    CHECK(read_text(dir / "two") == "1");
+    CHECK(read_text(dir / "three") == "2");
+    CHECK_FALSE(rename_exchange(dir / "two", dir / "none"));
+    CHECK(errno == ENOENT);
+    CHECK(read_text(dir / "two") == "1");
+}
+
+TEST_CASE("system: reserved space leaves the size and the text as they are") {
+    const TempDir dir;
+    const UniqueFd fd(::open((dir / "file").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    REQUIRE(::write(fd.get(), "text", 4) == 4);
+    REQUIRE(reserve_space(fd.get(), 65536));
+    struct stat info {};
+    REQUIRE(::fstat(fd.get(), &info) == 0);
+    CHECK(info.st_size == 4);
+    CHECK(info.st_blocks * 512 >= 65536);
+    CHECK(read_text(dir / "file") == "text");
+    CHECK(flush_to_disk(fd.get()));
+
+    const UniqueFd read_only(::open((dir / "file").c_str(), O_RDONLY | O_CLOEXEC));
+    CHECK_FALSE(reserve_space(read_only.get(), 65536));
+    CHECK(errno == EBADF);
+}
+
+TEST_CASE("system: a file's times, to the nanosecond") {
+    const TempDir dir;
+    const UniqueFd fd(::open((dir / "file").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    const timespec times[2] = {{0, UTIME_OMIT}, {1'700'000'000, 123'456'789}};
+    REQUIRE(::futimens(fd.get(), times) == 0);
+    struct stat info {};
+    REQUIRE(::fstat(fd.get(), &info) == 0);
+    CHECK(mtime_of(info).tv_sec == 1'700'000'000);
+    CHECK(mtime_of(info).tv_nsec == 123'456'789);
+    CHECK(ctime_of(info).tv_sec > 1'700'000'000);
+}
+
+TEST_CASE("system: a directory that is opened for lookup alone") {
+    const TempDir dir;
+    write_text(dir / "file", "");
+    const UniqueFd directory = open_directory_for_lookup(dir.path());
+    REQUIRE(directory);
+    CHECK_FALSE(is_inherited_by_exec(directory));
+    CHECK(::unlinkat(directory.get(), "file", 0) == 0);
+    CHECK_FALSE(open_directory_for_lookup(dir / "file"));
+    CHECK(errno == ENOENT);
+    write_text(dir / "file", "");
+    CHECK_FALSE(open_directory_for_lookup(dir / "file"));
+    CHECK(errno == ENOTDIR);
+}
+
+TEST_CASE("system: a pipe, and a pair of sockets that is read message by message") {
+    char bytes[8] = {};
+    auto [reader, writer] = make_pipe();
+    REQUIRE(reader);
+    CHECK_FALSE(is_inherited_by_exec(reader));
+    CHECK_FALSE(is_inherited_by_exec(writer));
+    CHECK(::write(writer.get(), "abc", 3) == 3);
+    writer.reset();
+    CHECK(::read(reader.get(), bytes, sizeof bytes) == 3);
+    CHECK(::read(reader.get(), bytes, sizeof bytes) == 0);
+
+    auto [one, other] = make_socket_pair();
+    REQUIRE(one);
+    CHECK_FALSE(is_inherited_by_exec(one));
+    CHECK_FALSE(is_inherited_by_exec(other));
+    CHECK(::write(one.get(), "abcd", 4) == 4);
+    CHECK(::write(one.get(), "efgh", 4) == 4);
+    CHECK(::write(other.get(), "x", 1) == 1);
+    CHECK(::read(other.get(), bytes, 4) == 4);
+    CHECK(std::string(bytes, 4) == "abcd");
+    CHECK(::read(other.get(), bytes, 4) == 4);
+    CHECK(std::string(bytes, 4) == "efgh");
+    CHECK(::read(one.get(), bytes, 1) == 1);
+    one.reset();
+    CHECK(::read(other.get(), bytes, 1) == 0);
+}
