@@ -243,9 +243,9 @@ private:
     }
 
     void close_inherited_descriptors(const StartedWorker& worker) {
-        std::vector<int> ours;
-        if (recorder_) ours = recorder_->descriptors();
-        if (worker.line) ours.push_back(worker.line.get());
+        std::vector<int> ours = worker.descriptors();
+        if (recorder_)
+            for (const int fd : recorder_->descriptors()) ours.push_back(fd);
         if (log_) ours.push_back(log_->descriptor());
         jobshim::let_go_of_inherited(ours);
         if (recorder_) recorder_->lock_again();

@@ -16,8 +16,8 @@ namespace jobshim {
 
 struct CompanionReport {
     Surveyed job;
-    bool is_gone = false;  // from everywhere
-    std::string log;       // "" if there is none
+    bool is_gone = false;   // from everywhere
+    std::string log;        // "" if there is none
     ProcessHandle process;  // the shim's, else the worker's, if it lives
 };
 
