@@ -44,4 +44,7 @@ std::optional<OomFinding> look_for_oom_in_log(const OomBaseline& before, const S
 // The most memory the group has ever had, in bytes. Nothing if it cannot be told.
 std::optional<std::uint64_t> group_memory_peak(const OomBaseline& baseline);
 
+// True for a file that may hold our counters: a heartbeat file may be forged.
+bool is_oom_counter(std::string_view path);
+
 }  // namespace jobshim

@@ -203,4 +203,12 @@ std::optional<OomFinding> look_for_oom_in_log(const OomBaseline& before, const S
     return victims_among(suspects, before, *log, is_in_the_initial_cgroup_namespace(), only_group);
 }
 
+bool is_oom_counter(std::string_view path) {
+    if (path == "/proc/vmstat") return true;
+    if (!path.starts_with("/sys/fs/cgroup/") || path.find("/..") != std::string_view::npos)
+        return false;
+    const std::string_view name = path.substr(path.rfind('/') + 1);
+    return name == "memory.oom_control" || name == own_events || name == events_below;
+}
+
 }  // namespace jobshim

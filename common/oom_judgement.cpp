@@ -69,14 +69,6 @@ std::optional<std::uint64_t> counter_in(std::string_view text, std::string_view 
     return std::nullopt;
 }
 
-bool is_oom_counter(std::string_view path) {
-    if (path == "/proc/vmstat") return true;
-    if (!path.starts_with("/sys/fs/cgroup/") || path.find("/..") != std::string_view::npos)
-        return false;
-    const std::string_view name = path.substr(path.rfind('/') + 1);
-    return name == "memory.oom_control" || name == own_events || name == events_below;
-}
-
 OomCounters oom_counters_in(std::string_view text, std::string_view text_below) {
     return {counter_in(text, "oom_kill"), counter_in(text, "oom_group_kill"),
             counter_in(text_below, "oom_kill")};

@@ -21,9 +21,6 @@ namespace jobshim {
 constexpr std::string_view own_events = "memory.events.local";
 constexpr std::string_view events_below = "memory.events";
 
-// True for a file that may hold our counters: a heartbeat file may be forged.
-bool is_oom_counter(std::string_view path);
-
 // Where the groups below are counted in, too, if `counter` is of a group alone; else "".
 std::string oom_counter_below(const std::string& counter);
 

@@ -1,5 +1,6 @@
 // What the OOM killer's counters and the kernel's log say of a death.
 #include "common/oom_judgement.hpp"
+#include "common/oom_evidence.hpp"
 
 #include "tests/catch.hpp"
 

@@ -154,7 +154,7 @@ private:
         log_ = recorder_ ? jobshim::open_log(options_, &recorder_->files(), recorder_->id())
                          : jobshim::open_log(options_, nullptr, "");
         // The plugin throws its workers' stderr away, and with it what Node says as it dies.
-        if (!companion_ || !recorder_ || log_ || !leads_to_dev_null(STDERR_FILENO)) return;
+        if (!companion_ || !recorder_ || log_ || !leads_to_null_device(STDERR_FILENO)) return;
         log_ = std::make_unique<LogFile>(companion_->places().own_stderr(recorder_->id()));
         only_stderr_ = true;
         // What this program itself has to say goes there too.
