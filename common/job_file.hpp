@@ -13,8 +13,8 @@
 #include <vector>
 
 #include "common/atomic_file.hpp"
-#include "common/job_files.hpp"
 #include "common/job_document.hpp"
+#include "common/job_files.hpp"
 
 namespace jobshim {
 
