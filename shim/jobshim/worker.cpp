@@ -30,7 +30,7 @@ namespace bp = boost::process;
 #include "shim/jobshim/insist.hpp"
 #include "shim/jobshim/process_attributes.hpp"
 
-extern "C" char** environ;
+extern char** environ;
 
 namespace jobshim {
 
