@@ -31,7 +31,7 @@ namespace bp = boost::process;
 #include "shim/jobshim/insist.hpp"
 #include "shim/jobshim/process_attributes.hpp"
 
-extern "C" char** environ;
+extern char** environ;
 
 namespace jobshim {
 
