@@ -28,7 +28,7 @@ CompanionSight sight(const std::string& file, const std::string& entry) {
 }
 
 FinalWord killed() {
-    WitnessedEnd end;
+    Ending end;
     end.wait_status = 9;
     end.result_expected = true;
     return judge_witnessed(end);
