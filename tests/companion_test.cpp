@@ -1,4 +1,3 @@
-#include "common/companion.hpp"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -6,6 +5,10 @@
 #include <filesystem>
 
 #include "common/clocks.hpp"
+#include "common/companion/directory_name.hpp"
+#include "common/companion/index.hpp"
+#include "common/companion/look.hpp"
+#include "common/companion/mirror.hpp"
 #include "common/file_system.hpp"
 #include "common/units.hpp"
 #include "tests/catch.hpp"

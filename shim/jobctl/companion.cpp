@@ -11,6 +11,10 @@
 #include <set>
 
 #include "common/clocks.hpp"
+#include "common/companion/directory_name.hpp"
+#include "common/companion/index.hpp"
+#include "common/companion/look.hpp"
+#include "common/companion/mirror.hpp"
 #include "common/kernel_file.hpp"
 #include "common/units.hpp"
 #include "shim/jobctl/look.hpp"

@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "common/companion.hpp"
 #include "shim/jobctl/commands.hpp"
 #include "shim/jobctl/look.hpp"
 

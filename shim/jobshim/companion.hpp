@@ -8,7 +8,8 @@
 #include <optional>
 #include <string>
 
-#include "common/companion.hpp"
+#include "common/companion/look.hpp"
+#include "common/companion/mirror.hpp"
 
 namespace jobshim {
 

@@ -1,4 +1,4 @@
-#include "common/companion.hpp"
+#include "common/companion/mirror.hpp"
 
 #include <fcntl.h>
 #include <sys/file.h>
@@ -6,14 +6,13 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cctype>
 #include <cerrno>
 #include <utility>
 
 #include "common/clocks.hpp"
-#include "common/file_system.hpp"
+#include "common/companion/index.hpp"
+#include "common/companion/look.hpp"
 #include "common/job_files.hpp"
-#include "common/json_text.hpp"
 #include "common/posix_error.hpp"
 #include "common/units.hpp"
 
@@ -29,200 +28,11 @@ constexpr milliseconds lock_patience{10'000};
 constexpr milliseconds look_every{100};
 constexpr milliseconds look_on_for{3000};
 constexpr milliseconds look_on_at_most{30'000};
-constexpr std::size_t log_limit = std::size_t{1} << 20U;
 constexpr std::string_view cancelled_words = "Cancelled by user.";
 
 Status status_in(const std::optional<JobDocument>& document) {
     return document ? document->status() : Status::none;
 }
-
-// Every line but the first moved by `columns` to the right, or to the left as far as it is blank.
-// A JSON string holds no line feed, so no value changes.
-std::string indented(std::string_view text, int columns) {
-    std::string result;
-    for (std::size_t at = 0; at < text.size(); ++at) {
-        result += text[at];
-        if (text[at] != '\n') continue;
-        if (columns > 0) result.append(static_cast<std::size_t>(columns), ' ');
-        for (int i = 0; i > columns && at + 1 < text.size() && text[at + 1] == ' '; --i) ++at;
-    }
-    return result;
-}
-
-constexpr int entry_depth = 4;
-
-}  // namespace
-
-CompanionPlaces::CompanionPlaces(const std::string& state_directory)
-    : directory(state_directory),
-      index(path_in(directory, "state.json")),
-      jobs(path_in(directory, "jobs")),
-      own(path_in(directory, "jobshim")) {}
-
-std::string CompanionPlaces::job_file(std::string_view id) const {
-    return path_in(jobs, std::string(id) + ".json");
-}
-std::string CompanionPlaces::log_file(std::string_view id) const {
-    return path_in(jobs, std::string(id) + ".log");
-}
-std::string CompanionPlaces::own_record(std::string_view id) const {
-    return path_in(own, std::string(id) + ".json");
-}
-std::string CompanionPlaces::own_stderr(std::string_view id) const {
-    return path_in(own, std::string(id) + ".stderr");
-}
-
-bool is_companion_directory(const std::string& path) {
-    for (const char* name : {"state.json", "jobs", "jobshim", "broker.json"}) {
-        struct stat info {};
-        if (::lstat(path_in(path, name).c_str(), &info) == 0) return true;
-    }
-    return false;
-}
-
-std::vector<std::string> companion_roots(const char* plugin_data, const char* tmpdir,
-                                         const char* tmp, const char* temp) {
-    std::vector<std::string> roots;
-    if (plugin_data != nullptr && *plugin_data != '\0')
-        roots.push_back(path_in(plugin_data, "state"));
-    std::string folder = "/tmp";
-    for (const char* candidate : {tmpdir, tmp, temp})
-        if (candidate != nullptr && *candidate != '\0') {
-            folder = candidate;
-            break;
-        }
-    if (folder.size() > 1 && folder.ends_with('/')) folder.pop_back();
-    roots.push_back(path_in(folder, "codex-companion"));
-    return roots;
-}
-
-std::optional<CompanionIndex> CompanionIndex::parse(std::string text) {
-    const JobDocument document = JobDocument::parse(text);
-    if (document.fault() != JsonFault::none) return std::nullopt;
-    CompanionIndex index;
-    index.text_ = std::move(text);
-    const auto list = document.value("jobs");
-    if (!list || list->front() != '[') return index;
-    const auto begin = static_cast<std::size_t>(list->data() - document.text().data());
-    index.list_ = begin + 1;
-    for (const JsonSpan& span : split_json_array(*list)) {
-        const JobDocument entry =
-            JobDocument::parse(std::string(list->substr(span.begin, span.end - span.begin)));
-        if (entry.fault() != JsonFault::none) continue;
-        index.entries_.push_back(
-            {entry.string("id").value_or(""), begin + span.begin, begin + span.end});
-    }
-    return index;
-}
-
-std::vector<std::string> CompanionIndex::ids() const {
-    std::vector<std::string> ids;
-    for (const Entry& entry : entries_)
-        if (is_job_id(entry.id)) ids.push_back(entry.id);
-    return ids;
-}
-
-std::optional<JobDocument> CompanionIndex::find(std::string_view id) const {
-    for (const Entry& entry : entries_)
-        if (entry.id == id)
-            return JobDocument::parse(text_.substr(entry.begin, entry.end - entry.begin));
-    return std::nullopt;
-}
-
-std::optional<std::string> CompanionIndex::with(std::string_view id, std::string_view entry) const {
-    for (const Entry& old : entries_)
-        if (old.id == id) {
-            std::string text = text_;
-            return text.replace(old.begin, old.end - old.begin, entry);
-        }
-    return std::nullopt;
-}
-
-std::optional<std::string> CompanionIndex::with_first(std::string_view entry) const {
-    if (!list_) return std::nullopt;
-    const std::string gap = "\n" + std::string(entry_depth, ' ');
-    std::string text = text_;
-    if (text.find_first_not_of(" \t\r\n", *list_) == text.find(']', *list_))
-        return text.insert(*list_, gap + std::string(entry) + "\n  ");
-    return text.insert(*list_, gap + std::string(entry) + ",");
-}
-
-std::string as_entry(const JobDocument& job) {
-    std::string text = job.without({"result", "rendered", "jobshim"});
-    text.erase(text.find_last_of('}') + 1);
-    text.erase(0, text.find('{'));
-    return indented(text, entry_depth);
-}
-
-std::string as_job_file(const JobDocument& entry) {
-    return indented(entry.text(), -entry_depth) + "\n";
-}
-
-bool says_cancelled(std::string_view log, std::int64_t since) {
-    while (!log.empty()) {
-        const std::size_t end = log.find('\n');
-        // Half a line is none yet.
-        if (end == std::string_view::npos) return false;
-        const std::string_view line = log.substr(0, end);
-        log.remove_prefix(end + 1);
-        const std::size_t bracket = line.find("] ");
-        if (!line.starts_with('[') || bracket == std::string_view::npos ||
-            line.substr(bracket + 2) != cancelled_words)
-            continue;
-        const auto time = parse_iso_time(line.substr(1, bracket - 1));
-        if (time && *time >= since) return true;
-    }
-    return false;
-}
-
-namespace {
-
-CompanionRemedy remedy_for_words(const CompanionSight& sight, Status end) {
-    const Status file = status_in(sight.job);
-    const Status entry = status_in(sight.entry);
-    if (!sight.file_exists) {
-        // Gone from both, for whatever cause: nothing is brought back.
-        if (!sight.entry || is_terminal(entry)) return {};
-        return {.entry = true, .status = sight.cancelled_in_log ? Status::cancelled : end};
-    }
-    if (is_terminal(file)) {
-        // Two final words that differ are not for us to choose from.
-        if (!sight.index_is_whole || is_terminal(entry)) return {};
-        return {.entry = true};
-    }
-    // A file that is torn and stays so can be made anew from its entry alone.
-    if (!sight.job && !sight.entry) return {};
-    // The index has a final word and the file has not: it is the plugin's, or ours from a moment
-    // ago, before somebody undid the file.
-    if (is_terminal(entry)) return {.file = true};
-    return {.file = true,
-            .entry = sight.index_is_whole,
-            .status = sight.cancelled_in_log ? Status::cancelled : end};
-}
-
-}  // namespace
-
-CompanionRemedy remedy_for(const CompanionSight& sight, Status end) {
-    CompanionRemedy remedy = remedy_for_words(sight, end);
-    remedy.mend_file = sight.file_has_remains && !remedy.file;
-    remedy.mend_index = sight.index_has_remains && !remedy.entry;
-    return remedy;
-}
-
-std::string companion_sentence(const FinalWord& last, const std::string& thread) {
-    std::string sentence = last.sentence;
-    for (const std::string_view verb : {"Killed ", "Exited ", "Ended "})
-        if (sentence.starts_with(verb)) {
-            sentence[0] = static_cast<char>(std::tolower(sentence[0]));
-            sentence.insert(0, "Worker ");
-            break;
-        }
-    if (!thread.empty())
-        sentence += (sentence.empty() ? "" : " ") + ("Resume with thread " + thread) + ".";
-    return sentence;
-}
-
-namespace {
 
 // One after the other, of all who write for jobshim in this directory.
 class Turn {
@@ -243,17 +53,6 @@ public:
 private:
     UniqueFd fd_;
 };
-
-TheirFile their_file(std::string text, FileStamp stamp) {
-    const JsonScan scan = scan_json_object(text);
-    TheirFile file{std::move(text), stamp, scan.fault == JsonFault::none};
-    if (scan.fault != JsonFault::malformed || scan.close == 0 || file.text[scan.open] != '{')
-        return file;
-    file.whole = file.has_remains = true;
-    file.text.resize(scan.close + 1);
-    file.text += '\n';
-    return file;
-}
 
 bool is_untouched(const std::string& path, const FileStamp& stamp) {
     const auto now = stamp_at(path);
@@ -327,52 +126,7 @@ bool same(const std::optional<FileStamp>& a, const std::optional<FileStamp>& b) 
     return a.has_value() == b.has_value() && (!a || a->unchanged(*b));
 }
 
-bool log_says_cancelled(const CompanionPlaces& places, const std::string& id, std::int64_t since) {
-    try {
-        const UniqueFd log(::open(places.log_file(id).c_str(),
-                                  O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
-        if (!log) return false;
-        const FileStamp stamp = stamp_of(log.get(), places.log_file(id));
-        const auto limit = static_cast<off_t>(log_limit);
-        return says_cancelled(read_from(log.get(), std::max<off_t>(0, stamp.size - limit),
-                                        log_limit, places.log_file(id)),
-                              since);
-    } catch (const std::system_error&) {
-        return false;
-    }
-}
-
 }  // namespace
-
-std::optional<TheirFile> read_theirs(const std::string& path, milliseconds patience) {
-    const auto deadline = monotonic_now() + patience;
-    for (;;) {
-        auto contents = read_file(path, max_job_file_bytes);
-        if (!contents) return std::nullopt;
-        auto file = their_file(std::move(contents->text), contents->stamp);
-        if (file.whole || monotonic_now() >= deadline ||
-            rest_of_patience(path, file.stamp, patience).count() == 0)
-            return file;
-        pause_for(torn_tick);
-    }
-}
-
-CompanionSight look_at_companion(const CompanionPlaces& places, const std::string& id,
-                                 milliseconds patience) {
-    CompanionSight sight;
-    // The index first: the plugin removes a job's file before its entry.
-    if (auto index = read_theirs(places.index, patience); index && index->whole) {
-        sight.index_is_whole = true;
-        sight.index_has_remains = index->has_remains;
-        sight.entry = CompanionIndex::parse(std::move(index->text))->find(id);
-    }
-    if (auto file = read_theirs(places.job_file(id), patience)) {
-        sight.file_exists = true;
-        sight.file_has_remains = file->has_remains;
-        if (file->whole) sight.job = JobDocument::parse(std::move(file->text));
-    }
-    return sight;
-}
 
 CompanionMirror::CompanionMirror(CompanionPlaces places, Job job)
     : places_(std::move(places)), job_(std::move(job)) {}

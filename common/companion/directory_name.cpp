@@ -1,11 +1,10 @@
-// Apart from the rest, for Nettle asks the processor about itself at the start of each program that
-// it is linked to, and the shim needs no such name.
-#include <nettle/sha2.h>
+#include "common/companion/directory_name.hpp"
+
+#include <sha2.h>
 
 #include <array>
 #include <cstdint>
 
-#include "common/companion.hpp"
 #include "common/units.hpp"
 
 namespace jobshim {
@@ -19,18 +18,9 @@ bool is_slug_character(char c) {
 
 // The first 16 hexadecimal digits of the SHA-256.
 std::string short_hash(std::string_view text) {
-    sha256_ctx context;
-    sha256_init(&context);
-    sha256_update(&context, text.size(), reinterpret_cast<const std::uint8_t*>(text.data()));
-    std::array<std::uint8_t, 8> digest{};
-    sha256_digest(&context, digest.size(), digest.data());
-    constexpr std::string_view digits = "0123456789abcdef";
-    std::string hash;
-    for (const std::uint8_t byte : digest) {
-        hash += digits[byte >> 4U];
-        hash += digits[byte & 15U];
-    }
-    return hash;
+    std::array<char, SHA256_DIGEST_STRING_LENGTH> digits{};
+    SHA256Data(reinterpret_cast<const std::uint8_t*>(text.data()), text.size(), digits.data());
+    return std::string(digits.data(), 16);
 }
 
 }  // namespace

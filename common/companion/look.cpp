@@ -1,0 +1,92 @@
+#include "common/companion/look.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "common/clocks.hpp"
+#include "common/companion/index.hpp"
+#include "common/file_system.hpp"
+#include "common/job_files.hpp"
+#include "common/json_text.hpp"
+#include "common/posix_error.hpp"
+
+namespace jobshim {
+
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds torn_tick{5};
+constexpr std::size_t log_limit = std::size_t{1} << 20U;
+
+TheirFile their_file(std::string text, FileStamp stamp) {
+    const JsonScan scan = scan_json_object(text);
+    TheirFile file{std::move(text), stamp, scan.fault == JsonFault::none};
+    if (scan.fault != JsonFault::malformed || scan.close == 0 || file.text[scan.open] != '{')
+        return file;
+    file.whole = file.has_remains = true;
+    file.text.resize(scan.close + 1);
+    file.text += '\n';
+    return file;
+}
+
+}  // namespace
+
+bool is_companion_directory(const std::string& path) {
+    for (const char* name : {"state.json", "jobs", "jobshim", "broker.json"}) {
+        struct stat info {};
+        if (::lstat(path_in(path, name).c_str(), &info) == 0) return true;
+    }
+    return false;
+}
+
+std::optional<TheirFile> read_theirs(const std::string& path, milliseconds patience) {
+    const auto deadline = monotonic_now() + patience;
+    for (;;) {
+        auto contents = read_file(path, max_job_file_bytes);
+        if (!contents) return std::nullopt;
+        auto file = their_file(std::move(contents->text), contents->stamp);
+        if (file.whole || monotonic_now() >= deadline ||
+            rest_of_patience(path, file.stamp, patience).count() == 0)
+            return file;
+        pause_for(torn_tick);
+    }
+}
+
+CompanionSight look_at_companion(const CompanionPlaces& places, const std::string& id,
+                                 milliseconds patience) {
+    CompanionSight sight;
+    // The index first: the plugin removes a job's file before its entry.
+    if (auto index = read_theirs(places.index, patience); index && index->whole) {
+        sight.index_is_whole = true;
+        sight.index_has_remains = index->has_remains;
+        sight.entry = CompanionIndex::parse(std::move(index->text))->find(id);
+    }
+    if (auto file = read_theirs(places.job_file(id), patience)) {
+        sight.file_exists = true;
+        sight.file_has_remains = file->has_remains;
+        if (file->whole) sight.job = JobDocument::parse(std::move(file->text));
+    }
+    return sight;
+}
+
+bool log_says_cancelled(const CompanionPlaces& places, const std::string& id, std::int64_t since) {
+    try {
+        const UniqueFd log(::open(places.log_file(id).c_str(),
+                                  O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+        if (!log) return false;
+        const FileStamp stamp = stamp_of(log.get(), places.log_file(id));
+        const auto limit = static_cast<off_t>(log_limit);
+        return says_cancelled(read_from(log.get(), std::max<off_t>(0, stamp.size - limit),
+                                        log_limit, places.log_file(id)),
+                              since);
+    } catch (const std::system_error&) {
+        return false;
+    }
+}
+
+}  // namespace jobshim

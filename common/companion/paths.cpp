@@ -1,0 +1,42 @@
+#include "common/companion/paths.hpp"
+
+#include "common/job_files.hpp"
+
+namespace jobshim {
+
+CompanionPlaces::CompanionPlaces(const std::string& state_directory)
+    : directory(state_directory),
+      index(path_in(directory, "state.json")),
+      jobs(path_in(directory, "jobs")),
+      own(path_in(directory, "jobshim")) {}
+
+std::string CompanionPlaces::job_file(std::string_view id) const {
+    return path_in(jobs, std::string(id) + ".json");
+}
+std::string CompanionPlaces::log_file(std::string_view id) const {
+    return path_in(jobs, std::string(id) + ".log");
+}
+std::string CompanionPlaces::own_record(std::string_view id) const {
+    return path_in(own, std::string(id) + ".json");
+}
+std::string CompanionPlaces::own_stderr(std::string_view id) const {
+    return path_in(own, std::string(id) + ".stderr");
+}
+
+std::vector<std::string> companion_roots(const char* plugin_data, const char* tmpdir,
+                                         const char* tmp, const char* temp) {
+    std::vector<std::string> roots;
+    if (plugin_data != nullptr && *plugin_data != '\0')
+        roots.push_back(path_in(plugin_data, "state"));
+    std::string folder = "/tmp";
+    for (const char* candidate : {tmpdir, tmp, temp})
+        if (candidate != nullptr && *candidate != '\0') {
+            folder = candidate;
+            break;
+        }
+    if (folder.size() > 1 && folder.ends_with('/')) folder.pop_back();
+    roots.push_back(path_in(folder, "codex-companion"));
+    return roots;
+}
+
+}  // namespace jobshim
