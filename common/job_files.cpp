@@ -16,10 +16,6 @@ namespace {
 
 constexpr std::string_view own_mark = ".jobshim-";
 
-bool is_word(char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-}
-
 }  // namespace
 
 std::string absolute_path(const std::string& path) {
@@ -51,19 +47,12 @@ JobFiles job_files_of(const std::string& path) {
         const std::string_view link(target.data(), static_cast<std::size_t>(length));
         at = link.starts_with('/') ? std::string(link) : files.directory + "/" + std::string(link);
     }
-    const std::string stem =
-        files.name.ends_with(".json") ? files.job.substr(0, files.job.size() - 5) : files.job;
-    files.heartbeat = stem + ".heartbeat";
+    files.heartbeat = without_json(files.job) + ".heartbeat";
     files.cancel = files.job + ".cancel";
     files.fresh = own_path_beside(files, "new");
     files.merged = own_path_beside(files, "merged");
     files.reserve = own_path_beside(files, "reserve");
     return files;
-}
-
-std::string path_in(std::string_view directory, std::string_view name) {
-    std::string path(directory == "/" ? "" : directory);
-    return path.append("/").append(name);
 }
 
 std::string own_path_beside(const JobFiles& files, std::string_view what) {
@@ -101,22 +90,6 @@ void make_directories(const std::string& path) {
 std::string unrecorded_file(const std::string& state_directory, const ShimIdentity& shim) {
     return state_directory + "/unrecorded/" + shim.boot_id + "-" + std::to_string(shim.pid) + "-" +
            (shim.start_time ? std::to_string(*shim.start_time) : "") + ".heartbeat";
-}
-
-bool is_job_id(std::string_view text) {
-    if (text.empty() || text.size() > 128 || !is_word(text[0])) return false;
-    for (const char c : text)
-        if (!is_word(c) && c != '.' && c != '_' && c != '-') return false;
-    return true;
-}
-
-std::string job_id_from_name(std::string_view name) {
-    if (name.ends_with(".json")) name.remove_suffix(5);
-    std::string id;
-    for (const char c : name) id += is_word(c) || c == '.' || c == '_' ? c : '-';
-    id.erase(0, id.find_first_not_of("._-"));
-    if (id.size() > 128) id.resize(128);
-    return id.empty() ? "job" : id;
 }
 
 }  // namespace jobshim

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "common/job_names.hpp"
 #include "common/job_record.hpp"
 
 namespace jobshim {
@@ -35,14 +36,6 @@ void make_directories(const std::string& path);
 
 // The copy of an end that could not be written beside its job.
 std::string unrecorded_file(const std::string& state_directory, const ShimIdentity& shim);
-
-// `[A-Za-z0-9][A-Za-z0-9._-]{0,127}`
-bool is_job_id(std::string_view text);
-// From a file's name: without .json, other characters as -.
-std::string job_id_from_name(std::string_view name);
-
-// The path of a file in a directory, which may be "/".
-std::string path_in(std::string_view directory, std::string_view name);
 
 // Our own files beside a job file: ".NAME.jobshim-WHAT".
 std::string own_path_beside(const JobFiles& files, std::string_view what);

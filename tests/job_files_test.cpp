@@ -76,3 +76,12 @@ TEST_CASE("job files: ids") {
     CHECK(job_id_from_name("---.json") == "job");
     CHECK(is_job_id(job_id_from_name(std::string(200, 'x') + ".json")));
 }
+
+TEST_CASE("job files: a name without its .json") {
+    CHECK(without_json("a.json") == "a");
+    CHECK(without_json("/d/a.b.json") == "/d/a.b");
+    CHECK(without_json("a.json.json") == "a.json");
+    for (const char* other : {"", "a", "json", "a.JSON", "a.json.cancel"})
+        CHECK(without_json(other) == other);
+    CHECK(without_json(".json").empty());
+}

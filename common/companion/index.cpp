@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "common/job_files.hpp"
+#include "common/job_names.hpp"
 #include "common/json_text.hpp"
 
 namespace jobshim {

@@ -10,7 +10,7 @@
 #include "common/clocks.hpp"
 #include "common/companion/index.hpp"
 #include "common/file_system.hpp"
-#include "common/job_files.hpp"
+#include "common/job_names.hpp"
 #include "common/json_text.hpp"
 #include "common/posix_error.hpp"
 

@@ -17,6 +17,9 @@ namespace jobshim {
 // Something of the plugin's or of ours is in it.
 bool is_companion_directory(const std::string& path);
 
+// How long a file of theirs may be empty or torn, counted from its last change.
+constexpr std::chrono::milliseconds their_patience{2000};
+
 // Reads a file of theirs. One that is empty or torn is waited for until nobody has touched it for
 // `patience`. Nothing if it is gone. Throws std::system_error or Refusal.
 struct TheirFile {

@@ -22,17 +22,11 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr milliseconds torn_patience{2000};
-constexpr milliseconds torn_tick{5};
+constexpr milliseconds tick{5};
 constexpr milliseconds lock_patience{10'000};
 constexpr milliseconds look_every{100};
 constexpr milliseconds look_on_for{3000};
 constexpr milliseconds look_on_at_most{30'000};
-constexpr std::string_view cancelled_words = "Cancelled by user.";
-
-Status status_in(const std::optional<JobDocument>& document) {
-    return document ? document->status() : Status::none;
-}
 
 // One after the other, of all who write for jobshim in this directory.
 class Turn {
@@ -46,7 +40,7 @@ public:
         while (::flock(fd_.get(), LOCK_EX | LOCK_NB) != 0) {
             if (errno != EWOULDBLOCK && errno != EINTR) throw_errno("lock " + path);
             if (monotonic_now() >= deadline) throw Refusal(path + ": stays locked by another");
-            pause_for(torn_tick);
+            pause_for(tick);
         }
     }
 
@@ -59,15 +53,29 @@ bool is_untouched(const std::string& path, const FileStamp& stamp) {
     return now && now->unchanged(stamp);
 }
 
+// What a swap displaced to `fresh`. It may be truncated, and about to be written by one who had it
+// open. Or he opens it anew: then he has our version, and no more comes.
+std::optional<TheirFile> read_displaced(const std::string& fresh, const std::string& path,
+                                        const FileStamp& ours, milliseconds patience) {
+    auto displaced = read_theirs(fresh, milliseconds(0));
+    const auto deadline = monotonic_now() + patience;
+    while (displaced && !displaced->whole && monotonic_now() < deadline &&
+           is_untouched(path, ours)) {
+        pause_for(tick);
+        displaced = read_theirs(fresh, milliseconds(0));
+    }
+    return displaced;
+}
+
 // What is to stand in a file instead of `text`, which may be torn; nothing to leave it.
 using TheirEdit = std::function<std::optional<std::string>(const TheirFile&)>;
 
 // Puts the edited text in the place of what is there. Whatever others write meanwhile is not lost:
 // it is edited in its turn. True if the file was changed.
 bool swap_theirs(const std::string& path, const std::string& fresh, const TheirEdit& edit) {
-    auto base = read_theirs(path, torn_patience);
+    auto base = read_theirs(path, their_patience);
     bool wrote = false;
-    const auto deadline = monotonic_now() + 2 * torn_patience;
+    const auto deadline = monotonic_now() + 2 * their_patience;
     while (base && monotonic_now() < deadline) {
         const std::string text = edit(*base).value_or(base->text);
         if (text == base->text && !base->has_remains) break;
@@ -76,22 +84,15 @@ bool swap_theirs(const std::string& path, const std::string& fresh, const TheirE
         // Cheaper than a swap that has to be taken back; and all there is where files cannot be
         // exchanged.
         if (!is_untouched(path, base->stamp)) {
-            base = read_theirs(path, torn_patience);
+            base = read_theirs(path, their_patience);
             continue;
         }
         if (staged.arrive_in_exchange(path) != StagedFile::Arrival::exchanged)
             return wrote || stamp_at(path).has_value();
         wrote = true;
         const FileStamp ours = stamp_of(staged.descriptor(), path);
-        std::optional<TheirFile> displaced = read_theirs(fresh, milliseconds(0));
-        // Truncated, and about to be written by one who had it open. Or he opens it anew: then he
-        // has our version, and no more comes.
-        const auto torn_until = monotonic_now() + torn_patience;
-        while (displaced && !displaced->whole && base->whole && monotonic_now() < torn_until &&
-               is_untouched(path, ours)) {
-            pause_for(torn_tick);
-            displaced = read_theirs(fresh, milliseconds(0));
-        }
+        const auto displaced =
+            read_displaced(fresh, path, ours, base->whole ? their_patience : milliseconds(0));
         const bool was_raced = displaced && displaced->whole && displaced->text != base->text;
         if (was_raced && is_untouched(path, ours)) {
             base = TheirFile{displaced->text, ours, true};
@@ -105,13 +106,9 @@ bool swap_theirs(const std::string& path, const std::string& fresh, const TheirE
             staged.remove();
         // Written again since, from whatever: that is the latest.
         if (is_untouched(path, ours)) break;
-        base = read_theirs(path, torn_patience);
+        base = read_theirs(path, their_patience);
     }
     return wrote;
-}
-
-std::string phase_of(Status status) {
-    return std::string(status == Status::completed ? "done" : word(status));
 }
 
 std::optional<FileStamp> stamp_if_any(const std::string& path) {
@@ -140,7 +137,7 @@ bool CompanionMirror::step() {
     const Turn turn(places_);
     file_stamp_ = stamp_if_any(places_.job_file(job_.id));
     index_stamp_ = stamp_if_any(places_.index);
-    CompanionSight sight = look_at_companion(places_, job_.id, torn_patience);
+    CompanionSight sight = look_at_companion(places_, job_.id, their_patience);
     sight.cancelled_in_log = log_says_cancelled(places_, job_.id, job_.since);
     const CompanionRemedy remedy = remedy_for(sight, job_.last.status);
     bool wrote = false;
@@ -166,41 +163,8 @@ std::string CompanionMirror::fresh_file() const {
 
 std::string CompanionMirror::fresh_index() const { return path_in(places_.own, ".state.mirror"); }
 
-std::vector<JobDocument::Member> CompanionMirror::final_members(const CompanionRemedy& remedy,
-                                                                const CompanionSight& sight) const {
-    const std::string now = iso_time(wall_now_ms());
-    if (!remedy.status) {
-        // In step with the one of the two that is final.
-        const JobDocument& from = is_terminal(status_in(sight.job)) ? *sight.job : *sight.entry;
-        std::vector<JobDocument::Member> members{
-            {"status", json_string(word(from.status()))},
-            {"phase", json_string(from.string("phase").value_or(phase_of(from.status())))},
-            {"pid", "null"},
-            {"updatedAt", json_string(now)},
-            {"completedAt", json_string(from.string("completedAt").value_or(now))}};
-        for (const char* key : {"errorMessage", "threadId", "turnId"})
-            if (const auto value = from.value(key)) members.push_back({key, std::string(*value)});
-        return members;
-    }
-    std::string thread;
-    for (const auto* document : {&sight.job, &sight.entry})
-        if (thread.empty() && *document) thread = (*document)->string("threadId").value_or("");
-    const bool ours = *remedy.status == job_.last.status;
-    const std::string sentence =
-        ours ? companion_sentence(job_.last, thread) : std::string(cancelled_words);
-    const std::string ended =
-        ours && !job_.last.exit.ended_at.empty() ? job_.last.exit.ended_at : now;
-    return {{"status", json_string(word(*remedy.status))},
-            {"phase", json_string(phase_of(*remedy.status))},
-            {"pid", "null"},
-            {"updatedAt", json_string(now)},
-            {"completedAt", json_string(ended)},
-            {"errorMessage", sentence.empty() ? "null" : json_string(sentence)}};
-}
-
 bool CompanionMirror::change_file(const CompanionRemedy& remedy, const CompanionSight& sight) {
-    auto members = final_members(remedy, sight);
-    if (remedy.status == Status::cancelled) members.push_back({"cancelledAt", members[4].json});
+    auto members = final_file_members(remedy, sight, job_.last, iso_time(wall_now_ms()));
     if (job_.add_exit) {
         RunRecord run;
         run.exit = job_.last.exit;
@@ -219,7 +183,7 @@ bool CompanionMirror::change_file(const CompanionRemedy& remedy, const Companion
 }
 
 bool CompanionMirror::change_index(const CompanionRemedy& remedy, const CompanionSight& sight) {
-    const auto members = final_members(remedy, sight);
+    const auto members = final_members(remedy, sight, job_.last, iso_time(wall_now_ms()));
     return swap_theirs(
         places_.index, fresh_index(), [&](const TheirFile& theirs) -> std::optional<std::string> {
             const auto index = theirs.whole ? CompanionIndex::parse(theirs.text) : std::nullopt;

@@ -46,8 +46,6 @@ public:
 private:
     bool change_file(const CompanionRemedy& remedy, const CompanionSight& sight);
     bool change_index(const CompanionRemedy& remedy, const CompanionSight& sight);
-    std::vector<JobDocument::Member> final_members(const CompanionRemedy& remedy,
-                                                   const CompanionSight& sight) const;
     // Where their new versions are made.
     std::string fresh_file() const;
     std::string fresh_index() const;

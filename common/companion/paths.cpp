@@ -1,6 +1,6 @@
 #include "common/companion/paths.hpp"
 
-#include "common/job_files.hpp"
+#include "common/job_names.hpp"
 
 namespace jobshim {
 

@@ -37,6 +37,15 @@ CompanionRemedy remedy_for_words(const CompanionSight& sight, Status end) {
             .status = sight.cancelled_in_log ? Status::cancelled : end};
 }
 
+std::string phase_of(Status status) {
+    return std::string(status == Status::completed ? "done" : word(status));
+}
+
+// When the job ended, where it is for us to say: as it was seen, if that is what is told.
+std::string end_time(const CompanionRemedy& remedy, const FinalWord& last, const std::string& now) {
+    return remedy.status == last.status && !last.exit.ended_at.empty() ? last.exit.ended_at : now;
+}
+
 }  // namespace
 
 CompanionRemedy remedy_for(const CompanionSight& sight, Status end) {
@@ -57,6 +66,44 @@ std::string companion_sentence(const FinalWord& last, const std::string& thread)
     if (!thread.empty())
         sentence += (sentence.empty() ? "" : " ") + ("Resume with thread " + thread) + ".";
     return sentence;
+}
+
+std::vector<JobDocument::Member> final_members(const CompanionRemedy& remedy,
+                                               const CompanionSight& sight, const FinalWord& last,
+                                               const std::string& now) {
+    if (!remedy.status) {
+        // In step with the one of the two that is final.
+        const JobDocument& from = is_terminal(status_in(sight.job)) ? *sight.job : *sight.entry;
+        std::vector<JobDocument::Member> members{
+            {"status", json_string(word(from.status()))},
+            {"phase", json_string(from.string("phase").value_or(phase_of(from.status())))},
+            {"pid", "null"},
+            {"updatedAt", json_string(now)},
+            {"completedAt", json_string(from.string("completedAt").value_or(now))}};
+        for (const char* key : {"errorMessage", "threadId", "turnId"})
+            if (const auto value = from.value(key)) members.push_back({key, std::string(*value)});
+        return members;
+    }
+    std::string thread;
+    for (const auto* document : {&sight.job, &sight.entry})
+        if (thread.empty() && *document) thread = (*document)->string("threadId").value_or("");
+    const std::string sentence = *remedy.status == last.status ? companion_sentence(last, thread)
+                                                               : std::string(cancelled_words);
+    return {{"status", json_string(word(*remedy.status))},
+            {"phase", json_string(phase_of(*remedy.status))},
+            {"pid", "null"},
+            {"updatedAt", json_string(now)},
+            {"completedAt", json_string(end_time(remedy, last, now))},
+            {"errorMessage", sentence.empty() ? "null" : json_string(sentence)}};
+}
+
+std::vector<JobDocument::Member> final_file_members(const CompanionRemedy& remedy,
+                                                    const CompanionSight& sight,
+                                                    const FinalWord& last, const std::string& now) {
+    auto members = final_members(remedy, sight, last, now);
+    if (remedy.status == Status::cancelled)
+        members.push_back({"cancelledAt", json_string(end_time(remedy, last, now))});
+    return members;
 }
 
 bool says_cancelled(std::string_view log, std::int64_t since) {

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "common/exit_reason.hpp"
 #include "common/job_record.hpp"
@@ -38,6 +39,16 @@ CompanionRemedy remedy_for(const CompanionSight& sight, Status end);
 
 // "Worker killed by SIGKILL; ... Resume with thread thr_1."
 std::string companion_sentence(const FinalWord& last, const std::string& thread);
+
+// What the job file and its entry shall say of the end, where the remedy changes them: `last` is
+// what we know of it, `now` an ISO 8601 time.
+std::vector<JobDocument::Member> final_members(const CompanionRemedy& remedy,
+                                               const CompanionSight& sight, const FinalWord& last,
+                                               const std::string& now);
+// The same, and what the plugin keeps in the file alone.
+std::vector<JobDocument::Member> final_file_members(const CompanionRemedy& remedy,
+                                                    const CompanionSight& sight,
+                                                    const FinalWord& last, const std::string& now);
 
 // True if the log has a line of its own "[ISO] Cancelled by user." that is no older than `since`
 // (ms since 1970). The same words inside another text are none.

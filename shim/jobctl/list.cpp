@@ -10,7 +10,7 @@
 #include "common/clocks.hpp"
 #include "common/units.hpp"
 #include "shim/jobctl/commands.hpp"
-#include "shim/jobctl/companion.hpp"
+#include "shim/jobctl/companion/survey.hpp"
 #include "shim/jobctl/look.hpp"
 #include "shim/jobctl/output.hpp"
 #include "shim/jobctl/watch.hpp"

@@ -8,7 +8,7 @@
 #include "common/job_files.hpp"
 #include "common/posix_error.hpp"
 #include "shim/jobctl/commands.hpp"
-#include "shim/jobctl/companion.hpp"
+#include "shim/jobctl/companion/directories.hpp"
 #include "shim/jobctl/output.hpp"
 #include "shim/jobctl/selection.hpp"
 
@@ -42,8 +42,7 @@ int run(const Options& options, const Context& context) {
         case Command::status:
             return exit_status(show_status(options, context));
         case Command::wait:
-            return context.is_companion ? wait_for_companion_jobs(options, context)
-                                        : wait_for_jobs(options, context);
+            return wait_for_jobs(options, context);
         case Command::result:
             return exit_status(show_result(options, context));
         case Command::list:

@@ -1,7 +1,7 @@
 // jobctl reap: settles every dead job of the directories. Any number of reapers may run at once: of
 // those that find the same job one writes, and only that one says so.
 #include "shim/jobctl/commands.hpp"
-#include "shim/jobctl/companion.hpp"
+#include "shim/jobctl/companion/survey.hpp"
 #include "shim/jobctl/look.hpp"
 #include "shim/jobctl/output.hpp"
 

@@ -4,7 +4,7 @@
 
 #include "common/units.hpp"
 #include "shim/jobctl/commands.hpp"
-#include "shim/jobctl/companion.hpp"
+#include "shim/jobctl/companion/survey.hpp"
 #include "shim/jobctl/look.hpp"
 #include "shim/jobctl/output.hpp"
 #include "shim/jobctl/selection.hpp"

@@ -123,6 +123,11 @@ std::optional<JobFiles> only_one_of(std::vector<JobFiles> found, const std::stri
 
 }  // namespace
 
+bool exists(const std::string& path) {
+    struct stat info {};
+    return ::lstat(path.c_str(), &info) == 0;
+}
+
 bool is_directory(const std::string& path) {
     struct stat info {};
     return ::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);

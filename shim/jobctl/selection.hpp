@@ -33,6 +33,9 @@ Whereabouts whereabouts_of(const std::string& job, const std::vector<std::string
 // The names of the job files in a directory: *.json, no dot files. Throws std::system_error.
 std::vector<std::string> job_names_in(const std::string& directory);
 
+// Of any kind, a symlink that leads nowhere too; false where it cannot be told.
+bool exists(const std::string& path);
+
 // Through symlinks; false also where it cannot be told.
 bool is_directory(const std::string& path);
 

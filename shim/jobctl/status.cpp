@@ -1,6 +1,6 @@
 // jobctl status JOB...: one verdict a job, with the reason in one sentence.
 #include "shim/jobctl/commands.hpp"
-#include "shim/jobctl/companion.hpp"
+#include "shim/jobctl/companion/survey.hpp"
 #include "shim/jobctl/look.hpp"
 #include "shim/jobctl/output.hpp"
 #include "shim/jobctl/selection.hpp"

@@ -22,7 +22,7 @@
 #include "common/posix_error.hpp"
 #include "common/process_identity.hpp"
 #include "common/units.hpp"
-#include "shim/jobshim/companion.hpp"
+#include "shim/jobshim/companion_gate.hpp"
 #include "shim/jobshim/descriptors.hpp"
 #include "shim/jobshim/launcher.hpp"
 #include "shim/jobshim/log_file.hpp"
@@ -256,7 +256,7 @@ private:
     void prepare_record() {
         if (!options_.companion.empty())
             companion_ =
-                std::make_unique<CompanionSide>(absolute_path(options_.companion), options_.id);
+                std::make_unique<CompanionGate>(absolute_path(options_.companion), options_.id);
         keep_record([&] {
             const JobFiles files = choose_files(options_);
             job_file_ = files.job;
@@ -438,7 +438,7 @@ private:
     std::unique_ptr<Recorder> recorder_;
     std::unique_ptr<LogFile> log_;
     bool only_stderr_ = false;  // is what the log takes
-    std::unique_ptr<CompanionSide> companion_;
+    std::unique_ptr<CompanionGate> companion_;
     std::string odd_start_;          // for the evidence
     std::optional<FinalWord> last_;  // as it was recorded
 };

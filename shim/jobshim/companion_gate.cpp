@@ -1,13 +1,14 @@
-#include "shim/jobshim/companion.hpp"
+#include "shim/jobshim/companion_gate.hpp"
 
 #include <dirent.h>
 
 #include <memory>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "common/clocks.hpp"
-#include "common/job_files.hpp"
+#include "common/job_names.hpp"
 #include "common/units.hpp"
 
 namespace jobshim {
@@ -28,10 +29,9 @@ std::vector<std::string> ids_in(const std::string& directory) {
     std::vector<std::string> ids;
     const std::unique_ptr<DIR, int (*)(DIR*)> stream(::opendir(directory.c_str()), &::closedir);
     while (const dirent* entry = stream ? ::readdir(stream.get()) : nullptr) {
-        std::string name = entry->d_name;
-        if (!name.ends_with(".json")) continue;
-        name.resize(name.size() - 5);
-        if (is_job_id(name)) ids.push_back(std::move(name));
+        const std::string_view name = entry->d_name;
+        std::string id = without_json(name);
+        if (id != name && is_job_id(id)) ids.push_back(std::move(id));
     }
     return ids;
 }
@@ -47,52 +47,49 @@ CompanionSight look(const CompanionPlaces& places, const std::string& id) {
     }
 }
 
+// The plugin has ended the job already. "": it has not.
+std::string refusal_by(const CompanionSight& sight, bool was_there) {
+    if (sight.job && is_terminal(sight.job->status()))
+        return "the plugin's record was " + std::string(word(sight.job->status())) + " already";
+    if (was_there && !sight.file_exists) return "the plugin removed its record";
+    return "";
+}
+
+// If the record is absent the worker will say so itself.
+CompanionGate::Passage passage_after_patience(const CompanionSight& sight) {
+    const std::string seconds = "after 10 s ";
+    if (sight.file_exists && !sight.job)
+        return {.refusal = seconds + "the plugin's record was no JSON object"};
+    return {.evidence =
+                "started without the plugin's word: " + seconds +
+                (sight.job ? "its index did not list the job" : "there was no record of the job")};
+}
+
 }  // namespace
 
-CompanionSide::CompanionSide(const std::string& state_directory, std::string id)
+CompanionGate::CompanionGate(const std::string& state_directory, std::string id)
     : places_(state_directory),
       id_(std::move(id)),
       was_given_(!id_.empty()),
       began_ms_(wall_now_ms()) {}
 
-CompanionSide::Gate CompanionSide::wait_at_gate(const std::function<bool()>& called_off) {
-    Gate gate;
-    if (!was_given_) return gate;
+CompanionGate::Passage CompanionGate::wait_at_gate(const std::function<bool()>& called_off) {
+    if (!was_given_) return {};
     const auto deadline = monotonic_now() + gate_patience;
     bool was_there = false;
     for (;;) {
         const CompanionSight sight = look(places_, id_);
-        if (sight.job && is_terminal(sight.job->status())) {
-            gate.refusal =
-                "the plugin's record was " + std::string(word(sight.job->status())) + " already";
-            return gate;
-        }
+        if (std::string refusal = refusal_by(sight, was_there); !refusal.empty())
+            return {.refusal = std::move(refusal)};
+        if (sight.job && sight.entry) return {};
+        if (called_off()) return {.called_off = true};
+        if (monotonic_now() >= deadline) return passage_after_patience(sight);
         was_there = was_there || sight.file_exists;
-        if (was_there && !sight.file_exists) {
-            gate.refusal = "the plugin removed its record";
-            return gate;
-        }
-        if (sight.job && sight.entry) return gate;
-        if (called_off()) {
-            gate.called_off = true;
-            return gate;
-        }
-        if (monotonic_now() >= deadline) {
-            // If it is absent the worker will say so itself.
-            const std::string seconds = "after 10 s ";
-            if (sight.file_exists && !sight.job)
-                gate.refusal = seconds + "the plugin's record was no JSON object";
-            else
-                gate.evidence = "started without the plugin's word: " + seconds +
-                                (sight.job ? "its index did not list the job"
-                                           : "there was no record of the job");
-            return gate;
-        }
         pause_for(gate_tick);
     }
 }
 
-bool CompanionSide::find_job_of(int worker_pid) {
+bool CompanionGate::find_job_of(int worker_pid) {
     if (!id_.empty()) return true;
     for (const std::string& id : ids_in(places_.jobs)) {
         const auto stamp = [&]() -> std::optional<FileStamp> {
@@ -115,14 +112,14 @@ bool CompanionSide::find_job_of(int worker_pid) {
     return false;
 }
 
-bool CompanionSide::worker_spoke() const {
+bool CompanionGate::worker_spoke() const {
     // A foreground command may be one that keeps no job at all.
     if (id_.empty()) return true;
     const CompanionSight sight = look(places_, id_);
     return sight.job && is_terminal(sight.job->status());
 }
 
-void CompanionSide::keep_in_step(const FinalWord& last, bool was_killed,
+void CompanionGate::keep_in_step(const FinalWord& last, bool was_killed,
                                  const std::function<void(const std::string&)>& complain) {
     if (id_.empty()) return;
     pause_for(was_killed ? after_a_kill : after_an_end);

@@ -13,22 +13,22 @@
 
 namespace jobshim {
 
-class CompanionSide {
+class CompanionGate {
 public:
     // `id`: the plugin's job; "" if it is to be found by its worker's pid.
-    CompanionSide(const std::string& state_directory, std::string id);
+    CompanionGate(const std::string& state_directory, std::string id);
 
     const CompanionPlaces& places() const { return places_; }
     const std::string& job() const { return id_; }
 
     // Waits, for 10 s at most, until the plugin has written both of its files: it starts the worker
     // first. `called_off` is asked again and again, and ends the waiting.
-    struct Gate {
-        std::string refusal;   // why the worker must not be started; "" if it may
-        std::string evidence;  // what is odd about it all the same
+    struct Passage {
+        std::string refusal = {};   // why the worker must not be started; "" if it may
+        std::string evidence = {};  // what is odd about it all the same
         bool called_off = false;
     };
-    Gate wait_at_gate(const std::function<bool()>& called_off);
+    Passage wait_at_gate(const std::function<bool()>& called_off);
 
     // Looks for the job that names this process as its worker. True once it is known.
     bool find_job_of(int worker_pid);

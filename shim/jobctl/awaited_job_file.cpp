@@ -1,0 +1,246 @@
+// jobctl wait for a job with a file.
+//
+// A host may run the same job again and again, and wait right after it spawned the shim. Then the
+// record still holds the last run's end, which is not the one that is waited for. So an end that
+// was there from the beginning is believed only after a moment's grace, and not while a shim is on
+// its way for this job.
+#include <algorithm>
+#include <utility>
+
+#include "common/clocks.hpp"
+#include "common/file_system.hpp"
+#include "common/units.hpp"
+#include "shim/jobctl/awaited_job.hpp"
+#include "shim/jobctl/selection.hpp"
+#include "shim/jobctl/starting_shims.hpp"
+#include "shim/jobctl/vigil.hpp"
+
+namespace jobshim {
+
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::nanoseconds;
+
+// Between looks for a file whose directory is missing, or cannot be watched.
+constexpr milliseconds absent_tick{50};
+// A file that vanishes under us may be one that its host replaces by removing it first.
+constexpr milliseconds vanished_patience{1000};
+
+class AwaitedJobFile : public AwaitedJob {
+public:
+    AwaitedJobFile(std::string job, const Options& options, const Context& context,
+                   FileWatch& watch, nanoseconds deadline)
+        : job_(std::move(job)),
+          options_(options),
+          context_(context),
+          watch_(watch),
+          deadline_(deadline) {}
+
+    void begin() override {
+        absent_until_ = monotonic_now() + options_.appear;
+        if (find_it()) first_look();
+    }
+
+    void go_on(const FileWatch::News& news) override {
+        const nanoseconds now = monotonic_now();
+        switch (stage_) {
+            case Stage::absent:
+                if (find_it()) watch_it();
+                return;
+            case Stage::grace:
+                if (now >= grace_ends_)
+                    look_for_starting_shims();
+                else if (vigil_->is_due(news, now))
+                    is_last_nights_end();
+                return;
+            case Stage::starting:
+                if (vigil_->is_due(news, now) || one_of_the_shims_ended())
+                    look_for_starting_shims();
+                return;
+            case Stage::running:
+                if (vigil_->is_due(news, now)) watch_it();
+                return;
+            case Stage::over:
+            case Stage::no_such_job:
+            case Stage::out_of_reach:
+                return;
+        }
+    }
+
+    bool has_ended() const override { return stage_ == Stage::over; }
+    bool is_awaited() const override {
+        return stage_ == Stage::absent || stage_ == Stage::grace || stage_ == Stage::starting ||
+               stage_ == Stage::running;
+    }
+
+    nanoseconds wake_at(std::vector<pollfd>& descriptors) const override {
+        if (vigil_ && is_awaited()) vigil_->add_to(descriptors);
+        for (const UniqueFd& shim : starting_) descriptors.push_back({shim.get(), POLLIN, 0});
+        switch (stage_) {
+            case Stage::absent:
+                return std::min(absent_until_, absent_look_at_);
+            case Stage::grace:
+                return std::min(grace_ends_, vigil_->look_again_at());
+            case Stage::starting:
+            case Stage::running:
+                return vigil_->look_again_at();
+            case Stage::over:
+            case Stage::no_such_job:
+            case Stage::out_of_reach:
+                return end_of_time;
+        }
+        return end_of_time;
+    }
+
+    Outcome outcome() const override {
+        switch (stage_) {
+            case Stage::over:
+                return outcome_of(vigil_->seen().now.verdict.state);
+            case Stage::no_such_job:
+                return Outcome::no_such_job;
+            case Stage::out_of_reach:
+                return Outcome::own_failure;
+            case Stage::absent:
+            case Stage::grace:
+            case Stage::starting:
+            case Stage::running:
+                return Outcome::timed_out;
+        }
+        return Outcome::timed_out;
+    }
+
+    std::optional<JobReport> report() const override {
+        if (!vigil_ || is_gone(vigil_->seen().now)) return std::nullopt;
+        return report_of(vigil_->files(), vigil_->seen());
+    }
+
+    std::optional<ExitRecord> end() const override {
+        return has_ended() ? end_of(vigil_->seen()) : std::nullopt;
+    }
+
+    void say_timed_out() const override {
+        const auto seen = report();
+        std::string state = seen ? std::string(word(seen->verdict.state)) : "not there";
+        // Of a shim on its way nothing is known yet, and what the record says is the last run's.
+        if (stage_ == Stage::starting)
+            state = "starting";
+        else if (seen && !options_.json)
+            print(status_line(*seen));
+        complain(printable(job_) + ": still " + state + " after " +
+                 duration_in_words(*options_.timeout));
+    }
+
+private:
+    enum class Stage {
+        absent,        // no file yet
+        grace,         // the first look found an end, which may be the last run's
+        starting,      // so it did, and there is a shim on its way
+        running,       // to all we know
+        over,          // ended
+        no_such_job,   // nor did it appear
+        out_of_reach,  // cannot be looked at; complained of
+    };
+
+    // True once the file is there.
+    bool find_it() {
+        stage_ = Stage::absent;
+        try {
+            if (select()) return true;
+            if (monotonic_now() < absent_until_) {
+                watch_whereabouts();
+                return select();  // it may have come between the look and the watch
+            }
+            complain_of_no_such_job(job_);
+            stage_ = Stage::no_such_job;
+        } catch (const std::system_error& error) {
+            complain(error.what());
+            stage_ = Stage::out_of_reach;
+        }
+        return false;
+    }
+
+    bool select() {
+        auto files = select_job(job_, context_.directories);
+        if (!files) return false;
+        vigil_.emplace(std::move(*files), watch_);
+        return true;
+    }
+
+    void watch_whereabouts() {
+        const Whereabouts where = whereabouts_of(job_, context_.directories);
+        bool gives_signs = where.complete;
+        for (const std::string& directory : where.directories)
+            if (!watch_.watch_directory(directory) || !is_local_file_system(directory))
+                gives_signs = false;
+        absent_look_at_ = gives_signs ? end_of_time : monotonic_now() + absent_tick;
+    }
+
+    // Only looks: what may be the last run's end is not settled before it is certain.
+    void first_look() {
+        vigil_->look(context_.observer, false);
+        if (!vigil_->is_over()) return watch_it();
+        vigil_->watch_files();
+        stage_ = Stage::grace;
+        if (const auto& run = vigil_->seen().now.run) last_shim_ = run->shim;
+        grace_ends_ = std::min(monotonic_now() + grace_time, deadline_);
+    }
+
+    // The end that is seen now is still the one of the first look. Otherwise goes on from there.
+    bool is_last_nights_end() {
+        const Observation& seen = vigil_->look(context_.observer, false).now;
+        const bool another_run = seen.run && seen.run->shim != last_shim_;
+        if (vigil_->is_over() && !another_run && !is_gone(seen)) return true;
+        starting_.clear();
+        watch_it();
+        return false;
+    }
+
+    void look_for_starting_shims() {
+        if (!is_last_nights_end()) return;
+        starting_ = find_starting_shims(vigil_->files(), last_shim_, context_.observer);
+        stage_ = Stage::starting;
+        // It may have taken the lock just before it was looked for, or ended since.
+        if (starting_.empty() && is_last_nights_end()) watch_it();
+    }
+
+    bool one_of_the_shims_ended() const {
+        return std::any_of(starting_.begin(), starting_.end(), [](const UniqueFd& shim) {
+            return wait_for_end(shim, milliseconds(0));
+        });
+    }
+
+    void watch_it() {
+        stage_ = Stage::running;
+        vigil_->look(context_.observer, options_.settle);
+        if (is_gone(vigil_->seen().now)) {
+            absent_until_ = monotonic_now() + vanished_patience;
+            if (find_it()) watch_it();
+        } else if (vigil_->is_over()) {
+            stage_ = Stage::over;
+        }
+    }
+
+    const std::string job_;
+    const Options& options_;
+    const Context& context_;
+    FileWatch& watch_;
+    const nanoseconds deadline_;
+    Stage stage_ = Stage::absent;
+    std::optional<Vigil> vigil_;
+    nanoseconds absent_until_{0};
+    nanoseconds absent_look_at_ = end_of_time;
+    nanoseconds grace_ends_{0};
+    ShimIdentity last_shim_;
+    std::vector<UniqueFd> starting_;
+};
+
+}  // namespace
+
+std::unique_ptr<AwaitedJob> await_job_file(std::string job, const Options& options,
+                                           const Context& context, FileWatch& watch,
+                                           nanoseconds deadline) {
+    return std::make_unique<AwaitedJobFile>(std::move(job), options, context, watch, deadline);
+}
+
+}  // namespace jobshim

@@ -1,0 +1,114 @@
+// jobctl wait --companion: the process is watched, and the directories, where others write whenever
+// they like.
+#include "shim/jobctl/awaited_job.hpp"
+
+#include <utility>
+
+#include "common/clocks.hpp"
+#include "common/companion/paths.hpp"
+#include "common/units.hpp"
+#include "shim/jobctl/companion/survey.hpp"
+
+namespace jobshim {
+
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::nanoseconds;
+
+// A worker that nobody started yet, or one that cannot be watched, is looked at so often.
+constexpr milliseconds short_tick{1000};
+// Where a process or a directory gives a sign, for what neither shows.
+constexpr milliseconds long_tick{10'000};
+
+class AwaitedCompanionJob : public AwaitedJob {
+public:
+    AwaitedCompanionJob(std::string name, const Options& options, const Context& context,
+                        FileWatch& watch)
+        : name_(std::move(name)), options_(options), context_(context), watch_(watch) {}
+
+    void begin() override {
+        absent_until_ = monotonic_now() + options_.appear;
+        look();
+    }
+
+    // Whatever the news: of the index there is no telling whom it concerns.
+    void go_on(const FileWatch::News&) override { look(); }
+
+    nanoseconds wake_at(std::vector<pollfd>& descriptors) const override {
+        const bool gives_signs = report_ && report_->process;
+        if (gives_signs) descriptors.push_back({report_->process.get(), POLLIN, 0});
+        return monotonic_now() + (gives_signs && watch_.descriptor() >= 0 ? long_tick : short_tick);
+    }
+
+    bool has_ended() const override {
+        if (!report_) return false;
+        const Verdict& verdict = report_->job.report.verdict;
+        return verdict.ended || verdict.settle;
+    }
+    bool is_awaited() const override { return !is_no_such_job_ && !has_ended(); }
+
+    Outcome outcome() const override {
+        if (has_ended()) return outcome_of(report_->job.report.verdict.state);
+        return is_no_such_job_ ? Outcome::no_such_job : Outcome::timed_out;
+    }
+
+    std::optional<JobReport> report() const override {
+        return report_ ? std::optional(report_->job.report) : std::nullopt;
+    }
+
+    std::optional<ExitRecord> end() const override {
+        if (!has_ended() || !report_->job.report.job) return std::nullopt;
+        const auto run = report_->job.report.job->run();
+        return run ? run->exit : std::nullopt;
+    }
+
+    void say_timed_out() const override {
+        if (options_.any) return;
+        if (report_ && !options_.json) print(status_line(report_->job.report));
+        complain(printable(name_) + ": still not ended after " +
+                 duration_in_words(*options_.timeout));
+    }
+
+private:
+    void look() {
+        watch_directories();
+        if (!job_) job_ = select_companion_job(name_, context_);
+        report_.reset();
+        if (job_)
+            report_ = std::move(look_at_companion_jobs({*job_}, context_, options_.settle).front());
+        if (report_ && !report_->is_gone) return;
+        report_.reset();
+        // A job that was there and went will not come back.
+        if (!job_ && monotonic_now() < absent_until_) return;
+        complain_of_no_such_job(name_);
+        is_no_such_job_ = true;
+    }
+
+    // Each time anew: they may have been made since.
+    void watch_directories() {
+        for (const std::string& directory : context_.companions) {
+            const CompanionPlaces places(directory);
+            for (const std::string& path : {places.directory, places.jobs, places.own})
+                watch_.watch_directory(path);
+        }
+    }
+
+    const std::string name_;
+    const Options& options_;
+    const Context& context_;
+    FileWatch& watch_;
+    nanoseconds absent_until_{0};
+    std::optional<CompanionJob> job_;
+    std::optional<CompanionReport> report_;
+    bool is_no_such_job_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<AwaitedJob> await_companion_job(std::string job, const Options& options,
+                                                const Context& context, FileWatch& watch) {
+    return std::make_unique<AwaitedCompanionJob>(std::move(job), options, context, watch);
+}
+
+}  // namespace jobshim

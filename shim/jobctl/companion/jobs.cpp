@@ -1,0 +1,79 @@
+#include "shim/jobctl/companion/jobs.hpp"
+
+#include <set>
+
+#include "common/companion/index.hpp"
+#include "common/companion/look.hpp"
+#include "common/job_names.hpp"
+#include "shim/jobctl/selection.hpp"
+
+namespace jobshim {
+
+namespace {
+
+// The plugin's job of a record of ours: the one of its name, unless it says otherwise.
+std::string companion_job_of(const JobDocument& document, const std::string& name) {
+    const auto run = document.run();
+    const std::string job = run ? run->companion_job : "";
+    return is_job_id(job) ? job : without_json(name);
+}
+
+}  // namespace
+
+std::map<std::string, std::string> own_records(const CompanionPlaces& places) {
+    std::map<std::string, std::string> records;
+    if (!is_directory(places.own)) return records;
+    for (const std::string& name : job_names_in(places.own)) {
+        const std::string path = path_in(places.own, name);
+        try {
+            const auto contents = read_file(path, max_job_file_bytes);
+            if (!contents) continue;
+            const JobDocument document = JobDocument::parse(contents->text);
+            records.emplace(document.fault() == JsonFault::none ? companion_job_of(document, name)
+                                                                : without_json(name),
+                            path);
+        } catch (const std::exception&) {
+            records.emplace(without_json(name), path);
+        }
+    }
+    return records;
+}
+
+CompanionJobs companion_jobs(const Context& context) {
+    CompanionJobs found;
+    for (const std::string& directory : context.companions) {
+        const CompanionPlaces places(directory);
+        std::set<std::string> ids;
+        if (const auto index = read_theirs(places.index, their_patience)) {
+            if (const auto parsed = CompanionIndex::parse(index->text))
+                for (std::string& id : parsed->ids()) ids.insert(std::move(id));
+            else
+                found.broken_indexes.push_back(places.index);
+        }
+        if (is_directory(places.jobs))
+            for (const std::string& name : job_names_in(places.jobs))
+                if (const std::string id = without_json(name); is_job_id(id)) ids.insert(id);
+        for (const auto& [id, path] : own_records(places))
+            if (is_job_id(id)) ids.insert(id);
+        for (const std::string& id : ids) found.jobs.push_back({directory, id});
+    }
+    return found;
+}
+
+std::optional<CompanionJob> select_companion_job(const std::string& job, const Context& context) {
+    std::vector<CompanionJob> exact;
+    std::vector<CompanionJob> longer;
+    for (const CompanionJob& candidate : companion_jobs(context).jobs)
+        if (!job.empty() && candidate.id.starts_with(job))
+            (candidate.id == job ? exact : longer).push_back(candidate);
+    const auto& found = exact.empty() ? longer : exact;
+    if (found.size() > 1) {
+        std::string message = "'" + job + "' could be any of";
+        for (const CompanionJob& each : found)
+            message += "\n  " + each.id + " in " + each.directory;
+        throw AmbiguousJob(message);
+    }
+    return found.empty() ? std::nullopt : std::optional(found.front());
+}
+
+}  // namespace jobshim

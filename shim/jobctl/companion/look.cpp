@@ -1,0 +1,162 @@
+#include "shim/jobctl/companion/look.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "common/clocks.hpp"
+#include "common/companion/look.hpp"
+#include "common/companion/remedy.hpp"
+#include "common/companion/unwatched.hpp"
+#include "common/job_files.hpp"
+#include "common/kernel_file.hpp"
+#include "common/process_identity.hpp"
+#include "common/units.hpp"
+#include "shim/jobctl/selection.hpp"
+
+namespace jobshim {
+
+namespace {
+
+using std::chrono::milliseconds;
+
+std::int64_t wall_start_of(const ProcessStat& stat) {
+    const auto ticks_a_second = static_cast<std::uint64_t>(std::max(1L, ::sysconf(_SC_CLK_TCK)));
+    const auto age = std::chrono::duration_cast<milliseconds>(boottime_now()).count() -
+                     static_cast<std::int64_t>(stat.start_time * 1000 / ticks_a_second);
+    return wall_now_ms() - age;
+}
+
+std::optional<FinalWord> recorded_end(const Observation& own) {
+    if (!own.document || !is_terminal(own.status())) return std::nullopt;
+    const auto run = own.document->run();
+    if (!run || !run->exit) return std::nullopt;
+    return FinalWord{*run->exit, own.status(), own.document->string("errorMessage").value_or("")};
+}
+
+// The record to show: one that is final, if there is one.
+const JobDocument* choose(const CompanionSight& sight, const std::optional<Settled>& own) {
+    for (const auto* document : {&sight.job, &sight.entry})
+        if (*document && is_terminal((*document)->status())) return &**document;
+    for (const auto* document : {&sight.job, &sight.entry})
+        if (*document) return &**document;
+    return own ? &*own->now.document : nullptr;
+}
+
+UnwatchedWorker look_up_worker(int pid, const std::optional<ProcessStat>& stat) {
+    UnwatchedWorker worker;
+    worker.witness = look_up_process(pid, stat ? std::optional(stat->start_time) : std::nullopt);
+    if (worker.witness != Witness::alive || !stat) return worker;
+    worker.started = wall_start_of(*stat);
+    worker.is_the_plugins = read_kernel_file("/proc/" + std::to_string(pid) + "/cmdline", 1U << 16U)
+                                .find("codex-companion.mjs") != std::string::npos;
+    return worker;
+}
+
+// For a job that has no record of ours.
+void look_at_unwatched(CompanionLook& seen, const JobDocument& record) {
+    UnwatchedWorker worker;
+    const auto pid = is_active(record.status()) ? worker_pid_in(record) : std::nullopt;
+    const auto stat = pid ? read_process_stat(*pid) : std::nullopt;
+    if (pid) worker = look_up_worker(*pid, stat);
+    const Verdict verdict = judge_unwatched(record, worker, wall_now_ms());
+    if (verdict.settle)
+        seen.to_do = CompanionMirror::Job{"", inferred_end(verdict, iso_time(wall_now_ms())),
+                                          begin_of(record), true};
+    else if (worker.witness == Witness::alive)
+        seen.report.process =
+            open_process(*pid, stat ? std::optional(stat->start_time) : std::nullopt);
+    seen.report.job.report.verdict = verdict;
+}
+
+}  // namespace
+
+CompanionLook CompanionLooker::look(const CompanionJob& job) {
+    CompanionLook seen;
+    JobReport& report = seen.report.job.report;
+    report.id = job.id;
+    const CompanionPlaces places(job.directory);
+    report.file = places.job_file(job.id);
+    try {
+        look_into(seen, places, job.id);
+    } catch (const std::exception& error) {
+        report.verdict = {State::unknown, std::string(error.what()) + "."};
+        seen.report.job.failure = error.what();
+    }
+    return seen;
+}
+
+void CompanionLooker::look_into(CompanionLook& seen, const CompanionPlaces& places,
+                                const std::string& id) {
+    JobReport& report = seen.report.job.report;
+    const CompanionSight sight = look_at_companion(places, id, their_patience);
+    for (const auto* document : {&sight.job, &sight.entry})
+        seen.text += *document ? (*document)->text() + '\n' : "none\n";
+    if (exists(places.log_file(id))) seen.report.log = places.log_file(id);
+
+    const std::optional<Settled> own = look_at_own(places, id);
+    seen.wrote_own = own && own->wrote;
+    const JobDocument* shown = choose(sight, own);
+    if (shown == nullptr) {
+        seen.report.is_gone = !sight.file_exists;
+        report.verdict = {State::unknown, report.file + ": not a JSON object."};
+        return;
+    }
+    const bool out_of_step = !remedy_for(sight, Status::failed).is_none();
+    seen.takes_two_looks = !own;
+    if (own) {
+        judge_by_own(seen, *own, *shown, out_of_step);
+    } else if (is_terminal(shown->status())) {
+        report.verdict = verdict_on_terminal(*shown);
+        // A worker writes the one file some moments after the other.
+        if (out_of_step) seen.to_do = CompanionMirror::Job{"", {}, begin_of(*shown)};
+    } else {
+        look_at_unwatched(seen, *shown);
+    }
+    if (seen.to_do) seen.to_do->id = id;
+    report.job = *shown;
+    // The plugin's record, and in it how it ended, which only ours tells.
+    if (own && shown != &*own->now.document)
+        if (const auto run = own->now.document->value("jobshim"))
+            report.job = JobDocument::parse(shown->with({{"jobshim", std::string(*run)}}));
+}
+
+std::optional<Settled> CompanionLooker::look_at_own(const CompanionPlaces& places,
+                                                    const std::string& id) {
+    if (records_.count(places.directory) == 0)
+        records_.emplace(places.directory, own_records(places));
+    const auto& records = records_.at(places.directory);
+    const auto found = records.find(id);
+    if (found == records.end()) return std::nullopt;
+    auto own = look_at(job_files_of(found->second), context_.observer, settle_);
+    if (is_gone(own.now) || !own.now.document) return std::nullopt;
+    return own;
+}
+
+void CompanionLooker::judge_by_own(CompanionLook& seen, const Settled& own,
+                                   const JobDocument& shown, bool out_of_step) const {
+    JobReport& report = seen.report.job.report;
+    report.verdict = own.now.verdict;
+    report.last_beat_age = own.now.sighting.beat_age;
+    report.not_recorded = own.unwritable;
+    const auto run = own.now.document->run();
+    const bool shim_may_live =
+        run && place_of(run->shim, context_.observer.here) == Place::here &&
+        look_up_process(run->shim.pid, run->shim.start_time) == Witness::alive;
+    if (shim_may_live) seen.report.process = open_process(run->shim.pid, run->shim.start_time);
+    if (is_terminal(shown.status())) {
+        const bool ended = own.now.verdict.ended;
+        report.verdict = verdict_on_terminal(shown);
+        report.verdict.ended = ended || is_terminal(own.now.status());
+    }
+    seen.report.job.would_be_settled = own.unwritten.has_value();
+    // A shim that lives will see to it itself, when it is time; until then the plugin may yet
+    // have its say.
+    if (shim_may_live && out_of_step) report.verdict.ended = false;
+    auto last = recorded_end(own.now);
+    if (last && out_of_step && !shim_may_live)
+        seen.to_do = CompanionMirror::Job{"", std::move(*last), begin_of(*own.now.document)};
+}
+
+}  // namespace jobshim

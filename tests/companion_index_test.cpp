@@ -1,0 +1,85 @@
+#include "common/companion/index.hpp"
+
+#include "tests/catch.hpp"
+
+using namespace jobshim;
+
+namespace {
+
+// As the plugin writes it: JSON.stringify(value, null, 2) and a line feed.
+const std::string two_jobs = R"({
+  "version": 1,
+  "config": {
+    "stopReviewGate": true,
+    "theirs": 1.10
+  },
+  "jobs": [
+    {
+      "id": "task-2",
+      "status": "completed",
+      "summary": "half an emoji \ud83d, and [\"},{"
+    },
+    {
+      "id": "task-1",
+      "status": "running",
+      "pid": 7,
+      "big": 123456789012345678901234567890
+    }
+  ]
+}
+)";
+
+JobDocument doc(const std::string& text) { return JobDocument::parse(text); }
+
+}  // namespace
+
+TEST_CASE("companion: an index is read and one entry changed every other byte kept") {
+    const auto index = CompanionIndex::parse(two_jobs);
+    REQUIRE(index);
+    CHECK(index->ids() == std::vector<std::string>{"task-2", "task-1"});
+    CHECK(index->find("task-1")->status() == Status::running);
+    CHECK_FALSE(index->find("task-3"));
+    const auto changed = index->with(
+        "task-1", index->find("task-1")->with({{"status", "\"failed\""}, {"pid", "null"}}));
+    std::string expected = two_jobs;
+    expected.replace(expected.find("\"running\""), 9, "\"failed\"");
+    expected.replace(expected.find("7,"), 1, "null");
+    CHECK(changed == expected);
+    CHECK_FALSE(index->with("task-3", "{}"));
+}
+
+TEST_CASE("companion: texts that are no index or hold odd entries") {
+    for (const char* torn : {"", "{", "[]", "null", "{\"jobs\": [", "7"})
+        CHECK_FALSE(CompanionIndex::parse(torn));
+    for (const char* empty : {"{}", R"({"jobs": null})", R"({"jobs": {}})", R"({"jobs": "a"})"}) {
+        const auto index = CompanionIndex::parse(empty);
+        REQUIRE(index);
+        CHECK(index->ids().empty());
+        CHECK_FALSE(index->with_first("{}"));
+    }
+    const auto odd = CompanionIndex::parse(
+        R"({"jobs":[1,null,"x",[],{},{"id":7},{"id":"../../etc/x"},{"id":""},{"id":"ok"}]})");
+    REQUIRE(odd);
+    CHECK(odd->ids() == std::vector<std::string>{"ok"});
+}
+
+TEST_CASE("companion: a job file becomes an entry of the index and the other way round") {
+    const auto empty = CompanionIndex::parse("{\n  \"jobs\": []\n}\n");
+    const JobDocument job = doc(
+        "{\n  \"id\": \"t\",\n  \"result\": {\n    \"a\": 1\n  },\n  \"request\": {\n    \"b\": 2\n"
+        "  },\n  \"rendered\": \"x\"\n}\n");
+    const std::string entry =
+        "{\n      \"id\": \"t\",\n      \"request\": {\n        \"b\": 2\n      }\n    }";
+    CHECK(as_entry(job) == entry);
+    CHECK(empty->with_first(as_entry(job)) == "{\n  \"jobs\": [\n    " + entry + "\n  ]\n}\n");
+    CHECK(CompanionIndex::parse(two_jobs)->with_first(entry)->find(
+              "\"jobs\": [\n    " + entry + ",\n    {\n      \"id\": \"task-2\"") !=
+          std::string::npos);
+    CHECK(as_job_file(doc(entry)) ==
+          "{\n  \"id\": \"t\",\n  \"request\": {\n    \"b\": 2\n  }\n}\n");
+    CHECK(doc(R"({"result":1,"a":2})").without({"result"}) == R"({"a":2})");
+    CHECK(doc(R"({"a":1,"result":2})").without({"result"}) == R"({"a":1})");
+    CHECK(doc(R"({"result":1})").without({"result"}) == R"({})");
+    CHECK(doc(R"({"a":[1,2],"result":1,"b":",","result":3})").without({"result"}) ==
+          R"({"a":[1,2],"b":","})");
+}

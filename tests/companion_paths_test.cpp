@@ -1,0 +1,42 @@
+#include "common/companion/paths.hpp"
+
+#include "common/companion/directory_name.hpp"
+#include "tests/catch.hpp"
+
+using namespace jobshim;
+
+TEST_CASE("companion: the name of a workspace's state directory as the plugin makes it") {
+    struct Row {
+        std::string root, name;
+    };
+    // The expected names were made by the plugin's own expression, in Node.
+    for (const auto& [root, name] : {
+             Row{"/home/you/project", "project-55e8fbffcaa6d84b"},
+             Row{"/home/you/project/", "project-f1089ef5ee0b2ed2"},
+             Row{"/home/you/a b  c", "a-b-c-61774664a8f43512"},
+             Row{"/home/you/--x--", "x-26d6dc74b4e91b85"},
+             Row{"/home/you/---", "workspace-a1bef04bc4e1221f"},
+             Row{"/home/you/a- -b", "a---b-2e4b4118fa411c1b"},
+             Row{"/home/you/gr\xC3\xBC\xC3\x9F"
+                 "e",
+                 "gr-e-9396a17a1b1404af"},
+             Row{"/home/you/\xF0\x9F\x98\x80", "workspace-c05a49e6d61c3d07"},
+             Row{"/home/you/.dot_File-1", ".dot_File-1-d2fe5fcedfe5aac5"},
+             Row{"/", "workspace-8a5edab282632443"},
+         }) {
+        CAPTURE(root);
+        CHECK(companion_name(root, root) == name);
+    }
+    // The slug is of the name as given, the hash of the real path.
+    CHECK(companion_name("/l/link", "/home/you/project") ==
+          "link-" + companion_name("/home/you/project", "/home/you/project").substr(8));
+}
+
+TEST_CASE("companion: the state roots") {
+    using Roots = std::vector<std::string>;
+    CHECK(companion_roots(nullptr, nullptr, nullptr, nullptr) == Roots{"/tmp/codex-companion"});
+    CHECK(companion_roots("", "", "", "") == Roots{"/tmp/codex-companion"});
+    CHECK(companion_roots("/p", "/t/", "/u", "/v") == Roots{"/p/state", "/t/codex-companion"});
+    CHECK(companion_roots(nullptr, nullptr, "/u", "/v") == Roots{"/u/codex-companion"});
+    CHECK(companion_roots(nullptr, nullptr, nullptr, "/") == Roots{"/codex-companion"});
+}

@@ -1,0 +1,148 @@
+#include "common/companion/unwatched.hpp"
+
+#include <limits>
+
+#include "common/units.hpp"
+#include "tests/catch.hpp"
+
+using namespace jobshim;
+
+namespace {
+
+JobDocument doc(const std::string& text) { return JobDocument::parse(text); }
+
+}  // namespace
+
+TEST_CASE("companion: the table of verdicts on a job that no shim watches") {
+    const std::int64_t now = *parse_iso_time("2026-01-01T01:00:00.000Z");
+    constexpr auto alive = Witness::alive, gone = Witness::dead, none = Witness::none;
+    struct Row {
+        std::string record;
+        UnwatchedWorker worker;
+        State state;
+        bool settle;
+        std::string sentence;  // its beginning
+    };
+    for (const Row& row : {
+             // A status of which nothing is known here, whatever its process does.
+             Row{R"({"pid":7})", {}, State::unknown, false, "The record has no status word"},
+             Row{R"({"status":"dreaming","pid":7})",
+                 {gone, 0, false},
+                 State::unknown,
+                 false,
+                 "The record has no status word"},
+             // No pid.
+             Row{R"({"status":"running"})", {}, State::unknown, false, "It says that it runs"},
+             Row{R"({"status":"running","pid":null})",
+                 {},
+                 State::unknown,
+                 false,
+                 "It says that it runs"},
+             Row{R"({"status":"queued"})", {}, State::queued, false, "Nobody has started it yet."},
+             Row{R"({"status":"queued","createdAt":"2026-01-01T00:59:00.000Z"})",
+                 {},
+                 State::queued,
+                 false,
+                 "Nobody has started it yet."},
+             Row{R"({"status":"queued","createdAt":"2026-01-01T00:58:59.999Z"})",
+                 {},
+                 State::lost,
+                 true,
+                 "Never started: it was queued for over 60 s"},
+             Row{R"({"status":"queued","createdAt":"yesterday"})",
+                 {},
+                 State::queued,
+                 false,
+                 "Nobody has started it yet."},
+             // A pid, and what is seen of its process.
+             Row{R"({"status":"running","pid":7})",
+                 {gone, 0, false},
+                 State::lost,
+                 true,
+                 "The worker (pid 7) is gone; how it ended is not known."},
+             Row{R"({"status":"queued","pid":7})",
+                 {gone, 0, false},
+                 State::lost,
+                 true,
+                 "The worker (pid 7) is gone; how it ended is not known."},
+             Row{R"({"status":"running","pid":7})",
+                 {Witness::unknowable, 0, false},
+                 State::unknown,
+                 false,
+                 "Whether its worker (pid 7) lives cannot be seen from here."},
+             Row{R"({"status":"running","pid":7})",
+                 {none, 0, false},
+                 State::unknown,
+                 false,
+                 "Whether its worker (pid 7) lives cannot be seen from here."},
+             Row{R"({"status":"running","pid":7})",
+                 {alive, now, false},
+                 State::running,
+                 false,
+                 "The worker (pid 7) is alive; no shim watches it."},
+             Row{R"({"status":"queued","pid":7})",
+                 {alive, now, false},
+                 State::queued,
+                 false,
+                 "The worker (pid 7) is alive; no shim watches it."},
+             // A process that began after the job did is another one, but for the plugin's own.
+             Row{R"({"status":"running","pid":7,"startedAt":"2026-01-01T00:59:58.000Z"})",
+                 {alive, now, false},
+                 State::running,
+                 false,
+                 "The worker (pid 7) is alive"},
+             Row{R"({"status":"running","pid":7,"startedAt":"2026-01-01T00:59:57.999Z"})",
+                 {alive, now, false},
+                 State::lost,
+                 true,
+                 "The worker (pid 7) is gone, and its pid is another process's by now"},
+             Row{R"({"status":"running","pid":7,"startedAt":"2026-01-01T00:00:00.000Z"})",
+                 {alive, now, true},
+                 State::running,
+                 false,
+                 "The worker (pid 7) is alive"},
+             // Without a start the creation counts.
+             Row{R"({"status":"queued","pid":7,"createdAt":"2026-01-01T00:00:00.000Z"})",
+                 {alive, now, false},
+                 State::lost,
+                 true,
+                 "The worker (pid 7) is gone, and its pid"},
+         }) {
+        CAPTURE(row.record, int(row.worker.witness), row.sentence);
+        const Verdict verdict = judge_unwatched(doc(row.record), row.worker, now);
+        CHECK(verdict.state == row.state);
+        CHECK(verdict.settle == row.settle);
+        CHECK_FALSE(verdict.ended);
+        CHECK(verdict.because.starts_with(row.sentence));
+    }
+}
+
+TEST_CASE("companion: what is a worker's pid and what is none") {
+    CHECK(worker_pid_in(doc(R"({"pid":7})")) == 7);
+    CHECK(worker_pid_in(doc(R"({"pid":2147483647})")) == std::numeric_limits<int>::max());
+    for (const char* pid : {"0", "-7", "1.5", "7e1", "2147483648", "null", "\"7\"", "[7]"}) {
+        CAPTURE(pid);
+        CHECK_FALSE(worker_pid_in(doc(std::string(R"({"pid":)") + pid + "}")));
+    }
+    CHECK_FALSE(worker_pid_in(doc("{}")));
+}
+
+TEST_CASE("companion: when a job began") {
+    const std::string started = R"("startedAt":"2026-01-01T00:00:02.000Z")";
+    const std::string created = R"("createdAt":"2026-01-01T00:00:01.000Z")";
+    CHECK(begin_of(doc("{" + started + "," + created + "}")) ==
+          parse_iso_time("2026-01-01T00:00:02.000Z"));
+    CHECK(begin_of(doc("{" + created + R"(,"startedAt":null})")) ==
+          parse_iso_time("2026-01-01T00:00:01.000Z"));
+    CHECK(begin_of(doc("{}")) == 0);
+}
+
+TEST_CASE("companion: an end that nobody watched is inferred") {
+    const FinalWord last = inferred_end({State::lost, "Gone.", false, true}, "now");
+    CHECK(last.status == Status::failed);
+    CHECK(last.sentence == "Gone.");
+    CHECK(last.exit.reason == ExitReason::unknown);
+    CHECK(last.exit.certainty == Certainty::inferred);
+    CHECK(last.exit.ended_at == "now");
+    CHECK_FALSE(last.exit.evidence.empty());
+}
