@@ -2,12 +2,17 @@
 // where something is waited for, wall time only for people.
 #pragma once
 
+#include <sys/types.h>
+
 #include <chrono>
 #include <cstdint>
 #include <ctime>
 #include <string>
 
 namespace jobshim {
+
+// Jobs outlive 2038, and logs 2 GiB.
+static_assert(sizeof(time_t) >= 8 && sizeof(off_t) >= 8, "a system of 32 bits is asked for 64");
 
 inline std::chrono::nanoseconds read_clock(clockid_t clock) {
     timespec now{};

@@ -79,7 +79,7 @@ std::string in_words(const Requester& by) {
 std::string asked_for_by(const Requester& by) { return "asked for by " + in_words(by); }
 
 // What a person wrote, to be followed by more of a sentence of ours.
-std::string quoted(std::string_view words) {
+std::string as_clause(std::string_view words) {
     while (words.ends_with('.') || words.ends_with(' ')) words.remove_suffix(1);
     return printable(words);
 }
@@ -100,7 +100,7 @@ std::string timed_out_sentence(const Ending& end) {
 // Without its end: who wants to say how the worker went adds that.
 std::string cancelled_sentence(const Cancellation& request) {
     std::string text = "Cancelled, " + asked_for_by(request.by);
-    if (!request.reason.empty()) text += ": " + quoted(request.reason);
+    if (!request.reason.empty()) text += ": " + as_clause(request.reason);
     return text;
 }
 
@@ -281,7 +281,7 @@ FinalWord judge_never_started(const std::optional<Requester>& by, std::string_vi
     last.status = status_of(last.exit.reason);
     last.sentence = "Called off before it was started";
     if (by) last.sentence += ", " + asked_for_by(*by);
-    if (!why.empty()) last.sentence += ": " + quoted(why);
+    if (!why.empty()) last.sentence += ": " + as_clause(why);
     last.sentence += ".";
     return last;
 }
@@ -303,7 +303,7 @@ FinalWord judge_told(Status as, const Requester& by, std::string_view because) {
     last.exit.requested_by = by;
     last.status = as;
     last.sentence = "Settled as " + std::string(word(as)) + " by " + in_words(by) + ": " +
-                    quoted(because) + ".";
+                    as_clause(because) + ".";
     return last;
 }
 

@@ -16,11 +16,21 @@ bool is_slug_character(char c) {
            c == '_' || c == '-';
 }
 
-// The first 16 hexadecimal digits of the SHA-256.
+// The first 16 hexadecimal digits of the SHA-256. Not by SHA256Data(), which lies beside functions
+// for files: those want glibc, and the programs may be linked with musl.
 std::string short_hash(std::string_view text) {
-    std::array<char, SHA256_DIGEST_STRING_LENGTH> digits{};
-    SHA256Data(reinterpret_cast<const std::uint8_t*>(text.data()), text.size(), digits.data());
-    return std::string(digits.data(), 16);
+    SHA2_CTX context;
+    SHA256Init(&context);
+    SHA256Update(&context, reinterpret_cast<const std::uint8_t*>(text.data()), text.size());
+    std::array<std::uint8_t, SHA256_DIGEST_LENGTH> digest{};
+    SHA256Final(digest.data(), &context);
+    constexpr std::string_view digits = "0123456789abcdef";
+    std::string hash;
+    for (std::size_t i = 0; i < 8; ++i) {
+        hash += digits[digest[i] >> 4U];
+        hash += digits[digest[i] & 15U];
+    }
+    return hash;
 }
 
 }  // namespace
