@@ -64,7 +64,7 @@ TEST_CASE_METHOD(Sandbox, "at rest the shim's memory does not grow") {
 }
 #endif
 
-TEST_CASE_METHOD(Sandbox, "no beat at all still is no death") {
+TEST_CASE_METHOD(Sandbox, "no beat at all still is no death", "[quick]") {
     auto shim = start_job(job, until_go, {"--heartbeat-interval", "1h"});
     worker_of(job);
     fs::last_write_time(heartbeat_of(job), fs::file_time_type::clock::now() - 24h);
@@ -77,7 +77,8 @@ TEST_CASE_METHOD(Sandbox, "no beat at all still is no death") {
 }
 
 TEST_CASE_METHOD(Sandbox,
-                 "a heartbeat file removed or replaced under a live shim is made and locked anew") {
+                 "a heartbeat file removed or replaced under a live shim is made and locked anew",
+                 "[quick]") {
     auto shim = start_job(job, until_go + "exit 3", {"--heartbeat-interval", "200ms"});
     worker_of(job);
     const auto heartbeat = heartbeat_of(job);
@@ -96,7 +97,8 @@ TEST_CASE_METHOD(Sandbox,
     CHECK(at(exit_of(job), "/code") == 3);
 }
 
-TEST_CASE_METHOD(Sandbox, "a run leaves nothing beside the job file but what the contract names") {
+TEST_CASE_METHOD(Sandbox, "a run leaves nothing beside the job file but what the contract names",
+                 "[quick]") {
     CHECK(run_job(job, "exit 3").ended() == "exit 3");
     CHECK(names_in(dir, "") == Words{"job.json"});
     put(dir / "host.json", "{}");

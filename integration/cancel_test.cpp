@@ -94,7 +94,7 @@ public:
 
 }  // namespace
 
-TEST_CASE_METHOD(Cancel, "cancel ends a job and its record says who asked and why") {
+TEST_CASE_METHOD(Cancel, "cancel ends a job and its record says who asked and why", "[quick]") {
     auto shim = start_job(job, for_ever);
     worker_of(job);
     auto canceller = start_cancel({"--reason", "no longer needed"});
@@ -164,7 +164,7 @@ TEST_CASE_METHOD(Cancel, "cancel sends the signal that it was told and KILL afte
     check_cancelled(job);
 }
 
-TEST_CASE_METHOD(Cancel, "cancel reaches what is stopped") {
+TEST_CASE_METHOD(Cancel, "cancel reaches what is stopped", "[quick]") {
     std::string stopped;
     SECTION("the worker") { stopped = "worker"; }
     SECTION("the shim") { stopped = "shim"; }
@@ -199,7 +199,7 @@ TEST_CASE_METHOD(Cancel, "what has ended by itself was not cancelled though its 
     CHECK_FALSE(fs::exists(request_of(job)));
 }
 
-TEST_CASE_METHOD(Cancel, "a request on disk before the end makes it cancelled") {
+TEST_CASE_METHOD(Cancel, "a request on disk before the end makes it cancelled", "[quick]") {
     auto shim = start_job(job, until_go + "exit 0");
     worker_of(job);
     // As a canceller leaves it that was killed before its signal.
@@ -210,7 +210,8 @@ TEST_CASE_METHOD(Cancel, "a request on disk before the end makes it cancelled") 
     CHECK(at(exit_of(job), "/code") == 0);
 }
 
-TEST_CASE_METHOD(Cancel, "a request that came too late for one run is nothing to the next") {
+TEST_CASE_METHOD(Cancel, "a request that came too late for one run is nothing to the next",
+                 "[quick]") {
     put(job, "{}");
     run_job(job, "exit 0");
     put(request_of(job), left_request);
@@ -233,7 +234,7 @@ TEST_CASE_METHOD(Cancel, "a worker that wrote its result and stays is ended and 
     CHECK_FALSE(fs::exists(request_of(job)));
 }
 
-TEST_CASE_METHOD(Cancel, "a queued job is called off") {
+TEST_CASE_METHOD(Cancel, "a queued job is called off", "[quick]") {
     put(job, R"({"id":"job","status":"queued","host":1.10})");
     auto canceller = start_cancel({"--reason", "changed my mind"});
     CHECK(canceller.wait().ended() == "exit 0");
@@ -249,7 +250,7 @@ TEST_CASE_METHOD(Cancel, "a queued job is called off") {
     CHECK(at(read_json(job), "/jobshim/previous/reason") == "cancelled");
 }
 
-TEST_CASE_METHOD(Cancel, "what is over, or was never there, is not cancelled") {
+TEST_CASE_METHOD(Cancel, "what is over, or was never there, is not cancelled", "[quick]") {
     CHECK(cancel().ended() == "exit 4");
     CHECK(ctl({"cancel", "nobody-knows-it"}).ended() == "exit 4");
     CHECK(ctl({"cancel"}).ended() == "exit 2");
@@ -284,7 +285,7 @@ TEST_CASE_METHOD(Cancel, "what is over, or was never there, is not cancelled") {
 
 // ---- orphans
 
-TEST_CASE_METHOD(Cancel, "cancel ends an orphan with its group but no daemon") {
+TEST_CASE_METHOD(Cancel, "cancel ends an orphan with its group but no daemon", "[quick]") {
     auto shim = start_job(
         job, "sleep 1000 & echo $! > member; setsid sleep 1001 & echo $! > daemon; " + for_ever,
         {"--on-shim-death", "keep"});
@@ -324,7 +325,7 @@ TEST_CASE_METHOD(Cancel, "an orphan that ignores TERM or is stopped is ended too
     CHECK(tells_of(job, "SIGKILL sent to the orphan after") == deaf);
 }
 
-TEST_CASE_METHOD(Cancel, "of an orphan in a shared group only the worker is ended") {
+TEST_CASE_METHOD(Cancel, "of an orphan in a shared group only the worker is ended", "[quick]") {
     auto shim = start_job(job, "sleep 1000 & echo $! > member; " + for_ever,
                           {"--on-shim-death", "keep", "--group", "share"});
     const auto member = number_in(dir / "member"), worker = worker_of(job);
@@ -583,7 +584,7 @@ TEST_CASE_METHOD(Cancel, "whatever lies in the request's place, a cancel works o
 }
 
 // Whoever may write the folder could have any job of others end as cancelled.
-TEST_CASE_METHOD(Cancel, "another user's request is none") {
+TEST_CASE_METHOD(Cancel, "another user's request is none", "[quick]") {
     if (geteuid() != 0) SKIP_TEST("needs root, to be somebody else");
     const auto forge = [&] {
         put(request_of(job), R"({"by":{"pid":1,"uid":0},"reason":"forged","at":"x"})");

@@ -25,7 +25,8 @@ pid_t gone_pid() {
 
 }  // namespace
 
-TEST_CASE_METHOD(Sandbox, "companion: each kind of job that no shim started is judged by its pid") {
+TEST_CASE_METHOD(Sandbox, "companion: each kind of job that no shim started is judged by its pid",
+                 "[quick]") {
     const Companion plugin(dir / "ws-0123456789abcdef");
     const auto sleeper = spawn({"sleep", "600"});
     const auto plugins_own = spawn({"sh", "-c", for_ever, "codex-companion.mjs"});
@@ -136,7 +137,8 @@ TEST_CASE_METHOD(Sandbox, "companion: a job that the index lost is found and put
     CHECK(plugin.statuses("task-3") == "- failed");
 }
 
-TEST_CASE_METHOD(Sandbox, "companion: wait returns when the worker dies and result agrees") {
+TEST_CASE_METHOD(Sandbox, "companion: wait returns when the worker dies and result agrees",
+                 "[quick]") {
     const Companion plugin(dir / "state");
     auto worker = spawn({"sh", "-c", for_ever});
     plugin.write_both(plugin.record("task-1", "running", worker.pid()));
@@ -167,7 +169,7 @@ TEST_CASE_METHOD(Sandbox, "companion: wait returns when the worker writes its ow
     worker.kill(SIGKILL);
 }
 
-TEST_CASE_METHOD(Sandbox, "companion: a workspace stands for its state directory") {
+TEST_CASE_METHOD(Sandbox, "companion: a workspace stands for its state directory", "[quick]") {
     fs::create_directories(dir / "my work/.git");
     fs::create_directories(dir / "my work/below");
     fs::create_symlink(dir / "my work", dir / "link");
@@ -196,7 +198,8 @@ TEST_CASE_METHOD(Sandbox, "companion: a workspace stands for its state directory
     CHECK(ctl({"list", "--all-states", "--dir", dir}, options).ended() == "exit 2");
 }
 
-TEST_CASE_METHOD(Sandbox, "companion: broken files are told of and nothing is lost of them") {
+TEST_CASE_METHOD(Sandbox, "companion: broken files are told of and nothing is lost of them",
+                 "[quick]") {
     const Companion plugin(dir / "state");
     put(plugin.index, "{\"jobs\": [");
     put(plugin.jobs / "torn.json", "{\"half");

@@ -58,9 +58,11 @@ const std::string completes(const Companion& plugin, const std::string& id) {
 }  // namespace
 
 TEST_CASE_METHOD(CompanionSandbox,
-                 "companion: a killed worker is failed in both files within three seconds") {
-    auto shim = enqueue(id, "echo last words >&2; " + for_ever);
+                 "companion: a killed worker is failed in both files within three seconds",
+                 "[quick]") {
+    auto shim = enqueue(id, "echo last words >&2; touch said; " + for_ever);
     const pid_t worker = running(id);
+    REQUIRE(wait_until([&] { return fs::exists(dir / "said"); }));
     plugin.append_log(id, "[" + iso_now() + "] Turn started.\n");
     plugin.upsert({{"id", id}, {"status", "running"}, {"pid", worker}});
     CHECK(process_stat(worker).group == worker);
@@ -135,7 +137,7 @@ TEST_CASE_METHOD(CompanionSandbox,
     CHECK_FALSE(fs::exists(dir / "x.json"));
 }
 
-TEST_CASE_METHOD(CompanionSandbox, "companion: a worker that the OOM killer took", "[serial]") {
+TEST_CASE_METHOD(CompanionSandbox, "companion: a worker that the OOM killer took", "[oom]") {
     const MemoryGroup group;
     if (!group.works()) SKIP_TEST("needs root and cgroup v1's memory groups");
     auto shim = spawn({jobshim, "--companion", plugin.dir, "--id", id, "--", "sh", "-c",
@@ -148,7 +150,8 @@ TEST_CASE_METHOD(CompanionSandbox, "companion: a worker that the OOM killer took
                    "Worker killed by SIGKILL by the out-of-memory killer"));
 }
 
-TEST_CASE_METHOD(CompanionSandbox, "companion: what the worker itself wrote stays as it is") {
+TEST_CASE_METHOD(CompanionSandbox, "companion: what the worker itself wrote stays as it is",
+                 "[quick]") {
     auto shim = enqueue(id, until_go + completes(plugin, id));
     running(id);
     put(dir / "go", "");
@@ -162,7 +165,8 @@ TEST_CASE_METHOD(CompanionSandbox, "companion: what the worker itself wrote stay
     CHECK(ctl({"wait", "--companion", plugin.dir, id}).ended() == "exit 0");
 }
 
-TEST_CASE_METHOD(CompanionSandbox, "companion: the worker waits at the gate for both files") {
+TEST_CASE_METHOD(CompanionSandbox, "companion: the worker waits at the gate for both files",
+                 "[quick]") {
     auto shim = start(id, "touch began; " + for_ever);
     REQUIRE(wait_until([&] { return fs::exists(plugin.own_record(id)); }));
     plugin.write_job(plugin.record(id, "queued", shim.pid()));
@@ -204,8 +208,7 @@ TEST_CASE_METHOD(CompanionSandbox,
 }
 
 TEST_CASE_METHOD(CompanionSandbox,
-                 "companion: without a record of the job its worker is started after ten seconds",
-                 "[serial]") {
+                 "companion: without a record of the job its worker is started after ten seconds") {
     auto shim = start(id, "exit 5");
     CHECK(shim.wait(30s).ended() == "exit 5");
     CHECK(contains(at(own(id), "/jobshim/exit/evidence").dump(), "no record of the job"));
@@ -240,7 +243,8 @@ TEST_CASE_METHOD(CompanionSandbox, "companion: cancelled by the plugin and it st
 }
 
 TEST_CASE_METHOD(CompanionSandbox,
-                 "companion: words inside a text are no cancellation and half an emoji is kept") {
+                 "companion: words inside a text are no cancellation and half an emoji is kept",
+                 "[quick]") {
     auto record = plugin.record(id, "queued");
     auto shim = start(id, for_ever);
     std::string text = record.dump(2) + "\n";
@@ -293,7 +297,8 @@ TEST_CASE_METHOD(CompanionSandbox,
     shim.wait();
 }
 
-TEST_CASE_METHOD(CompanionSandbox, "companion: the shim is killed and reap settles both files") {
+TEST_CASE_METHOD(CompanionSandbox, "companion: the shim is killed and reap settles both files",
+                 "[quick]") {
     auto shim = enqueue(id, for_ever);
     const pid_t worker = running(id);
     shim.kill(SIGKILL);
@@ -311,7 +316,8 @@ TEST_CASE_METHOD(CompanionSandbox, "companion: the shim is killed and reap settl
     CHECK(slurp(plugin.job_file(id)) == file);
 }
 
-TEST_CASE_METHOD(CompanionSandbox, "companion: a foreground job is found by its worker's pid") {
+TEST_CASE_METHOD(CompanionSandbox, "companion: a foreground job is found by its worker's pid",
+                 "[quick]") {
     auto record = plugin.record("review-1", "queued");
     plugin.write_both(record);
     SECTION("killed") {
@@ -368,8 +374,7 @@ TEST_CASE_METHOD(CompanionSandbox,
 }
 
 TEST_CASE_METHOD(CompanionSandbox,
-                 "companion: eight writers and twenty kills leave no job of ours active",
-                 "[serial]") {
+                 "companion: eight writers and twenty kills leave no job of ours active") {
     constexpr int writers = 8, jobs = 20;
     std::vector<Process> shims;
     std::vector<std::string> ids;

@@ -218,7 +218,8 @@ private:
 
 }  // namespace
 
-TEST_CASE_METHOD(Differential, "under any launcher the worker sees what it sees without the shim") {
+TEST_CASE_METHOD(Differential, "under any launcher the worker sees what it sees without the shim",
+                 "[libc]") {
     struct Row {
         const char* name;
         Words launcher;

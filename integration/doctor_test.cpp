@@ -59,7 +59,8 @@ public:
 
 }  // namespace
 
-TEST_CASE_METHOD(Doctor, "doctor tells of each ability in a line and leaves no file") {
+TEST_CASE_METHOD(Doctor, "doctor tells of each ability in a line and leaves no file",
+                 "[quick][libc]") {
     const auto found = findings();
     Words names;
     for (const auto& finding : found) {

@@ -85,6 +85,30 @@ struct Point {
     bool a_way_out = true;  ///< 125 after the start is no lie
 };
 
+/// Numbered among all calls of that name in their process, as tamper() counts.
+std::vector<Call> counted_among_all(std::vector<Call> calls) {
+    std::map<std::pair<int, std::string>, int> counts;
+    for (auto& call : calls) call.nth = ++counts[{call.process, call.name}];
+    return calls;
+}
+
+bool is_in_the_folder(const Call& call) { return !call.paths.empty(); }
+
+class Stopwatch {
+public:
+    explicit Stopwatch(const Matrix& matrix) : matrix_(matrix), before_(matrix.total()) {}
+    void say(const std::string& what) {
+        const auto ms = std::chrono::duration_cast<Milliseconds>(Clock::now() - begin_).count();
+        std::cout << what << ": " << matrix_.total() - before_ << " points in " << ms << " ms"
+                  << std::endl;
+    }
+
+private:
+    const Matrix& matrix_;
+    int before_;
+    Clock::time_point begin_ = Clock::now();
+};
+
 class Sweep : public Sandbox {
 public:
     const fs::path jobs = dir / "jobs";
@@ -281,41 +305,14 @@ public:
         files["state/jobshim/unrecorded/" + name] = lines[0] + "\n" + lines[2] + "\n";
         return files;
     }
-};
 
-/// Numbered among all calls of that name in their process, as tamper() counts.
-std::vector<Call> counted_among_all(std::vector<Call> calls) {
-    std::map<std::pair<int, std::string>, int> counts;
-    for (auto& call : calls) call.nth = ++counts[{call.process, call.name}];
-    return calls;
-}
+    // ---- the sweeps
 
-bool is_in_the_folder(const Call& call) { return !call.paths.empty(); }
-
-class Stopwatch {
-public:
-    explicit Stopwatch(const Matrix& matrix) : matrix_(matrix), before_(matrix.total()) {}
-    void say(const std::string& what) {
-        const auto ms = std::chrono::duration_cast<Milliseconds>(Clock::now() - begin_).count();
-        std::cout << what << ": " << matrix_.total() - before_ << " points in " << ms << " ms"
-                  << std::endl;
-    }
-
-private:
-    const Matrix& matrix_;
-    int before_;
-    Clock::time_point begin_ = Clock::now();
-};
-
-}  // namespace
-
-TEST_CASE_METHOD(Sweep, "one system call of the shim fails and the record is true", "[sweep]") {
-    if (!in_path("strace")) SKIP_TEST("no strace");
-    Matrix matrix("error sweep");
-    for (const auto& plan : std::vector<Plan>{
-             {.name = "adopted", .options = {"--log", jobs / "out.log"}, .adopted = true},
-             {.name = "new", .options = {"--group", "share", "--sync", "always"}},
-             {.name = "dead before", .options = {"--group", "share"}, .files = dead_job()}}) {
+    /// Each call of the shim fails once. `least`: of so many points at the least; fewer, if the
+    /// names of calls are not those of this C library any more (kind_of).
+    void fail_once(const Plan& plan, int least) {
+        if (!in_path("strace")) SKIP_TEST("no strace");
+        Matrix matrix("error sweep, " + plan.name);
         Stopwatch watch(matrix);
         prepare(plan);
         for (const auto& call : calls_of(0, record(*this, command(plan), jobs, quiet)))
@@ -330,11 +327,123 @@ TEST_CASE_METHOD(Sweep, "one system call of the shim fails and the record is tru
                           result);
             }
         watch.say(plan.name);
+        CHECK(matrix.total() > least);
+        CHECK(matrix.lies() == 0);
     }
-    std::cout << matrix.total() << " errors injected" << std::endl;
-    // Fewer, if the names of calls are not those of this C library any more (kind_of).
-    CHECK(matrix.total() > 1000);
-    CHECK(matrix.lies() == 0);
+
+    /// Each call of a child, until it executes, fails once, and each write of all is cut short;
+    /// detached, so is each call of the shim itself, which is a child then.
+    void tamper_with_each_call(const Plan& plan, int least) {
+        if (!in_path("strace")) SKIP_TEST("no strace");
+        if (!can_tamper()) SKIP_TEST("no ptrace for this machine");
+        Matrix matrix("error sweep of children, " + plan.name);
+        Stopwatch watch(matrix);
+        prepare(plan);
+        const auto calls = counted_among_all(record(*this, command(plan), jobs, quiet));
+        const int workers_process = plan.detached ? 2 : 1;
+        bool executed = false;
+        for (const auto& call : calls) {
+            const bool in_worker = call.process == workers_process;
+            if (call.process > workers_process || (in_worker && executed)) continue;
+            executed = executed || (in_worker && call.name == "execve");
+            // Whoever cannot print the id of a job that runs says so, and 125.
+            Point point{.call = call,
+                        .error = {},
+                        .fault = "",
+                        .a_way_out = plan.detached && call.process == 0};
+            if (plan.detached || in_worker)
+                for (const auto& error : errors()) {
+                    if (!can_give(call, error)) continue;
+                    point.error = error;
+                    point.fault = error.name + (in_worker ? " before exec" : "");
+                    check_tampered(matrix, plan, point, Tampering::fail);
+                }
+            if (call.name == "close")
+                for (const auto& error : errors()) {
+                    if (error.number != EIO && error.number != EINTR && error.number != ENOSPC)
+                        continue;
+                    point.error = error;
+                    point.fault = error.name + " told by close";
+                    check_tampered(matrix, plan, point, Tampering::fail_all_same);
+                }
+            if (call.name == "write" && !contains(call.line, "<socket:")) {
+                point.fault = "short write";
+                check_tampered(matrix, plan, point, Tampering::shorten);
+            }
+        }
+        watch.say(plan.name);
+        CHECK(matrix.total() > least);
+        CHECK(matrix.lies() == 0);
+    }
+
+    /// Each call of `jobctl reap` or `jobctl status` fails, once and for good.
+    void fail_reader(const Plan& plan, const std::string& command, const std::string& reason,
+                     Told truth, int least) {
+        Matrix matrix("error sweep of jobctl, " + command + " of " + plan.name);
+        const Words reap{"reap", "--dir", jobs};
+        Words argv{jobctl};
+        for (const auto& word : command == "reap" ? reap : Words{"status", "--json", file})
+            argv.push_back(word);
+        Stopwatch watch(matrix);
+        prepare(plan);
+        for (const auto& call : calls_of(0, record(*this, argv, jobs, quiet)))
+            for (const auto& error : errors())
+                for (const std::string& often : Words{"", "+"}) {
+                    // Of what is interrupted for ever nothing can come.
+                    const bool for_good = !often.empty();
+                    if (!can_give(call, error) ||
+                        (for_good && (error.number == EINTR || !is_in_the_folder(call))))
+                        continue;
+                    prepare(plan);
+                    const auto result =
+                        run(inject(call, "error=" + error.name, trace, argv, often), quiet);
+                    if (!was_hit()) continue;
+                    Words lies;
+                    const bool settled = expect_old_or(reason, plan, lies);
+                    Told told = truth;
+                    if (result.ended() == "exit 125") {
+                        told = Told::refused;
+                        if (!tells(result.err, error.number)) lies.emplace_back("no clear message");
+                    } else if (command == "reap") {
+                        if (result.ended() != "exit 0") lies.push_back("reap: " + result.ended());
+                        if (!settled) told = Told::unknown;
+                        if (!settled && !contains(result.out, "1 unknown"))
+                            lies.emplace_back("reap says nothing of what it did not do");
+                    } else {
+                        told = told_by_status(result, truth, lies);
+                    }
+                    const auto after = ctl(reap, quiet);
+                    if (after.ended() != "exit 0") lies.push_back("the next reap: " + after.err);
+                    if (!expect_old_or(reason, plan, lies)) lies.emplace_back("never settled");
+                    if (!names_in(jobs, ".jobshim-").empty())
+                        lies.emplace_back("temporary files stay behind");
+                    count(matrix, error.name + (for_good ? " for good" : ""), told,
+                          command + " of " + plan.name + ", " + error.name + often + " at " +
+                              call.in_words() + ": " + call.line,
+                          lies, result);
+                }
+        watch.say(command + " of " + plan.name);
+        CHECK(matrix.total() > least);
+        CHECK(matrix.lies() == 0);
+    }
+};
+
+}  // namespace
+
+TEST_CASE_METHOD(Sweep, "one call of the shim fails and the record is true: an adopted file",
+                 "[sweep][libc]") {
+    fail_once({.name = "adopted", .options = {"--log", jobs / "out.log"}, .adopted = true}, 330);
+}
+
+TEST_CASE_METHOD(Sweep, "one call of the shim fails and the record is true: a new file",
+                 "[sweep]") {
+    fail_once({.name = "new", .options = {"--group", "share", "--sync", "always"}}, 270);
+}
+
+TEST_CASE_METHOD(Sweep, "one call of the shim fails and the record is true: over a dead job",
+                 "[sweep]") {
+    if (!in_path("strace")) SKIP_TEST("no strace");
+    fail_once({.name = "dead before", .options = {"--group", "share"}, .files = dead_job()}, 400);
 }
 
 TEST_CASE_METHOD(Sweep, "a system call of the shim goes on failing and the record is true",
@@ -374,118 +483,41 @@ TEST_CASE_METHOD(Sweep, "a system call of the shim goes on failing and the recor
 }
 
 TEST_CASE_METHOD(Sweep, "a call of a child fails or a write is cut short and the record is true",
-                 "[sweep]") {
-    if (!in_path("strace")) SKIP_TEST("no strace");
-    if (!can_tamper()) SKIP_TEST("no ptrace for this machine");
-    Matrix matrix("error sweep of children");
-    const Plan alone{.name = "adopted",
-                     .options = {"--group", "share", "--log", jobs / "out.log"},
-                     .adopted = true};
-    const Plan detached{
-        .name = "detached", .options = {"--group", "share", "--detach"}, .detached = true};
-    for (const auto& plan : {alone, detached}) {
-        Stopwatch watch(matrix);
-        prepare(plan);
-        const auto calls = counted_among_all(record(*this, command(plan), jobs, quiet));
-        const int workers_process = plan.detached ? 2 : 1;
-        bool executed = false;
-        for (const auto& call : calls) {
-            const bool in_worker = call.process == workers_process;
-            if (call.process > workers_process || (in_worker && executed)) continue;
-            executed = executed || (in_worker && call.name == "execve");
-            // Whoever cannot print the id of a job that runs says so, and 125.
-            Point point{.call = call,
-                        .error = {},
-                        .fault = "",
-                        .a_way_out = plan.detached && call.process == 0};
-            if (plan.detached || in_worker)
-                for (const auto& error : errors()) {
-                    if (!can_give(call, error)) continue;
-                    point.error = error;
-                    point.fault = error.name + (in_worker ? " before exec" : "");
-                    check_tampered(matrix, plan, point, Tampering::fail);
-                }
-            if (call.name == "close")
-                for (const auto& error : errors()) {
-                    if (error.number != EIO && error.number != EINTR && error.number != ENOSPC)
-                        continue;
-                    point.error = error;
-                    point.fault = error.name + " told by close";
-                    check_tampered(matrix, plan, point, Tampering::fail_all_same);
-                }
-            if (call.name == "write" && !contains(call.line, "<socket:")) {
-                point.fault = "short write";
-                check_tampered(matrix, plan, point, Tampering::shorten);
-            }
-        }
-        watch.say(plan.name);
-    }
-    std::cout << matrix.total() << " calls tampered with" << std::endl;
-    CHECK(matrix.total() > 450);
-    CHECK(matrix.lies() == 0);
+                 "[sweep][libc]") {
+    tamper_with_each_call({.name = "adopted",
+                           .options = {"--group", "share", "--log", jobs / "out.log"},
+                           .adopted = true},
+                          90);
 }
 
-TEST_CASE_METHOD(Sweep, "a system call of jobctl fails and the verdict is true", "[sweep]") {
+TEST_CASE_METHOD(Sweep,
+                 "a call of a detached job fails or a write is cut short and the record is true",
+                 "[sweep]") {
+    tamper_with_each_call(
+        {.name = "detached", .options = {"--group", "share", "--detach"}, .detached = true}, 360);
+}
+
+TEST_CASE_METHOD(Sweep, "a call of jobctl fails and the verdict is true: a lost job", "[sweep]") {
     if (!in_path("strace")) SKIP_TEST("no strace");
-    Matrix matrix("error sweep of jobctl");
-    struct Case {
-        Plan plan;
-        Words words;
-        std::string reason;
-        Told truth;
-    };
-    const Words reap{"reap", "--dir", jobs};
-    const Words status{"status", "--json", file};
-    const Plan lost{.name = "lost", .files = dead_job()};
-    const Plan known{.name = "known end", .files = dead_job_with_known_end()};
-    const Plan copied{.name = "copied end", .files = dead_job_with_a_copy_of_its_end()};
-    for (const auto& [plan, words, reason, truth] :
-         std::vector<Case>{{lost, reap, "shim-lost", Told::lost},
-                           {known, status, "exit-code", Told::true_end},
-                           {copied, reap, "exit-code", Told::true_end},
-                           {copied, status, "exit-code", Told::true_end}}) {
-        Stopwatch watch(matrix);
-        Words argv{jobctl};
-        argv.insert(argv.end(), words.begin(), words.end());
-        prepare(plan);
-        for (const auto& call : calls_of(0, record(*this, argv, jobs, quiet)))
-            for (const auto& error : errors())
-                for (const std::string& often : Words{"", "+"}) {
-                    // Of what is interrupted for ever nothing can come.
-                    const bool for_good = !often.empty();
-                    if (!can_give(call, error) ||
-                        (for_good && (error.number == EINTR || !is_in_the_folder(call))))
-                        continue;
-                    prepare(plan);
-                    const auto result =
-                        run(inject(call, "error=" + error.name, trace, argv, often), quiet);
-                    if (!was_hit()) continue;
-                    Words lies;
-                    const bool settled = expect_old_or(reason, plan, lies);
-                    Told told = truth;
-                    if (result.ended() == "exit 125") {
-                        told = Told::refused;
-                        if (!tells(result.err, error.number)) lies.emplace_back("no clear message");
-                    } else if (words == reap) {
-                        if (result.ended() != "exit 0") lies.push_back("reap: " + result.ended());
-                        if (!settled) told = Told::unknown;
-                        if (!settled && !contains(result.out, "1 unknown"))
-                            lies.emplace_back("reap says nothing of what it did not do");
-                    } else {
-                        told = told_by_status(result, truth, lies);
-                    }
-                    const auto after = ctl(reap, quiet);
-                    if (after.ended() != "exit 0") lies.push_back("the next reap: " + after.err);
-                    if (!expect_old_or(reason, plan, lies)) lies.emplace_back("never settled");
-                    if (!names_in(jobs, ".jobshim-").empty())
-                        lies.emplace_back("temporary files stay behind");
-                    count(matrix, error.name + (for_good ? " for good" : ""), told,
-                          words[0] + " of " + plan.name + ", " + error.name + often + " at " +
-                              call.in_words() + ": " + call.line,
-                          lies, result);
-                }
-        watch.say(words[0] + " of " + plan.name);
-    }
-    std::cout << matrix.total() << " errors injected" << std::endl;
-    CHECK(matrix.lies() == 0);
+    fail_reader({.name = "lost", .files = dead_job()}, "reap", "shim-lost", Told::lost, 440);
+}
+
+TEST_CASE_METHOD(Sweep, "a call of jobctl fails and the verdict is true: a known end", "[sweep]") {
+    if (!in_path("strace")) SKIP_TEST("no strace");
+    fail_reader({.name = "known end", .files = dead_job_with_known_end()}, "status", "exit-code",
+                Told::true_end, 330);
+}
+
+TEST_CASE_METHOD(Sweep, "a call of jobctl fails and the verdict is true: a copied end, settled",
+                 "[sweep]") {
+    if (!in_path("strace")) SKIP_TEST("no strace");
+    fail_reader({.name = "copied end", .files = dead_job_with_a_copy_of_its_end()}, "reap",
+                "exit-code", Told::true_end, 430);
+}
+
+TEST_CASE_METHOD(Sweep, "a call of jobctl fails and the verdict is true: a copied end, looked at",
+                 "[sweep]") {
+    if (!in_path("strace")) SKIP_TEST("no strace");
+    fail_reader({.name = "copied end", .files = dead_job_with_a_copy_of_its_end()}, "status",
+                "exit-code", Told::true_end, 380);
 }

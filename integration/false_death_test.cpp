@@ -149,7 +149,7 @@ private:
 
 }  // namespace
 
-TEST_CASE_METHOD(Sandbox, "a stopped shim is stalled, never dead") {
+TEST_CASE_METHOD(Sandbox, "a stopped shim is stalled, never dead", "[quick]") {
     Verdicts verdicts("false death: shim stopped");
     auto shim = start_job(job, until_go + "exit 0", {"--heartbeat-interval", "100ms"});
     worker_of(job);

@@ -149,7 +149,7 @@ struct Seat {
 
 }  // namespace
 
-TEST_CASE_METHOD(Sandbox, "from every seat a job is what can be known of it there") {
+TEST_CASE_METHOD(Sandbox, "from every seat a job is what can be known of it there", "[libc]") {
     if (geteuid() != 0 || !child_can(own_mounts)) SKIP_TEST("needs root, for namespaces and users");
     if (!in_path("strace") || !in_path("unshare")) SKIP_TEST("no strace or no unshare");
     Verdicts verdicts("false life: seats");
@@ -553,7 +553,8 @@ TEST_CASE_METHOD(Sandbox, "a dead job stays dead, whatever its host writes into 
 // POSIX locks go with the first descriptor of the file that their process closes, whoever opened
 // it. A launcher that has the last run's heartbeat file open hands it down, and once the worker
 // runs the shim closes what it inherited: it lived on without its locks.
-TEST_CASE_METHOD(Sandbox, "a second close of the heartbeat file costs the shim no lock") {
+TEST_CASE_METHOD(Sandbox, "a second close of the heartbeat file costs the shim no lock",
+                 "[quick]") {
     Verdicts verdicts("false life: second close");
     put(job, "{}");
     run_job(job, "exit 0");
@@ -595,7 +596,8 @@ TEST_CASE_METHOD(Sandbox, "a second close of the heartbeat file costs the shim n
 
 // The heartbeat file held the exit, but named the job file by the path that it had then: it passed
 // for another job's, and an end that was known was recorded as shim-lost.
-TEST_CASE_METHOD(Sandbox, "a known end stays known where the directory goes by another name") {
+TEST_CASE_METHOD(Sandbox, "a known end stays known where the directory goes by another name",
+                 "[quick]") {
     Verdicts verdicts("false life: directory renamed");
     const auto prepare = [&](const std::string& name) {
         const auto folder = dir / name;

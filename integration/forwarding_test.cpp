@@ -77,7 +77,8 @@ std::ptrdiff_t count(const std::vector<Heard>& all, int number) {
 
 }  // namespace
 
-TEST_CASE_METHOD(Forwarding, "of a thousand real-time signals all arrive and of others the last") {
+TEST_CASE_METHOD(Forwarding, "of a thousand real-time signals all arrive and of others the last",
+                 "[quick][libc]") {
     const int first = SIGRTMIN + 1, second = SIGRTMIN + 7;
     const std::vector<int> numbers{SIGUSR1, first, SIGTERM, second, SIGHUP};
     std::cout << "of 1,000 sent      bare  shim\n";
@@ -181,7 +182,8 @@ TEST_CASE_METHOD(Sandbox, "a signal after the worker's end changes nothing") {
 
 // It waited in the launcher, which had blocked it: the worker is to have it too, and to have it
 // blocked.
-TEST_CASE_METHOD(Sandbox, "what was pending when the shim was executed goes on to the worker") {
+TEST_CASE_METHOD(Sandbox, "what was pending when the shim was executed goes on to the worker",
+                 "[libc]") {
     if (!in_path("python3")) SKIP_TEST("no python3 in PATH");
     const std::string wait_for_it =
         "import signal; print(signal.sigwait({signal.SIGUSR1, signal.SIGTERM}).name)";
@@ -204,7 +206,7 @@ TEST_CASE_METHOD(Sandbox, "what was pending when the shim was executed goes on t
 }
 
 // The idiom of `perl -e 'alarm shift; exec @ARGV' 5 COMMAND`.
-TEST_CASE_METHOD(Sandbox, "a launcher's alarm rings for the worker") {
+TEST_CASE_METHOD(Sandbox, "a launcher's alarm rings for the worker", "[libc]") {
     const Options options{.before_exec = [] { alarm(1); }};
     CHECK(run({"sleep", "600"}, options).ended() == "SIGALRM");
     CHECK(run_shim({"-j", job, "--", "sleep", "600"}, options).ended() == "SIGALRM");

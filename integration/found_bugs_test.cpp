@@ -28,7 +28,8 @@ Words all_under_strace(const fs::path& out, Words options, const Words& argv) {
 
 // What the exchange displaced was removed before it was known to be merged, so a kill or a lack of
 // descriptors at that point destroyed what the host had written a moment before.
-TEST_CASE_METHOD(Sandbox, "what a host writes during the exchange survives whatever fails then") {
+TEST_CASE_METHOD(Sandbox, "what a host writes during the exchange survives whatever fails then",
+                 "[quick]") {
     if (!in_path("strace")) SKIP_TEST("no strace");
     const auto fresh = (dir / ".job.json.jobshim-new").string();
     for (const std::string& fault : Words{"signal=SIGKILL", "error=EMFILE", "error=EIO"}) {
@@ -81,7 +82,7 @@ TEST_CASE_METHOD(Sandbox, "a directory that may be written and not read keeps it
 
 // A record and a heartbeat file are anybody's who may write there. Read by another user, root above
 // all, they must not make him kill.
-TEST_CASE_METHOD(Sandbox, "a forged record makes no other user's reader kill") {
+TEST_CASE_METHOD(Sandbox, "a forged record makes no other user's reader kill", "[quick]") {
     if (geteuid() != 0) SKIP_TEST("needs root, to be two users");
     const auto mine = dir / "mine.json";
     auto shim = start_job(mine, "sleep 600 & echo $! > left; exec sleep 600");
@@ -99,7 +100,7 @@ TEST_CASE_METHOD(Sandbox, "a forged record makes no other user's reader kill") {
 }
 
 // 50,000 levels in a heartbeat line ended both programs by SIGSEGV, `list` for the whole directory.
-TEST_CASE_METHOD(Sandbox, "forged files end neither program") {
+TEST_CASE_METHOD(Sandbox, "forged files end neither program", "[quick]") {
     const std::string deep = std::string(100'000, '[') + std::string(100'000, ']');
     put(job, R"({"status":"running"})");
     put(heartbeat_of(job), R"({"jobshim":{"shim":{"pid":1},"x":)" + deep + "},\"job\":\"x\"}\n");
@@ -176,7 +177,8 @@ TEST_CASE_METHOD(Sandbox, "a signal that comes during the start reaches the work
 }
 
 // glibc keeps 32 and 33 out of every signal set, musl 34 as well: sent to the shim, they ended it.
-TEST_CASE_METHOD(Sandbox, "the signals that a C library keeps to itself do not end the shim") {
+TEST_CASE_METHOD(Sandbox, "the signals that a C library keeps to itself do not end the shim",
+                 "[quick][libc]") {
     for (const int number : {32, 33, 34}) {
         CAPTURE(number);
         auto shim = start_job(job, "exec sleep 600");
@@ -213,7 +215,8 @@ TEST_CASE_METHOD(Sandbox, "a shim that ignores its worker's signal dies by it al
 }
 
 // Large arguments make a large record. Its last version had no space set aside.
-TEST_CASE_METHOD(Sandbox, "a disk that fills up costs no record, however large the command is") {
+TEST_CASE_METHOD(Sandbox, "a disk that fills up costs no record, however large the command is",
+                 "[quick]") {
     if (!child_can(own_mounts)) SKIP_TEST("no mounts of our own (needs root)");
     const auto small = dir / "small";
     fs::create_directory(small);
@@ -231,7 +234,8 @@ TEST_CASE_METHOD(Sandbox, "a disk that fills up costs no record, however large t
 
 // The record was final by the worker's word, the heartbeat file was removed, and a second shim took
 // the job over beside the first.
-TEST_CASE_METHOD(Sandbox, "no second shim beside one at work, though its record is final") {
+TEST_CASE_METHOD(Sandbox, "no second shim beside one at work, though its record is final",
+                 "[quick]") {
     auto shim = start_job(job, until_running +
                                    "sed -i 's/\"status\": \"running\"/\"status\": \"completed\"/' "
                                    "job.json; touch spoken; " +
@@ -250,7 +254,8 @@ TEST_CASE_METHOD(Sandbox, "no second shim beside one at work, though its record 
 }
 
 // With its reserve gone to a killed settler, a terminal job's leavings were nobody's to remove.
-TEST_CASE_METHOD(Sandbox, "reap removes what a killed settler left beside a job that is over") {
+TEST_CASE_METHOD(Sandbox, "reap removes what a killed settler left beside a job that is over",
+                 "[quick]") {
     run_job(job, "exit 3");
     put(dir / ".job.json.jobshim-new", "{\"status\":\"runn");
     put(dir / ".job.json.jobshim-reserve", "");
@@ -305,7 +310,8 @@ TEST_CASE_METHOD(Sandbox, "a shim under another name is found on its way") {
 }
 
 // The id could not be printed, nothing was said of it, and the job ran on unnamed.
-TEST_CASE_METHOD(Sandbox, "a detached job whose id cannot be printed is named on stderr") {
+TEST_CASE_METHOD(Sandbox, "a detached job whose id cannot be printed is named on stderr",
+                 "[quick][libc]") {
     const auto result = run({"sh", "-c", "$JOBSHIM --detach --id unheard -- true > /dev/full"},
                             {.env = {{"JOBSHIM", jobshim}}});
     CHECK(result.ended() == "exit 125");
@@ -313,7 +319,7 @@ TEST_CASE_METHOD(Sandbox, "a detached job whose id cannot be printed is named on
     CHECK(ctl({"wait", "unheard"}).ended() == "exit 0");
 }
 
-TEST_CASE_METHOD(Sandbox, "help that cannot be printed is a failure") {
+TEST_CASE_METHOD(Sandbox, "help that cannot be printed is a failure", "[quick][libc]") {
     for (const char* what : {"--help", "--version"}) {
         CAPTURE(what);
         const auto result = run({"sh", "-c", "$JOBSHIM " + std::string(what) + " > /dev/full"},
@@ -324,7 +330,7 @@ TEST_CASE_METHOD(Sandbox, "help that cannot be printed is a failure") {
 }
 
 // In pieces, by musl's stdio, the lines of shims side by side came out in one another.
-TEST_CASE_METHOD(Sandbox, "what the shim says is one write, and so one line") {
+TEST_CASE_METHOD(Sandbox, "what the shim says is one write, and so one line", "[quick][libc]") {
     if (!in_path("strace")) SKIP_TEST("no strace");
     const std::string name(300, 'x');
     const Words failing{jobshim, "-j", job, "--", "/nowhere/" + name};
@@ -398,7 +404,8 @@ TEST_CASE_METHOD(Sandbox, "a shim that dies before it gives the word leaves no p
 
 // The worker wrote its status, the shim was killed before it could add the exit to it. That was in
 // the heartbeat file alone, where nobody looked for it, and the next run lost it.
-TEST_CASE_METHOD(Sandbox, "an end that lies beside a worker's own status comes into the record") {
+TEST_CASE_METHOD(Sandbox, "an end that lies beside a worker's own status comes into the record",
+                 "[quick]") {
     if (!in_path("strace")) SKIP_TEST("no strace");
     const auto speak = until_running +
                        "sed 's/\"status\": *\"running\"/\"status\": \"completed\"/' "
@@ -425,7 +432,7 @@ TEST_CASE_METHOD(Sandbox, "an end that lies beside a worker's own status comes i
 }
 
 // A known end was shown as lost by who may not write it down.
-TEST_CASE_METHOD(Sandbox, "a reader that only looks tells an end outside the record") {
+TEST_CASE_METHOD(Sandbox, "a reader that only looks tells an end outside the record", "[quick]") {
     put(job, R"({"id":"job","status":"queued"})");
     run_job(job, "exit 0");
     auto record = read_json(job);

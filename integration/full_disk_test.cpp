@@ -273,7 +273,8 @@ TEST_CASE_METHOD(FullDisk, "a disk nearly full at the start refuses the job or k
 
 // The host's file grows by more than was set aside, and then the disk fills up: that record cannot
 // be written, whatever was planned. Rule 7 says what happens instead.
-TEST_CASE_METHOD(FullDisk, "an end for which there is no room at all is told from its copy") {
+TEST_CASE_METHOD(FullDisk, "an end for which there is no room at all is told from its copy",
+                 "[libc]") {
     Matrix matrix("no room for the end");
     for (const auto& type : types) {
         if (missing(type)) continue;

@@ -141,8 +141,8 @@ Json member(const std::string& text, const std::string& name) {
 
 }  // namespace
 
-TEST_CASE_METHOD(Sandbox,
-                 "all that the host wrote stays as it was, byte for byte and in its place") {
+TEST_CASE_METHOD(Sandbox, "all that the host wrote stays as it was, byte for byte and in its place",
+                 "[quick]") {
     const std::string odd =
         " \r\n{\r\n\t\"zeta\" : 1.10 ,\"big\":123456789012345678901234567890,\"exp\" "
         ":1E5,\"huge\":1e400,\"tiny\":-0.0,\r\n"
@@ -188,7 +188,8 @@ TEST_CASE_METHOD(Sandbox, "host files of every plain shape are adopted") {
 }
 
 TEST_CASE_METHOD(Sandbox,
-                 "our own keys are found however they are spelt or repeated: the last one tells") {
+                 "our own keys are found however they are spelt or repeated: the last one tells",
+                 "[quick]") {
     for (const std::string before :
          {R"({"st\u0061tus":"queued","x":1})", R"({"status":"queued","status":"queued","x":1})"}) {
         CAPTURE(before);
@@ -239,7 +240,8 @@ TEST_CASE_METHOD(Sandbox, "the worker's own completedAt stays") {
     CHECK(member(slurp(job), "completedAt") == "at tea time");
 }
 
-TEST_CASE_METHOD(Sandbox, "where a record is expected, exit 0 without one is no success") {
+TEST_CASE_METHOD(Sandbox, "where a record is expected, exit 0 without one is no success",
+                 "[quick]") {
     CHECK(run_job(job, "exit 0", {"--expect-record"}).ended() == "exit 0");
     const auto record = read_json(job);
     CHECK(at(record, "/status") == "failed");
@@ -251,8 +253,8 @@ TEST_CASE_METHOD(Sandbox, "where a record is expected, exit 0 without one is no 
     CHECK(at(exit_of(job), "/reason") == "exit-code");
 }
 
-TEST_CASE_METHOD(Sandbox,
-                 "a file that is no JSON object is moved aside, said so, and the job runs") {
+TEST_CASE_METHOD(Sandbox, "a file that is no JSON object is moved aside, said so, and the job runs",
+                 "[quick]") {
     const Words broken{R"({"id":"x","st)", "[1,2]",       "\"text\"",
                        "{} trailing",      R"({"a":01})", std::string("\0\0\0\0", 4),
                        "{\"a\":\"\n\"}"};
@@ -290,8 +292,8 @@ TEST_CASE_METHOD(Sandbox, "a file that is torn for a moment only is waited for")
     CHECK(names_in(dir, ".corrupt-").empty());
 }
 
-TEST_CASE_METHOD(Sandbox,
-                 "a file torn during the run is set aside, and the last good copy goes on") {
+TEST_CASE_METHOD(Sandbox, "a file torn during the run is set aside, and the last good copy goes on",
+                 "[quick]") {
     put(job, R"({"id":"t-1","keep":"this"})");
     const auto result =
         run_job(job, until_running + R"(printf '{"id":"t-1","ke' > job.json; exit 3)");
@@ -303,7 +305,8 @@ TEST_CASE_METHOD(Sandbox,
     CHECK(slurp(dir / aside.front()) == R"({"id":"t-1","ke)");
 }
 
-TEST_CASE_METHOD(Sandbox, "the same job file run again keeps the exit before as previous") {
+TEST_CASE_METHOD(Sandbox, "the same job file run again keeps the exit before as previous",
+                 "[quick]") {
     for (const bool adopted : {false, true}) {
         CAPTURE(adopted);
         const auto file = dir / (adopted ? "adopted.json" : "ours.json");
@@ -324,7 +327,8 @@ TEST_CASE_METHOD(Sandbox, "the same job file run again keeps the exit before as 
     }
 }
 
-TEST_CASE_METHOD(Sandbox, "while a job runs, its record says so and the old exit is gone from it") {
+TEST_CASE_METHOD(Sandbox, "while a job runs, its record says so and the old exit is gone from it",
+                 "[quick]") {
     put(job, "{}");
     run_job(job, "exit 3");
     auto shim = start_job(job, until_go);
@@ -395,7 +399,8 @@ TEST_CASE_METHOD(Sandbox,
     }
 }
 
-TEST_CASE_METHOD(Sandbox, "a second shim for the same job is refused and harms nothing") {
+TEST_CASE_METHOD(Sandbox, "a second shim for the same job is refused and harms nothing",
+                 "[quick]") {
     put(job, R"({"host":"key"})");
     auto shim = start_job(job, until_go + "exit 3");
     worker_of(job);
@@ -430,7 +435,8 @@ TEST_CASE_METHOD(Sandbox, "a shim started while readers settle the last run is n
     }
 }
 
-TEST_CASE_METHOD(Sandbox, "a symlinked job file is resolved once and stays a link") {
+TEST_CASE_METHOD(Sandbox, "a symlinked job file is resolved once and stays a link",
+                 "[quick][libc]") {
     fs::create_directories(dir / "real");
     put(dir / "real" / "job.json", R"({"host":1})");
     fs::create_symlink(dir / "real" / "job.json", dir / "link.json");
@@ -455,7 +461,8 @@ TEST_CASE_METHOD(Sandbox, "a symlinked job file is resolved once and stays a lin
 
 TEST_CASE_METHOD(
     Sandbox,
-    "arguments and a folder that are not UTF-8 are kept exactly beside their readable form") {
+    "arguments and a folder that are not UTF-8 are kept exactly beside their readable form",
+    "[quick][libc]") {
     const std::string argument = "caf\xe9 \xff", folder = "d\xe9j\xe0";
     fs::create_directory(dir / folder);
     const auto result =
@@ -476,7 +483,8 @@ TEST_CASE_METHOD(
 }
 
 TEST_CASE_METHOD(Sandbox,
-                 "mode and owner of the host's file stay, a new file is for its owner alone") {
+                 "mode and owner of the host's file stay, a new file is for its owner alone",
+                 "[quick]") {
     const Options loose{.before_exec = [] { umask(0); }};
     const auto mode_of = [](const fs::path& file) {
         struct stat info {};
@@ -535,7 +543,8 @@ TEST_CASE_METHOD(Sandbox, "the id is the file's own, else the one given, else ma
 
 TEST_CASE_METHOD(
     Sandbox,
-    "the end of the log goes into the record in whole lines, and nothing from before the run") {
+    "the end of the log goes into the record in whole lines, and nothing from before the run",
+    "[quick]") {
     put(dir / "log", "an old line\n");
     const std::string script = "for i in 1 2 3 4 5 6 7 8 9; do echo line $i; done";
     struct Row {
@@ -562,7 +571,8 @@ TEST_CASE_METHOD(
 }
 
 TEST_CASE_METHOD(Sandbox,
-                 "best effort runs the command even where no record can be kept, and says so") {
+                 "best effort runs the command even where no record can be kept, and says so",
+                 "[quick]") {
     const auto result =
         run_job(dir / "nowhere/job.json", "touch marker; exit 7", {"--best-effort"});
     CHECK(result.ended() == "exit 7");

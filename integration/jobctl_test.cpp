@@ -30,7 +30,8 @@ void check_agree(Sandbox& box, const fs::path& job, const std::string& status, i
 
 }  // namespace
 
-TEST_CASE_METHOD(Sandbox, "a job is named by its id, by the beginning of it, or by its file") {
+TEST_CASE_METHOD(Sandbox, "a job is named by its id, by the beginning of it, or by its file",
+                 "[quick][libc]") {
     for (const char* id : {"alpha-1", "alpha-12", "beta"})
         CHECK(run_shim({"--id", id, "--", "sh", "-c", "exit 0"}).code() == 0);
     const auto jobs = dir / "state/jobshim/jobs";
@@ -68,7 +69,8 @@ TEST_CASE_METHOD(Sandbox, "a job is named by its id, by the beginning of it, or 
 }
 
 TEST_CASE_METHOD(Sandbox,
-                 "the exit status says how it stands with the job, or with the worst of them") {
+                 "the exit status says how it stands with the job, or with the worst of them",
+                 "[quick]") {
     run_job(dir / "good.json", "exit 0");
     run_job(dir / "bad.json", "exit 1");
     run_job(dir / "killed.json", "kill -9 $$");
@@ -104,7 +106,7 @@ TEST_CASE_METHOD(Sandbox,
     shim.wait();
 }
 
-TEST_CASE_METHOD(Sandbox, "what --json prints has one shape everywhere") {
+TEST_CASE_METHOD(Sandbox, "what --json prints has one shape everywhere", "[quick][libc]") {
     run_job(job, "exit 3", {"--id", "shape"});
     const auto check_shape = [&](const Json& one) {
         CHECK(at(one, "/id") == "shape");
@@ -135,8 +137,9 @@ TEST_CASE_METHOD(Sandbox, "what --json prints has one shape everywhere") {
     shim.wait();
 }
 
-TEST_CASE_METHOD(
-    Sandbox, "a host's record that no JSON library would take is printed as JSON all the same") {
+TEST_CASE_METHOD(Sandbox,
+                 "a host's record that no JSON library would take is printed as JSON all the same",
+                 "[quick]") {
     put(job, R"({"id":"odd","lone":"\ud83d","huge":1e400})");
     run_job(job, "exit 0");
     CHECK(ctl({"status", job}).ended() == "exit 0");
@@ -151,7 +154,7 @@ TEST_CASE_METHOD(
                   .ended() == "exit 0");
 }
 
-TEST_CASE_METHOD(Sandbox, "result tells the reason, the signal and the end of the log") {
+TEST_CASE_METHOD(Sandbox, "result tells the reason, the signal and the end of the log", "[quick]") {
     run_job(job, "echo the last words; kill -9 $$", {"--log", dir / "log"});
     const auto result = ctl({"result", job});
     CHECK(result.ended() == "exit 1");
@@ -164,7 +167,8 @@ TEST_CASE_METHOD(Sandbox, "result tells the reason, the signal and the end of th
         CHECK(at(exit, std::string("/resources/") + counter).is_number_integer());
 }
 
-TEST_CASE_METHOD(Sandbox, "list is newest first, filters, and takes a broken file in its stride") {
+TEST_CASE_METHOD(Sandbox, "list is newest first, filters, and takes a broken file in its stride",
+                 "[quick]") {
     for (const auto& [name, script] : {std::pair{"first", "exit 0"}, std::pair{"second", "exit 1"},
                                        std::pair{"third", "exit 0"}})
         run_job(dir / (std::string(name) + ".json"), script,
@@ -205,7 +209,8 @@ TEST_CASE_METHOD(Sandbox, "a job is found by its own id, too, which need not be 
     CHECK(ctl({"status", "--dir", dir, "review-19"}).code() == 4);
 }
 
-TEST_CASE_METHOD(Sandbox, "while a new run begins, its file's old end is nobody's verdict") {
+TEST_CASE_METHOD(Sandbox, "while a new run begins, its file's old end is nobody's verdict",
+                 "[quick]") {
     run_job(job, "exit 9");
     // Held back right after it has the locks: the record is still the last run's.
     if (!in_path("strace")) SKIP_TEST("no strace");

@@ -51,7 +51,8 @@ TEST_CASE_METHOD(Sandbox, "a Python program gets the worker's return code, negat
 }
 
 TEST_CASE_METHOD(Sandbox,
-                 "a shell runs jobs in the background, in a pipeline, and in a substitution") {
+                 "a shell runs jobs in the background, in a pipeline, and in a substitution",
+                 "[quick]") {
     const Options options{.env = {{"JOBSHIM", jobshim}, {"JOBCTL", jobctl}}};
     const auto sh = [&](const std::string& script) { return run({"sh", "-c", script}, options); };
     CHECK(sh("$JOBSHIM -j a.json -- sh -c 'exit 3' & wait $!").ended() == "exit 3");
@@ -66,7 +67,8 @@ TEST_CASE_METHOD(Sandbox,
 
 TEST_CASE_METHOD(
     Sandbox,
-    "a detached start comes back once the command was executed, with the id alone on stdout") {
+    "a detached start comes back once the command was executed, with the id alone on stdout",
+    "[quick][libc]") {
     // The substitution ends only if nobody keeps its pipe.
     const auto result = run({"sh", "-c",
                              "id=$($JOBSHIM --detach --id far -- sh -c 'cat; echo out; echo err "
@@ -90,7 +92,8 @@ TEST_CASE_METHOD(
     CHECK(ctl({"wait", "far"}).ended() == "exit 1");
 }
 
-TEST_CASE_METHOD(Sandbox, "a detached start that fails says why, on stderr alone") {
+TEST_CASE_METHOD(Sandbox, "a detached start that fails says why, on stderr alone",
+                 "[quick][libc]") {
     put(dir / "text", "no program");
     put(dir / "mine.json", R"({"id":"mine"})");
     struct Row {

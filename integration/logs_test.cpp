@@ -9,8 +9,8 @@
 
 using namespace harness;
 
-TEST_CASE_METHOD(Sandbox,
-                 "logs prints this run's part of an appended log, or the last lines of it") {
+TEST_CASE_METHOD(Sandbox, "logs prints this run's part of an appended log, or the last lines of it",
+                 "[quick]") {
     put(dir / "log", "before all runs\n");
     run_job(job, "echo one 1; echo one 2 >&2", {"--log", "log"});
     CHECK(ctl({"logs", job}).out == "one 1\none 2\n");
@@ -34,7 +34,8 @@ TEST_CASE_METHOD(Sandbox,
     CHECK(ctl({"logs", "none"}).ended() == "exit 4");
 }
 
-TEST_CASE_METHOD(Sandbox, "logs -f prints everything as it comes and ends with the job") {
+TEST_CASE_METHOD(Sandbox, "logs -f prints everything as it comes and ends with the job",
+                 "[quick]") {
     auto shim = start_job(job, "echo begin; " + until_go + "seq 20000; printf end; kill -9 $$",
                           {"--log", dir / "log"});
     worker_of(job);
@@ -85,7 +86,7 @@ TEST_CASE_METHOD(Sandbox, "logs -f right after a re-run began follows the new ru
 }
 
 // What a worker writes is anybody's text. Shown on a terminal it could give orders to it.
-TEST_CASE_METHOD(Sandbox, "control characters of a log reach no terminal") {
+TEST_CASE_METHOD(Sandbox, "control characters of a log reach no terminal", "[quick]") {
     const std::string wild =
         "a\tb\r\n\x1b[1;31mred\x1b[0m caf\xc3\xa9 \xc3\n\xc2\x9b"
         "evil\nbell\x07 \x1b]0;title\x07\x1b[2J\x7f\n\x1b";
@@ -149,7 +150,7 @@ TEST_CASE_METHOD(Sandbox, "control characters of a log reach no terminal") {
     CHECK(shows("1\u00e92\x1b[1m3"));
 }
 
-TEST_CASE_METHOD(Sandbox, "a record's tail is whole lines of whole characters") {
+TEST_CASE_METHOD(Sandbox, "a record's tail is whole lines of whole characters", "[quick]") {
     const auto tail_of = [&](const std::string& bytes, const std::string& limit) {
         put(dir / "text", bytes);
         fs::remove(dir / "log");

@@ -17,13 +17,9 @@ namespace harness {
 class MemoryGroup {
 public:
     /// A sanitized shim alone would fill a small group.
-#ifdef JOBSHIM_SANITIZE
-    static constexpr int limit_mib = 512;
-#else
-    static constexpr int limit_mib = 16;
-#endif
+    static int limit_mib() { return is_sanitized() ? 512 : 16; }
 
-    explicit MemoryGroup(int mib = limit_mib)
+    explicit MemoryGroup(int mib = limit_mib())
         : mib_(mib), turn_(open(hierarchy, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
         if (turn_.get() < 0) return;
         flock(turn_.get(), LOCK_EX);

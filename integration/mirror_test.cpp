@@ -40,7 +40,8 @@ void check_ended(const fs::path& job, const std::string& status, const std::stri
 }  // namespace
 
 TEST_CASE_METHOD(Sandbox,
-                 "every exit code comes back as itself and is never taken for anything else") {
+                 "every exit code comes back as itself and is never taken for anything else",
+                 "[libc]") {
     for (const int code : {0, 1, 2, 3, 42, 64, 100, 124, 125, 126, 127, 137, 143, 255}) {
         CAPTURE(code);
         const auto file = dir / (std::to_string(code) + ".json");
@@ -59,8 +60,8 @@ TEST_CASE_METHOD(Sandbox,
     }
 }
 
-TEST_CASE_METHOD(Sandbox,
-                 "a worker that dies by a signal takes jobshim with it by the same signal") {
+TEST_CASE_METHOD(Sandbox, "a worker that dies by a signal takes jobshim with it by the same signal",
+                 "[quick][libc]") {
     for (const int number : {SIGHUP, SIGINT, SIGQUIT, SIGILL, SIGABRT, SIGFPE, SIGKILL, SIGSEGV,
                              SIGPIPE, SIGALRM, SIGTERM, SIGUSR1, SIGUSR2, SIGRTMIN, SIGRTMIN + 1}) {
         const auto name = signal_name(number);
@@ -83,7 +84,8 @@ TEST_CASE_METHOD(Sandbox,
 }
 
 TEST_CASE_METHOD(Sandbox,
-                 "a worker that dumps core is recorded so, and jobshim adds no second core") {
+                 "a worker that dumps core is recorded so, and jobshim adds no second core",
+                 "[libc]") {
     const Options with_cores{.before_exec = [] {
         rlimit core{};
         getrlimit(RLIMIT_CORE, &core);
@@ -104,8 +106,8 @@ TEST_CASE_METHOD(Sandbox,
 }
 
 TEST_CASE_METHOD(
-    Sandbox,
-    "a command that cannot be started fails as env and nice do, and leaves nothing behind") {
+    Sandbox, "a command that cannot be started fails as env and nice do, and leaves nothing behind",
+    "[quick][libc]") {
     fs::create_directory(dir / "folder");
     put(dir / "text", "#!/bin/sh\nexit 0\n");
     struct Row {
@@ -133,7 +135,7 @@ TEST_CASE_METHOD(
     }
 }
 
-TEST_CASE_METHOD(Sandbox, "the record tells a worker's own 124 to 127 from ours") {
+TEST_CASE_METHOD(Sandbox, "the record tells a worker's own 124 to 127 from ours", "[quick]") {
     CHECK(run_job(dir / "own.json", "exit 127").code() == 127);
     CHECK(run_shim({"-j", dir / "ours.json", "--", dir / "missing"}).code() == 127);
     CHECK(run_job(dir / "late.json", "sleep 600", {"--timeout", "50ms"}).code() == 124);
@@ -143,7 +145,8 @@ TEST_CASE_METHOD(Sandbox, "the record tells a worker's own 124 to 127 from ours"
 }
 
 TEST_CASE_METHOD(Sandbox,
-                 "the words on the command line: help, version, and what is no usage at all") {
+                 "the words on the command line: help, version, and what is no usage at all",
+                 "[quick][libc]") {
     const auto help = run_shim({"--help"});
     CHECK(help.ended() == "exit 0");
     for (const char* code : {"124", "125", "126", "127"}) {

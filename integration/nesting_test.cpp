@@ -75,7 +75,8 @@ TEST_CASE_METHOD(Sandbox, "a prefix over or under jobshim changes neither status
     }
 }
 
-TEST_CASE_METHOD(Sandbox, "jobshim under jobshim: each keeps its own record of the same end") {
+TEST_CASE_METHOD(Sandbox, "jobshim under jobshim: each keeps its own record of the same end",
+                 "[quick]") {
     const auto file = [&](int n) { return dir / (std::to_string(n) + ".json"); };
     constexpr int depth = 4;
     Words chain;

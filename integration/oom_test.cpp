@@ -154,7 +154,7 @@ public:
         };
         auto shim =
             start_job(job,
-                      "head -c " + std::to_string(MemoryGroup::limit_mib / 2) +
+                      "head -c " + std::to_string(MemoryGroup::limit_mib() / 2) +
                           "m /dev/zero; echo 0 > /proc/$$/oom_score_adj; exec tail /dev/zero",
                       {}, options);
         const auto pid = shim.pid();
@@ -212,7 +212,7 @@ private:
 }  // namespace
 
 // The acceptance of "why it died": systems that guess call all five of these the same.
-TEST_CASE_METHOD(Deaths, "OOM: five deaths have five different and true records") {
+TEST_CASE_METHOD(Deaths, "OOM: five deaths have five different and true records", "[quick][oom]") {
     NEEDS_MEMORY_GROUPS();
     const std::vector<std::function<std::string()>> deaths{
         [&] { return of_the_worker(); }, [&] { return of_a_child(4); },
@@ -232,7 +232,7 @@ TEST_CASE_METHOD(Deaths, "OOM: five deaths have five different and true records"
     CHECK(records.size() == deaths.size());
 }
 
-TEST_CASE_METHOD(Deaths, "OOM: the shim lost while the killer is at work in its group") {
+TEST_CASE_METHOD(Deaths, "OOM: the shim lost while the killer is at work in its group", "[oom]") {
     NEEDS_MEMORY_GROUPS();
     CHECK(of_the_shim_by_hand() == "");
     fs::remove(job);
@@ -242,21 +242,21 @@ TEST_CASE_METHOD(Deaths, "OOM: the shim lost while the killer is at work in its 
 
 // As systemd removes a unit's group before anybody comes to look. No counter can be read then, and
 // the record knew nothing of the OOM killer while the kernel's log named its victims.
-TEST_CASE_METHOD(Deaths, "OOM: the shim lost with its group, which is gone") {
+TEST_CASE_METHOD(Deaths, "OOM: the shim lost with its group, which is gone", "[oom]") {
     NEEDS_MEMORY_GROUPS();
     CHECK(of_the_shim(true) == "");
 }
 
 // No counter of the shim's own group rises then, and the record said that nobody can know who sent
 // SIGKILL.
-TEST_CASE_METHOD(Deaths, "OOM: the worker hit in a group that it moved to") {
+TEST_CASE_METHOD(Deaths, "OOM: the worker hit in a group that it moved to", "[oom]") {
     NEEDS_MEMORY_GROUPS();
     const MemoryGroup group;
     const auto inner = group.folder() / "inner";
     wait_until_told_at_length();
     run_job(job,
             "cd '" + group.folder().string() + "' && mkdir inner && cd inner && echo " +
-                std::to_string(MemoryGroup::limit_mib) +
+                std::to_string(MemoryGroup::limit_mib()) +
                 "M > memory.limit_in_bytes && echo $$ > cgroup.procs && exec tail /dev/zero",
             {}, group.joined());
     CHECK(wait_until([&] { return rmdir(inner.c_str()) == 0; }));
@@ -265,34 +265,37 @@ TEST_CASE_METHOD(Deaths, "OOM: the worker hit in a group that it moved to") {
                 {worker_in_words(job)}) == "");
 }
 
-TEST_CASE_METHOD(Deaths, "OOM: the worker hit, every time", "[sweep]") {
+TEST_CASE_METHOD(Deaths, "OOM: the worker hit, every time", "[oom][sweep]") {
     NEEDS_MEMORY_GROUPS();
     sweep("worker", [&] { return of_the_worker(); });
 }
-TEST_CASE_METHOD(Deaths, "OOM: a child hit and the worker exits 4, every time", "[sweep]") {
+TEST_CASE_METHOD(Deaths, "OOM: a child hit and the worker exits 4, every time", "[oom][sweep]") {
     NEEDS_MEMORY_GROUPS();
     sweep("child, exit 4", [&] { return of_a_child(4); });
 }
-TEST_CASE_METHOD(Deaths, "OOM: a child hit and the worker exits 0, every time", "[sweep]") {
+TEST_CASE_METHOD(Deaths, "OOM: a child hit and the worker exits 0, every time", "[oom][sweep]") {
     NEEDS_MEMORY_GROUPS();
     sweep("child, exit 0", [&] { return of_a_child(0); });
 }
 TEST_CASE_METHOD(Deaths, "OOM: a neighbour hit and the worker killed by hand, every time",
-                 "[sweep]") {
+                 "[oom][sweep]") {
     NEEDS_MEMORY_GROUPS();
     sweep("neighbour", [&] { return of_a_neighbour(); });
 }
-TEST_CASE_METHOD(Deaths, "OOM: nobody hit and the worker killed by hand, every time", "[sweep]") {
+TEST_CASE_METHOD(Deaths, "OOM: nobody hit and the worker killed by hand, every time",
+                 "[oom][sweep]") {
     NEEDS_MEMORY_GROUPS();
     sweep("nobody", [&] { return by_hand(); });
 }
-TEST_CASE_METHOD(Deaths, "OOM: the shim lost while the killer is at work, every time", "[sweep]") {
+TEST_CASE_METHOD(Deaths, "OOM: the shim lost while the killer is at work, every time",
+                 "[oom][sweep]") {
     NEEDS_MEMORY_GROUPS();
     sweep("shim killed", [&] { return of_the_shim_by_hand(); });
     sweep("shim hit", [&] { return of_the_shim(); });
 }
 
-TEST_CASE_METHOD(Deaths, "OOM: who may not read the kernel's log infers, and says so") {
+TEST_CASE_METHOD(Deaths, "OOM: who may not read the kernel's log infers, and says so",
+                 "[quick][oom]") {
     NEEDS_MEMORY_GROUPS();
     if (child_can([] {
             become_nobody();
@@ -318,7 +321,8 @@ TEST_CASE_METHOD(Deaths, "OOM: who may not read the kernel's log infers, and say
 }
 
 // The kernel's log counts pids of the first pid namespace: elsewhere they would be strangers'.
-TEST_CASE_METHOD(Deaths, "OOM: in a pid namespace no pid of the kernel's log is believed") {
+TEST_CASE_METHOD(Deaths, "OOM: in a pid namespace no pid of the kernel's log is believed",
+                 "[oom]") {
     NEEDS_MEMORY_GROUPS();
     if (!child_can([] { must(unshare(CLONE_NEWPID), "unshare"); }))
         SKIP_TEST("needs pid namespaces");
@@ -334,7 +338,8 @@ TEST_CASE_METHOD(Deaths, "OOM: in a pid namespace no pid of the kernel's log is 
                  "namespace"}) == "");
 }
 
-TEST_CASE_METHOD(Deaths, "OOM: what was asked for stays the reason, and the evidence is told") {
+TEST_CASE_METHOD(Deaths, "OOM: what was asked for stays the reason, and the evidence is told",
+                 "[oom]") {
     NEEDS_MEMORY_GROUPS();
     const MemoryGroup group;
     run_job(job, "tail /dev/zero; " + for_ever, {"--timeout", "1s", "--signal", "KILL"},
@@ -346,7 +351,7 @@ TEST_CASE_METHOD(Deaths, "OOM: what was asked for stays the reason, and the evid
 }
 
 // A peak from before the run is not this job's.
-TEST_CASE_METHOD(Deaths, "the memory group's peak is told if it was reached in this run") {
+TEST_CASE_METHOD(Deaths, "the memory group's peak is told if it was reached in this run", "[oom]") {
     NEEDS_MEMORY_GROUPS();
     const MemoryGroup group;
     const std::string eat = "head -c 4m /dev/zero | tail > /dev/null";
@@ -355,7 +360,7 @@ TEST_CASE_METHOD(Deaths, "the memory group's peak is told if it was reached in t
     INFO(read_json(job).dump(2));
     REQUIRE(first.is_number_integer());
     CHECK(first.get<int>() >= 4096);
-    CHECK(first.get<int>() <= MemoryGroup::limit_mib * 1024);
+    CHECK(first.get<int>() <= MemoryGroup::limit_mib() * 1024);
     CHECK(contains(ctl({"result", job}).out, "its memory group at most "));
     run_job(job, "exit 0", {}, group.joined());
     CHECK(at(record_of(job), "/resources/groupPeakKiB") == "<missing>");
@@ -392,7 +397,7 @@ TEST_CASE_METHOD(Deaths,
     }
 }
 
-TEST_CASE_METHOD(Sandbox, "a core dump: where it went, by core_pattern") {
+TEST_CASE_METHOD(Sandbox, "a core dump: where it went, by core_pattern", "[quick]") {
     const auto pattern = lines_of(slurp("/proc/sys/kernel/core_pattern")).at(0);
     Options options;
     options.before_exec = [] {

@@ -57,7 +57,7 @@ public:
 
 }  // namespace
 
-TEST_CASE_METHOD(Prune, "prune removes an old job with all that belongs to it") {
+TEST_CASE_METHOD(Prune, "prune removes an old job with all that belongs to it", "[quick]") {
     make_rich("old");
     // Names that begin alike are other jobs.
     run_job(jobs / "older.json", "exit 3");
@@ -91,7 +91,7 @@ TEST_CASE_METHOD(Prune, "prune removes an old job with all that belongs to it") 
     CHECK(ctl({"prune", "--dir", jobs}).ended() == "exit 2");
 }
 
-TEST_CASE_METHOD(Prune, "prune spares what is active, young or unknown") {
+TEST_CASE_METHOD(Prune, "prune spares what is active, young or unknown", "[quick]") {
     put(jobs / "queued.json", R"({"status":"queued","updatedAt":"2020-01-01T00:00:00.000Z"})");
     put(jobs / "none.json", R"({"status":"running","completedAt":"2020-01-01T00:00:00.000Z"})");
     put(jobs / "word.json", R"({"status":"paused","completedAt":"2020-01-01T00:00:00.000Z"})");

@@ -34,7 +34,7 @@ struct Death {
 
 }  // namespace
 
-TEST_CASE_METHOD(Sandbox, "every reason is reached by a real death") {
+TEST_CASE_METHOD(Sandbox, "every reason is reached by a real death", "[libc][oom]") {
     Matrix matrix("reasons");
     const MemoryGroup group;
     // A host that was restarted, and one that nobody knows.

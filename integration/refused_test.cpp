@@ -28,7 +28,8 @@ void check_refused(Sandbox& box, const fs::path& file, const Options& options = 
 
 }  // namespace
 
-TEST_CASE_METHOD(Sandbox, "a job file that cannot be one is refused before anything is started") {
+TEST_CASE_METHOD(Sandbox, "a job file that cannot be one is refused before anything is started",
+                 "[quick][libc]") {
     SECTION("its folder is missing") {
         check_refused(*this, dir / "nowhere" / "job.json");
         CHECK_FALSE(fs::exists(dir / "nowhere"));

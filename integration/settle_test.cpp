@@ -68,7 +68,8 @@ public:
 
 }  // namespace
 
-TEST_CASE_METHOD(Settle, "settle records a person's verdict on what is unknown, and whose it is") {
+TEST_CASE_METHOD(Settle, "settle records a person's verdict on what is unknown, and whose it is",
+                 "[quick]") {
     Far far = Far::other_host;
     std::string as = "failed";
     SECTION("a lost host") {}
@@ -104,7 +105,7 @@ TEST_CASE_METHOD(Settle, "settle records a person's verdict on what is unknown, 
     check_refused(job, "it has ended");
 }
 
-TEST_CASE_METHOD(Settle, "settle works where no shim has ever been") {
+TEST_CASE_METHOD(Settle, "settle works where no shim has ever been", "[quick]") {
     put(job, R"({"id":"old","status":"running","pid":1})");
     REQUIRE(ask(*this, job).state == "unknown");
     CHECK(settle(job).ended() == "exit 0");
@@ -225,7 +226,8 @@ TEST_CASE_METHOD(Settle, "a verdict that cannot be written is no success") {
 
 // ---- reap --presume-dead
 
-TEST_CASE_METHOD(Settle, "reap presumes dead what was silent for so long, and nothing else") {
+TEST_CASE_METHOD(Settle, "reap presumes dead what was silent for so long, and nothing else",
+                 "[quick]") {
     const auto jobs = dir / "jobs";
     fs::create_directory(jobs);
     const auto old = jobs / "old.json", fresh = jobs / "fresh.json", live = jobs / "live.json";

@@ -65,8 +65,8 @@ TEST_CASE_METHOD(Sandbox, "the shim killed: its worker goes too, and a waiter kn
 }
 
 TEST_CASE_METHOD(
-    Sandbox,
-    "whoever settles a lost job ends the rest of the worker's group, but no daemon of it") {
+    Sandbox, "whoever settles a lost job ends the rest of the worker's group, but no daemon of it",
+    "[quick]") {
     auto shim = start_job(job,
                           "sleep 600 & echo $! > in-group; setsid sh -c 'echo $$ > daemon; exec "
                           "sleep 600' & touch ready; " +
@@ -85,7 +85,8 @@ TEST_CASE_METHOD(
     kill(daemon, SIGKILL);
 }
 
-TEST_CASE_METHOD(Sandbox, "kept alive, the worker is orphaned while it lives and lost after") {
+TEST_CASE_METHOD(Sandbox, "kept alive, the worker is orphaned while it lives and lost after",
+                 "[quick]") {
     auto shim = start_job(job, until_go + "exit 0", {"--on-shim-death", "keep"});
     const auto worker = worker_of(job);
     kill_shim(shim, job);
@@ -116,7 +117,8 @@ TEST_CASE_METHOD(Sandbox, "wait goes on through orphaned, and ends with the work
     if (!kernel_tells_strangers()) check_lost(job);
 }
 
-TEST_CASE_METHOD(Sandbox, "a wait that watched an orphan to its end records how it ended") {
+TEST_CASE_METHOD(Sandbox, "a wait that watched an orphan to its end records how it ended",
+                 "[quick]") {
     if (!kernel_tells_strangers()) SKIP_TEST("the kernel is older than 6.15");
     struct Case {
         std::string end;
@@ -157,7 +159,7 @@ TEST_CASE_METHOD(Sandbox, "a wait that watched an orphan to its end records how 
     }
 }
 
-TEST_CASE_METHOD(Sandbox, "asked not to reap, a reader shows lost and touches nothing") {
+TEST_CASE_METHOD(Sandbox, "asked not to reap, a reader shows lost and touches nothing", "[quick]") {
     auto shim = start_job(job, for_ever);
     kill_shim(shim, job);
     const auto record = slurp(job), heartbeat = slurp(heartbeat_of(job));
@@ -179,7 +181,8 @@ TEST_CASE_METHOD(Sandbox, "asked not to reap, a reader shows lost and touches no
     check_lost(job);
 }
 
-TEST_CASE_METHOD(Sandbox, "reap settles what is dead and nothing else, a dry run only says so") {
+TEST_CASE_METHOD(Sandbox, "reap settles what is dead and nothing else, a dry run only says so",
+                 "[quick]") {
     auto lost = start_job(dir / "lost.json", for_ever);
     kill_shim(lost, dir / "lost.json");
     auto shim = start_job(dir / "alive.json", until_go);
@@ -205,8 +208,7 @@ TEST_CASE_METHOD(Sandbox, "reap settles what is dead and nothing else, a dry run
     shim.wait();
 }
 
-TEST_CASE_METHOD(Sandbox, "sixteen readers at once settle each of twenty dead jobs exactly once",
-                 "[serial]") {
+TEST_CASE_METHOD(Sandbox, "sixteen readers at once settle each of twenty dead jobs exactly once") {
     std::vector<Process> shims;
     std::vector<fs::path> jobs;
     for (int i = 0; i < 20; ++i) {

@@ -34,8 +34,9 @@ void check_requested_by_us(const Json& exit) {
 
 }  // namespace
 
-TEST_CASE_METHOD(
-    Sandbox, "TERM to the shim reaches the worker's whole group, and the record says who asked") {
+TEST_CASE_METHOD(Sandbox,
+                 "TERM to the shim reaches the worker's whole group, and the record says who asked",
+                 "[quick]") {
     auto shim = start_job(job, with_a_child);
     const auto worker = worker_of(job);
     const auto sleeper = sleeper_of(dir);
@@ -54,8 +55,8 @@ TEST_CASE_METHOD(
     CHECK(at(read_json(job), "/status") == "failed");
 }
 
-TEST_CASE_METHOD(Sandbox,
-                 "a worker that answers TERM with an exit code of its own is mirrored so") {
+TEST_CASE_METHOD(Sandbox, "a worker that answers TERM with an exit code of its own is mirrored so",
+                 "[quick]") {
     auto shim = start_job(job, "trap 'exit 7' TERM; touch ready; " + for_ever);
     REQUIRE(wait_until([&] { return fs::exists(dir / "ready"); }));
     shim.kill(SIGTERM);
@@ -65,7 +66,7 @@ TEST_CASE_METHOD(Sandbox,
     check_requested_by_us(exit_of(job));
 }
 
-TEST_CASE_METHOD(Sandbox, "every catchable signal goes on to the worker") {
+TEST_CASE_METHOD(Sandbox, "every catchable signal goes on to the worker", "[libc]") {
     const std::vector<int> kept{SIGKILL, SIGSTOP, SIGCHLD,  // not for us to forward
                                 SIGILL,  SIGTRAP, SIGABRT, SIGBUS,
                                 SIGFPE,  SIGSEGV, SIGSYS};  // the shim's own faults
@@ -96,7 +97,8 @@ TEST_CASE_METHOD(Sandbox, "every catchable signal goes on to the worker") {
     CHECK(shim.wait().ended() == "exit 3");
 }
 
-TEST_CASE_METHOD(Sandbox, "a shared group is the shim's own, and only the worker is signalled") {
+TEST_CASE_METHOD(Sandbox, "a shared group is the shim's own, and only the worker is signalled",
+                 "[quick]") {
     auto shim =
         start_job(job, "trap 'kill $!; exit 9' TERM; " + with_a_child, {"--group", "share"});
     const auto worker = worker_of(job);
@@ -109,8 +111,8 @@ TEST_CASE_METHOD(Sandbox, "a shared group is the shim's own, and only the worker
 }
 
 TEST_CASE_METHOD(
-    Sandbox,
-    "a time-out ends the worker with the signal asked for, and with KILL after the grace") {
+    Sandbox, "a time-out ends the worker with the signal asked for, and with KILL after the grace",
+    "[quick][libc]") {
     struct Row {
         const char* what;
         std::string script;
@@ -173,8 +175,8 @@ TEST_CASE_METHOD(
 }
 
 TEST_CASE_METHOD(
-    Sandbox,
-    "what stays of the worker's group is named in the record, and killed on request only") {
+    Sandbox, "what stays of the worker's group is named in the record, and killed on request only",
+    "[quick]") {
     for (const std::string choice : {"keep", "kill"}) {
         CAPTURE(choice);
         fs::remove(dir / "sleeper");
@@ -202,7 +204,8 @@ TEST_CASE_METHOD(
     kill(daemon, SIGKILL);
 }
 
-TEST_CASE_METHOD(Sandbox, "as pid 1 of a namespace it ends with 128 + n and reaps strangers") {
+TEST_CASE_METHOD(Sandbox, "as pid 1 of a namespace it ends with 128 + n and reaps strangers",
+                 "[libc]") {
     const Words unshare{"unshare", "-pf", "--mount-proc", "--"};
     if (!in_path("unshare") || run({"unshare", "-pf", "--mount-proc", "--", "true"}).status != 0)
         SKIP_TEST("no pid namespace of our own (needs root)");
@@ -240,7 +243,7 @@ TEST_CASE_METHOD(Sandbox, "as pid 1 of a namespace it ends with 128 + n and reap
     CHECK(at(exit_of(job), "/requestedBy/how") == "signal to the shim");
 }
 
-TEST_CASE_METHOD(Sandbox, "SIGSTOP stops the shim alone") {
+TEST_CASE_METHOD(Sandbox, "SIGSTOP stops the shim alone", "[quick]") {
     auto shim = start_job(job, "while ! [ -e go ]; do date +%N > alive; sleep 0.02; done; exit 3");
     const auto worker = worker_of(job);
     shim.kill(SIGSTOP);
@@ -272,7 +275,7 @@ TEST_CASE_METHOD(Sandbox, "a time-out continues what is stopped, and only that")
 
 // A worker that had been told to reload, and was killed by somebody else an hour later, was
 // recorded as killed by whoever had sent the HUP.
-TEST_CASE_METHOD(Sandbox, "who sent one signal is not blamed for another") {
+TEST_CASE_METHOD(Sandbox, "who sent one signal is not blamed for another", "[quick]") {
     auto shim = start_job(job, "trap 'touch reloaded' HUP; touch ready; " + for_ever);
     REQUIRE(wait_until([&] { return fs::exists(dir / "ready"); }));
     const auto worker = worker_of(job);

@@ -121,7 +121,8 @@ Words with_failing(const std::string& calls, const std::string& error, const std
 
 }  // namespace
 
-TEST_CASE_METHOD(StartFailures, "what cannot be started is told in words and leaves no process") {
+TEST_CASE_METHOD(StartFailures, "what cannot be started is told in words and leaves no process",
+                 "[libc]") {
     const auto text = program("text", "#!/bin/sh\nexit 3\n", 0644);
     const auto script = program("script", "#!/nowhere/lua -w\n");
     const auto second = program("second", "#! " + script.string() + "\n");
@@ -355,7 +356,8 @@ TEST_CASE_METHOD(StartFailures, "what cannot be started is told in words and lea
 
 // The shim's own arguments may be as long as the kernel takes them, and then JOBSHIM_JOB_FILE comes
 // on top of the worker's.
-TEST_CASE_METHOD(StartFailures, "arguments that are too long with our variable are told so") {
+TEST_CASE_METHOD(StartFailures, "arguments that are too long with our variable are told so",
+                 "[libc]") {
     constexpr std::size_t limit = std::size_t{128}
                                   << 10U;  // execve(2), with a stack of 4 times that
     std::size_t environment = 0;
@@ -391,7 +393,7 @@ TEST_CASE_METHOD(StartFailures, "arguments that are too long with our variable a
 }
 
 // As execvp(3): what stands in the way in one directory of PATH does not hide the next.
-TEST_CASE_METHOD(StartFailures, "a later directory of PATH may have the program") {
+TEST_CASE_METHOD(StartFailures, "a later directory of PATH may have the program", "[quick][libc]") {
     program("first/tool", "#!/bin/sh\nexit 3\n", 0644);
     program("second/tool", "#!/bin/sh\nexit 4\n");
     program("out/tool", "#!/bin/sh\nexit 5\n");

@@ -27,7 +27,7 @@ void limit(decltype(RLIMIT_NOFILE) what, rlim_t value) {
 
 }  // namespace
 
-TEST_CASE_METHOD(Sandbox, "the worker finds what it would find without the shim") {
+TEST_CASE_METHOD(Sandbox, "the worker finds what it would find without the shim", "[quick][libc]") {
     Pipe pipe;
     const std::string own_fds = "cd /proc/$$/fd; for f in *; do echo $f; readlink $f; done";
     const std::string signals =
@@ -90,11 +90,11 @@ TEST_CASE_METHOD(Sandbox, "the worker finds what it would find without the shim"
     }
 }
 
-TEST_CASE_METHOD(Sandbox, "the worker is told the name of its job file") {
+TEST_CASE_METHOD(Sandbox, "the worker is told the name of its job file", "[quick]") {
     CHECK(run_job(job, "printf %s \"$JOBSHIM_JOB_FILE\"").out == job.string());
 }
 
-TEST_CASE_METHOD(Sandbox, "a launcher that ignores or blocks SIGCHLD changes nothing") {
+TEST_CASE_METHOD(Sandbox, "a launcher that ignores or blocks SIGCHLD changes nothing", "[libc]") {
     const std::function<void()> launchers[] = {[] { signal(SIGCHLD, SIG_IGN); },
                                                [] { block({SIGCHLD}); }};
     for (const auto& launcher : launchers) {
@@ -107,7 +107,8 @@ TEST_CASE_METHOD(Sandbox, "a launcher that ignores or blocks SIGCHLD changes not
 }
 
 TEST_CASE_METHOD(Sandbox,
-                 "a launcher that blocks or ignores a signal still sees it as the worker's end") {
+                 "a launcher that blocks or ignores a signal still sees it as the worker's end",
+                 "[libc]") {
     const Options deaf{.before_exec = [] {
         block({SIGUSR1});
         signal(SIGUSR2, SIG_IGN);
@@ -128,8 +129,8 @@ TEST_CASE_METHOD(Sandbox,
     CHECK(result.ended() == "SIGUSR1");
 }
 
-TEST_CASE_METHOD(Sandbox,
-                 "once the worker runs, the shim holds none of the inherited descriptors") {
+TEST_CASE_METHOD(Sandbox, "once the worker runs, the shim holds none of the inherited descriptors",
+                 "[quick]") {
     Pipe in, out, err, extra;
     auto shim = start_job(job, "echo ready; " + until_go, {},
                           {.fds = {{0, in.read.get()},
@@ -177,8 +178,8 @@ TEST_CASE_METHOD(Sandbox,
 }
 
 TEST_CASE_METHOD(
-    Sandbox,
-    "descriptors 0, 1 and 2 that the launcher has closed stay closed and spoil no record") {
+    Sandbox, "descriptors 0, 1 and 2 that the launcher has closed stay closed and spoil no record",
+    "[quick][libc]") {
     for (int closed = 1; closed < 8; ++closed) {
         CAPTURE(closed);
         const Options options{.before_exec = [closed] {

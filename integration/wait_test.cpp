@@ -49,7 +49,8 @@ TEST_CASE_METHOD(Sandbox, "a waiting jobctl sleeps, it does not poll") {
     shim.wait();
 }
 
-TEST_CASE_METHOD(Sandbox, "wait: one, all, any, with a time-out, and as the worker ended") {
+TEST_CASE_METHOD(Sandbox, "wait: one, all, any, with a time-out, and as the worker ended",
+                 "[quick]") {
     const auto slow = dir / "slow.json", quick = dir / "quick.json", failed = dir / "failed.json",
                killed = dir / "killed.json";
     auto shim = start_job(slow, until_go + "exit 42");
@@ -81,7 +82,7 @@ TEST_CASE_METHOD(Sandbox, "wait: one, all, any, with a time-out, and as the work
     CHECK(shim.wait().ended() == "exit 42");
 }
 
-TEST_CASE_METHOD(Sandbox, "a job that is not there yet may be given time to appear") {
+TEST_CASE_METHOD(Sandbox, "a job that is not there yet may be given time to appear", "[quick]") {
     fs::create_directories(dir / "state/jobshim/jobs");
     auto by_path = spawn({jobctl, "wait", job, "--appear", "20s"});
     auto by_id = spawn({jobctl, "wait", "late-id", "--appear", "20s"});
@@ -95,7 +96,8 @@ TEST_CASE_METHOD(Sandbox, "a job that is not there yet may be given time to appe
 }
 
 TEST_CASE_METHOD(Sandbox,
-                 "a worker that wrote its own end is not waited past the shim, and not before it") {
+                 "a worker that wrote its own end is not waited past the shim, and not before it",
+                 "[quick]") {
     auto shim = start_job(
         job, until_running + R"(echo '{"status":"completed"}' > job.json; )" + until_go + "exit 3");
     REQUIRE(wait_until([&] { return slurp(job).starts_with(R"({"status":"completed")"); }));

@@ -1,0 +1,25 @@
+#include "integration/support/programs.hpp"
+
+#include <cstdlib>
+
+#include "integration/support/files.hpp"
+
+namespace harness {
+
+std::string program(const std::string& name, const std::string& built) {
+    const char* folder = std::getenv("JOBSHIM_TEST_BIN");
+    return folder == nullptr ? built : fs::absolute(folder) / name;
+}
+
+bool is_sanitized() {
+    static const bool answer = contains(slurp(jobshim), "__asan_init");
+    return answer;
+}
+
+bool is_linked_with_glibc() {
+    // As a library, or by a variable that each static program of it looks for.
+    const auto bytes = slurp(jobshim);
+    return contains(bytes, "libc.so.6") || contains(bytes, "GLIBC_TUNABLES");
+}
+
+}  // namespace harness
