@@ -2,7 +2,7 @@
 //
 // Caveats: nothing here follows a symlink in the last place of a path. Only the holder of the
 // job's writer lock may write: the names of the temporary files are fixed, so that whoever holds
-// the lock knows a dead writer's leavings without looking through the directory.
+// the lock knows a dead writer's stale files without looking through the directory.
 #pragma once
 
 #include <sys/types.h>

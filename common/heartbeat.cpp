@@ -36,19 +36,19 @@ struct flock byte_lock(short type, Bytes bytes) {
     return lock;
 }
 
-enum class Taken { yes, busy, no_locks_here };
+enum class Locked { yes, busy, no_locks_here };
 
 // All of them or none.
-Taken take(int fd, Bytes bytes, const std::string& path) {
+Locked try_lock(int fd, Bytes bytes, const std::string& path) {
     struct flock lock = byte_lock(F_WRLCK, bytes);
     int result = 0;
     do {
         result = ::fcntl(fd, F_SETLK, &lock);
     } while (result != 0 && errno == EINTR);
-    if (result == 0) return Taken::yes;
-    if (errno == EAGAIN || errno == EACCES) return Taken::busy;
+    if (result == 0) return Locked::yes;
+    if (errno == EAGAIN || errno == EACCES) return Locked::busy;
     if (errno == ENOLCK || errno == ENOSYS || errno == EOPNOTSUPP || errno == EINVAL)
-        return Taken::no_locks_here;
+        return Locked::no_locks_here;
     throw_errno("lock " + path);
 }
 
@@ -135,14 +135,14 @@ HeartbeatHold HeartbeatHold::acquire(const std::string& path, milliseconds patie
         HeartbeatFile file = open_or_make(path, 0);
         const int fd = file.fd.get();
         refuse_foreign(fd, path);
-        const Taken taken = take(fd, both_bytes, path);
-        if (taken == Taken::busy && take(fd, life_byte, path) == Taken::busy)
+        const Locked locked = try_lock(fd, both_bytes, path);
+        if (locked == Locked::busy && try_lock(fd, life_byte, path) == Locked::busy)
             throw JobIsTaken("this job is supervised already" + holder_in_words(fd, life_byte) +
                              " (" + path + " is locked)");
         // Removed or replaced between the open and the lock: two shims would hold two files.
         if (!leads_to(path, file)) continue;
-        if (taken == Taken::busy) {
-            while (take(fd, writer_byte, path) == Taken::busy) {
+        if (locked == Locked::busy) {
+            while (try_lock(fd, writer_byte, path) == Locked::busy) {
                 if (monotonic_now() >= deadline)
                     throw JobIsTaken("this job is being settled" +
                                      holder_in_words(fd, writer_byte) + " (" + path +
@@ -152,7 +152,7 @@ HeartbeatHold HeartbeatHold::acquire(const std::string& path, milliseconds patie
             }
             if (!leads_to(path, file)) continue;
         }
-        return {path, std::move(file), taken != Taken::no_locks_here};
+        return {path, std::move(file), locked != Locked::no_locks_here};
     }
 }
 
@@ -196,10 +196,10 @@ void HeartbeatHold::append(std::string_view line) { write_all(file_.fd.get(), li
 void HeartbeatHold::lock_again() noexcept {
     if (!locked_) return;
     try {
-        if (take(file_.fd.get(), both_bytes, path_) != Taken::busy) return;
+        if (try_lock(file_.fd.get(), both_bytes, path_) != Locked::busy) return;
         // Who has one of them now looks at this process next, sees that it lives, and lets go.
-        take(file_.fd.get(), life_byte, path_);
-        take(file_.fd.get(), writer_byte, path_);
+        try_lock(file_.fd.get(), life_byte, path_);
+        try_lock(file_.fd.get(), writer_byte, path_);
     } catch (const std::exception&) {
         return;  // as in beat()
     }
@@ -239,9 +239,9 @@ HeartbeatHold::Remade HeartbeatHold::remake() {
     HeartbeatFile file = open_or_make(path_, O_APPEND);
     const int fd = file.fd.get();
     refuse_foreign(fd, path_);
-    if (locked_ && take(fd, life_byte, path_) != Taken::yes) return Remade::shim_has_it;
+    if (locked_ && try_lock(fd, life_byte, path_) != Locked::yes) return Remade::shim_has_it;
     // A settler will see that the shim lives, and let go.
-    if (locked_ && take(fd, writer_byte, path_) != Taken::yes) return Remade::settler_has_it;
+    if (locked_ && try_lock(fd, writer_byte, path_) != Locked::yes) return Remade::settler_has_it;
     if (!leads_to(path_, file)) return Remade::not_in_place;
     if (::ftruncate(fd, 0) != 0) throw_errno("empty " + path_);
     reserve_space(fd, static_cast<off_t>(space_));
@@ -267,7 +267,7 @@ std::optional<SettlerLock> SettlerLock::try_take(const std::string& path) {
     for (int attempt = 0; attempt < 100; ++attempt) {
         HeartbeatFile file = open_or_make(path, O_APPEND);
         refuse_foreign(file.fd.get(), path);
-        if (take(file.fd.get(), writer_byte, path) == Taken::busy) return std::nullopt;
+        if (try_lock(file.fd.get(), writer_byte, path) == Locked::busy) return std::nullopt;
         if (leads_to(path, file)) return SettlerLock(path, std::move(file));
     }
     return std::nullopt;

@@ -239,10 +239,10 @@ void JobEdit::set_end(const FinalWord& last, const std::string& now) {
     run.exit = last.exit;
 }
 
-std::string JobEdit::applied_to(const JobDocument& document, bool worker_spoke) const {
+std::string JobEdit::applied_to(const JobDocument& document, bool worker_reported) const {
     using When = Assignment::When;
     std::vector<Assignment> ours;
-    if (worker_spoke) {
+    if (worker_reported) {
         ours = {{"pid", or_null(pid)}};
         if (!completed_at.empty())
             ours.push_back({"completedAt", completed_at, When::absent_or_null});

@@ -95,9 +95,9 @@ public:
     // The end of the run, as it was at `now` (ISO 8601) or when it was seen.
     void set_end(const FinalWord& last, const std::string& now);
 
-    // With `worker_spoke` (the worker wrote a terminal status itself) only pid, completedAt where
-    // absent or null, and jobshim are touched.
-    std::string applied_to(const JobDocument& document, bool worker_spoke) const;
+    // With `worker_reported` (the worker wrote a terminal status itself) only pid, completedAt
+    // where absent or null, and jobshim are touched.
+    std::string applied_to(const JobDocument& document, bool worker_reported) const;
     // A new job file.
     std::string as_new_file() const;
 };

@@ -119,7 +119,7 @@ std::unique_ptr<StagedFile> JobFile::stage(Write write, const Found& base) {
     const bool taken = displaced_ && displaced_->path() == files_.fresh;
     const std::string& path = taken ? files_.merged : files_.fresh;
     // Something is there if our last write could not look at what it had displaced.
-    if (beside_job_file([&] { return stamp_at(path); })) clear_leaving(path);
+    if (beside_job_file([&] { return stamp_at(path); })) clear_stale_file(path);
     return beside_job_file([&] { return std::make_unique<StagedFile>(path, base.stamp); });
 }
 
@@ -146,7 +146,7 @@ bool JobFile::arrive(StagedFile& staged, Found& base, const std::string& text) {
 
 void JobFile::update(const Edit& edit, Write write) {
     // The last write failed before it could merge this: it must not count as merged now.
-    if (displaced_) clear_leaving(std::exchange(displaced_, nullptr)->path());
+    if (displaced_) clear_stale_file(std::exchange(displaced_, nullptr)->path());
     Found base = find();
     // Somebody who writes in a tight loop gets so many chances to be merged.
     constexpr int most_attempts = 200;
@@ -226,12 +226,12 @@ bool JobFile::look_at_displaced(std::unique_ptr<StagedFile> staged, Found& base,
     return true;
 }
 
-void JobFile::clear_leavings() {
+void JobFile::clear_stale_files() {
     for (const std::string& path : {files_.fresh, files_.merged, files_.reserve})
-        clear_leaving(path);
+        clear_stale_file(path);
 }
 
-void JobFile::clear_leaving(const std::string& path) {
+void JobFile::clear_stale_file(const std::string& path) {
     // A writer that was killed between its exchange and its look at what it displaced may have left
     // here what the host wrote a moment before. Half a version of ours is no loss.
     std::optional<FileContents> left;

@@ -59,7 +59,7 @@ public:
 
     // A dead writer's temporary files. One that holds what a host wrote, and that is nowhere else,
     // is moved aside as NAME.displaced-TIME.
-    void clear_leavings();
+    void clear_stale_files();
     // True if this object made the file that is there.
     bool made_the_file() const { return made_new_; }
     // Of the reserved space; -1 if there is none.
@@ -76,7 +76,7 @@ private:
     // Out of the way, under a new name, never over another file. "" if it has gone by itself.
     std::string move_aside(const std::string& path, const std::string& kind);
     void set_aside_torn(const std::string& path);
-    void clear_leaving(const std::string& path);
+    void clear_stale_file(const std::string& path);
 
     std::unique_ptr<StagedFile> stage(Write write, const Found& base);
     bool arrive(StagedFile& staged, Found& base, const std::string& text);

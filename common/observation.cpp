@@ -127,23 +127,23 @@ void look_at_processes(Observation& seen, const JobFiles& files, const Observer&
     const bool here = seen.place == Place::here;
     // Without its lock it is on its way out (or its heartbeat file was replaced).
     const bool has_lost_its_lock = active && sighting.lock == LifeLock::free;
-    sighting.shim = !here ? Witness::unknowable
+    sighting.shim = !here ? Liveness::unknowable
                           : look_up_patiently(run.shim.pid, run.shim.start_time,
                                               has_lost_its_lock ? death_patience : milliseconds(0));
     // Somebody holds the lock, but not the recorded shim: the next one, which writes its first
     // lines in a moment.
-    if (sighting.lock == LifeLock::held && sighting.shim == Witness::dead) {
+    if (sighting.lock == LifeLock::held && sighting.shim == Liveness::dead) {
         sighting.new_run_began = true;
         seen.run.reset();
         return;
     }
-    const bool shim_alive = sighting.lock == LifeLock::held || sighting.shim == Witness::alive;
+    const bool shim_alive = sighting.lock == LifeLock::held || sighting.shim == Liveness::alive;
     if (!active) return;
     const bool local = is_local_file_system(files.directory);
     if (seen.probe.mtime_ns)
         if (const auto now = clock_beside(files, local || here))
             sighting.beat_age = milliseconds(*now / 1'000'000 - *seen.probe.mtime_ns / 1'000'000);
-    if (shim_alive || sighting.shim == Witness::unknowable) {
+    if (shim_alive || sighting.shim == Liveness::unknowable) {
         sighting.rebooted = seen.place == Place::before_reboot && local && !shim_alive;
         if (!shim_alive && sighting.obstacle.empty()) {
             if (seen.place == Place::other_namespace)
@@ -170,7 +170,7 @@ void look_at_processes(Observation& seen, const JobFiles& files, const Observer&
     // The shim is dead.
     seen.cancelled = read_cancel_request(files, seen.probe.owner.value_or(::geteuid()));
     if (!run.worker) {
-        sighting.worker = seen.worker_was_started ? Witness::unknowable : Witness::none;
+        sighting.worker = seen.worker_was_started ? Liveness::unknowable : Liveness::none;
         return;
     }
     sighting.worker = look_up_patiently(run.worker->pid, run.worker->start_time,

@@ -32,7 +32,7 @@ std::optional<OomFinding> compare_oom_counter(const OomBaseline& before);
 // pid may be somebody else's.
 std::optional<OomFinding> look_for_oom(const OomBaseline& before, const ShimIdentity& here,
                                        const std::vector<OomSuspect>& suspects,
-                                       OomTold told = OomTold::of_all);
+                                       OomDisclosure told = OomDisclosure::of_all);
 
 // Where no counter tells: the group may be gone, or the worker may have moved to another. Reads the
 // whole log, so it is for the few deaths that ask for it. Nothing if the log names no suspect. With

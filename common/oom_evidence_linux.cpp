@@ -165,7 +165,8 @@ std::optional<OomFinding> compare_oom_counter(const OomBaseline& before) {
 }
 
 std::optional<OomFinding> look_for_oom(const OomBaseline& before, const ShimIdentity& here,
-                                       const std::vector<OomSuspect>& suspects, OomTold told) {
+                                       const std::vector<OomSuspect>& suspects,
+                                       OomDisclosure told) {
     auto rise = rise_since(before);
     if (!rise) return std::nullopt;
     OomFinding& finding = rise->finding;

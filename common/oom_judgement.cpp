@@ -120,7 +120,7 @@ bool has_victims_since(const OomLog& log, const OomBaseline& before, std::uint64
 // the log leaves one of their groups or thread groups out, nothing is proven.
 void name_victims(OomFinding& finding, const OomBaseline& before, std::uint64_t rise,
                   const OomLog& log, const std::vector<OomSuspect>& suspects, bool groups_agree,
-                  OomTold told) {
+                  OomDisclosure told) {
     constexpr std::size_t most_told = 8;
     constexpr std::int64_t slack_us = 100'000;
     const auto is_ours = [&](const OomVictim& victim) {
@@ -144,7 +144,7 @@ void name_victims(OomFinding& finding, const OomBaseline& before, std::uint64_t 
                                   return is_ours(*victim) && victim->thread_group;
                               });
     finding.others_were_the_victims = all_are_told && untold == rise;
-    if (told == OomTold::of_suspects) return;
+    if (told == OomDisclosure::of_suspects) return;
     std::uint64_t count = 0;
     for (auto each = all_are_told ? last : possible.begin(); each != possible.end(); ++each) {
         const OomVictim& victim = **each;

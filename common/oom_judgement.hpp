@@ -50,13 +50,13 @@ struct OomSuspect {
 };
 
 // Of whom the log's words are told: who may read the log may not tell everybody of it.
-enum class OomTold { of_all, of_suspects };
+enum class OomDisclosure { of_all, of_suspects };
 
 // What the log adds to a finding. `rise` is by how much the group's own counter rose. Without
 // `groups_agree` the log's names of memory groups are not those of `before` (a cgroup namespace).
 void name_victims(OomFinding& finding, const OomBaseline& before, std::uint64_t rise,
                   const OomLog& log, const std::vector<OomSuspect>& suspects, bool groups_agree,
-                  OomTold told = OomTold::of_all);
+                  OomDisclosure told = OomDisclosure::of_all);
 
 // What the log alone tells. Nothing if it names no suspect. With `only_group` it must name that
 // group too, for a suspect who is long reaped.

@@ -9,7 +9,7 @@ namespace jobshim {
 namespace {
 
 template <class Number>
-std::optional<Number> take_number(std::string_view& text) {
+std::optional<Number> skip_number(std::string_view& text) {
     Number number = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
     if (error != std::errc{}) return std::nullopt;
@@ -17,14 +17,14 @@ std::optional<Number> take_number(std::string_view& text) {
     return number;
 }
 
-bool take(std::string_view& text, std::string_view start) {
+bool skip(std::string_view& text, std::string_view start) {
     if (!text.starts_with(start)) return false;
     text.remove_prefix(start.size());
     return true;
 }
 
 void skip_spaces(std::string_view& text) {
-    while (take(text, " ")) continue;
+    while (skip(text, " ")) continue;
 }
 
 // The kernel writes what is not printable, and the backslash, as \xNN.
@@ -52,10 +52,10 @@ std::optional<Record> parse_record(std::string_view record) {
     const std::size_t semicolon = record.find(';');
     if (semicolon == std::string_view::npos) return std::nullopt;
     std::string_view head = record.substr(0, semicolon);
-    const auto priority = take_number<unsigned>(head);
-    if (!priority || *priority >> 3U != 0 || !take(head, ",")) return std::nullopt;
-    if (!take_number<std::uint64_t>(head) || !take(head, ",")) return std::nullopt;
-    const auto at_us = take_number<std::int64_t>(head);
+    const auto priority = skip_number<unsigned>(head);
+    if (!priority || *priority >> 3U != 0 || !skip(head, ",")) return std::nullopt;
+    if (!skip_number<std::uint64_t>(head) || !skip(head, ",")) return std::nullopt;
+    const auto at_us = skip_number<std::int64_t>(head);
     if (!at_us) return std::nullopt;
     const std::string_view text = record.substr(semicolon + 1);
     return Record{*at_us, text.substr(0, text.find('\n'))};
@@ -63,15 +63,15 @@ std::optional<Record> parse_record(std::string_view record) {
 
 // "[   5206]     0  5206     4769 ..." of the table of tasks: pid, uid, thread group.
 std::optional<std::pair<int, int>> parse_table_row(std::string_view text) {
-    if (!take(text, "[")) return std::nullopt;
+    if (!skip(text, "[")) return std::nullopt;
     skip_spaces(text);
-    const auto pid = take_number<int>(text);
-    if (!pid || !take(text, "]")) return std::nullopt;
+    const auto pid = skip_number<int>(text);
+    if (!pid || !skip(text, "]")) return std::nullopt;
     skip_spaces(text);
-    if (!take_number<std::uint32_t>(text)) return std::nullopt;
+    if (!skip_number<std::uint32_t>(text)) return std::nullopt;
     skip_spaces(text);
-    const auto thread_group = take_number<int>(text);
-    if (!thread_group || !take(text, " ")) return std::nullopt;
+    const auto thread_group = skip_number<int>(text);
+    if (!thread_group || !skip(text, " ")) return std::nullopt;
     return std::pair(*pid, *thread_group);
 }
 
@@ -84,8 +84,8 @@ std::optional<std::pair<int, std::string>> parse_summary(std::string_view text) 
     const std::size_t pid_at = text.rfind(pid_key);
     if (pid_at == std::string_view::npos) return std::nullopt;
     std::string_view rest = text.substr(pid_at + pid_key.size());
-    const auto pid = take_number<int>(rest);
-    if (!pid || !take(rest, ",uid=")) return std::nullopt;
+    const auto pid = skip_number<int>(rest);
+    if (!pid || !skip(rest, ",uid=")) return std::nullopt;
     const std::string_view before = text.substr(0, pid_at);
     const std::size_t group_at = before.find(group_key);
     const std::size_t name_at = before.rfind(",task=");
@@ -101,9 +101,9 @@ std::optional<std::pair<int, std::string>> parse_summary(std::string_view text) 
 std::optional<std::pair<int, std::string>> parse_kill(std::string_view text) {
     if (text.starts_with("Memory cgroup out of memory") || text.starts_with("Out of memory"))
         text.remove_prefix(std::min(text.find(": ") + 2, text.size()));
-    if (!take(text, "Killed process ")) return std::nullopt;
-    const auto pid = take_number<int>(text);
-    if (!pid || !take(text, " (")) return std::nullopt;
+    if (!skip(text, "Killed process ")) return std::nullopt;
+    const auto pid = skip_number<int>(text);
+    if (!pid || !skip(text, " (")) return std::nullopt;
     std::string_view name = text.substr(0, text.rfind(" total-vm:"));
     name = name.substr(0, std::min(name.rfind(", UID "), name.size()));
     name = name.substr(0, std::min(name.rfind(')'), name.size()));

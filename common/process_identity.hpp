@@ -43,7 +43,7 @@ ShimIdentity identity_of_this_process(const ProcessStat& own);
 
 // Alive, dead (gone, a zombie whose threads have all ended, or another process under the same
 // number), or unknowable here. A process that may not be signalled is alive.
-Witness look_up_process(int pid, std::optional<std::uint64_t> start_time);
+Liveness look_up_process(int pid, std::optional<std::uint64_t> start_time);
 
 // Empty if it is gone already, is not the one meant, or cannot
 // be watched; `look_up_process` tells these apart.
@@ -53,8 +53,8 @@ ProcessHandle open_process(int pid, std::optional<std::uint64_t> start_time);
 bool wait_for_end(const ProcessHandle& process, std::chrono::milliseconds timeout);
 
 // As look_up_process; one that is alive is given so long to be gone.
-Witness look_up_patiently(int pid, std::optional<std::uint64_t> start_time,
-                          std::chrono::milliseconds patience);
+Liveness look_up_patiently(int pid, std::optional<std::uint64_t> start_time,
+                           std::chrono::milliseconds patience);
 
 // How a process that is no child of ours ended, as wait(2) would tell its parent. `process` was
 // opened while it lived, and it has ended. Nothing where that cannot be known: on Linux

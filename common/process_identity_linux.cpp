@@ -127,9 +127,9 @@ void for_each_process(Visit visit) {
 
 // "percpu_rwsem_wait"; "" if the kernel keeps it to itself. Not from `stack`, whose reader waits
 // for a process that is stuck in its exec.
-std::string place_in_kernel(const std::string& directory) {
-    const std::string place = first_line_of_kernel_file(directory + "/wchan");
-    return place == "0" ? "" : place;
+std::string kernel_function(const std::string& directory) {
+    const std::string function = first_line_of_kernel_file(directory + "/wchan");
+    return function == "0" ? "" : function;
 }
 
 }  // namespace
@@ -161,26 +161,26 @@ ShimIdentity identity_of_this_process(const ProcessStat& own) {
     return id;
 }
 
-Witness look_up_process(int pid, std::optional<std::uint64_t> start_time) {
-    if (pid <= 0) return Witness::unknowable;
+Liveness look_up_process(int pid, std::optional<std::uint64_t> start_time) {
+    if (pid <= 0) return Liveness::unknowable;
     const ProcessHandle process = open_process(pid, std::nullopt);
     if (!process) {
         // EINVAL and ENOENT: the number is a thread's by now, so the process is gone.
-        if (errno == ESRCH || errno == EINVAL || errno == ENOENT) return Witness::dead;
+        if (errno == ESRCH || errno == EINVAL || errno == ENOENT) return Liveness::dead;
         // No pidfds here (or no descriptors left): a signal that is not sent tells as much.
-        if (::kill(pid, 0) != 0 && errno == ESRCH) return Witness::dead;
+        if (::kill(pid, 0) != 0 && errno == ESRCH) return Liveness::dead;
     }
     const auto stat = read_process_stat(pid);
-    if (process && wait_for_end(process, std::chrono::milliseconds(0))) return Witness::dead;
+    if (process && wait_for_end(process, std::chrono::milliseconds(0))) return Liveness::dead;
     if (!stat || !start_time) {
         // It was there a moment ago. Hidden by hidepid, or no /proc: a number alone proves nothing.
-        return process || ::kill(pid, 0) == 0 || errno == EPERM ? Witness::unknowable
-                                                                : Witness::dead;
+        return process || ::kill(pid, 0) == 0 || errno == EPERM ? Liveness::unknowable
+                                                                : Liveness::dead;
     }
-    if (stat->start_time != *start_time) return Witness::dead;
+    if (stat->start_time != *start_time) return Liveness::dead;
     // A zombie whose pidfd is not readable has threads that live on.
-    if (!process && (stat->state == 'Z' || stat->state == 'X')) return Witness::dead;
-    return Witness::alive;
+    if (!process && (stat->state == 'Z' || stat->state == 'X')) return Liveness::dead;
+    return Liveness::alive;
 }
 
 ProcessHandle open_process(int pid, std::optional<std::uint64_t> start_time) {
@@ -227,7 +227,7 @@ std::optional<Hanging> what_it_hangs_on(int pid) {
         seen = true;
         runs = runs || stat->state == 'R';
         if (stat->state == 'Z' || stat->state == 'X' || (found && stat->state != 'D')) return;
-        if (!found || found->state != 'D') found = {stat->state, place_in_kernel(directory)};
+        if (!found || found->state != 'D') found = {stat->state, kernel_function(directory)};
     });
     if (!seen) return Hanging{};
     return runs ? std::nullopt : found;

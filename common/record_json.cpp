@@ -262,7 +262,7 @@ std::optional<RunRecord> run_from(const Json& json, std::string_view source) {
     if (const auto found = json.find("expectRecord"); found != json.end())
         run.expect_record = *found == true;
     if (const Json log = object_in(json, "log"); log.is_object())
-        run.log = LogPlace{text_in(log, "file"), number<std::int64_t>(log, "offset").value_or(0)};
+        run.log = LogStart{text_in(log, "file"), number<std::int64_t>(log, "offset").value_or(0)};
     run.cancel = cancel_from(object_in(json, "cancel"));
     if (const Json previous = object_in(json, "previous"); previous.is_object())
         run.previous = dump(previous);

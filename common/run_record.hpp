@@ -37,7 +37,7 @@ struct WorkerIdentity {
     bool operator==(const WorkerIdentity&) const = default;
 };
 
-struct LogPlace {
+struct LogStart {
     std::string file;
     std::int64_t offset = 0;  // where this run begins
 };
@@ -62,7 +62,7 @@ struct RunRecord {
     std::int64_t interval_ms = 5000;
     bool kill_on_shim_death = true;
     bool expect_record = false;  // the worker must have written a terminal status itself
-    std::optional<LogPlace> log;
+    std::optional<LogStart> log;
     std::optional<CancelRequest> cancel;
     std::string previous;  // JSON text of the exit of the run before; "" for none
     std::optional<ExitRecord> exit;

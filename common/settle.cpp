@@ -73,7 +73,7 @@ std::optional<OomFinding> add_oom_evidence(std::vector<std::string>& evidence,
     std::vector<OomSuspect> ours{{seen.run->shim.pid, OomSuspect::shim}};
     if (seen.run->worker) ours.push_back({seen.run->worker->pid, OomSuspect::worker});
     // Its namespaces are ours, or its place were not here.
-    auto found = look_for_oom(*seen.oom, seen.run->shim, ours, OomTold::of_suspects);
+    auto found = look_for_oom(*seen.oom, seen.run->shim, ours, OomDisclosure::of_suspects);
     const bool group_is_gone = !found && !is_readable(*seen.oom);
     if (group_is_gone)
         found = look_for_oom_in_log(*seen.oom, seen.run->shim, ours, seen.oom->group);
@@ -174,7 +174,7 @@ void tidy(const JobFiles& files) {
     if (!stamp_at(files.fresh) && !stamp_at(files.merged) && !stamp_at(files.reserve)) return;
     const auto lock = SettlerLock::try_take(files.heartbeat);
     if (!lock || lock->probe().lock != LifeLock::free) return;
-    JobFile(files, SyncPolicy::never, [](const std::string&) {}).clear_leavings();
+    JobFile(files, SyncPolicy::never, [](const std::string&) {}).clear_stale_files();
     lock->remove_if_empty();
 }
 
@@ -209,7 +209,7 @@ std::optional<Settled> try_to_settle(const SettlerLock& lock, const JobFiles& fi
         if (!lock.still_in_place()) return std::nullopt;
         JobFile file(files, SyncPolicy::final,
                      [&](const std::string& notice) { result.notices.push_back(notice); });
-        file.clear_leavings();
+        file.clear_stale_files();
         settle(file, result.now, *last);
         ::unlink(files.cancel.c_str());
         if (result.now.run && !observer.state_directory.empty())

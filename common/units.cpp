@@ -213,11 +213,11 @@ std::optional<std::int64_t> parse_iso_time(std::string_view text) {
     std::string_view rest = text.substr(shape.size(), text.size() - shape.size() - 1);
     if (!rest.empty()) {
         if (rest.size() < 2 || rest[0] != '.') return std::nullopt;
-        int place = 100;
+        int weight = 100;
         for (const char c : rest.substr(1)) {
             if (!std::isdigit(static_cast<unsigned char>(c))) return std::nullopt;
-            ms += place * (c - '0');
-            place /= 10;
+            ms += weight * (c - '0');
+            weight /= 10;
         }
     }
     using namespace std::chrono;

@@ -38,10 +38,10 @@ State state_of(Status status) {
 }
 
 // The shim as the two witnesses show it together.
-Witness shim_of(const Sighting& seen) {
+Liveness shim_of(const Sighting& seen) {
     switch (seen.lock) {
         case LifeLock::held:
-            return Witness::alive;
+            return Liveness::alive;
         case LifeLock::free:
         case LifeLock::no_file:
         case LifeLock::unavailable:
@@ -54,9 +54,9 @@ Verdict judge_terminal(const Sighting& seen) {
     Verdict verdict;
     verdict.state = state_of(seen.status);
     verdict.because = seen.end_sentence;
-    verdict.ended = shim_of(seen) != Witness::alive;
+    verdict.ended = shim_of(seen) != Liveness::alive;
     // The worker wrote its status, and its shim died before it could add how it ended.
-    verdict.settle = shim_of(seen) == Witness::dead && seen.end_is_known;
+    verdict.settle = shim_of(seen) == Liveness::dead && seen.end_is_known;
     if (!verdict.ended)
         verdict.because += (verdict.because.empty() ? "" : " ") +
                            pid_in_words("Its shim", seen.shim_pid) + " is still at work.";
@@ -76,19 +76,19 @@ Verdict judge_dead(const Sighting& seen) {
     if (seen.end_is_known)
         return {State::lost, "The shim recorded the end, but not in the job file.", false, true};
     switch (seen.worker) {
-        case Witness::alive:
+        case Liveness::alive:
             return {State::orphaned, pid_in_words("The shim", seen.shim_pid) + " is dead, " +
                                          pid_in_words("the worker", seen.worker_pid) +
                                          " runs on; nobody will record its end."};
-        case Witness::unknowable:
+        case Liveness::unknowable:
             return {State::unknown, pid_in_words("The shim", seen.shim_pid) +
                                         " is dead; whether the worker lives cannot be known here."};
-        case Witness::dead:
+        case Liveness::dead:
             return {State::lost,
                     pid_in_words("The shim", seen.shim_pid) + " and " +
                         pid_in_words("the worker", seen.worker_pid) + " are dead.",
                     false, true};
-        case Witness::none:
+        case Liveness::none:
             return {
                 State::lost,
                 pid_in_words("The shim", seen.shim_pid) + " died before the worker was started.",
@@ -139,19 +139,19 @@ Verdict judge(const Sighting& seen) {
     if (is_terminal(seen.status) && seen.new_run_began)
         return {State::running, "A new run has begun; the record is still the last one's."};
     if (is_terminal(seen.status)) return judge_terminal(seen);
-    if (!is_active(seen.status) && shim_of(seen) != Witness::alive)
+    if (!is_active(seen.status) && shim_of(seen) != Liveness::alive)
         return {State::unknown, seen.status == Status::none
                                     ? "The job file has no status."
                                     : "Its status is a word of the host's own."};
     switch (shim_of(seen)) {
-        case Witness::alive:
+        case Liveness::alive:
             return judge_alive(seen);
-        case Witness::dead:
+        case Liveness::dead:
             return judge_dead(seen);
-        case Witness::unknowable:
+        case Liveness::unknowable:
             // The end that the shim itself wrote down needs no look-up, but its death does.
             return judge_unreachable(seen);
-        case Witness::none:
+        case Liveness::none:
             if (seen.status == Status::queued) return {State::queued, "Nobody has started it yet."};
             return {State::unknown,
                     seen.has_run_before

@@ -19,7 +19,7 @@ enum class LifeLock {
     unavailable,  // no locks on this file system, or no permission to look
 };
 
-enum class Witness {
+enum class Liveness {
     alive,
     dead,
     unknowable,
@@ -29,8 +29,8 @@ enum class Witness {
 // What was seen, each part by itself. No part draws conclusions from another.
 struct Sighting {
     LifeLock lock = LifeLock::no_file;
-    Witness shim = Witness::none;    // the recorded shim, looked up by pid and start time
-    Witness worker = Witness::none;  // likewise
+    Liveness shim = Liveness::none;    // the recorded shim, looked up by pid and start time
+    Liveness worker = Liveness::none;  // likewise
     Status status = Status::none;
     bool rebooted = false;      // an earlier boot of this very host, on a local file system
     bool end_is_known = false;  // an exit of this run lies outside the record, and not in it

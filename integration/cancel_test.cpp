@@ -404,16 +404,16 @@ TEST_CASE_METHOD(Cancel,
                  "another user's job is not cancelled, and nothing is left of the attempt") {
     if (geteuid() != 0) SKIP_TEST("needs root, to be somebody else");
     const auto program = public_copy(jobctl);
-    struct Place {
+    struct Permissions {
         const char* name;
         fs::perms folder, files;
         bool orphan;
     };
     for (const auto& [name, folder_mode, file_mode, orphan] :
-         {Place{"nothing to be read", fs::perms(0755), fs::perms(0600), false},
-          Place{"all to be read", fs::perms(0755), fs::perms(0644), false},
-          Place{"the folder to be written", fs::perms(0777), fs::perms(0644), false},
-          Place{"an orphan", fs::perms(0777), fs::perms(0644), true}}) {
+         {Permissions{"nothing to be read", fs::perms(0755), fs::perms(0600), false},
+          Permissions{"all to be read", fs::perms(0755), fs::perms(0644), false},
+          Permissions{"the folder to be written", fs::perms(0777), fs::perms(0644), false},
+          Permissions{"an orphan", fs::perms(0777), fs::perms(0644), true}}) {
         CAPTURE(name);
         const auto folder = dir / name;
         const auto file = folder / "job.json";
@@ -673,14 +673,14 @@ TEST_CASE_METHOD(Cancel, "a canceller that is killed anywhere leaves the job to 
         REQUIRE(calls.size() > 60);
         // What is left beside a job that has ended is the next run's to clear.
         const auto is_tidy = [&](bool had_ended) {
-            const auto has_leavings = [&] {
+            const auto has_stale_files = [&] {
                 return !names_in(folder, ".cancel").empty() ||
                        !names_in(folder, ".jobshim-").empty();
             };
-            if (has_leavings() && had_ended)
+            if (has_stale_files() && had_ended)
                 return run_job(file, "exit 0").code() == 0 &&
-                       ask(*this, file).state == "completed" && !has_leavings();
-            return !has_leavings();
+                       ask(*this, file).state == "completed" && !has_stale_files();
+            return !has_stale_files();
         };
         for (const auto& call : calls) {
             CAPTURE(fault, call.in_words(), call.line);
@@ -701,7 +701,9 @@ TEST_CASE_METHOD(Cancel, "a canceller that is killed anywhere leaves the job to 
                               is_tidy(said.state == "cancelled");
             ++points;
             const bool seen = at(record, "/jobshim/exit/certainty") == "observed";
-            matrix.count(fault, !good ? Told::lie : seen ? Told::true_end : Told::lost);
+            matrix.count(fault, !good  ? ReportedOutcome::lie
+                                : seen ? ReportedOutcome::true_end
+                                       : ReportedOutcome::lost);
             if (!good && matrix.lies() <= 5)
                 FAIL_CHECK(said.state << "; " << second.ended() << " " << second.err << "; "
                                       << Json(names_in(folder, "")).dump() << record.dump(1));
@@ -750,7 +752,7 @@ TEST_CASE_METHOD(Cancel, "a job that is just being started is cancelled or was n
             status == "completed" && has_run && result.ended() == (before ? "exit 0" : "exit 1");
         const bool good = (cancelled || completed) && names_in(dir, ".cancel").empty();
         ++points;
-        matrix.count(fault, good ? Told::true_end : Told::lie);
+        matrix.count(fault, good ? ReportedOutcome::true_end : ReportedOutcome::lie);
         if (!good && matrix.lies() <= 5)
             FAIL_CHECK(result.ended() << " " << result.out << result.err << record.dump(1)
                                       << Json(names_in(dir, "")).dump());

@@ -556,7 +556,7 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: the end of a session is cut short
         CAPTURE(step, has_broker, ended.err, left, after);
         if (!is_true) FAIL_CHECK("untrue: " << reason << "; " << said.out << said.err);
         matrix.count(came_through ? "not cut short" : "killed at a step",
-                     is_true ? Told::true_end : Told::lie);
+                     is_true ? ReportedOutcome::true_end : ReportedOutcome::lie);
         CHECK(slurp(file_of(of_another_session)) == untouched);
         std::printf("the end of a session, step %d (%s): %s, then %s, %s\n", step,
                     came_through ? "none" : ended.err.c_str(), left.c_str(), after.c_str(),
@@ -855,7 +855,8 @@ TEST_CASE_METHOD(WritersSandbox, "codex plugin: eight of its writers and twenty 
                 words == "failed failed" || words == "- -" || words == "- failed";
             CHECK(is_settled);
             for (int k = 0; k < count; ++k)
-                matrix.count("killed worker", is_settled ? Told::true_end : Told::lie);
+                matrix.count("killed worker",
+                             is_settled ? ReportedOutcome::true_end : ReportedOutcome::lie);
         }
         std::printf("round %d %s: lost of %d others %d entries, %d files, config %d; ours:%s\n", i,
                     with_jobshim ? "with   " : "without", others, seen.lost.entries,

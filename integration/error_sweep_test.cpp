@@ -9,7 +9,7 @@
 #include <map>
 
 #include "integration/strace.hpp"
-#include "integration/tamper.hpp"
+#include "integration/syscall_faults.hpp"
 
 using namespace harness;
 
@@ -85,7 +85,7 @@ struct Point {
     bool a_way_out = true;  ///< 125 after the start is no lie
 };
 
-/// Numbered among all calls of that name in their process, as tamper() counts.
+/// Numbered among all calls of that name in their process, as fault_syscall() counts.
 std::vector<Call> counted_among_all(std::vector<Call> calls) {
     std::map<std::pair<int, std::string>, int> counts;
     for (auto& call : calls) call.nth = ++counts[{call.process, call.name}];
@@ -139,23 +139,23 @@ public:
     }
 
     /// jobshim's run and its record, held against what happened. Each lie adds to `lies`.
-    Told judge(const Plan& plan, const Point& point, const Result& result, Words& lies) {
+    ReportedOutcome judge(const Plan& plan, const Point& point, const Result& result, Words& lies) {
         const bool worked = fs::exists(ran);
         expect_whole(plan, lies);
         const auto told = look(lies);
         const bool is_seven =
             told.state == "failed" && told.reason == "exit-code" && at(told.exit, "/code") == 7;
-        Told outcome = Told::refused;
+        ReportedOutcome outcome = ReportedOutcome::refused;
         if (result.ended() == (plan.detached ? "exit 0" : "exit 7")) {
             if (!worked) lies.emplace_back("the worker's exit status, and it did not run");
             if (!is_seven) lies.push_back("its exit status, and the verdict is another");
-            outcome = Told::true_end;
+            outcome = ReportedOutcome::true_end;
         } else if (result.ended() != "exit 125" && result.ended() != "exit 126") {
             lies.push_back("it ended with " + result.ended());
         } else if (worked) {
             // Whoever has started a worker and cannot record its end leaves a copy.
             const bool no_copy = contains(result.err, "no copy of the end could be kept either");
-            outcome = is_seven ? Told::true_end : Told::lost;
+            outcome = is_seven ? ReportedOutcome::true_end : ReportedOutcome::lost;
             if (!is_seven && !no_copy) lies.emplace_back("a known end is not told");
             if (!point.a_way_out)
                 lies.emplace_back("the worker's exit status did not come through");
@@ -166,18 +166,18 @@ public:
                               told.state == "no such job" ||
                               (!plan.files.empty() && told.reason == "shim-lost");  // as it was
             const bool must_be_lost = point.for_good && told.reason == "shim-lost";
-            if (must_be_lost) outcome = Told::lost;
+            if (must_be_lost) outcome = ReportedOutcome::lost;
             if (!said && !must_be_lost)
                 lies.push_back("not started, and the verdict is " + told.text);
         }
         if (!lies.empty()) lies.push_back("status: " + told.text);
         expect_usable(plan, lies);
-        return lies.empty() ? outcome : Told::lie;
+        return lies.empty() ? outcome : ReportedOutcome::lie;
     }
 
-    void count(Matrix& matrix, const std::string& fault, Told told, const std::string& what,
-               const Words& lies, const Result& result) {
-        matrix.count(fault, lies.empty() ? told : Told::lie);
+    void count(Matrix& matrix, const std::string& fault, ReportedOutcome told,
+               const std::string& what, const Words& lies, const Result& result) {
+        matrix.count(fault, lies.empty() ? told : ReportedOutcome::lie);
         if (lies.empty()) return;
         std::string why;
         for (const auto& lie : lies) why += "\n  " + lie;
@@ -193,11 +193,11 @@ public:
               lies, result);
     }
 
-    /// With tamper(): exactly this call of this process.
-    void check_tampered(Matrix& matrix, const Plan& plan, const Point& point, Tampering how) {
+    /// With fault_syscall(): exactly this call of this process.
+    void check_faulted(Matrix& matrix, const Plan& plan, const Point& point, SyscallFault how) {
         prepare(plan);
         auto options = quiet;
-        options.before_exec = tamper(point.call, how, point.error.number);
+        options.before_exec = fault_syscall(point.call, how, point.error.number);
         check(matrix, plan, point, run(command(plan), options));
     }
 
@@ -247,12 +247,14 @@ public:
         return true;
     }
 
-    static Told told_by_status(const Result& result, Told truth, Words& lies) {
+    static ReportedOutcome told_by_status(const Result& result, ReportedOutcome truth,
+                                          Words& lies) {
         const auto report = Json::parse(result.out, nullptr, false);
         const auto state = at(report, "/0/verdict/state");
-        if (result.ended() == "exit 6" && state == "unknown") return Told::unknown;
+        if (result.ended() == "exit 6" && state == "unknown") return ReportedOutcome::unknown;
         const bool says_lost = contains(at(report, "/0/verdict/because").dump(), "not known");
-        if (result.ended() != "exit 1" || state != "failed" || says_lost != (truth == Told::lost))
+        if (result.ended() != "exit 1" || state != "failed" ||
+            says_lost != (truth == ReportedOutcome::lost))
             lies.push_back("status says otherwise");
         return truth;
     }
@@ -335,7 +337,7 @@ public:
     /// detached, so is each call of the shim itself, which is a child then.
     void tamper_with_each_call(const Plan& plan, int least) {
         if (!in_path("strace")) SKIP_TEST("no strace");
-        if (!can_tamper()) SKIP_TEST("no ptrace for this machine");
+        if (!can_fault_syscalls()) SKIP_TEST("no ptrace for this machine");
         Matrix matrix("error sweep of children, " + plan.name);
         Stopwatch watch(matrix);
         prepare(plan);
@@ -356,7 +358,7 @@ public:
                     if (!can_give(call, error)) continue;
                     point.error = error;
                     point.fault = error.name + (in_worker ? " before exec" : "");
-                    check_tampered(matrix, plan, point, Tampering::fail);
+                    check_faulted(matrix, plan, point, SyscallFault::fail);
                 }
             if (call.name == "close")
                 for (const auto& error : errors()) {
@@ -364,11 +366,11 @@ public:
                         continue;
                     point.error = error;
                     point.fault = error.name + " told by close";
-                    check_tampered(matrix, plan, point, Tampering::fail_all_same);
+                    check_faulted(matrix, plan, point, SyscallFault::fail_all_same);
                 }
             if (call.name == "write" && !contains(call.line, "<socket:")) {
                 point.fault = "short write";
-                check_tampered(matrix, plan, point, Tampering::shorten);
+                check_faulted(matrix, plan, point, SyscallFault::shorten);
             }
         }
         watch.say(plan.name);
@@ -378,7 +380,7 @@ public:
 
     /// Each call of `jobctl reap` or `jobctl status` fails, once and for good.
     void fail_reader(const Plan& plan, const std::string& command, const std::string& reason,
-                     Told truth, int least) {
+                     ReportedOutcome truth, int least) {
         Matrix matrix("error sweep of jobctl, " + command + " of " + plan.name);
         const Words reap{"reap", "--dir", jobs};
         Words argv{jobctl};
@@ -400,13 +402,13 @@ public:
                     if (!was_hit()) continue;
                     Words lies;
                     const bool settled = expect_old_or(reason, plan, lies);
-                    Told told = truth;
+                    ReportedOutcome told = truth;
                     if (result.ended() == "exit 125") {
-                        told = Told::refused;
+                        told = ReportedOutcome::refused;
                         if (!tells(result.err, error.number)) lies.emplace_back("no clear message");
                     } else if (command == "reap") {
                         if (result.ended() != "exit 0") lies.push_back("reap: " + result.ended());
-                        if (!settled) told = Told::unknown;
+                        if (!settled) told = ReportedOutcome::unknown;
                         if (!settled && !contains(result.out, "1 unknown"))
                             lies.emplace_back("reap says nothing of what it did not do");
                     } else {
@@ -499,25 +501,26 @@ TEST_CASE_METHOD(Sweep,
 
 TEST_CASE_METHOD(Sweep, "a call of jobctl fails and the verdict is true: a lost job", "[sweep]") {
     if (!in_path("strace")) SKIP_TEST("no strace");
-    fail_reader({.name = "lost", .files = dead_job()}, "reap", "shim-lost", Told::lost, 440);
+    fail_reader({.name = "lost", .files = dead_job()}, "reap", "shim-lost", ReportedOutcome::lost,
+                440);
 }
 
 TEST_CASE_METHOD(Sweep, "a call of jobctl fails and the verdict is true: a known end", "[sweep]") {
     if (!in_path("strace")) SKIP_TEST("no strace");
     fail_reader({.name = "known end", .files = dead_job_with_known_end()}, "status", "exit-code",
-                Told::true_end, 330);
+                ReportedOutcome::true_end, 330);
 }
 
 TEST_CASE_METHOD(Sweep, "a call of jobctl fails and the verdict is true: a copied end, settled",
                  "[sweep]") {
     if (!in_path("strace")) SKIP_TEST("no strace");
     fail_reader({.name = "copied end", .files = dead_job_with_a_copy_of_its_end()}, "reap",
-                "exit-code", Told::true_end, 430);
+                "exit-code", ReportedOutcome::true_end, 430);
 }
 
 TEST_CASE_METHOD(Sweep, "a call of jobctl fails and the verdict is true: a copied end, looked at",
                  "[sweep]") {
     if (!in_path("strace")) SKIP_TEST("no strace");
     fail_reader({.name = "copied end", .files = dead_job_with_a_copy_of_its_end()}, "status",
-                "exit-code", Told::true_end, 380);
+                "exit-code", ReportedOutcome::true_end, 380);
 }

@@ -136,8 +136,8 @@ void see_instead(const std::string& file, const fs::path& other) {
     must(mount(other.c_str(), file.c_str(), nullptr, MS_BIND, nullptr), file.c_str());
 }
 
-/// A seat from which one looks at a job, and what is to be seen from there.
-struct Seat {
+/// A viewpoint from which one looks at a job, and what is to be seen from there.
+struct Viewpoint {
     std::string name;
     std::string alive, orphan, dead;  ///< "": not a case that could be
     std::function<void()> before_exec = {};
@@ -149,10 +149,10 @@ struct Seat {
 
 }  // namespace
 
-TEST_CASE_METHOD(Sandbox, "from every seat a job is what can be known of it there", "[libc]") {
+TEST_CASE_METHOD(Sandbox, "from every viewpoint a job is what can be known of it there", "[libc]") {
     if (geteuid() != 0 || !child_can(own_mounts)) SKIP_TEST("needs root, for namespaces and users");
     if (!in_path("strace") || !in_path("unshare")) SKIP_TEST("no strace or no unshare");
-    Verdicts verdicts("false life: seats");
+    Verdicts verdicts("false life: viewpoints");
     const auto program = public_copy(jobctl);
     const auto other_boot = dir / "boot", other_machine = dir / "machine", empty = dir / "empty";
     put(other_boot, "11111111-2222-3333-4444-555555555555\n");
@@ -183,7 +183,7 @@ TEST_CASE_METHOD(Sandbox, "from every seat a job is what can be known of it ther
     const Words nfs{"strace", "-qq",          "-o", "/dev/null",
                     "-e",     "trace=statfs", "-e", "inject=statfs:poke_exit=@arg2=69690000"};
     const Words other_pids{"unshare", "--pid", "--fork", "--mount-proc", "--"};
-    const std::vector<Seat> seats{
+    const std::vector<Viewpoint> viewpoints{
         {"the same host", "running", "orphaned", "failed"},
         {"another user", "running", "orphaned", "failed", become_nobody},
         {"another user, no heartbeat file to be read",
@@ -253,7 +253,7 @@ TEST_CASE_METHOD(Sandbox, "from every seat a job is what can be known of it ther
          "host-rebooted"},
     };
     struct Case {
-        const Seat* seat;
+        const Viewpoint* viewpoint;
         std::string state;  ///< that it should be
         Truth truth;
         bool shim_dies;
@@ -278,18 +278,18 @@ TEST_CASE_METHOD(Sandbox, "from every seat a job is what can be known of it ther
     REQUIRE(lock != calls.end());
     const auto at_the_lock = ":when=" + std::to_string(lock - calls.begin() + 1);
     std::vector<Case> cases;
-    for (const auto& seat : seats)
-        for (const auto& [state, truth, keep] : {std::tuple{seat.alive, Truth::lives, false},
-                                                 {seat.orphan, Truth::lives, true},
-                                                 {seat.dead, Truth::dead, false}}) {
+    for (const auto& viewpoint : viewpoints)
+        for (const auto& [state, truth, keep] : {std::tuple{viewpoint.alive, Truth::lives, false},
+                                                 {viewpoint.orphan, Truth::lives, true},
+                                                 {viewpoint.dead, Truth::dead, false}}) {
             if (state.empty()) continue;
             Case one;
-            one.seat = &seat;
+            one.viewpoint = &viewpoint;
             one.state = state;
             one.truth = truth;
             one.shim_dies = keep || truth == Truth::dead;
             one.job = dir / (std::to_string(cases.size()) + ".json");
-            Words argv = seat.has_locks ? Words{} : without_locks(one.job, at_the_lock);
+            Words argv = viewpoint.has_locks ? Words{} : without_locks(one.job, at_the_lock);
             argv.insert(argv.end(), {jobshim, "-j", one.job, "--on-shim-death",
                                      keep ? "keep" : "kill", "--", "sh", "-c", until_go});
             one.shim = spawn(argv, Stopped::traced({}));
@@ -297,34 +297,35 @@ TEST_CASE_METHOD(Sandbox, "from every seat a job is what can be known of it ther
         }
     for (auto& one : cases) {
         one.worker = worker_of(one.job);
-        if (!one.seat->has_locks) CHECK_FALSE(life_is_held(heartbeat_of(one.job)));
+        if (!one.viewpoint->has_locks) CHECK_FALSE(life_is_held(heartbeat_of(one.job)));
         if (one.shim_dies) {
             kill(shim_of(one.job), SIGKILL);
             one.shim.wait();
             if (one.truth == Truth::dead) CHECK(wait_until([&] { return !alive(one.worker); }));
         }
         fs::permissions(one.job, fs::perms(0644));
-        if (!one.seat->closed_heartbeat) fs::permissions(heartbeat_of(one.job), fs::perms(0644));
+        if (!one.viewpoint->closed_heartbeat)
+            fs::permissions(heartbeat_of(one.job), fs::perms(0644));
         one.before = slurp(one.job);
     }
     for (auto& one : cases) {
-        Words argv = one.seat->prefix;
-        if (!one.seat->has_locks)
+        Words argv = one.viewpoint->prefix;
+        if (!one.viewpoint->has_locks)
             for (auto& word : without_locks(one.job, "")) argv.push_back(word);
         argv.insert(argv.end(), {program, "status", "--json", one.job});
         Options options = Stopped::traced({});
-        options.before_exec = one.seat->before_exec;
+        options.before_exec = one.viewpoint->before_exec;
         one.reader = spawn(argv, options);
     }
     for (auto& one : cases) {
         const auto said = said_by(one.reader.wait());
-        CAPTURE(one.seat->name);
-        verdicts.count(one.seat->name, said, one.truth, {one.state});
+        CAPTURE(one.viewpoint->name);
+        verdicts.count(one.viewpoint->name, said, one.truth, {one.state});
         if (one.truth == Truth::lives || said.state == "unknown")
             CHECK(slurp(one.job) == one.before);
         if (said.state == "failed" && slurp(one.job) != one.before) {
             const auto end = exit_of(one.job);
-            CHECK(at(end, "/reason") == one.seat->reason);
+            CHECK(at(end, "/reason") == one.viewpoint->reason);
             for (const char* unknown : {"/code", "/signal", "/waitStatus"})
                 CHECK(at(end, unknown) == nullptr);
         }

@@ -253,7 +253,7 @@ TEST_CASE_METHOD(Sandbox, "no second shim beside one at work, though its record 
     CHECK(at(exit_of(job), "/code") == 3);
 }
 
-// With its reserve gone to a killed settler, a terminal job's leavings were nobody's to remove.
+// With its reserve gone to a killed settler, a terminal job's stale files were nobody's to remove.
 TEST_CASE_METHOD(Sandbox, "reap removes what a killed settler left beside a job that is over",
                  "[quick]") {
     run_job(job, "exit 3");

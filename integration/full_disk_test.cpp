@@ -48,16 +48,16 @@ public:
     void let_go() const { put(dir / "go", ""); }
 
     /// What the record and its readers say of a job that ended with `exit 4`.
-    Told told_of(const fs::path& file, bool adopted) {
+    ReportedOutcome told_of(const fs::path& file, bool adopted) {
         const auto record = Json::parse(slurp(file), nullptr, false);
-        if (record.is_discarded()) return Told::lie;
-        if (adopted && !contains(slurp(file), R"("precious":1.10)")) return Told::lie;
+        if (record.is_discarded()) return ReportedOutcome::lie;
+        if (adopted && !contains(slurp(file), R"("precious":1.10)")) return ReportedOutcome::lie;
         CHECK(names_in(file.parent_path(), ".jobshim-") == Words{});
         const auto seen = ctl_json({"status", file}).at(0);
         return at(seen, "/status") == "failed" && at(seen, "/job/jobshim/exit/code") == 4 &&
                        at(record, "/jobshim/exit/code") == 4
-                   ? Told::true_end
-                   : Told::lie;
+                   ? ReportedOutcome::true_end
+                   : ReportedOutcome::lie;
     }
 
     /// Where copies of ends that could not be recorded go.
@@ -150,7 +150,7 @@ TEST_CASE_METHOD(FullDisk, "a disk that others fill after the start costs no rec
                 INFO(result.err);
                 CHECK(result.ended() == "exit 4");
                 const auto told = told_of(file, adopted);
-                CHECK(told == Told::true_end);
+                CHECK(told == ReportedOutcome::true_end);
                 matrix.count("filled after the start (" + type + ")", told);
                 if (logs && extra[1] == "4096")
                     CHECK(contains(at(exit_of(file), "/tail").dump(), R"(one\ntwo)"));
@@ -182,7 +182,7 @@ TEST_CASE_METHOD(FullDisk, "inodes that others use up after the start cost no re
                 INFO(result.err);
                 CHECK(result.ended() == "exit 4");
                 const auto told = told_of(file, adopted);
-                CHECK(told == Told::true_end);
+                CHECK(told == ReportedOutcome::true_end);
                 if (logs) CHECK(at(exit_of(file), "/tail") == "last\n");
                 matrix.count("used up after the start (" + type + ")", told);
                 fs::remove_all(fill);
@@ -219,14 +219,14 @@ TEST_CASE_METHOD(FullDisk, "a disk nearly full at the start refuses the job or k
         CHECK_FALSE(has_started());
         CHECK(names_in(file.parent_path(), "") == (adopted ? Words{"job.json"} : Words{}));
         if (adopted) CHECK(slurp(file) == host_text);
-        return Told::refused;
+        return ReportedOutcome::refused;
     };
     for (const auto& type : types) {
         if (missing(type)) continue;
         for (const bool adopted : {false, true}) {
             const Volume volume(dir / (type + (adopted ? "-adopted" : "-new")), type);
             const auto fill = volume.path() / "fill";
-            std::map<Told, int> counts;
+            std::map<ReportedOutcome, int> counts;
             // From none to plenty; xfs wants much for itself.
             for (std::uintmax_t pages = 0; pages <= 400; pages += pages < 20 ? 1 : 20) {
                 CAPTURE(type, adopted, pages);
@@ -236,13 +236,13 @@ TEST_CASE_METHOD(FullDisk, "a disk nearly full at the start refuses the job or k
                 const auto told =
                     attempt(file, adopted, file.parent_path(), [&] { use_up_space(fill); });
                 ++counts[told];
-                CHECK(told != Told::lie);
+                CHECK(told != ReportedOutcome::lie);
                 matrix.count("pages left (" + type + ")", told);
                 fs::remove(fill);
             }
             CAPTURE(type, adopted);
-            CHECK(counts[Told::refused] > 0);
-            CHECK(counts[Told::true_end] > 0);
+            CHECK(counts[ReportedOutcome::refused] > 0);
+            CHECK(counts[ReportedOutcome::true_end] > 0);
         }
     }
     for (const std::string type : {"tmpfs", "ext4"}) {
@@ -250,7 +250,7 @@ TEST_CASE_METHOD(FullDisk, "a disk nearly full at the start refuses the job or k
         const Volume volume(dir / (type + "-inodes"), type, {.inodes = 64});
         const auto fill = volume.path() / "fill";
         for (const bool adopted : {false, true}) {
-            std::map<Told, int> counts;
+            std::map<ReportedOutcome, int> counts;
             for (int inodes = 0; inodes <= 5; ++inodes) {
                 CAPTURE(type, adopted, inodes);
                 const auto file = place_for_job(volume, adopted);
@@ -259,12 +259,12 @@ TEST_CASE_METHOD(FullDisk, "a disk nearly full at the start refuses the job or k
                 const auto told =
                     attempt(file, adopted, file.parent_path(), [&] { use_up_inodes(fill); });
                 ++counts[told];
-                CHECK(told != Told::lie);
+                CHECK(told != ReportedOutcome::lie);
                 matrix.count("inodes left (" + type + ")", told);
                 fs::remove_all(fill);
             }
-            CHECK(counts[Told::refused] > 0);
-            CHECK(counts[Told::true_end] > 0);
+            CHECK(counts[ReportedOutcome::refused] > 0);
+            CHECK(counts[ReportedOutcome::true_end] > 0);
         }
     }
     std::cout << "nearly full: " << matrix.total() << " points\n";
@@ -329,7 +329,7 @@ TEST_CASE_METHOD(FullDisk, "an end for which there is no room at all is told fro
                 CHECK(contains(ctl({"reap", "--dir", file.parent_path()}).out, "1 job"));
             }
             const auto told = told_of(file, true);
-            CHECK(told == Told::true_end);
+            CHECK(told == ReportedOutcome::true_end);
             CHECK(read_json(file).value("grown", "").size() == 300'000);
             CHECK_FALSE(has_copy());
             matrix.count(then + " (" + type + ")", told);
@@ -372,7 +372,7 @@ TEST_CASE_METHOD(FullDisk, "a file system that turns read-only under a job costs
                     CHECK(result.ended() == "exit 4");
                 }
                 const auto told = told_of(file, adopted);
-                CHECK(told == Told::true_end);
+                CHECK(told == ReportedOutcome::true_end);
                 CHECK_FALSE(has_copy());
                 matrix.count(then + " (" + type + ")", told);
             }
@@ -409,7 +409,7 @@ TEST_CASE_METHOD(FullDisk, "an ext4 that fails under a job costs no record") {
         volume.mount();
         CHECK(contains(ctl({"reap", "--dir", file.parent_path()}).out, "1 job"));
         const auto told = told_of(file, adopted);
-        CHECK(told == Told::true_end);
+        CHECK(told == ReportedOutcome::true_end);
         CHECK_FALSE(has_copy());
         matrix.count("error, then mounted anew", told);
     }

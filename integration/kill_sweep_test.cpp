@@ -84,7 +84,7 @@ struct Lie : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
-void insist(bool holds, const std::string& what) {
+void retry_transient(bool holds, const std::string& what) {
     if (!holds) throw Lie(what);
 }
 
@@ -115,8 +115,9 @@ public:
             REQUIRE(wait_until([] { return children_of(getpid()).empty(); }));
             look(call, "launcher killed: " + scene.name, [&] {
                 const auto told = truth_of(scene, next());
-                insist(told == Told::true_end || told == Told::nothing,
-                       "the job ended with its launcher");
+                retry_transient(
+                    told == ReportedOutcome::true_end || told == ReportedOutcome::nothing,
+                    "the job ended with its launcher");
                 return told;
             });
         }
@@ -286,14 +287,15 @@ private:
         look(call, fault, [&] { return truth_of(scene, then); });
     }
 
-    void look(const Call& call, const std::string& fault, const std::function<Told()>& truth) {
+    void look(const Call& call, const std::string& fault,
+              const std::function<ReportedOutcome()>& truth) {
         if (!was_killed()) {
             // What waits for signals makes now a call more, now one less.
             ++missed_;
             return;
         }
         ++points_;
-        Told told = Told::lie;
+        ReportedOutcome told = ReportedOutcome::lie;
         try {
             told = truth();
         } catch (const std::exception& lie) {
@@ -310,13 +312,13 @@ private:
         arguments.insert(arguments.end(), more.begin(), more.end());
         const auto result = box_.ctl(arguments, surroundings_);
         const auto parsed = parse(result.out);
-        insist(parsed.is_array(), "jobctl status says: " + result.out + result.err);
+        retry_transient(parsed.is_array(), "jobctl status says: " + result.out + result.err);
         said_ = parsed;
         return parsed.empty() ? Json() : parsed[0];
     }
 
     /// What is told of a job that was just killed. Throws a Lie.
-    Told truth_of(const Scene& scene, Then then) {
+    ReportedOutcome truth_of(const Scene& scene, Then then) {
         said_ = {};
         const auto before = scene.files.contains("job.json") ? scene.files.at("job.json") : "";
         const std::string former_run = before.empty() ? "" : run_in(parse(before));
@@ -324,7 +326,7 @@ private:
         const auto dead = parse(text);
         const HeartbeatFile beat(heartbeat_of(job_));
         if (fs::exists(job_) || !before.empty())
-            insist(dead.is_object(), "the job file is torn: " + text);
+            retry_transient(dead.is_object(), "the job file is torn: " + text);
         insist_on_host_bytes(before);
         // The end of this run, if the shim has put it anywhere.
         Json end;
@@ -338,65 +340,68 @@ private:
         const HeartbeatFile late(heartbeat_of(job_));
         if (end.is_null() && late.run == beat.run && at(late.exit, "/reason") == "shim-lost")
             end = late.exit;
-        Told told = Told::nothing;
+        ReportedOutcome told = ReportedOutcome::nothing;
         if (fs::exists(job_)) {
-            insist(seen.is_object(), "no such job, says jobctl");
+            retry_transient(seen.is_object(), "no such job, says jobctl");
             told = truth_in(scene, seen, end, former_run);
         } else {
-            insist(seen.is_null() || at(seen, "/verdict/state") == "unknown",
-                   "a job without a file is told of");
-            insist(!has_proof("started"), "the worker was started, and there is no record");
+            retry_transient(seen.is_null() || at(seen, "/verdict/state") == "unknown",
+                            "a job without a file is told of");
+            retry_transient(!has_proof("started"),
+                            "the worker was started, and there is no record");
         }
         const auto settled = slurp(job_);
         if (then != Then::run_unread && !settled.empty()) {
-            insist(status() == seen, "the second look says something else");
-            insist(slurp(job_) == settled, "the second look changed the record");
+            retry_transient(status() == seen, "the second look says something else");
+            retry_transient(slurp(job_) == settled, "the second look changed the record");
         }
         if (then == Then::reap_and_run) {
             const auto reaped = box_.ctl({"reap", "--dir", folder_}, surroundings_);
-            insist(reaped.ended() == "exit 0", "reap: " + reaped.err);
-            insist(slurp(job_) == settled, "reap changed a settled record");
+            retry_transient(reaped.ended() == "exit 0", "reap: " + reaped.err);
+            retry_transient(slurp(job_) == settled, "reap changed a settled record");
             insist_on_tidiness(scene, "reap");
         }
         insist_on_the_next_run(scene, seen, end, former_run);
         return told;
     }
 
-    Told truth_after_reap(const Scene& scene, const Json& end) {
+    ReportedOutcome truth_after_reap(const Scene& scene, const Json& end) {
         const auto text = slurp(job_);
         const auto dead = parse(text);
-        insist(dead.is_object(), "the job file is torn: " + text);
+        retry_transient(dead.is_object(), "the job file is torn: " + text);
         insist_on_host_bytes(scene.files.at("job.json"));
         const bool settled = at(dead, "/jobshim/exit").is_object();
-        if (settled) insist(same_end(exit_of(job_), end), "half a settler's end");
+        if (settled) retry_transient(same_end(exit_of(job_), end), "half a settler's end");
         const auto state = at(status({"--no-reap"}), "/verdict/state").get<std::string>();
         // A known end is told, though it is not written down.
         const auto known = HeartbeatFile(heartbeat_of(job_)).exit;
         const auto expected = settled           ? at(dead, "/status").get<std::string>()
                               : known.is_null() ? "lost"
                                                 : status_of(known);
-        insist(state == expected, "said to be " + state);
+        retry_transient(state == expected, "said to be " + state);
         const auto again = box_.ctl({"reap", "--dir", folder_}, surroundings_);
-        insist(again.ended() == "exit 0", "the second reap: " + again.err);
-        insist(!settled || slurp(job_) == text, "the second reap changed a settled record");
-        insist(same_end(exit_of(job_), end), "the second reap told another end");
+        retry_transient(again.ended() == "exit 0", "the second reap: " + again.err);
+        retry_transient(!settled || slurp(job_) == text,
+                        "the second reap changed a settled record");
+        retry_transient(same_end(exit_of(job_), end), "the second reap told another end");
         insist_on_host_bytes(text);
         insist_on_tidiness(scene, "the second reap");
         insist_on_the_next_run(scene, status(), end, "");
-        return at(end, "/reason") == "shim-lost" ? Told::lost : Told::true_end;
+        return at(end, "/reason") == "shim-lost" ? ReportedOutcome::lost
+                                                 : ReportedOutcome::true_end;
     }
 
     void insist_on_the_launchers_word(const Result& launcher) const {
         const auto word = launcher.ended() + ", " + launcher.out + launcher.err;
         if (launcher.ended() == "exit 0") {
-            insist(launcher.out == "job\n", "the launcher says: " + word);
-            insist(HeartbeatFile(heartbeat_of(job_)).worker != 0 || fs::exists(job_),
-                   "the launcher says that a job runs which is not there");
+            retry_transient(launcher.out == "job\n", "the launcher says: " + word);
+            retry_transient(HeartbeatFile(heartbeat_of(job_)).worker != 0 || fs::exists(job_),
+                            "the launcher says that a job runs which is not there");
         } else if (launcher.ended() != "SIGKILL") {  // the same call may have been its end too
-            insist(launcher.out.empty(), "the launcher says: " + word);
+            retry_transient(launcher.out.empty(), "the launcher says: " + word);
             // It once said that COMMAND was not executed, and could not know.
-            insist(launcher.err.empty() || contains(launcher.err, "not known here"),
-                   "the launcher says: " + word);
+            retry_transient(launcher.err.empty() || contains(launcher.err, "not known here"),
+                            "the launcher says: " + word);
         }
     }
 
@@ -407,84 +412,93 @@ private:
             seen = status(options);
             return at(seen, "/verdict/state") != "orphaned";
         });
-        insist(gone, "the worker runs on");
+        retry_transient(gone, "the worker runs on");
         const auto started = slurp(proofs_ / "started");
         for (const pid_t worker : {beat.worker, started.empty() ? 0 : std::stoi(started)})
-            insist(worker == 0 || !alive(worker), "the worker lives, and is said to be dead");
+            retry_transient(worker == 0 || !alive(worker),
+                            "the worker lives, and is said to be dead");
         return seen;
     }
 
-    Told truth_in(const Scene& scene, const Json& seen, const Json& end,
-                  const std::string& former_run) {
+    ReportedOutcome truth_in(const Scene& scene, const Json& seen, const Json& end,
+                             const std::string& former_run) {
         const auto state = at(seen, "/verdict/state").get<std::string>();
         const auto record = at(seen, "/job");
         const auto exit = at(record, "/jobshim/exit");
-        insist(!is_active(state), "a dead job is said to be " + state);
-        if (state == "unknown") return Told::unknown;
+        retry_transient(!is_active(state), "a dead job is said to be " + state);
+        if (state == "unknown") return ReportedOutcome::unknown;
         if (state == "queued") {
-            insist(!has_proof("started"), "what was started is said to be queued");
-            return Told::nothing;
+            retry_transient(!has_proof("started"), "what was started is said to be queued");
+            return ReportedOutcome::nothing;
         }
         const bool is_former = !former_run.empty() && run_in(record) == former_run;
         // A status that the worker wrote stands, whatever lies beside it.
         if (at(seen, "/verdict").contains("notRecorded") && at(record, "/status") != "completed") {
             const auto& known = is_former ? scene.former : end;
-            insist(!known.is_null() && state == status_of(known), "nobody recorded such an end");
-            return Told::true_end;
+            retry_transient(!known.is_null() && state == status_of(known),
+                            "nobody recorded such an end");
+            return ReportedOutcome::true_end;
         }
         if (is_former) {
             // The record is still that of the last run, so this one must not have got far.
-            insist(!has_proof("started"), "the last run's record, but a new one was started");
-            insist(state == "lost" || same_end(exit, scene.former), "the last run's end changed");
-            return Told::true_end;
+            retry_transient(!has_proof("started"),
+                            "the last run's record, but a new one was started");
+            retry_transient(state == "lost" || same_end(exit, scene.former),
+                            "the last run's end changed");
+            return ReportedOutcome::true_end;
         }
         if (!scene.former.is_null())
-            insist(same_end(at(record, "/jobshim/previous"), scene.former),
-                   "the last run's end is not kept");
+            retry_transient(same_end(at(record, "/jobshim/previous"), scene.former),
+                            "the last run's end is not kept");
         if (has_proof("spoken")) {
-            insist(state == "completed", "the worker said completed, jobctl says " + state);
+            retry_transient(state == "completed",
+                            "the worker said completed, jobctl says " + state);
             // Whose word stands, whatever the shim has or has not yet put beside it.
-            insist(exit.is_null() || same_end(exit, end), "the recorded end changed");
-            return Told::true_end;
+            retry_transient(exit.is_null() || same_end(exit, end), "the recorded end changed");
+            return ReportedOutcome::true_end;
         }
         if (scene.worker_speaks && state == "completed" && exit.is_null()) {
-            insist(has_proof("speaking"), "the worker did not say completed");
-            return Told::true_end;
+            retry_transient(has_proof("speaking"), "the worker did not say completed");
+            return ReportedOutcome::true_end;
         }
-        if (state == "lost" && !end.is_null()) return Told::true_end;  // a reader may not write
-        if (!end.is_null()) insist(same_end(exit, end), "the recorded end became another");
+        if (state == "lost" && !end.is_null())
+            return ReportedOutcome::true_end;  // a reader may not write
+        if (!end.is_null()) retry_transient(same_end(exit, end), "the recorded end became another");
         if (state == "lost" || at(exit, "/reason") == "shim-lost") {
-            insist(state == "lost" || state == "failed", "shim-lost, but " + state);
+            retry_transient(state == "lost" || state == "failed", "shim-lost, but " + state);
             // A process that never executed its worker records just that.
-            insist(end.is_null() || at(end, "/reason") == "shim-lost",
-                   "the end was recorded, and is said to be lost");
-            insist(at(record, "/jobshim/worker").is_object() || !has_proof("started"),
-                   "the worker was started, and is not in the record");
+            retry_transient(end.is_null() || at(end, "/reason") == "shim-lost",
+                            "the end was recorded, and is said to be lost");
+            retry_transient(at(record, "/jobshim/worker").is_object() || !has_proof("started"),
+                            "the worker was started, and is not in the record");
             const auto because = at(seen, "/verdict/because").get<std::string>() +
                                  at(record, "/errorMessage").dump();
-            insist(!contains(because, "before") || !has_proof("started"),
-                   "the worker was started, and is said not to be");
+            retry_transient(!contains(because, "before") || !has_proof("started"),
+                            "the worker was started, and is said not to be");
             if (state == "failed")
-                insist(at(exit, "/certainty") != "observed" && at(exit, "/code").is_null() &&
-                           at(exit, "/signal").is_null() && at(record, "/pid").is_null(),
-                       "more is said than anybody saw");
-            return Told::lost;
+                retry_transient(at(exit, "/certainty") != "observed" &&
+                                    at(exit, "/code").is_null() && at(exit, "/signal").is_null() &&
+                                    at(record, "/pid").is_null(),
+                                "more is said than anybody saw");
+            return ReportedOutcome::lost;
         }
         if (at(exit, "/reason") == "signal") {
-            insist(at(exit, "/signal") == SIGKILL && worker_was_killed_first(record),
-                   "nobody killed the worker while its shim lived");
-            return Told::true_end;
+            retry_transient(at(exit, "/signal") == SIGKILL && worker_was_killed_first(record),
+                            "nobody killed the worker while its shim lived");
+            return ReportedOutcome::true_end;
         }
-        insist(has_proof("ended"), "an end is told, and the worker did not come to its end");
-        insist(at(exit, "/certainty") == "observed" && at(exit, "/code") == scene.code,
-               "another end than the worker's");
-        insist(state == (scene.code == 0 ? "completed" : "failed"), "not what the code means");
-        return Told::true_end;
+        retry_transient(has_proof("ended"),
+                        "an end is told, and the worker did not come to its end");
+        retry_transient(at(exit, "/certainty") == "observed" && at(exit, "/code") == scene.code,
+                        "another end than the worker's");
+        retry_transient(state == (scene.code == 0 ? "completed" : "failed"),
+                        "not what the code means");
+        return ReportedOutcome::true_end;
     }
 
     void insist_on_host_bytes(const std::string& before) const {
         if (contains(before, host_bytes))
-            insist(contains(slurp(job_), host_bytes), "the host's keys changed");
+            retry_transient(contains(slurp(job_), host_bytes), "the host's keys changed");
     }
 
     void insist_on_tidiness(const Scene& scene, const std::string& after) const {
@@ -494,7 +508,7 @@ private:
         // An adopted file's stays, and so does that of a file which the dead run left behind.
         mine.insert("job.heartbeat");
         for (const auto& name : names_in(folder_, ""))
-            insist(mine.contains(name), after + " left " + name);
+            retry_transient(mine.contains(name), after + " left " + name);
     }
 
     void insist_on_the_next_run(const Scene& scene, const Json& seen, const Json& end,
@@ -503,28 +517,30 @@ private:
         Words argv{"-j", job_};
         argv.insert(argv.end(), {"--", "sh", "-c", "exit 0"});
         const auto result = box_.run_shim(argv, surroundings_);
-        insist(result.ended() == "exit 0", "the next run: " + result.ended() + " " + result.err);
+        retry_transient(result.ended() == "exit 0",
+                        "the next run: " + result.ended() + " " + result.err);
         const auto record = parse(slurp(job_));
-        insist(record.is_object() && at(record, "/status") == "completed" &&
-                   at(record, "/jobshim/exit/reason") == "success",
-               "the next run is not recorded");
+        retry_transient(record.is_object() && at(record, "/status") == "completed" &&
+                            at(record, "/jobshim/exit/reason") == "success",
+                        "the next run is not recorded");
         insist_on_host_bytes(before);
         insist_on_tidiness(scene, "the next run");
         const auto previous = at(record, "/jobshim/previous");
         if (seen.is_null() || at(seen, "/verdict/state") == "queued") {
-            insist(!previous.is_object(), "a run before that there was not");
+            retry_transient(!previous.is_object(), "a run before that there was not");
             return;
         }
         const auto told = at(seen, "/job/jobshim/exit");
         const bool is_former = !former_run.empty() && run_in(at(seen, "/job")) == former_run;
         if (is_former)
-            insist(same_end(previous, scene.former), "the next run lost the last run's end");
+            retry_transient(same_end(previous, scene.former),
+                            "the next run lost the last run's end");
         else if (!end.is_null())
-            insist(same_end(previous, end), "the next run lost the recorded end");
+            retry_transient(same_end(previous, end), "the next run lost the recorded end");
         else if (told.is_object())
-            insist(same_end(previous, told), "the next run lost the end");
+            retry_transient(same_end(previous, told), "the next run lost the end");
         else if (at(seen, "/verdict/state") == "lost")
-            insist(at(previous, "/reason") == "shim-lost", "the next run made an end up");
+            retry_transient(at(previous, "/reason") == "shim-lost", "the next run made an end up");
     }
 
     Matrix matrix_;

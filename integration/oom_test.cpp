@@ -178,7 +178,8 @@ public:
         Matrix matrix("oom-" + kind);
         for (int round = 0; round < rounds; ++round) {
             const auto lie = death();
-            matrix.count("OOM killer: " + kind, lie.empty() ? Told::true_end : Told::lie);
+            matrix.count("OOM killer: " + kind,
+                         lie.empty() ? ReportedOutcome::true_end : ReportedOutcome::lie);
             if (!lie.empty() && matrix.lies() <= 3) FAIL_CHECK("round " << round << ": " << lie);
             for (const auto& name : names_in(dir, "")) fs::remove_all(dir / name);
         }

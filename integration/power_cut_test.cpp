@@ -139,7 +139,7 @@ public:
     }
 
     /// What is on the disk, and what is told of it. `flushed`: the final record must be there.
-    Told look(const fs::path& file, const Life& life, bool flushed) {
+    ReportedOutcome look(const fs::path& file, const Life& life, bool flushed) {
         const bool worker_ran = fs::exists(marker);
         const bool there = fs::exists(file);
         const auto text = slurp(file);
@@ -149,13 +149,14 @@ public:
                             << "\nstatus: " << status.ended() << " " << status.out << status.err);
         const auto lie = [](const char* what) {
             FAIL_CHECK(what);
-            return Told::lie;
+            return ReportedOutcome::lie;
         };
         if (!there) {
             if (life.before != Before::nothing) return lie("an adopted file is missing");
             if (flushed || (life.sync == "always" && worker_ran))
                 return lie("a flushed record is missing");
-            return status.ended() == "exit 4" ? Told::nothing : lie("told of a job without a file");
+            return status.ended() == "exit 4" ? ReportedOutcome::nothing
+                                              : lie("told of a job without a file");
         }
         if (!record.is_object()) {
             // What was never flushed may be empty: a file that nobody else had, or any by request.
@@ -163,7 +164,8 @@ public:
                 return lie("an adopted file is not whole");
             if (flushed || life.sync == "always") return lie("a flushed record is not whole");
             if (!text.empty()) return lie("a torn file");
-            return status.ended() == "exit 6" ? Told::unknown : lie("told of an empty file");
+            return status.ended() == "exit 6" ? ReportedOutcome::unknown
+                                              : lie("told of an empty file");
         }
         if (life.before != Before::nothing && !contains(text, R"("precious":1.10)"))
             return lie("what the host wrote is gone");
@@ -172,7 +174,7 @@ public:
         const auto& told = seen.at(0);
         const auto state = at(told, "/verdict/state");
         if (state == "failed" && at(told, "/job/jobshim/exit/code") == end_now)
-            return worker_ran ? Told::true_end : lie("an end of what never ran");
+            return worker_ran ? ReportedOutcome::true_end : lie("an end of what never ran");
         if (flushed) return lie("the flushed end is not there");
         // The old record: nothing is told of this run.
         const bool is_old =
@@ -181,11 +183,11 @@ public:
                 : life.before == Before::ended && at(told, "/job/jobshim/exit/code") == end_before;
         if (is_old) {
             return worker_ran && life.sync != "never" ? lie("the worker ran before it was recorded")
-                                                      : Told::nothing;
+                                                      : ReportedOutcome::nothing;
         }
         if (state == "failed" && at(told, "/job/jobshim/exit/reason") == "host-rebooted" &&
             at(told, "/job/jobshim/exit/code").is_null())
-            return Told::lost;
+            return ReportedOutcome::lost;
         return lie("neither the old record nor the new");
     }
 
@@ -223,8 +225,8 @@ public:
                     matrix.count(life.name() + (somebody_flushes ? ", with an fsync" : ""), told);
                     // Nothing stays in the way of the next run, nor beside it. An empty file would
                     // be given a second each time: once will do.
-                    if (told == Told::unknown && tried_empty) continue;
-                    tried_empty = tried_empty || told == Told::unknown;
+                    if (told == ReportedOutcome::unknown && tried_empty) continue;
+                    tried_empty = tried_empty || told == ReportedOutcome::unknown;
                     CHECK(run_job(file, "exit 3").ended() == "exit 3");
                     CHECK(at(exit_of(file), "/code") == 3);
                     CHECK(names_in(file.parent_path(), ".jobshim-") == Words{});

@@ -101,7 +101,7 @@ TEST_CASE_METHOD(Prune, "prune spares what is active, young or unknown", "[quick
     run_job(jobs / "young.json", "exit 0");
     auto running = start_job(jobs / "running.json", for_ever);
     // The worker has written its end, of long ago at that, and runs on.
-    auto spoke = start_job(
+    auto reported = start_job(
         jobs / "spoke.json",
         until_running +
             R"(echo '{"status":"completed","completedAt":"2020-01-01T00:00:00.000Z"}' > jobs/spoke.json; )" +
@@ -123,7 +123,7 @@ TEST_CASE_METHOD(Prune, "prune spares what is active, young or unknown", "[quick
     CHECK(result.out == "0 jobs removed\n");
     CHECK(left() == all);
     CHECK(alive(worker));
-    for (auto* shim : {&running, &spoke}) {
+    for (auto* shim : {&running, &reported}) {
         CHECK(shim->running());
         shim->kill(SIGTERM);
         shim->wait();
@@ -244,7 +244,9 @@ TEST_CASE_METHOD(Prune, "a prune that is killed anywhere is gone on with", "[swe
         good = run(argv).code() == 0 && left() == young && good;
         for (const auto& name : young) good = slurp(jobs / name) == files[name] && good;
         ++points;
-        matrix.count("prune killed", !good ? Told::lie : is_there ? Told::true_end : Told::nothing);
+        matrix.count("prune killed", !good      ? ReportedOutcome::lie
+                                     : is_there ? ReportedOutcome::true_end
+                                                : ReportedOutcome::nothing);
         if (!good && matrix.lies() <= 5) FAIL_CHECK(said.state << Json(left()).dump());
     }
     std::cout << "prune: killed: " << points << " points\n";
@@ -287,7 +289,7 @@ TEST_CASE_METHOD(Prune, "a new run at any moment of a prune loses nothing", "[sw
                 const bool good =
                     contains(slurp(file), "precious") && ask(*this, file).state == "queued";
                 ++points;
-                matrix.count(fault, good ? Told::alive : Told::lie);
+                matrix.count(fault, good ? ReportedOutcome::alive : ReportedOutcome::lie);
                 if (!good && matrix.lies() <= 5) FAIL_CHECK(Json(left()).dump());
                 continue;
             }
@@ -308,7 +310,7 @@ TEST_CASE_METHOD(Prune, "a new run at any moment of a prune loses nothing", "[sw
                               slurp(jobs / "new.log") == "new\n" &&
                               names_in(jobs, ".jobshim-").empty();
             ++points;
-            matrix.count(fault, good ? Told::true_end : Told::lie);
+            matrix.count(fault, good ? ReportedOutcome::true_end : ReportedOutcome::lie);
             if (!good && matrix.lies() <= 5)
                 FAIL_CHECK(end.ended() << end.err << Json(left()).dump() << slurp(file));
         }

@@ -157,10 +157,10 @@ TEST_CASE_METHOD(Sandbox, "every reason is reached by a real death", "[libc][oom
         const bool is_true =
             at(end, "/reason") == death.reason && at(record, "/status") == death.status;
         const bool is_seen = at(end, "/certainty") == "observed" || death.reason == "oom-kill";
-        matrix.count(death.reason, !is_true                    ? Told::lie
-                                   : is_seen                   ? Told::true_end
-                                   : death.reason == "unknown" ? Told::unknown
-                                                               : Told::lost);
+        matrix.count(death.reason, !is_true                    ? ReportedOutcome::lie
+                                   : is_seen                   ? ReportedOutcome::true_end
+                                   : death.reason == "unknown" ? ReportedOutcome::unknown
+                                                               : ReportedOutcome::lost);
         std::cout << death.reason << std::string(15 - death.reason.size(), ' ')
                   << (sentence.empty() ? "(no sentence: it succeeded)" : sentence) << "\n";
     }

@@ -208,45 +208,48 @@ private:
         INFO(job.id << ", " << name_of(job.fault) << ", code " << job.code << ", shim ended by "
                     << job.ended.ended() << "\n"
                     << job.ended.err << text);
-        const Told told = judge(job, text);
+        const ReportedOutcome told = judge(job, text);
         matrix_.count(name_of(job.fault), told);
-        CHECK(told != Told::lie);
+        CHECK(told != ReportedOutcome::lie);
     }
 
-    Told judge(const Job& job, const std::string& text) const {
-        if (text.empty() && !job.adopted && died_of_the_fault(job)) return Told::nothing;
+    ReportedOutcome judge(const Job& job, const std::string& text) const {
+        if (text.empty() && !job.adopted && died_of_the_fault(job)) return ReportedOutcome::nothing;
         const Json record = Json::parse(text, nullptr, false);
-        if (!record.is_object()) return Told::lie;
-        if (job.adopted && at(record, "/host/1") != job.id) return Told::lie;
+        if (!record.is_object()) return ReportedOutcome::lie;
+        if (job.adopted && at(record, "/host/1") != job.id) return ReportedOutcome::lie;
         const bool shim_was_killed =
             job.ended.ended() == "SIGKILL" &&
             (job.fault == Fault::shim_killed || job.fault == Fault::both_killed);
         if (was_never_begun(job, record))
-            return fs::exists(proof_of(job)) ? Told::lie : Told::unknown;
+            return fs::exists(proof_of(job)) ? ReportedOutcome::lie : ReportedOutcome::unknown;
         const Json exit = at(record, "/jobshim/exit");
-        if (!exit.is_object()) return Told::lie;
+        if (!exit.is_object()) return ReportedOutcome::lie;
         const std::string reason = at(exit, "/reason");
         if (!job.seen_end.is_null() &&
             job.seen_end != Json{at(record, "/status"), reason, at(exit, "/code")})
-            return Told::lie;
+            return ReportedOutcome::lie;
         if (reason == "success" || reason == "exit-code") {
             const bool good = at(exit, "/code") == job.code && fs::exists(proof_of(job)) &&
                               at(record, "/status") == (job.code == 0 ? "completed" : "failed");
-            return good ? Told::true_end : Told::lie;
+            return good ? ReportedOutcome::true_end : ReportedOutcome::lie;
         }
         if (reason == "signal") {
             const bool killed =
                 job.fault == Fault::worker_killed || job.fault == Fault::both_killed;
             const int signal = killed ? SIGKILL : SIGTERM;
             const bool was_hit = killed || job.fault == Fault::shim_termed;
-            return was_hit && at(exit, "/signal") == signal ? Told::true_end : Told::lie;
+            return was_hit && at(exit, "/signal") == signal ? ReportedOutcome::true_end
+                                                            : ReportedOutcome::lie;
         }
         // Called off before the worker ran.
         if (reason == "cancelled")
-            return job.fault == Fault::shim_termed && !fs::exists(proof_of(job)) ? Told::true_end
-                                                                                 : Told::lie;
-        if (reason == "shim-lost") return shim_was_killed ? Told::lost : Told::lie;
-        return Told::lie;
+            return job.fault == Fault::shim_termed && !fs::exists(proof_of(job))
+                       ? ReportedOutcome::true_end
+                       : ReportedOutcome::lie;
+        if (reason == "shim-lost")
+            return shim_was_killed ? ReportedOutcome::lost : ReportedOutcome::lie;
+        return ReportedOutcome::lie;
     }
 
     Sandbox& box_;

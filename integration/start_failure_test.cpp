@@ -93,7 +93,7 @@ public:
             CHECK(contains(seen.out, failure.error));
             const bool is_true = at(end, "/errno") == failure.error && contains(told, ": ") &&
                                  at(end, "/waitStatus") == nullptr;
-            matrix.count(failure.error, is_true ? Told::refused : Told::lie);
+            matrix.count(failure.error, is_true ? ReportedOutcome::refused : ReportedOutcome::lie);
         }
     }
 
@@ -296,8 +296,9 @@ TEST_CASE_METHOD(StartFailures, "what cannot be started is told in words and lea
             "temporarily unavailable)";
         CHECK(at(read_json(crowded), "/errorMessage") == "Could not be started: " + words + ".");
         CHECK(result.err == "jobshim: " + words + "\n");
-        matrix.count("EAGAIN of fork",
-                     at(exit_of(crowded), "/errno") == "EAGAIN" ? Told::refused : Told::lie);
+        matrix.count("EAGAIN of fork", at(exit_of(crowded), "/errno") == "EAGAIN"
+                                           ? ReportedOutcome::refused
+                                           : ReportedOutcome::lie);
         const auto detached =
             run({dir / "bin/jobshim", "--detach", "-j", dir / "out" / "none.json", "--", "true"},
                 options);
@@ -347,8 +348,9 @@ TEST_CASE_METHOD(StartFailures, "what cannot be started is told in words and lea
         CHECK(in_glibc_words(at(read_json(file), "/errorMessage")) ==
               "Could not be started: no process could be made for it: it failed (fork: Cannot "
               "allocate memory).");
-        matrix.count("ENOMEM of fork",
-                     at(exit_of(file), "/errno") == "ENOMEM" ? Told::refused : Told::lie);
+        matrix.count("ENOMEM of fork", at(exit_of(file), "/errno") == "ENOMEM"
+                                           ? ReportedOutcome::refused
+                                           : ReportedOutcome::lie);
     }
     std::cout << "start failures: " << matrix.total() << " points\n";
     REQUIRE(matrix.lies() == 0);
@@ -385,7 +387,8 @@ TEST_CASE_METHOD(StartFailures, "arguments that are too long with our variable a
         CHECK(at(exit_of(file), "/reason") == "spawn-failed");
         CHECK(at(exit_of(file), "/errno") == "E2BIG");
         CHECK(children_of(getpid()).empty());
-        matrix.count("E2BIG", at(exit_of(file), "/errno") == "E2BIG" ? Told::refused : Told::lie);
+        matrix.count("E2BIG", at(exit_of(file), "/errno") == "E2BIG" ? ReportedOutcome::refused
+                                                                     : ReportedOutcome::lie);
         seen = true;
     }
     CHECK(seen);

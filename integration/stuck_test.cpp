@@ -151,8 +151,9 @@ TEST_CASE_METHOD(Sandbox, "a worker that KILL cannot end is recorded and not wai
     CHECK(late.shim.wait().ended() == "exit 124");
     CHECK(at(exit_of(late.file), "/waitStatus").is_number());
     CHECK(contains(at(read_json(late.file), "/errorMessage").dump(), "Timed out after 1 s; "));
-    matrix.count("let go in time",
-                 at(exit_of(late.file), "/signal").is_number() ? Told::true_end : Told::lie);
+    matrix.count("let go in time", at(exit_of(late.file), "/signal").is_number()
+                                       ? ReportedOutcome::true_end
+                                       : ReportedOutcome::lie);
 
     const auto check_stuck = [&](Hung& hung, const std::string& ended, const std::string& status,
                                  const std::string& sentence) {
@@ -185,7 +186,7 @@ TEST_CASE_METHOD(Sandbox, "a worker that KILL cannot end is recorded and not wai
         ctl({"reap", "--dir", dir});
         CHECK(slurp(hung.file) == before);
         const bool is_true = at(end, "/waitStatus") == nullptr && at(record, "/status") == status;
-        matrix.count(hung.name, is_true ? Told::true_end : Told::lie);
+        matrix.count(hung.name, is_true ? ReportedOutcome::true_end : ReportedOutcome::lie);
     };
     for (auto& hung : timed_out) {
         check_stuck(hung, "exit 124", "failed", "Timed out after 1 s");
@@ -207,7 +208,7 @@ TEST_CASE_METHOD(Sandbox, "a worker that KILL cannot end is recorded and not wai
     CHECK(contains(refused.err, "stuck in the kernel"));
     const auto state = at(ctl_json({"status", orphan.file}), "/0/verdict/state");
     CHECK(state == "orphaned");
-    matrix.count("an orphan", state == "orphaned" ? Told::alive : Told::lie);
+    matrix.count("an orphan", state == "orphaned" ? ReportedOutcome::alive : ReportedOutcome::lie);
     // No KILL was sent: it is waited for, as GNU timeout does.
     CHECK(unkilled.shim.running());
     CHECK(ctl({"status", unkilled.file}).ended() == "exit 3");
@@ -218,15 +219,17 @@ TEST_CASE_METHOD(Sandbox, "a worker that KILL cannot end is recorded and not wai
     frozen.reset();
     CHECK(unkilled.shim.wait().ended() == "exit 124");
     CHECK(at(exit_of(unkilled.file), "/signal") == SIGTERM);
-    matrix.count("no KILL",
-                 at(exit_of(unkilled.file), "/signal") == SIGTERM ? Told::true_end : Told::lie);
+    matrix.count("no KILL", at(exit_of(unkilled.file), "/signal") == SIGTERM
+                                ? ReportedOutcome::true_end
+                                : ReportedOutcome::lie);
     // Its time was over long ago, but the end is there to be seen.
     REQUIRE(wait_until([&] { return !alive(stopped.worker); }));
     stopped.shim.kill(SIGCONT);
     CHECK(stopped.shim.wait().ended() == "exit 124");
     CHECK(at(exit_of(stopped.file), "/waitStatus").is_number());
-    matrix.count("a stopped shim",
-                 at(exit_of(stopped.file), "/waitStatus").is_number() ? Told::true_end : Told::lie);
+    matrix.count("a stopped shim", at(exit_of(stopped.file), "/waitStatus").is_number()
+                                       ? ReportedOutcome::true_end
+                                       : ReportedOutcome::lie);
     CHECK(wait_until([&] { return !alive(orphan.worker); }));
     CHECK(ctl({"status", orphan.file}).code() != 3);
     // Let go at last they end, and that changes nothing.

@@ -43,22 +43,23 @@ enum class Truth {
     ended,  ///< with exit 0, seen by its shim
 };
 
-inline Told told_of(Truth truth, const std::string& state) {
+inline ReportedOutcome told_of(Truth truth, const std::string& state) {
     const auto is_one_of = [&](const Words& words) {
         return std::find(words.begin(), words.end(), state) != words.end();
     };
-    if (state == "unknown") return Told::unknown;
-    if (state == "no such job") return Told::nothing;
-    if (state == "refused") return Told::refused;
+    if (state == "unknown") return ReportedOutcome::unknown;
+    if (state == "no such job") return ReportedOutcome::nothing;
+    if (state == "refused") return ReportedOutcome::refused;
     switch (truth) {
         case Truth::lives:
-            return is_one_of({"running", "stalled", "orphaned"}) ? Told::alive : Told::lie;
+            return is_one_of({"running", "stalled", "orphaned"}) ? ReportedOutcome::alive
+                                                                 : ReportedOutcome::lie;
         case Truth::dead:
-            return is_one_of({"lost", "failed"}) ? Told::lost : Told::lie;
+            return is_one_of({"lost", "failed"}) ? ReportedOutcome::lost : ReportedOutcome::lie;
         case Truth::ended:
-            return state == "completed" ? Told::true_end : Told::lie;
+            return state == "completed" ? ReportedOutcome::true_end : ReportedOutcome::lie;
     }
-    return Told::lie;
+    return ReportedOutcome::lie;
 }
 
 /// A matrix that fails the test for every verdict but those it should be, with the story of the
@@ -73,7 +74,7 @@ public:
     void count(const std::string& fault, const Said& said, Truth truth, const Words& expected) {
         const auto told = told_of(truth, said.state);
         matrix_.count(fault, told);
-        if (told != Told::lie &&
+        if (told != ReportedOutcome::lie &&
             std::find(expected.begin(), expected.end(), said.state) != expected.end())
             return;
         if (++wrong_ > 5) return;
@@ -84,7 +85,7 @@ public:
     void count_end(const std::string& fault, const fs::path& job, int code) {
         const auto end = exit_of(job);
         const bool is_true = at(end, "/code") == code && at(end, "/certainty") == "observed";
-        matrix_.count(fault, is_true ? Told::true_end : Told::lie);
+        matrix_.count(fault, is_true ? ReportedOutcome::true_end : ReportedOutcome::lie);
         if (!is_true && ++wrong_ <= 5) FAIL_CHECK(fault << ": " << job << ": " << end.dump());
     }
     void require_no_lies() const {

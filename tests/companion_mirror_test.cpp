@@ -62,7 +62,7 @@ struct StateDirectory {
     CompanionMirror mirror() const { return {places, {"task-1", killed(), 0, false}}; }
 
     TempDir dir;
-    CompanionPlaces places;
+    CompanionPaths places;
 };
 
 }  // namespace

@@ -15,7 +15,7 @@ JobDocument doc(const std::string& text) { return JobDocument::parse(text); }
 
 TEST_CASE("companion: the table of verdicts on a job that no shim watches") {
     const std::int64_t now = *parse_iso_time("2026-01-01T01:00:00.000Z");
-    constexpr auto alive = Witness::alive, gone = Witness::dead, none = Witness::none;
+    constexpr auto alive = Liveness::alive, gone = Liveness::dead, none = Liveness::none;
     struct Row {
         std::string record;
         UnwatchedWorker worker;
@@ -66,7 +66,7 @@ TEST_CASE("companion: the table of verdicts on a job that no shim watches") {
                  true,
                  "The worker (pid 7) is gone; how it ended is not known."},
              Row{R"({"status":"running","pid":7})",
-                 {Witness::unknowable, 0, false},
+                 {Liveness::unknowable, 0, false},
                  State::unknown,
                  false,
                  "Whether its worker (pid 7) lives cannot be seen from here."},

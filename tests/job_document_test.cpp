@@ -98,7 +98,7 @@ TEST_CASE("record: set only where absent") {
     CHECK_FALSE(after.value("logFile"));
 }
 
-TEST_CASE("record: where the worker spoke only pid, completedAt and jobshim are ours") {
+TEST_CASE("record: where the worker reported only pid, completedAt and jobshim are ours") {
     const std::string host =
         R"({"status":"completed","phase":"x","pid":42,"completedAt":null,"errorMessage":"e","r":1})";
     const JobDocument after = document(example_edit().applied_to(document(host), true));
@@ -149,7 +149,7 @@ TEST_CASE("record: a new file reads as JSON for everyone") {
 TEST_CASE("record: a run survives the way to the disk and back") {
     JobEdit edit = example_edit();
     RunRecord& run = edit.run;
-    run.log = LogPlace{"/src/log", 4711};
+    run.log = LogStart{"/src/log", 4711};
     run.cancel = CancelRequest{{{"jobctl cancel", 7, 1000, "jobctl"}, "why"}, "when", 15, 10'000};
     run.previous = R"({"reason":"signal","signal":9})";
     ExitRecord& exit = *run.exit;

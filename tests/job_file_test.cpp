@@ -220,12 +220,12 @@ TEST_CASE("job file: the reserve takes the last write, and is renewed when the f
     CHECK(bench.names() == std::vector<std::string>{"j.json"});
 }
 
-TEST_CASE("job file: leavings of a dead writer are removed, and stand in nobody's way") {
+TEST_CASE("job file: stale files of a dead writer are removed, and stand in nobody's way") {
     Bench bench;
     write_text(bench.dir / ".j.json.jobshim-new", "half");
     bench.file.update([](const JobDocument*) { return "{}"; }, JobFile::Write::ordinary);
     write_text(bench.dir / ".j.json.jobshim-reserve", "");
-    bench.file.clear_leavings();
+    bench.file.clear_stale_files();
     CHECK(bench.names() == std::vector<std::string>{"j.json"});
 }
 
@@ -235,12 +235,12 @@ TEST_CASE("job file: a dead writer's leaving that holds what a host wrote is kep
     for (const char* name : {".j.json.jobshim-new", ".j.json.jobshim-merged"}) {
         // A version of ours, or what ours was made from: no loss.
         write_text(bench.dir / name, R"({"status":"queued","theirs":1})");
-        bench.file.clear_leavings();
+        bench.file.clear_stale_files();
         CHECK(bench.names() == std::vector<std::string>{"j.json"});
     }
     const std::string precious = R"({"status":"queued","theirs":2})";
     write_text(bench.dir / ".j.json.jobshim-new", precious);
-    bench.file.clear_leavings();
+    bench.file.clear_stale_files();
     REQUIRE(bench.names().size() == 2);
     CHECK(bench.names()[1].starts_with("j.json.displaced-"));
     CHECK(read_text(bench.dir / bench.names()[1]) == precious);

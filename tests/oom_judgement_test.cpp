@@ -335,7 +335,7 @@ TEST_CASE("oom: of others nothing is told where only the suspects may be") {
     for (const auto& victims : std::vector<std::vector<OomVictim>>{{neighbour}, {short_of_words}}) {
         OomFinding finding;
         name_victims(finding, before, 1, log_of(victims), {{worker, OomSuspect::worker}}, true,
-                     OomTold::of_suspects);
+                     OomDisclosure::of_suspects);
         CHECK(finding.evidence.empty());
     }
 }

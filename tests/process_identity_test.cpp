@@ -17,19 +17,19 @@ TEST_CASE("process: alive, a zombie, gone, another under the same number") {
     const auto stat = read_process_stat(child.pid());
     REQUIRE(stat);
     CHECK(stat->parent == ::getpid());
-    CHECK(look_up_process(child.pid(), stat->start_time) == Witness::alive);
-    CHECK(look_up_process(child.pid(), stat->start_time + 1) == Witness::dead);  // a reused number
-    CHECK(look_up_process(child.pid(), std::nullopt) == Witness::unknowable);
+    CHECK(look_up_process(child.pid(), stat->start_time) == Liveness::alive);
+    CHECK(look_up_process(child.pid(), stat->start_time + 1) == Liveness::dead);  // a reused number
+    CHECK(look_up_process(child.pid(), std::nullopt) == Liveness::unknowable);
     child.kill(SIGSTOP);
-    CHECK(look_up_process(child.pid(), stat->start_time) == Witness::alive);
+    CHECK(look_up_process(child.pid(), stat->start_time) == Liveness::alive);
     child.make_zombie();
-    CHECK(look_up_process(child.pid(), stat->start_time) == Witness::dead);
-    CHECK(look_up_process(child.pid(), std::nullopt) == Witness::dead);
+    CHECK(look_up_process(child.pid(), stat->start_time) == Liveness::dead);
+    CHECK(look_up_process(child.pid(), std::nullopt) == Liveness::dead);
     const int pid = child.pid();
     child.end();
-    CHECK(look_up_process(pid, stat->start_time) == Witness::dead);
-    CHECK(look_up_process(0, 1) == Witness::unknowable);
-    CHECK(look_up_process(-1, 1) == Witness::unknowable);
+    CHECK(look_up_process(pid, stat->start_time) == Liveness::dead);
+    CHECK(look_up_process(0, 1) == Liveness::unknowable);
+    CHECK(look_up_process(-1, 1) == Liveness::unknowable);
 }
 
 TEST_CASE("process: a zombie leader whose threads run is alive") {
@@ -55,7 +55,7 @@ TEST_CASE("process: a zombie leader whose threads run is alive") {
     const auto stat = read_process_stat(child.pid());
     REQUIRE(stat);
     CHECK(stat->state == 'Z');
-    CHECK(look_up_process(child.pid(), stat->start_time) == Witness::alive);
+    CHECK(look_up_process(child.pid(), stat->start_time) == Liveness::alive);
 }
 
 TEST_CASE("process: another user's is alive, though it may not be signalled") {
@@ -69,7 +69,7 @@ TEST_CASE("process: another user's is alive, though it may not be signalled") {
     if (child == 0) {
         if (::setresuid(65534, 65534, 65534) != 0) ::_exit(9);
         const bool refused = ::kill(::getppid(), 0) != 0 && errno == EPERM;
-        const bool alive = look_up_process(::getppid(), self->start_time) == Witness::alive;
+        const bool alive = look_up_process(::getppid(), self->start_time) == Liveness::alive;
         ::_exit(refused && alive ? 0 : 1);
     }
     REQUIRE(::waitpid(child, &status, 0) == child);

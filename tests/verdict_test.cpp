@@ -18,7 +18,7 @@ struct Row {
     bool settle;
 };
 
-Sighting sighting(LifeLock lock, Witness shim, Witness worker, Status status) {
+Sighting sighting(LifeLock lock, Liveness shim, Liveness worker, Status status) {
     Sighting seen;
     seen.lock = lock;
     seen.shim = shim;
@@ -55,7 +55,7 @@ Sighting with_moving_beat(Sighting seen) {
 
 std::vector<Row> rows() {
     using L = LifeLock;
-    using W = Witness;
+    using W = Liveness;
     using S = Status;
     return {
         {"dead, terminal: that status", sighting(L::free, W::dead, W::dead, S::completed),
@@ -162,10 +162,10 @@ TEST_CASE("verdict: every row of the table") {
 TEST_CASE("verdict: whatever is seen, only the dead are settled, and only by two witnesses") {
     for (const LifeLock lock :
          {LifeLock::held, LifeLock::free, LifeLock::no_file, LifeLock::unavailable})
-        for (const Witness shim :
-             {Witness::alive, Witness::dead, Witness::unknowable, Witness::none})
-            for (const Witness worker :
-                 {Witness::alive, Witness::dead, Witness::unknowable, Witness::none})
+        for (const Liveness shim :
+             {Liveness::alive, Liveness::dead, Liveness::unknowable, Liveness::none})
+            for (const Liveness worker :
+                 {Liveness::alive, Liveness::dead, Liveness::unknowable, Liveness::none})
                 for (const Status status :
                      {Status::none, Status::queued, Status::running, Status::completed,
                       Status::failed, Status::cancelled, Status::other})
@@ -184,12 +184,12 @@ TEST_CASE("verdict: whatever is seen, only the dead are settled, and only by two
                         // The rows would be too many to be counted one by one.
                         const bool sure =
                             lock != LifeLock::held && is_active(status) &&
-                            ((shim == Witness::dead &&
-                              (known || worker == Witness::dead || worker == Witness::none)) ||
-                             (shim == Witness::unknowable && seen.rebooted));
+                            ((shim == Liveness::dead &&
+                              (known || worker == Liveness::dead || worker == Liveness::none)) ||
+                             (shim == Liveness::unknowable && seen.rebooted));
                         // The worker wrote its status; how it ended is still to be added.
                         const bool to_be_added = lock != LifeLock::held && is_terminal(status) &&
-                                                 shim == Witness::dead && known &&
+                                                 shim == Liveness::dead && known &&
                                                  !seen.new_run_began;
                         if (verdict.settle != (sure || to_be_added) ||
                             (verdict.ended && !is_terminal(status)) ||
@@ -202,7 +202,7 @@ TEST_CASE("verdict: whatever is seen, only the dead are settled, and only by two
 }
 
 TEST_CASE("verdict: the sentence names what was seen") {
-    Sighting seen = sighting(LifeLock::free, Witness::dead, Witness::alive, Status::running);
+    Sighting seen = sighting(LifeLock::free, Liveness::dead, Liveness::alive, Status::running);
     seen.shim_pid = 41;
     seen.worker_pid = 42;
     const std::string because = judge(seen).because;

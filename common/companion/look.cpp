@@ -53,7 +53,7 @@ std::optional<TheirFile> read_theirs(const std::string& path, milliseconds patie
     }
 }
 
-CompanionSight look_at_companion(const CompanionPlaces& places, const std::string& id,
+CompanionSight look_at_companion(const CompanionPaths& places, const std::string& id,
                                  milliseconds patience) {
     CompanionSight sight;
     // The index first: the plugin removes a job's file before its entry.
@@ -70,7 +70,7 @@ CompanionSight look_at_companion(const CompanionPlaces& places, const std::strin
     return sight;
 }
 
-bool log_says_cancelled(const CompanionPlaces& places, const std::string& id, std::int64_t since) {
+bool log_says_cancelled(const CompanionPaths& places, const std::string& id, std::int64_t since) {
     try {
         const UniqueFd log(::open(places.log_file(id).c_str(),
                                   O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));

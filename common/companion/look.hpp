@@ -31,10 +31,10 @@ struct TheirFile {
 std::optional<TheirFile> read_theirs(const std::string& path, std::chrono::milliseconds patience);
 
 // What the job file and the index say of a job now. Throws likewise.
-CompanionSight look_at_companion(const CompanionPlaces& places, const std::string& id,
+CompanionSight look_at_companion(const CompanionPaths& places, const std::string& id,
                                  std::chrono::milliseconds patience);
 
 // The log has a line that says so: see says_cancelled. False also for one that cannot be read.
-bool log_says_cancelled(const CompanionPlaces& places, const std::string& id, std::int64_t since);
+bool log_says_cancelled(const CompanionPaths& places, const std::string& id, std::int64_t since);
 
 }  // namespace jobshim

@@ -32,7 +32,7 @@ constexpr milliseconds look_on_at_most{30'000};
 // One after the other, of all who write for jobshim in this directory.
 class Turn {
 public:
-    explicit Turn(const CompanionPlaces& places) {
+    explicit Turn(const CompanionPaths& places) {
         make_directories(places.own);
         const std::string path = path_in(places.own, ".turn");
         fd_.reset(::open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
@@ -125,7 +125,7 @@ bool same(const std::optional<FileStamp>& a, const std::optional<FileStamp>& b) 
 
 }  // namespace
 
-CompanionMirror::CompanionMirror(CompanionPlaces places, Job job)
+CompanionMirror::CompanionMirror(CompanionPaths places, Job job)
     : places_(std::move(places)), job_(std::move(job)) {}
 
 bool CompanionMirror::is_due() const {

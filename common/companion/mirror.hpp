@@ -34,7 +34,7 @@ public:
         std::int64_t since = 0;  // ms since 1970: when the run began
         bool add_exit = false;   // into the job file, for want of a record of our own
     };
-    CompanionMirror(CompanionPlaces places, Job job);
+    CompanionMirror(CompanionPaths places, Job job);
 
     // One look, and what is to be done about it. True if something was written. Throws
     // std::system_error or Refusal; a file is as it was then, or whole.
@@ -51,7 +51,7 @@ private:
     std::string fresh_index() const;
     void append_to_log(const std::string& sentence);
 
-    CompanionPlaces places_;
+    CompanionPaths places_;
     Job job_;
     std::optional<FileStamp> file_stamp_;
     std::optional<FileStamp> index_stamp_;

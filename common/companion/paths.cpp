@@ -4,22 +4,22 @@
 
 namespace jobshim {
 
-CompanionPlaces::CompanionPlaces(const std::string& state_directory)
+CompanionPaths::CompanionPaths(const std::string& state_directory)
     : directory(state_directory),
       index(path_in(directory, "state.json")),
       jobs(path_in(directory, "jobs")),
       own(path_in(directory, "jobshim")) {}
 
-std::string CompanionPlaces::job_file(std::string_view id) const {
+std::string CompanionPaths::job_file(std::string_view id) const {
     return path_in(jobs, std::string(id) + ".json");
 }
-std::string CompanionPlaces::log_file(std::string_view id) const {
+std::string CompanionPaths::log_file(std::string_view id) const {
     return path_in(jobs, std::string(id) + ".log");
 }
-std::string CompanionPlaces::own_record(std::string_view id) const {
+std::string CompanionPaths::own_record(std::string_view id) const {
     return path_in(own, std::string(id) + ".json");
 }
-std::string CompanionPlaces::own_stderr(std::string_view id) const {
+std::string CompanionPaths::own_stderr(std::string_view id) const {
     return path_in(own, std::string(id) + ".stderr");
 }
 

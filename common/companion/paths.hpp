@@ -7,8 +7,8 @@
 
 namespace jobshim {
 
-struct CompanionPlaces {
-    explicit CompanionPlaces(const std::string& state_directory);
+struct CompanionPaths {
+    explicit CompanionPaths(const std::string& state_directory);
 
     std::string directory;
     std::string index;  // state.json

@@ -52,12 +52,12 @@ Verdict judge_unwatched(const JobDocument& record, const UnwatchedWorker& worker
     if (!pid) return judge_without_pid(record, now);
     const std::string name = "worker (pid " + std::to_string(*pid) + ")";
     switch (worker.witness) {
-        case Witness::dead:
+        case Liveness::dead:
             return dead("The " + name + " is gone; how it ended is not known.");
-        case Witness::unknowable:
-        case Witness::none:
+        case Liveness::unknowable:
+        case Liveness::none:
             return {State::unknown, "Whether its " + name + " lives cannot be seen from here."};
-        case Witness::alive:
+        case Liveness::alive:
             break;
     }
     const std::int64_t began = begin_of(record);

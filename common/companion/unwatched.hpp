@@ -20,7 +20,7 @@ std::int64_t begin_of(const JobDocument& record);
 
 // What was seen of the process of that pid.
 struct UnwatchedWorker {
-    Witness witness = Witness::none;
+    Liveness witness = Liveness::none;
     std::int64_t started = 0;     // ms since 1970; of one that is alive, 0 where unknown
     bool is_the_plugins = false;  // its command line is one of codex-companion's
 };

@@ -10,21 +10,21 @@ namespace harness {
 
 namespace fs = std::filesystem;
 
-std::string word(Told told) {
+std::string word(ReportedOutcome told) {
     switch (told) {
-        case Told::true_end:
+        case ReportedOutcome::true_end:
             return "true end";
-        case Told::lost:
+        case ReportedOutcome::lost:
             return "lost";
-        case Told::alive:
+        case ReportedOutcome::alive:
             return "alive";
-        case Told::refused:
+        case ReportedOutcome::refused:
             return "refused";
-        case Told::unknown:
+        case ReportedOutcome::unknown:
             return "unknown";
-        case Told::nothing:
+        case ReportedOutcome::nothing:
             return "no job";
-        case Told::lie:
+        case ReportedOutcome::lie:
             return "LIE";
     }
     return "";
@@ -43,7 +43,7 @@ Matrix::~Matrix() {
             out << suite_ << '\t' << fault << '\t' << word(told) << '\t' << count << '\n';
 }
 
-void Matrix::count(const std::string& fault, Told told) { ++counts_[fault][told]; }
+void Matrix::count(const std::string& fault, ReportedOutcome told) { ++counts_[fault][told]; }
 
 int Matrix::total() const {
     int sum = 0;
@@ -56,7 +56,7 @@ int Matrix::lies() const {
     int sum = 0;
     for (const auto& [fault, outcomes] : counts_)
         for (const auto& [told, count] : outcomes)
-            if (told == Told::lie) sum += count;
+            if (told == ReportedOutcome::lie) sum += count;
     return sum;
 }
 

@@ -9,7 +9,7 @@ namespace harness {
 
 /// What a job's record, and its readers, say once a fault has hit it. Every word but the last is
 /// the truth, or says that the truth cannot be known.
-enum class Told {
+enum class ReportedOutcome {
     true_end,  ///< the worker's real end is on record
     lost,      ///< dead, settled as such, and no end claimed that nobody saw
     alive,     ///< running, stalled, orphaned: and it is
@@ -18,7 +18,7 @@ enum class Told {
     nothing,   ///< no job was there, and none is told of
     lie,
 };
-std::string word(Told told);
+std::string word(ReportedOutcome told);
 
 /// Counts what came of each fault. Written when it goes, to JOBSHIM_MATRIX_DIR (from the
 /// environment, else beside the test programs), where `./dev test` makes one table of all.
@@ -28,13 +28,13 @@ public:
     ~Matrix();
     Matrix(const Matrix&) = delete;
     Matrix& operator=(const Matrix&) = delete;
-    void count(const std::string& fault, Told told);
+    void count(const std::string& fault, ReportedOutcome told);
     int total() const;
     int lies() const;
 
 private:
     std::string suite_;
-    std::map<std::string, std::map<Told, int>> counts_;
+    std::map<std::string, std::map<ReportedOutcome, int>> counts_;
 };
 
 }  // namespace harness

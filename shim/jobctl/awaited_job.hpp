@@ -44,12 +44,12 @@ public:
 };
 
 // A job with a file. `deadline`: the end of all waiting.
-std::unique_ptr<AwaitedJob> await_job_file(std::string job, const Options& options,
+std::unique_ptr<AwaitedJob> await_job_file(std::string job, const CtlOptions& options,
                                            const Context& context, FileWatch& watch,
                                            std::chrono::nanoseconds deadline);
 
 // A job of codex-companion.
-std::unique_ptr<AwaitedJob> await_companion_job(std::string job, const Options& options,
+std::unique_ptr<AwaitedJob> await_companion_job(std::string job, const CtlOptions& options,
                                                 const Context& context, FileWatch& watch);
 
 }  // namespace jobshim

@@ -11,9 +11,9 @@
 #include "common/file_system.hpp"
 #include "common/units.hpp"
 #include "shim/jobctl/awaited_job.hpp"
+#include "shim/jobctl/job_watcher.hpp"
 #include "shim/jobctl/selection.hpp"
 #include "shim/jobctl/starting_shims.hpp"
-#include "shim/jobctl/vigil.hpp"
 
 namespace jobshim {
 
@@ -29,7 +29,7 @@ constexpr milliseconds vanished_patience{1000};
 
 class AwaitedJobFile : public AwaitedJob {
 public:
-    AwaitedJobFile(std::string job, const Options& options, const Context& context,
+    AwaitedJobFile(std::string job, const CtlOptions& options, const Context& context,
                    FileWatch& watch, nanoseconds deadline)
         : job_(std::move(job)),
           options_(options),
@@ -51,15 +51,15 @@ public:
             case Stage::grace:
                 if (now >= grace_ends_)
                     look_for_starting_shims();
-                else if (vigil_->is_due(news, now))
-                    is_last_nights_end();
+                else if (watcher_->is_due(news, now))
+                    is_previous_end();
                 return;
             case Stage::starting:
-                if (vigil_->is_due(news, now) || one_of_the_shims_ended())
+                if (watcher_->is_due(news, now) || one_of_the_shims_ended())
                     look_for_starting_shims();
                 return;
             case Stage::running:
-                if (vigil_->is_due(news, now)) watch_it();
+                if (watcher_->is_due(news, now)) watch_it();
                 return;
             case Stage::over:
             case Stage::no_such_job:
@@ -75,16 +75,16 @@ public:
     }
 
     nanoseconds wake_at(std::vector<pollfd>& descriptors) const override {
-        if (vigil_ && is_awaited()) vigil_->add_to(descriptors);
+        if (watcher_ && is_awaited()) watcher_->add_to(descriptors);
         for (const ProcessHandle& shim : starting_) descriptors.push_back({shim.get(), POLLIN, 0});
         switch (stage_) {
             case Stage::absent:
                 return std::min(absent_until_, absent_look_at_);
             case Stage::grace:
-                return std::min(grace_ends_, vigil_->look_again_at());
+                return std::min(grace_ends_, watcher_->look_again_at());
             case Stage::starting:
             case Stage::running:
-                return vigil_->look_again_at();
+                return watcher_->look_again_at();
             case Stage::over:
             case Stage::no_such_job:
             case Stage::out_of_reach:
@@ -96,7 +96,7 @@ public:
     Outcome outcome() const override {
         switch (stage_) {
             case Stage::over:
-                return outcome_of(vigil_->seen().now.verdict.state);
+                return outcome_of(watcher_->seen().now.verdict.state);
             case Stage::no_such_job:
                 return Outcome::no_such_job;
             case Stage::out_of_reach:
@@ -111,12 +111,12 @@ public:
     }
 
     std::optional<JobReport> report() const override {
-        if (!vigil_ || is_gone(vigil_->seen().now)) return std::nullopt;
-        return report_of(vigil_->files(), vigil_->seen());
+        if (!watcher_ || is_gone(watcher_->seen().now)) return std::nullopt;
+        return report_of(watcher_->files(), watcher_->seen());
     }
 
     std::optional<ExitRecord> end() const override {
-        return has_ended() ? end_of(vigil_->seen()) : std::nullopt;
+        return has_ended() ? end_of(watcher_->seen()) : std::nullopt;
     }
 
     void say_timed_out() const override {
@@ -163,7 +163,7 @@ private:
     bool select() {
         auto files = select_job(job_, context_.directories);
         if (!files) return false;
-        vigil_.emplace(std::move(*files), watch_);
+        watcher_.emplace(std::move(*files), watch_);
         return true;
     }
 
@@ -178,30 +178,30 @@ private:
 
     // Only looks: what may be the last run's end is not settled before it is certain.
     void first_look() {
-        vigil_->look(context_.observer, false);
-        if (!vigil_->is_over()) return watch_it();
-        vigil_->watch_files();
+        watcher_->look(context_.observer, false);
+        if (!watcher_->is_over()) return watch_it();
+        watcher_->watch_files();
         stage_ = Stage::grace;
-        if (const auto& run = vigil_->seen().now.run) last_shim_ = run->shim;
+        if (const auto& run = watcher_->seen().now.run) last_shim_ = run->shim;
         grace_ends_ = std::min(monotonic_now() + grace_time, deadline_);
     }
 
     // The end that is seen now is still the one of the first look. Otherwise goes on from there.
-    bool is_last_nights_end() {
-        const Observation& seen = vigil_->look(context_.observer, false).now;
+    bool is_previous_end() {
+        const Observation& seen = watcher_->look(context_.observer, false).now;
         const bool another_run = seen.run && seen.run->shim != last_shim_;
-        if (vigil_->is_over() && !another_run && !is_gone(seen)) return true;
+        if (watcher_->is_over() && !another_run && !is_gone(seen)) return true;
         starting_.clear();
         watch_it();
         return false;
     }
 
     void look_for_starting_shims() {
-        if (!is_last_nights_end()) return;
-        starting_ = find_starting_shims(vigil_->files(), last_shim_, context_.observer);
+        if (!is_previous_end()) return;
+        starting_ = find_starting_shims(watcher_->files(), last_shim_, context_.observer);
         stage_ = Stage::starting;
         // It may have taken the lock just before it was looked for, or ended since.
-        if (starting_.empty() && is_last_nights_end()) watch_it();
+        if (starting_.empty() && is_previous_end()) watch_it();
     }
 
     bool one_of_the_shims_ended() const {
@@ -212,22 +212,22 @@ private:
 
     void watch_it() {
         stage_ = Stage::running;
-        vigil_->look(context_.observer, options_.settle);
-        if (is_gone(vigil_->seen().now)) {
+        watcher_->look(context_.observer, options_.settle);
+        if (is_gone(watcher_->seen().now)) {
             absent_until_ = monotonic_now() + vanished_patience;
             if (find_it()) watch_it();
-        } else if (vigil_->is_over()) {
+        } else if (watcher_->is_over()) {
             stage_ = Stage::over;
         }
     }
 
     const std::string job_;
-    const Options& options_;
+    const CtlOptions& options_;
     const Context& context_;
     FileWatch& watch_;
     const nanoseconds deadline_;
     Stage stage_ = Stage::absent;
-    std::optional<Vigil> vigil_;
+    std::optional<JobWatcher> watcher_;
     nanoseconds absent_until_{0};
     nanoseconds absent_look_at_ = end_of_time;
     nanoseconds grace_ends_{0};
@@ -237,7 +237,7 @@ private:
 
 }  // namespace
 
-std::unique_ptr<AwaitedJob> await_job_file(std::string job, const Options& options,
+std::unique_ptr<AwaitedJob> await_job_file(std::string job, const CtlOptions& options,
                                            const Context& context, FileWatch& watch,
                                            nanoseconds deadline) {
     return std::make_unique<AwaitedJobFile>(std::move(job), options, context, watch, deadline);

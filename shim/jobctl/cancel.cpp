@@ -37,7 +37,7 @@ constexpr milliseconds unreadable_patience{1000};
 
 class Canceller {
 public:
-    Canceller(JobFiles files, const Options& options, const Context& context)
+    Canceller(JobFiles files, const CtlOptions& options, const Context& context)
         : files_(std::move(files)), options_(options), context_(context) {
         request_.what.by = requester("jobctl cancel", context);
         request_.what.reason = options.reason;
@@ -153,7 +153,7 @@ private:
     // Where the shim can be signalled, so can be who else does it.
     static bool is_at_it(const CancelRequest& request) {
         return request.what.by.pid && request.start_time &&
-               look_up_process(*request.what.by.pid, request.start_time) == Witness::alive;
+               look_up_process(*request.what.by.pid, request.start_time) == Liveness::alive;
     }
 
     // The shim, to be signalled and waited for. Empty if it has gone this moment.
@@ -167,7 +167,7 @@ private:
         }
         const ShimIdentity& shim = seen.run->shim;
         ProcessHandle process = open_process(shim.pid, shim.start_time);
-        if (!process && look_up_process(shim.pid, shim.start_time) == Witness::alive)
+        if (!process && look_up_process(shim.pid, shim.start_time) == Liveness::alive)
             refuse("there are no pidfds here, and without one " + name_of(shim) +
                    " is not signalled");
         return process;
@@ -208,7 +208,7 @@ private:
 
     static bool worker_has_ended(const Observation& seen) {
         const auto& worker = seen.run->worker;
-        return worker && look_up_process(worker->pid, worker->start_time) == Witness::dead;
+        return worker && look_up_process(worker->pid, worker->start_time) == Liveness::dead;
     }
 
     // Nothing if somebody has begun it meanwhile.
@@ -241,7 +241,7 @@ private:
         const WorkerIdentity worker = *seen.run->worker;
         const ProcessHandle process = open_process(worker.pid, worker.start_time);
         if (!process) {
-            if (look_up_process(worker.pid, worker.start_time) == Witness::alive)
+            if (look_up_process(worker.pid, worker.start_time) == Liveness::alive)
                 refuse("there are no pidfds here, and without one its worker is not signalled");
             return std::nullopt;
         }
@@ -276,7 +276,7 @@ private:
     }
 
     JobFiles files_;
-    const Options& options_;
+    const CtlOptions& options_;
     const Context& context_;
     CancelRequest request_;
     bool placed_ = false;
@@ -284,7 +284,7 @@ private:
 
 }  // namespace
 
-Outcome cancel_job(const Options& options, const Context& context) {
+Outcome cancel_job(const CtlOptions& options, const Context& context) {
     const std::string& job = options.jobs.front();
     const auto files = select_job(job, context.directories);
     if (!files || !is_there(*files)) {

@@ -20,17 +20,17 @@ struct Context {
     std::vector<std::string> companions;
 };
 
-Outcome show_status(const Options& options, const Context& context);
-Outcome show_result(const Options& options, const Context& context);
-Outcome list_jobs(const Options& options, const Context& context);
-Outcome show_log(const Options& options, const Context& context);
-Outcome cancel_job(const Options& options, const Context& context);
-Outcome settle_job(const Options& options, const Context& context);
-Outcome reap_jobs(const Options& options, const Context& context);
-Outcome prune_jobs(const Options& options, const Context& context);
-Outcome show_abilities(const Options& options, const Context& context);  // doctor
+Outcome show_status(const CtlOptions& options, const Context& context);
+Outcome show_result(const CtlOptions& options, const Context& context);
+Outcome list_jobs(const CtlOptions& options, const Context& context);
+Outcome show_log(const CtlOptions& options, const Context& context);
+Outcome cancel_job(const CtlOptions& options, const Context& context);
+Outcome settle_job(const CtlOptions& options, const Context& context);
+Outcome reap_jobs(const CtlOptions& options, const Context& context);
+Outcome prune_jobs(const CtlOptions& options, const Context& context);
+Outcome show_abilities(const CtlOptions& options, const Context& context);  // doctor
 
 // An exit status and not an outcome, for --mirror.
-int wait_for_jobs(const Options& options, const Context& context);
+int wait_for_jobs(const CtlOptions& options, const Context& context);
 
 }  // namespace jobshim

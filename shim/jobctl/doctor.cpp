@@ -251,7 +251,7 @@ std::string json_of(const Finding& finding) {
 
 }  // namespace
 
-Outcome show_abilities(const Options& options, const Context& context) {
+Outcome show_abilities(const CtlOptions& options, const Context& context) {
     std::string directory;
     if (!options.jobs.empty()) {
         const auto files = select_job(options.jobs.front(), context.directories);

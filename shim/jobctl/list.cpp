@@ -84,14 +84,14 @@ struct Row {
     std::string started, duration, title;
 };
 
-bool is_asked_for(const JobReport& report, const Options& options) {
+bool is_asked_for(const JobReport& report, const CtlOptions& options) {
     return options.states.empty() || std::find(options.states.begin(), options.states.end(),
                                                report.verdict.state) != options.states.end();
 }
 
 class Rows {
 public:
-    explicit Rows(const Options& options) : options_(options), now_ms_(wall_now_ms()) {}
+    explicit Rows(const CtlOptions& options) : options_(options), now_ms_(wall_now_ms()) {}
 
     void add(JobReport report) {
         if (!is_asked_for(report, options_)) return;
@@ -125,14 +125,15 @@ public:
     }
 
 private:
-    const Options& options_;
+    const CtlOptions& options_;
     std::int64_t now_ms_;
     std::list<Row> rows_;  // that is sorted without a row being moved
 };
 
-std::list<Row> rows_of(const Options& options, const Context& context, const SurveyManner& manner) {
+std::list<Row> rows_of(const CtlOptions& options, const Context& context,
+                       const SurveyOptions& survey_options) {
     Rows rows(options);
-    survey(context, manner, [&](Surveyed job) { rows.add(std::move(job.report)); });
+    survey(context, survey_options, [&](Surveyed job) { rows.add(std::move(job.report)); });
     return std::move(rows).sorted();
 }
 
@@ -216,7 +217,7 @@ void sleep_until_news(FileWatch& watch) {
     const auto then = monotonic_now() + watch_tick;
     std::vector<pollfd> descriptors{{watch.descriptor(), POLLIN, 0}};
     do sleep_until(then, descriptors);
-    while (!is_news(watch.take()) && monotonic_now() < then);
+    while (!is_news(watch.read()) && monotonic_now() < then);
 }
 
 // Where a settled job could not be recorded, the attempt itself has left traces in the directory.
@@ -226,19 +227,19 @@ bool left_traces(const std::list<Row>& rows) {
 }
 
 // Until ^C.
-[[noreturn]] void watch_jobs(const Options& options, const Context& context) {
+[[noreturn]] void watch_jobs(const CtlOptions& options, const Context& context) {
     FileWatch watch;
     BeatMemory beats;
     const bool redraws = ::isatty(STDOUT_FILENO) == 1 && !options.json;
     std::string last_gist = "none yet";
     for (;;) {
         for (const std::string& directory : context.directories) watch.watch_directory(directory);
-        watch.take();
+        watch.read();
         // No patience with a torn file: it is shown again when its writer has closed it.
         const auto rows =
             rows_of(options, context,
                     {.settle = options.settle, .torn_patience = milliseconds(0), .beats = &beats});
-        if (left_traces(rows)) watch.take();
+        if (left_traces(rows)) watch.read();
         if (std::string gist = gist_of(rows); redraws || gist != last_gist) {
             print((redraws ? "\x1b[H\x1b[2J" : "") + text_of(rows, options.json));
             last_gist = std::move(gist);
@@ -250,7 +251,7 @@ bool left_traces(const std::list<Row>& rows) {
 
 }  // namespace
 
-Outcome list_jobs(const Options& options, const Context& context) {
+Outcome list_jobs(const CtlOptions& options, const Context& context) {
     if (context.is_companion) {
         Rows rows(options);
         for (Surveyed& job : survey_companions(context, options.settle))

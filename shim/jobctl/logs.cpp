@@ -17,10 +17,10 @@
 #include "common/system_calls.hpp"
 #include "common/units.hpp"
 #include "shim/jobctl/commands.hpp"
+#include "shim/jobctl/job_watcher.hpp"
 #include "shim/jobctl/output.hpp"
 #include "shim/jobctl/selection.hpp"
 #include "shim/jobctl/starting_shims.hpp"
-#include "shim/jobctl/vigil.hpp"
 
 namespace jobshim {
 
@@ -37,11 +37,11 @@ struct Run {
     std::optional<std::int64_t> ended_ms;  // where the shim saw the end
 };
 
-Run run_of(const Vigil& vigil) {
+Run run_of(const JobWatcher& watcher) {
     Run run;
-    run.job = report_of(vigil.files(), vigil.seen()).id;
-    run.is_over = vigil.is_over();
-    if (const auto end = end_of(vigil.seen())) run.ended_ms = parse_iso_time(end->ended_at);
+    run.job = report_of(watcher.files(), watcher.seen()).id;
+    run.is_over = watcher.is_over();
+    if (const auto end = end_of(watcher.seen())) run.ended_ms = parse_iso_time(end->ended_at);
     return run;
 }
 
@@ -49,10 +49,10 @@ Run run_of(const Vigil& vigil) {
 class LogReader {
 public:
     // Throws std::system_error.
-    LogReader(const LogPlace& place, const Run& run)
-        : name_(place.file),
+    LogReader(const LogStart& start, const Run& run)
+        : name_(start.file),
           fd_(::open(name_.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)),
-          at_(place.offset) {
+          at_(start.offset) {
         if (!fd_) throw_errno("open " + name_);
         if (size() < at_) begin_again_if_ours(run);
     }
@@ -113,11 +113,11 @@ void LogReader::skip_to_last_lines(std::uint64_t lines) {
         const off_t from = std::max(at_, begin - static_cast<off_t>(block.size()));
         const std::size_t got = read_at(from, block.data(), static_cast<std::size_t>(begin - from));
         for (std::size_t i = got; i > 0; --i) {
-            const off_t place = from + static_cast<off_t>(i);  // right behind the character
+            const off_t start = from + static_cast<off_t>(i);  // right behind the character
             // The line feed at the very end closes the last line, it begins no other.
-            if (block[i - 1] != '\n' || place == end) continue;
+            if (block[i - 1] != '\n' || start == end) continue;
             if (lines-- == 1) {
-                at_ = place;
+                at_ = start;
                 return;
             }
         }
@@ -153,37 +153,37 @@ bool nobody_listens() {
     return ::poll(&output, 1, 0) == 1 && (output.revents & (POLLERR | POLLNVAL)) != 0;
 }
 
-std::optional<LogPlace> log_of(const Observation& seen) {
+std::optional<LogStart> log_of(const Observation& seen) {
     return seen.run ? seen.run->log : std::nullopt;
 }
 
 // Nobody has started it yet, or it is being started: a log may still come.
-bool may_get_a_log(const Vigil& vigil) {
-    const State state = vigil.seen().now.verdict.state;
+bool may_get_a_log(const JobWatcher& watcher) {
+    const State state = watcher.seen().now.verdict.state;
     return state == State::queued ||
-           (!vigil.seen().now.run && outcome_of(state) == Outcome::active);
+           (!watcher.seen().now.run && outcome_of(state) == Outcome::active);
 }
 
-LogReader open_log(const LogPlace& place, const Vigil& vigil, const Options& options) {
-    LogReader log(place, run_of(vigil));
+LogReader open_log(const LogStart& start, const JobWatcher& watcher, const CtlOptions& options) {
+    LogReader log(start, run_of(watcher));
     if (options.lines) log.skip_to_last_lines(*options.lines);
     return log;
 }
 
 class Follower {
 public:
-    Follower(JobFiles files, const Options& options, const Context& context)
-        : options_(options), context_(context), vigil_(std::move(files), watch_) {}
+    Follower(JobFiles files, const CtlOptions& options, const Context& context)
+        : options_(options), context_(context), watcher_(std::move(files), watch_) {}
 
     Outcome run() {
-        vigil_.look(context_.observer, false);
+        watcher_.look(context_.observer, false);
         if (options_.follow) let_a_new_run_begin();
         for (;;) {
             // First whether it is over, then the log: all that the run wrote was there by then.
-            const bool last_time = !options_.follow || vigil_.is_over();
+            const bool last_time = !options_.follow || watcher_.is_over();
             open_if_it_came();
             if (log_ && !log_->print_rest()) return done;
-            if (!log_ && (last_time || !may_get_a_log(vigil_))) {
+            if (!log_ && (last_time || !may_get_a_log(watcher_))) {
                 complain(options_.jobs.front() + ": this run keeps no log (jobshim --log)");
                 return Outcome::failed;
             }
@@ -197,13 +197,13 @@ private:
     // A host that runs the same job again and follows it at once means the run that it started, and
     // not the one whose end is still in the record. As in wait.cpp.
     void let_a_new_run_begin() {
-        if (!vigil_.is_over()) return;
-        vigil_.watch_files();
-        const auto& run = vigil_.seen().now.run;
+        if (!watcher_.is_over()) return;
+        watcher_.watch_files();
+        const auto& run = watcher_.seen().now.run;
         const ShimIdentity last = run ? run->shim : ShimIdentity{};
         const auto is_still_over = [&] {
-            const Observation& seen = vigil_.look(context_.observer, false).now;
-            return vigil_.is_over() && (!seen.run || seen.run->shim == last);
+            const Observation& seen = watcher_.look(context_.observer, false).now;
+            return watcher_.is_over() && (!seen.run || seen.run->shim == last);
         };
         const auto grace_ends = monotonic_now() + grace_time;
         std::vector<ProcessHandle> starting;
@@ -211,47 +211,48 @@ private:
             std::vector<pollfd> descriptors{{watch_.descriptor(), POLLIN, 0}};
             for (const ProcessHandle& shim : starting)
                 descriptors.push_back({shim.get(), POLLIN, 0});
-            sleep_until(starting.empty() ? grace_ends : vigil_.look_again_at(), descriptors);
-            watch_.take();
+            sleep_until(starting.empty() ? grace_ends : watcher_.look_again_at(), descriptors);
+            watch_.read();
             if (!is_still_over()) return;
             if (monotonic_now() >= grace_ends)
-                starting = find_starting_shims(vigil_.files(), last, context_.observer);
+                starting = find_starting_shims(watcher_.files(), last, context_.observer);
         } while (monotonic_now() < grace_ends || !starting.empty());
         // It may have taken the lock just before it was looked for, or ended since.
         is_still_over();
     }
 
     void open_if_it_came() {
-        const auto place = log_of(vigil_.seen().now);
-        if (log_ || !place) return;
+        const auto start = log_of(watcher_.seen().now);
+        if (log_ || !start) return;
         // The watch first: what is written between the last read and the sleep is not missed.
-        gives_signs_ = watch_.watch_file(place->file) && vigil_.seen().now.place == Place::here;
-        log_.emplace(open_log(*place, vigil_, options_));
+        gives_signs_ = watch_.watch_file(start->file) && watcher_.seen().now.place == Place::here;
+        log_.emplace(open_log(*start, watcher_, options_));
     }
 
     void sleep() {
         std::vector<pollfd> descriptors{{STDOUT_FILENO, 0, 0}, {watch_.descriptor(), POLLIN, 0}};
-        vigil_.add_to(descriptors);
-        auto wake_at = vigil_.look_again_at();
+        watcher_.add_to(descriptors);
+        auto wake_at = watcher_.look_again_at();
         if (log_ && !gives_signs_) wake_at = std::min(wake_at, monotonic_now() + log_tick);
         sleep_until(wake_at, descriptors);
-        if (vigil_.is_due(watch_.take(), monotonic_now())) vigil_.look(context_.observer, false);
+        if (watcher_.is_due(watch_.read(), monotonic_now()))
+            watcher_.look(context_.observer, false);
     }
 
     // For logs that others may write to, unseen by this kernel.
     static constexpr milliseconds log_tick{1000};
 
-    const Options& options_;
+    const CtlOptions& options_;
     const Context& context_;
     FileWatch watch_;
-    Vigil vigil_;
+    JobWatcher watcher_;
     std::optional<LogReader> log_;
     bool gives_signs_ = false;
 };
 
 }  // namespace
 
-Outcome show_log(const Options& options, const Context& context) {
+Outcome show_log(const CtlOptions& options, const Context& context) {
     const std::string& job = options.jobs.front();
     auto files = select_job(job, context.directories);
     if (!files) {

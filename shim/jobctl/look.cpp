@@ -18,20 +18,20 @@ namespace {
 
 class Surveyor {
 public:
-    Surveyor(const Context& context, const SurveyManner& manner, const Take& hand_over)
+    Surveyor(const Context& context, const SurveyOptions& options, const Visitor& hand_over)
         : context_(context),
-          manner_(manner),
+          options_(options),
           hand_over_(hand_over),
-          patience_(manner.torn_patience) {}
+          patience_(options.torn_patience) {}
 
     void visit(const std::string& directory) {
         for (const std::string& name : job_names_in(directory))
-            if (!take(directory, name)) torn_.push_back({directory, name});
+            if (!read_job(directory, name)) torn_.push_back({directory, name});
     }
 
     // Not beside a file that cannot be read: a leaving may be the last good version of it.
     void tidy_up(const std::string& directory) const {
-        for (const std::string& name : names_with_leavings(directory)) {
+        for (const std::string& name : names_with_stale_files(directory)) {
             const std::string path = path_in(directory, name);
             try {
                 const auto job = read_file(path, max_job_file_bytes);
@@ -46,18 +46,19 @@ public:
     void wait_for_the_torn() {
         while (!torn_.empty()) {
             patience_.pause();
-            std::erase_if(torn_, [&](const Place& at) { return take(at.directory, at.name); });
+            std::erase_if(
+                torn_, [&](const FileInDirectory& at) { return read_job(at.directory, at.name); });
         }
     }
 
 private:
-    struct Place {
+    struct FileInDirectory {
         std::string directory;
         std::string name;
     };
 
     // False if the file should be read again.
-    bool take(const std::string& directory, const std::string& name) {
+    bool read_job(const std::string& directory, const std::string& name) {
         const std::string path = path_in(directory, name);
         try {
             auto contents = read_file(path, max_job_file_bytes);
@@ -94,17 +95,17 @@ private:
 
     void look_closely(const std::string& path) {
         const JobFiles files = job_files_of(path);
-        Settled settled = look_at(files, context_.observer, manner_.settle, manner_.judgement);
+        Settled settled = look_at(files, context_.observer, options_.settle, options_.judgement);
         if (is_gone(settled.now)) return;
-        if (manner_.beats != nullptr && settled.now.verdict.state == State::unknown)
-            manner_.beats->compare(files.job, settled.now);
-        if (manner_.terminal_too || settled.wrote || !is_terminal(settled.now.status()))
+        if (options_.beats != nullptr && settled.now.verdict.state == State::unknown)
+            options_.beats->compare(files.job, settled.now);
+        if (options_.terminal_too || settled.wrote || !is_terminal(settled.now.status()))
             hand_over_({report_of(files, settled), settled.wrote, settled.unwritten.has_value(),
                         settled.now.look_failed ? settled.now.trouble : ""});
     }
 
     void add_terminal(const std::string& path, const std::string& name, JobDocument document) {
-        if (!manner_.terminal_too) return;
+        if (!options_.terminal_too) return;
         JobReport report;
         report.file = path;
         report.verdict = verdict_on_terminal(document);
@@ -131,10 +132,10 @@ private:
     }
 
     const Context& context_;
-    const SurveyManner& manner_;
-    const Take& hand_over_;
+    const SurveyOptions& options_;
+    const Visitor& hand_over_;
     TornPatience patience_;
-    std::vector<Place> torn_;
+    std::vector<FileInDirectory> torn_;
 };
 
 }  // namespace
@@ -201,18 +202,18 @@ void complain_of_missing_directories(const Context& context) {
             complain(directory + ": " + errno_text(ENOENT));
 }
 
-std::vector<Surveyed> survey(const Context& context, const SurveyManner& manner) {
+std::vector<Surveyed> survey(const Context& context, const SurveyOptions& options) {
     std::vector<Surveyed> jobs;
-    survey(context, manner, [&](Surveyed job) { jobs.push_back(std::move(job)); });
+    survey(context, options, [&](Surveyed job) { jobs.push_back(std::move(job)); });
     return jobs;
 }
 
-void survey(const Context& context, const SurveyManner& manner, const Take& take) {
+void survey(const Context& context, const SurveyOptions& options, const Visitor& read_job) {
     if (context.directories.empty())
         throw Refusal(
             "no directory of jobs: neither XDG_STATE_HOME nor HOME is an absolute path (--dir "
             "names one)");
-    Surveyor surveyor(context, manner, take);
+    Surveyor surveyor(context, options, read_job);
     std::vector<std::string> visited;
     for (const std::string& directory : context.directories) {
         const auto real = resolved(directory);
@@ -222,7 +223,7 @@ void survey(const Context& context, const SurveyManner& manner, const Take& take
         surveyor.visit(*real);
     }
     surveyor.wait_for_the_torn();
-    if (manner.tidy)
+    if (options.tidy)
         for (const std::string& directory : visited) surveyor.tidy_up(directory);
 }
 

@@ -46,7 +46,7 @@ struct Surveyed {
     std::string failure;            // what kept the job from being looked at, if the system did
 };
 
-struct SurveyManner {
+struct SurveyOptions {
     bool settle = true;
     bool terminal_too = true;
     bool tidy = false;  // remove what killed writers left, beside whatever job, or beside none
@@ -58,11 +58,11 @@ struct SurveyManner {
 
 // In no particular order. A terminal record costs one read and one scan. A directory that is not
 // there holds no jobs. Throws std::system_error for one that cannot be read.
-std::vector<Surveyed> survey(const Context& context, const SurveyManner& manner);
+std::vector<Surveyed> survey(const Context& context, const SurveyOptions& options);
 
 // The same, each as it is found: of 100,000 records not all need to be in memory at once.
-using Take = std::function<void(Surveyed)>;
-void survey(const Context& context, const SurveyManner& manner, const Take& take);
+using Visitor = std::function<void(Surveyed)>;
+void survey(const Context& context, const SurveyOptions& options, const Visitor& visit);
 
 // A mistyped --dir; that nobody has made the default one yet is no fault.
 void complain_of_missing_directories(const Context& context);

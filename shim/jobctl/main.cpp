@@ -25,7 +25,7 @@ std::string state_directory_if_any() {
     }
 }
 
-Context look_around(const Options& options) {
+Context look_around(const CtlOptions& options) {
     Context context;
     context.observer.here = identity_of_this_process(own_process_stat());
     context.observer.state_directory = state_directory_if_any();
@@ -37,7 +37,7 @@ Context look_around(const Options& options) {
     return context;
 }
 
-int run(const Options& options, const Context& context) {
+int run(const CtlOptions& options, const Context& context) {
     switch (options.command) {
         case Command::status:
             return exit_status(show_status(options, context));
@@ -68,12 +68,12 @@ int run(const Options& options, const Context& context) {
 int main(int argc, char** argv) {
     try {
         const auto parsed = parse_options(argc, argv);
-        if (const auto* farewell = std::get_if<Farewell>(&parsed)) {
-            say_as_it_is(farewell->err);
-            print(farewell->out);
-            return farewell->status;
+        if (const auto* early_exit = std::get_if<EarlyExit>(&parsed)) {
+            say_as_it_is(early_exit->err);
+            print(early_exit->out);
+            return early_exit->status;
         }
-        const Options& options = std::get<Options>(parsed);
+        const CtlOptions& options = std::get<CtlOptions>(parsed);
         return run(options, look_around(options));
     } catch (const AmbiguousJob& ambiguous) {
         say("jobctl", ambiguous.what(), true);

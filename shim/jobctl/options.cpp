@@ -35,7 +35,7 @@ State state_or_fault(const std::string& text) {
         "cancelled)");
 }
 
-CLI::App* add_command(CLI::App& app, Options& options, Command command, const char* name,
+CLI::App* add_command(CLI::App& app, CtlOptions& options, Command command, const char* name,
                       const char* description) {
     CLI::App* sub = app.add_subcommand(name, description);
     sub->callback([&options, command] { options.command = command; });
@@ -49,7 +49,7 @@ CLI::App* add_command(CLI::App& app, Options& options, Command command, const ch
 }
 
 // For the commands that know the jobs of codex-companion.
-void add_companion(CLI::App* sub, Options& options) {
+void add_companion(CLI::App* sub, CtlOptions& options) {
     CLI::Option* dir = sub->get_option("--dir");
     sub->add_option("--companion", options.companions,
                     "The jobs of codex-companion instead: a state directory of its, or a "
@@ -63,36 +63,37 @@ void add_companion(CLI::App* sub, Options& options) {
         ->excludes(dir);
 }
 
-void add_json(CLI::App* sub, Options& options) {
+void add_json(CLI::App* sub, CtlOptions& options) {
     sub->add_flag("--json", options.json, "Print JSON");
 }
 
-void add_no_reap(CLI::App* sub, Options& options) {
+void add_no_reap(CLI::App* sub, CtlOptions& options) {
     sub->add_flag_callback(
         "--no-reap", [&options] { options.settle = false; }, "Only look: settle no dead job");
 }
 
-void add_jobs(CLI::App* sub, Options& options) {
+void add_jobs(CLI::App* sub, CtlOptions& options) {
     sub->add_option("JOB", options.jobs, "Path (with a / or ending in .json), id, or prefix of one")
         ->type_name("")
         ->required();
 }
 
-void add_job(CLI::App* sub, Options& options) {
+void add_job(CLI::App* sub, CtlOptions& options) {
     add_jobs(sub, options);
     sub->get_option("JOB")->expected(1);
 }
 
 // An option whose value is a duration.
 void add_duration(CLI::App* sub, const char* name, const char* description,
-                  const std::function<void(milliseconds)>& take, bool required = false) {
+                  const std::function<void(milliseconds)>& on_value, bool required = false) {
     sub->add_option_function<std::string>(
-           name, [take](const std::string& text) { take(duration_or_fault(text)); }, description)
+           name, [on_value](const std::string& text) { on_value(duration_or_fault(text)); },
+           description)
         ->type_name("DUR")
         ->required(required);
 }
 
-void add_wait(CLI::App& app, Options& options) {
+void add_wait(CLI::App& app, CtlOptions& options) {
     CLI::App* sub =
         add_command(app, options, Command::wait, "wait", "Return when the job(s) have ended");
     add_jobs(sub, options);
@@ -109,7 +110,7 @@ void add_wait(CLI::App& app, Options& options) {
     add_companion(sub, options);
 }
 
-void add_list(CLI::App& app, Options& options) {
+void add_list(CLI::App& app, CtlOptions& options) {
     CLI::App* sub =
         add_command(app, options, Command::list, "list", "A table of jobs, newest first");
     sub->add_option_function<std::vector<std::string>>(
@@ -128,7 +129,7 @@ void add_list(CLI::App& app, Options& options) {
     sub->get_option("--watch")->excludes("--companion")->excludes("--all-states");
 }
 
-void add_logs(CLI::App& app, Options& options) {
+void add_logs(CLI::App& app, CtlOptions& options) {
     CLI::App* sub = add_command(app, options, Command::logs, "logs", "This run's log");
     add_job(sub, options);
     sub->add_flag("-f,--follow", options.follow, "Go on until the job has ended");
@@ -142,7 +143,7 @@ void add_logs(CLI::App& app, Options& options) {
         ->type_name("N");
 }
 
-void add_cancel(CLI::App& app, Options& options) {
+void add_cancel(CLI::App& app, CtlOptions& options) {
     CLI::App* sub =
         add_command(app, options, Command::cancel, "cancel", "End a job, and wait for its record");
     add_job(sub, options);
@@ -161,7 +162,7 @@ void add_cancel(CLI::App& app, Options& options) {
     add_json(sub, options);
 }
 
-void add_settle(CLI::App& app, Options& options) {
+void add_settle(CLI::App& app, CtlOptions& options) {
     CLI::App* sub = add_command(app, options, Command::settle, "settle",
                                 "A person's verdict on a job that stays unknown");
     add_job(sub, options);
@@ -181,7 +182,7 @@ void add_settle(CLI::App& app, Options& options) {
     add_json(sub, options);
 }
 
-void add_prune(CLI::App& app, Options& options) {
+void add_prune(CLI::App& app, CtlOptions& options) {
     CLI::App* sub = add_command(app, options, Command::prune, "prune",
                                 "Remove ended jobs with their logs, heartbeat files and copies");
     add_duration(
@@ -191,7 +192,7 @@ void add_prune(CLI::App& app, Options& options) {
     add_json(sub, options);
 }
 
-void add_doctor(CLI::App& app, Options& options) {
+void add_doctor(CLI::App& app, CtlOptions& options) {
     CLI::App* sub = add_command(app, options, Command::doctor, "doctor",
                                 "What this host, and a job's directory, can prove and what not");
     add_jobs(sub, options);
@@ -199,7 +200,7 @@ void add_doctor(CLI::App& app, Options& options) {
     add_json(sub, options);
 }
 
-void add_reap(CLI::App& app, Options& options) {
+void add_reap(CLI::App& app, CtlOptions& options) {
     CLI::App* sub = add_command(app, options, Command::reap, "reap",
                                 "Settle every dead job of the directories");
     sub->add_flag("--dry-run", options.dry_run, "Only say which");
@@ -210,7 +211,7 @@ void add_reap(CLI::App& app, Options& options) {
     sub->get_option("--presume-dead")->excludes("--companion")->excludes("--all-states");
 }
 
-void set_up(CLI::App& app, Options& options) {
+void set_up(CLI::App& app, CtlOptions& options) {
     app.set_version_flag("--version", std::string("jobctl ") + JOBSHIM_VERSION);
     app.require_subcommand(1);
     app.footer(std::string(exit_status_table));  // the commands inherit it
@@ -288,8 +289,8 @@ std::vector<std::string> words_of(const CLI::App& app, int argc, const char* con
 
 }  // namespace
 
-std::variant<Options, Farewell> parse_options(int argc, const char* const* argv) {
-    Options options;
+std::variant<CtlOptions, EarlyExit> parse_options(int argc, const char* const* argv) {
+    CtlOptions options;
     CLI::App app("Tells the truth about jobs that run under jobshim.", "jobctl");
     set_up(app, options);
     try {
@@ -303,13 +304,13 @@ std::variant<Options, Farewell> parse_options(int argc, const char* const* argv)
         const std::string wrong = argc > 1 && app.get_subcommands().empty()
                                       ? "'" + std::string(argv[1]) + "' is no command"
                                       : std::string(error.what());
-        return Farewell{usage_exit_status, "", as_said("jobctl", wrong) + "See jobctl --help.\n"};
+        return EarlyExit{usage_exit_status, "", as_said("jobctl", wrong) + "See jobctl --help.\n"};
     } catch (const CLI::ParseError& error) {
         std::ostringstream out;
         std::ostringstream err;
         // CLI11 has statuses of its own for each kind of error.
         const bool wrong = app.exit(error, out, err) != 0;
-        return Farewell{wrong ? usage_exit_status : 0, out.str(), err.str()};
+        return EarlyExit{wrong ? usage_exit_status : 0, out.str(), err.str()};
     }
     return options;
 }

@@ -14,7 +14,7 @@ namespace jobshim {
 
 enum class Command { status, wait, result, list, logs, cancel, settle, reap, prune, doctor };
 
-struct Options {
+struct CtlOptions {
     Command command = Command::status;
     std::vector<std::string> jobs;         // JOB, as written
     std::vector<std::string> directories;  // --dir; empty: the default
@@ -52,12 +52,12 @@ struct Options {
 };
 
 // The command line asked for a text, or was wrong: say this, and leave.
-struct Farewell {
+struct EarlyExit {
     int status = 0;
     std::string out;
     std::string err;
 };
 
-std::variant<Options, Farewell> parse_options(int argc, const char* const* argv);
+std::variant<CtlOptions, EarlyExit> parse_options(int argc, const char* const* argv);
 
 }  // namespace jobshim

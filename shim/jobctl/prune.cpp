@@ -50,7 +50,8 @@ void remove(const std::string& path) {
 
 class Pruner {
 public:
-    Pruner(const Options& options, const Context& context) : options_(options), context_(context) {}
+    Pruner(const CtlOptions& options, const Context& context)
+        : options_(options), context_(context) {}
 
     Outcome run() {
         complain_of_missing_directories(context_);
@@ -175,7 +176,7 @@ private:
         const auto lock = SettlerLock::try_take(files.heartbeat);
         if (!lock) return false;
         const Observation seen = observe(files, context_.observer, [&] { return lock->probe(); });
-        const bool is_over = seen.known_end || seen.sighting.shim == Witness::dead;
+        const bool is_over = seen.known_end || seen.sighting.shim == Liveness::dead;
         if (seen.file_exists || seen.probe.lock != LifeLock::free || !is_over ||
             !seen.probe.mtime_ns ||
             !is_older(*seen.probe.mtime_ns / 1'000'000, options_.older_than) ||
@@ -206,7 +207,7 @@ private:
               (options_.dry_run ? " would be removed\n" : " removed\n"));
     }
 
-    const Options& options_;
+    const CtlOptions& options_;
     const Context& context_;
     std::set<std::string> logs_in_use_;
     std::map<std::string, std::vector<std::string>> possible_copies_;  // names, by directory
@@ -215,7 +216,7 @@ private:
 
 }  // namespace
 
-Outcome prune_jobs(const Options& options, const Context& context) {
+Outcome prune_jobs(const CtlOptions& options, const Context& context) {
     return Pruner(options, context).run();
 }
 

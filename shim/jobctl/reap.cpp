@@ -23,7 +23,7 @@ std::string count_line(std::size_t count, std::size_t unknown, bool dry_run) {
 
 // --presume-dead: also what cannot be known, if nothing was heard of it for so long, and for longer
 // than a live shim takes between two beats.
-Judgement judgement_of(const Options& options, const Context& context) {
+Judgement judgement_of(const CtlOptions& options, const Context& context) {
     if (!options.presume_dead || options.presume_dead->count() == 0) return judge_dead;
     return [silence = *options.presume_dead,
             by = requester("jobctl reap --presume-dead", context)](const Observation& seen) {
@@ -36,18 +36,18 @@ Judgement judgement_of(const Options& options, const Context& context) {
     };
 }
 
-std::vector<Surveyed> look_at_all(const Options& options, const Context& context) {
+std::vector<Surveyed> look_at_all(const CtlOptions& options, const Context& context) {
     if (context.is_companion) return survey_companions(context, !options.dry_run);
-    const SurveyManner manner{.settle = !options.dry_run,
-                              .terminal_too = false,
-                              .tidy = !options.dry_run,
-                              .judgement = judgement_of(options, context)};
-    return survey(context, manner);
+    const SurveyOptions survey_options{.settle = !options.dry_run,
+                                       .terminal_too = false,
+                                       .tidy = !options.dry_run,
+                                       .judgement = judgement_of(options, context)};
+    return survey(context, survey_options);
 }
 
 }  // namespace
 
-Outcome reap_jobs(const Options& options, const Context& context) {
+Outcome reap_jobs(const CtlOptions& options, const Context& context) {
     if (!context.is_companion) complain_of_missing_directories(context);
     std::vector<JobReport> settled;
     std::size_t unknown = 0;

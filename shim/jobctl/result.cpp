@@ -100,7 +100,7 @@ void add_end(Sheet& sheet, const ExitRecord& end) {
 
 std::string log_in_words(const Observation& seen) {
     if (!seen.run || !seen.run->log) return "";
-    const LogPlace& log = *seen.run->log;
+    const LogStart& log = *seen.run->log;
     return log.file + (log.offset > 0 ? ", from byte " + std::to_string(log.offset) : "");
 }
 
@@ -124,7 +124,7 @@ bool has_a_result(const Verdict& verdict) {
     return outcome != Outcome::active && outcome != Outcome::unknown;
 }
 
-Outcome show(const Options& options, const JobReport& report, const std::string& log,
+Outcome show(const CtlOptions& options, const JobReport& report, const std::string& log,
              const std::optional<ExitRecord>& end) {
     if (options.json)
         print(json_of(report) + "\n");
@@ -135,7 +135,7 @@ Outcome show(const Options& options, const JobReport& report, const std::string&
     return outcome_of(report.verdict.state);
 }
 
-Outcome show_companion_result(const Options& options, const Context& context) {
+Outcome show_companion_result(const CtlOptions& options, const Context& context) {
     const std::string& name = options.jobs.front();
     if (const auto job = select_companion_job(name, context)) {
         const auto looked = look_at_companion_jobs({*job}, context, options.settle);
@@ -150,7 +150,7 @@ Outcome show_companion_result(const Options& options, const Context& context) {
 
 }  // namespace
 
-Outcome show_result(const Options& options, const Context& context) {
+Outcome show_result(const CtlOptions& options, const Context& context) {
     if (context.is_companion) return show_companion_result(options, context);
     const std::string& job = options.jobs.front();
     const auto files = select_job(job, context.directories);

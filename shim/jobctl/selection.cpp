@@ -188,7 +188,7 @@ std::vector<std::string> heartbeat_names_in(const std::string& directory) {
     return names;
 }
 
-std::set<std::string> names_with_leavings(const std::string& directory) {
+std::set<std::string> names_with_stale_files(const std::string& directory) {
     std::set<std::string> names;
     for_each_entry(directory, [&](std::string_view name) {
         if (std::string job = job_name_of_own(name); !job.empty()) names.insert(std::move(job));

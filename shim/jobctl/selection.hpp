@@ -47,7 +47,7 @@ std::vector<std::string> heartbeat_names_in(const std::string& directory);
 
 // The names of those job files, there or not, beside which a writer's dot files lie. Throws
 // std::system_error.
-std::set<std::string> names_with_leavings(const std::string& directory);
+std::set<std::string> names_with_stale_files(const std::string& directory);
 // The names of all that was set aside or left there, of whatever job.
 std::vector<std::string> possible_copies_in(const std::string& directory);
 

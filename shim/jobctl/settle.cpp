@@ -39,7 +39,7 @@ std::string objection(const Observation& seen) {
 
 }  // namespace
 
-Outcome settle_job(const Options& options, const Context& context) {
+Outcome settle_job(const CtlOptions& options, const Context& context) {
     const std::string& job = options.jobs.front();
     const auto files = select_job(job, context.directories);
     // What is certainly dead is settled by what is known, not by what is told.

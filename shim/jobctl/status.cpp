@@ -10,7 +10,7 @@ namespace jobshim {
 namespace {
 
 // A job that cannot be looked at does not keep the others from being shown.
-Outcome add_report(const std::string& job, const Options& options, const Context& context,
+Outcome add_report(const std::string& job, const CtlOptions& options, const Context& context,
                    std::vector<JobReport>& reports) {
     try {
         if (const auto files = select_job(job, context.directories)) {
@@ -28,7 +28,7 @@ Outcome add_report(const std::string& job, const Options& options, const Context
     }
 }
 
-Outcome add_companion_report(const std::string& name, const Options& options,
+Outcome add_companion_report(const std::string& name, const CtlOptions& options,
                              const Context& context, std::vector<JobReport>& reports) {
     if (const auto job = select_companion_job(name, context)) {
         auto looked = look_at_companion_jobs({*job}, context, options.settle);
@@ -43,7 +43,7 @@ Outcome add_companion_report(const std::string& name, const Options& options,
 
 }  // namespace
 
-Outcome show_status(const Options& options, const Context& context) {
+Outcome show_status(const CtlOptions& options, const Context& context) {
     std::vector<JobReport> reports;
     std::vector<Outcome> outcomes;
     for (const std::string& job : options.jobs)

@@ -22,7 +22,7 @@ std::optional<int> exit_status_of(const std::optional<ExitRecord>& end) {
 
 class Waiting {
 public:
-    Waiting(const Options& options, const Context& context) : options_(options) {
+    Waiting(const CtlOptions& options, const Context& context) : options_(options) {
         if (options.timeout) deadline_ = monotonic_now() + *options.timeout;
         for (const std::string& job : options.jobs)
             jobs_.push_back(context.is_companion
@@ -37,7 +37,7 @@ public:
         }
         while (!is_enough() && monotonic_now() < deadline_) {
             sleep();
-            const FileWatch::News news = watch_.take();
+            const FileWatch::News news = watch_.read();
             for (const auto& job : jobs_)
                 if (job->is_awaited()) {
                     job->go_on(news);
@@ -96,7 +96,7 @@ private:
         print(json_array_of(reports));
     }
 
-    const Options& options_;
+    const CtlOptions& options_;
     FileWatch watch_;
     nanoseconds deadline_ = end_of_time;
     std::vector<std::unique_ptr<AwaitedJob>> jobs_;
@@ -104,7 +104,7 @@ private:
 
 }  // namespace
 
-int wait_for_jobs(const Options& options, const Context& context) {
+int wait_for_jobs(const CtlOptions& options, const Context& context) {
     return Waiting(options, context).run();
 }
 

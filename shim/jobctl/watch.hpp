@@ -18,30 +18,30 @@ namespace jobshim {
 
 class FileWatch {
 public:
-    using Place = int;
+    using WatchId = int;
 
     // Files that come, go, are replaced or closed by one who could write. Not each write: a busy
     // log beside the job file shall wake nobody; nor touches: a beat is no news. The same directory
     // gives the same place.
-    std::optional<Place> watch_directory(const std::string& path);
+    std::optional<WatchId> watch_directory(const std::string& path);
     // Each write to a file.
-    std::optional<Place> watch_file(const std::string& path);
+    std::optional<WatchId> watch_file(const std::string& path);
 
     // To be polled for POLLIN; -1 (which poll ignores) while there is none.
     int descriptor() const { return fd_.get(); }
 
     struct Change {
-        Place place;
+        WatchId watch;
         std::string name;  // in a directory; "": the place itself
     };
     struct News {
         std::vector<Change> changes;
         bool some_were_lost = false;  // anything may have changed
     };
-    News take();
+    News read();
 
 private:
-    std::optional<Place> add(const std::string& path, std::uint32_t events);
+    std::optional<WatchId> add(const std::string& path, std::uint32_t events);
 
     UniqueFd fd_;
 };

@@ -19,21 +19,21 @@ constexpr std::uint32_t directory_events = IN_CREATE | IN_DELETE | IN_MOVED_FROM
 }  // namespace
 
 // Made at the first use. Without inotify (none left for this user) everything is merely slower.
-std::optional<FileWatch::Place> FileWatch::add(const std::string& path, std::uint32_t events) {
+std::optional<FileWatch::WatchId> FileWatch::add(const std::string& path, std::uint32_t events) {
     if (!fd_) fd_.reset(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
-    const int place = fd_ ? ::inotify_add_watch(fd_.get(), path.c_str(), events) : -1;
-    return place < 0 ? std::nullopt : std::optional(place);
+    const int watch = fd_ ? ::inotify_add_watch(fd_.get(), path.c_str(), events) : -1;
+    return watch < 0 ? std::nullopt : std::optional(watch);
 }
 
-std::optional<FileWatch::Place> FileWatch::watch_directory(const std::string& path) {
+std::optional<FileWatch::WatchId> FileWatch::watch_directory(const std::string& path) {
     return add(path, directory_events | IN_ONLYDIR);
 }
 
-std::optional<FileWatch::Place> FileWatch::watch_file(const std::string& path) {
+std::optional<FileWatch::WatchId> FileWatch::watch_file(const std::string& path) {
     return add(path, IN_MODIFY);
 }
 
-FileWatch::News FileWatch::take() {
+FileWatch::News FileWatch::read() {
     News news;
     alignas(inotify_event) std::array<char, 16384> buffer;
     for (;;) {

@@ -37,7 +37,7 @@ std::vector<std::string> ids_in(const std::string& directory) {
 }
 
 // Never throws: what cannot be read now may be the next time.
-CompanionSight look(const CompanionPlaces& places, const std::string& id) {
+CompanionSight look(const CompanionPaths& places, const std::string& id) {
     try {
         return look_at_companion(places, id, milliseconds(0));
     } catch (const std::exception&) {
@@ -112,7 +112,7 @@ bool CompanionGate::find_job_of(int worker_pid) {
     return false;
 }
 
-bool CompanionGate::worker_spoke() const {
+bool CompanionGate::worker_reported() const {
     // A foreground command may be one that keeps no job at all.
     if (id_.empty()) return true;
     const CompanionSight sight = look(places_, id_);

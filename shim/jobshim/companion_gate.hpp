@@ -18,7 +18,7 @@ public:
     // `id`: the plugin's job; "" if it is to be found by its worker's pid.
     CompanionGate(const std::string& state_directory, std::string id);
 
-    const CompanionPlaces& places() const { return places_; }
+    const CompanionPaths& places() const { return places_; }
     const std::string& job() const { return id_; }
 
     // Waits, for 10 s at most, until the plugin has written both of its files: it starts the worker
@@ -34,7 +34,7 @@ public:
     bool find_job_of(int worker_pid);
 
     // The plugin's record is final.
-    bool worker_spoke() const;
+    bool worker_reported() const;
 
     // What is to be done after the end was recorded. `was_killed`: by a signal that the plugin may
     // have sent, or anybody, so that it is yet to write what it has to say of it.
@@ -42,7 +42,7 @@ public:
                       const std::function<void(const std::string&)>& complain);
 
 private:
-    CompanionPlaces places_;
+    CompanionPaths places_;
     std::string id_;
     bool was_given_;
     std::int64_t began_ms_;

@@ -9,13 +9,13 @@
 
 namespace jobshim {
 
-void occupy_low_descriptors() {
+void ensure_standard_streams() {
     for (int fd = 0; fd <= 2; ++fd)
         if (::fcntl(fd, F_GETFD) < 0 && errno == EBADF)
             (void)::open("/dev/null", O_RDWR | O_CLOEXEC);  // takes the lowest free number: fd
 }
 
-void let_go_of_inherited(std::vector<int> ours) {
+void close_inherited_descriptors(std::vector<int> ours) {
     const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null < 0)
         return;  // out of descriptors: better held open than a number free for a record to get

@@ -8,11 +8,11 @@ namespace jobshim {
 // A launcher may have closed 0, 1 or 2. A file of ours must never get such a number: the next
 // message to stderr would land in it. The stand-ins are closed again on exec, so that the worker
 // finds what the launcher left.
-void occupy_low_descriptors();
+void ensure_standard_streams();
 
 // Closes all that was inherited, so that a reader of the worker's pipe sees its end when the
 // worker closes it. stderr is kept if it is a terminal or a regular file. `ours` stay.
-void let_go_of_inherited(std::vector<int> ours);
+void close_inherited_descriptors(std::vector<int> ours);
 
 bool leads_to_null_device(int fd);
 

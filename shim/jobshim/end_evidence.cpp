@@ -15,7 +15,7 @@ namespace {
 
 // False for a worker that started nothing, on a machine where nobody else did meanwhile: there a
 // look through all processes would be a fifth of what a short job costs.
-bool may_have_company(const WorkerIdentity& worker, const Ending& ending, bool kill) {
+bool may_have_descendants(const WorkerIdentity& worker, const Ending& ending, bool kill) {
     return ending.stuck || kill || !is_newest_process(worker.pid);
 }
 
@@ -48,7 +48,7 @@ std::optional<std::int64_t> group_peak_since(const MemoryBefore& before) {
 std::vector<Leftover> find_leftovers(const WorkerIdentity& worker, const Ending& ending,
                                      bool kill) {
     std::vector<Leftover> leftovers;
-    if (worker.group != Group::own || !may_have_company(worker, ending, kill)) return leftovers;
+    if (worker.group != Group::own || !may_have_descendants(worker, ending, kill)) return leftovers;
     for (const ProcessStat& member : members_of_group(worker.pid, ending.stuck ? 0 : worker.pid))
         leftovers.push_back({member.pid, printable(member.command)});
     // The zombie is not reaped yet: the group's number is still its.

@@ -81,11 +81,11 @@ End mirrored(const Ending& ending, bool recorded) {
 
 class Job {
 public:
-    Job(Options options, Launcher launcher, const SignalGate& signals)
+    Job(ShimOptions options, Launcher launcher, const SignalGate& signals)
         : options_(std::move(options)),
           launcher_(std::move(launcher)),
           signals_(signals),
-          setting_(gather_setting(options_)) {}
+          context_(gather_context(options_)) {}
 
     End run() {
         take_the_job();
@@ -145,7 +145,7 @@ private:
         keep_record([&] {
             const JobFiles files = choose_files(options_);
             job_file_ = files.job;
-            recorder_ = std::make_unique<Recorder>(options_, setting_, files, complain);
+            recorder_ = std::make_unique<Recorder>(options_, context_, files, complain);
             recorder_->take_the_job();
         });
     }
@@ -165,8 +165,8 @@ private:
         if (!recorder_) return;
         memory_before_ = read_memory_before();
         keep_record([&] {
-            std::optional<LogPlace> place;
-            if (log_) place = LogPlace{to_utf8(log_->path()), log_->offset()};
+            std::optional<LogStart> place;
+            if (log_) place = LogStart{to_utf8(log_->path()), log_->offset()};
             recorder_->begin(place, memory_before_.oom);
         });
     }
@@ -197,7 +197,7 @@ private:
     WorkerPlan plan(int null) const {
         WorkerPlan plan;
         plan.command = options_.command;
-        plan.group = setting_.group;
+        plan.group = context_.group;
         plan.kill_on_shim_death = options_.kill_on_shim_death;
         plan.stdin_fd = null;
         if (log_) (only_stderr_ ? plan.error_fd : plan.output_fd) = log_->descriptor();
@@ -231,13 +231,13 @@ private:
         }
         // What the terminal sent before there was a worker, the worker has not had yet. It has them
         // all blocked still: what it had already stays one signal.
-        if (setting_.group == Group::share)
+        if (context_.group == Group::share)
             for (const siginfo_t& info : early_signals_)
                 if (is_from_terminal(info)) ::kill(worker.identity.pid, info.si_signo);
         // A ^Z that came before the exec stops the child in front of it, and a shell waits for the
         // shim to stop as well.
         const milliseconds patience =
-            setting_.group == Group::share ? terminal_patience : exec_patience;
+            context_.group == Group::share ? terminal_patience : exec_patience;
         if (const auto failure = worker.execute(patience)) return *failure;
         return std::nullopt;
     }
@@ -247,7 +247,7 @@ private:
         if (recorder_)
             for (const int fd : recorder_->descriptors()) ours.push_back(fd);
         if (log_) ours.push_back(log_->descriptor());
-        jobshim::let_go_of_inherited(ours);
+        jobshim::close_inherited_descriptors(ours);
         if (recorder_) recorder_->lock_again();
     }
 
@@ -258,7 +258,7 @@ private:
                 if (companion_) companion_->find_job_of(pid);
             },
             [this] { return recorder_ ? recorder_->cancel_request() : std::nullopt; }};
-        Options pace = options_;
+        ShimOptions pace = options_;
         // Who looks for the plugin's record by its worker's pid must come before the worker's end.
         if (companion_ && companion_->job().empty())
             pace.heartbeat_interval = std::min(pace.heartbeat_interval, milliseconds(250));
@@ -280,14 +280,14 @@ private:
         ending.timeout = options_.timeout;
         ending.result_expected = options_.expect_record;
         ending.worker_wrote_terminal_status = has_worker_reported(worker);
-        ending.oom = find_oom(memory_before_, setting_.observer.here, worker, ending);
+        ending.oom = find_oom(memory_before_, context_.observer.here, worker, ending);
 
         FinalWord last = judge_witnessed(ending);
         ExitRecord& exit = last.exit;
         if (!odd_start_.empty()) exit.evidence.push_back(odd_start_);
         if (options_.kill_leftovers && !leftovers.empty())
             exit.evidence.emplace_back("SIGKILL sent to what the worker left behind");
-        if (std::string core = find_core(ending, setting_.working_directory); !core.empty())
+        if (std::string core = find_core(ending, context_.working_directory); !core.empty())
             exit.evidence.push_back(std::move(core));
         exit.leftovers = std::move(leftovers);
         exit.duration_ms = took.count();
@@ -300,12 +300,13 @@ private:
     bool has_worker_reported(const WorkerIdentity& worker) {
         if (companion_) companion_->find_job_of(worker.pid);
         return options_.expect_record &&
-               ((companion_ && companion_->worker_spoke()) || recorder_->worker_spoke());
+               ((companion_ && companion_->worker_reported()) || recorder_->worker_reported());
     }
 
     End record_not_started(const Stop& stop) {
         if (const auto* failure = std::get_if<StartFailure>(&stop)) return fail_to_start(*failure);
-        if (const auto* refused = std::get_if<RefusedByPlugin>(&stop)) return stay_out(*refused);
+        if (const auto* refused = std::get_if<RefusedByPlugin>(&stop))
+            return refuse_to_start(*refused);
         return call_off(std::get<CalledOff>(stop).signal);
     }
 
@@ -330,7 +331,7 @@ private:
     }
 
     // The plugin has ended the job before its worker began: that is as good as a cancellation.
-    End stay_out(const RefusedByPlugin& refused) {
+    End refuse_to_start(const RefusedByPlugin& refused) {
         complain("COMMAND is not started: " + refused.why);
         finish(judge_never_started(std::nullopt, refused.why), 0);
         return {own_failure};
@@ -358,10 +359,10 @@ private:
         if (companion_ && last_) companion_->keep_in_step(*last_, was_killed, complain);
     }
 
-    Options options_;
+    ShimOptions options_;
     Launcher launcher_;
     const SignalGate& signals_;
-    Setting setting_;
+    RunContext context_;
     std::string job_file_;
     std::vector<siginfo_t> early_signals_;
     MemoryBefore memory_before_;
@@ -376,7 +377,7 @@ private:
 
 }  // namespace
 
-End run_job(const Options& options, Launcher launcher, const SignalGate& signals) {
+End run_job(const ShimOptions& options, Launcher launcher, const SignalGate& signals) {
     Job job(options, std::move(launcher), signals);
     End end;
     try {

@@ -16,6 +16,6 @@ struct End {
 };
 
 // What goes wrong is said, and is an end with 125. The launcher is told how it went.
-End run_job(const Options& options, Launcher launcher, const SignalGate& signals);
+End run_job(const ShimOptions& options, Launcher launcher, const SignalGate& signals);
 
 }  // namespace jobshim

@@ -6,7 +6,7 @@
 #include "common/posix_error.hpp"
 #include "common/say.hpp"
 #include "common/system_calls.hpp"
-#include "shim/jobshim/insist.hpp"
+#include "shim/jobshim/retry_transient.hpp"
 
 namespace jobshim {
 
@@ -36,7 +36,7 @@ std::string read_to_end(int fd) {
     std::string text;
     char buffer[256];
     for (;;) {
-        const ssize_t got = insist([&] { return ::read(fd, buffer, sizeof buffer); });
+        const ssize_t got = retry_transient([&] { return ::read(fd, buffer, sizeof buffer); });
         if (got <= 0) return text;
         text.append(buffer, static_cast<std::size_t>(got));
     }
@@ -59,13 +59,13 @@ Launcher::Detached Launcher::detach() {
 
 void Launcher::report_start(const std::string& id) {
     const std::string word = started + id;
-    if (fd_) insist([&] { return ::write(fd_.get(), word.data(), word.size()); });
+    if (fd_) retry_transient([&] { return ::write(fd_.get(), word.data(), word.size()); });
     fd_.reset();
 }
 
 void Launcher::report_failure(int exit_status) {
     const auto byte = static_cast<char>(exit_status);
-    if (fd_) insist([&] { return ::write(fd_.get(), &byte, 1); });
+    if (fd_) retry_transient([&] { return ::write(fd_.get(), &byte, 1); });
     fd_.reset();
 }
 

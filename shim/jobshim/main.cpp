@@ -25,7 +25,7 @@ int main(int argc, char** argv) {
         }
         const SignalGate signals;
         name_this_process("jobshim");  // by which a waiter finds it, whatever the file is called
-        occupy_low_descriptors();
+        ensure_standard_streams();
         Launcher::Detached detached;
         if (line.options->detach) detached = Launcher::detach();
         if (detached.exit_status) return *detached.exit_status;

@@ -77,10 +77,10 @@ class Declaration {
 public:
     Declaration(CLI::App& app, const Wanted& wanted) : app_(app), wanted_(wanted) {}
 
-    template <class Take>
-    void option(Known known, const Take& take, const char* help) {
+    template <class OnValue>
+    void option(Known known, const OnValue& on_value, const char* help) {
         if (wanted_(known.option))
-            app_.add_option_function<std::string>(names_of(known), take, help)
+            app_.add_option_function<std::string>(names_of(known), on_value, help)
                 ->type_name(std::string(known.option.value));
     }
     void flag(Known known, bool& value, const char* help) {
@@ -129,7 +129,7 @@ private:
     const Wanted& wanted_;
 };
 
-void declare(CLI::App& app, Options& options, const Wanted& wanted) {
+void declare(CLI::App& app, ShimOptions& options, const Wanted& wanted) {
     app.description(description);
     app.formatter(std::make_shared<HelpFormatter>());
     app.footer(footer);
@@ -239,8 +239,8 @@ std::vector<std::string> own_words(int argc, char** argv, int& command_at) {
 }
 
 // Throws what CLI11 throws.
-Options parse(CLI::App& app, const Wanted& wanted, int argc, char** argv) {
-    Options options;
+ShimOptions parse(CLI::App& app, const Wanted& wanted, int argc, char** argv) {
+    ShimOptions options;
     declare(app, options, wanted);
     int command_at = argc;
     std::vector<std::string> words = own_words(argc, argv, command_at);

@@ -14,7 +14,7 @@
 
 namespace jobshim {
 
-struct Options {
+struct ShimOptions {
     std::string job;  // "" for the default place
     std::string id;
     std::string title;
@@ -37,7 +37,7 @@ struct Options {
 
 // The options; or, for --help, --version and bad usage, what to say and to exit with at once.
 struct CommandLine {
-    std::optional<Options> options;
+    std::optional<ShimOptions> options;
     int exit_status = 0;
     std::string out;
     std::string err;

@@ -53,10 +53,10 @@ auto with_heartbeat_file(const JobFiles& files, Action action) {
 
 }  // namespace
 
-Recorder::Recorder(const Options& options, const Setting& setting, const JobFiles& files,
+Recorder::Recorder(const ShimOptions& options, const RunContext& context, const JobFiles& files,
                    Notice notice)
     : options_(options),
-      setting_(setting),
+      context_(context),
       notice_(std::move(notice)),
       file_(files, options.sync, notice_) {}
 
@@ -70,7 +70,7 @@ void Recorder::take_the_job() {
         former_heartbeat_ = hold.text();
         return hold;
     });
-    file_.clear_leavings();
+    file_.clear_stale_files();
     const auto document = load_after_the_last_run();
     choose_id(document);
     describe_this_run(document);
@@ -81,14 +81,14 @@ std::optional<JobDocument> Recorder::load_after_the_last_run() {
     std::optional<JobDocument> document = file_.load();
     if (document && (!is_terminal(document->status()) || document->exit_text().empty())) {
         const Observation seen =
-            observe(files(), setting_.observer, [this] { return hold_->probe(); });
+            observe(files(), context_.observer, [this] { return hold_->probe(); });
         if (seen.verdict.settle) {
             // The last run's end comes first: it is part of what this run must not lose.
             settle(file_, seen, final_word_on(seen));
             document = file_.load();
         } else if (!is_terminal(document->status()) && seen.run &&
                    (is_active(document->status()) ||
-                    (seen.sighting.shim == Witness::alive && !seen.known_end))) {
+                    (seen.sighting.shim == Liveness::alive && !seen.known_end))) {
             throw JobIsTaken(files().job + ": this job is not over: " + seen.verdict.because);
         }
     }
@@ -101,7 +101,7 @@ std::optional<JobDocument> Recorder::load_after_the_last_run() {
 
 void Recorder::describe_this_run(const std::optional<JobDocument>& document) {
     RunRecord& run = edit_.run;
-    run.shim = setting_.observer.here;
+    run.shim = context_.observer.here;
     run.heartbeat_file = to_utf8(files().heartbeat);
     run.interval_ms = options_.heartbeat_interval.count();
     run.kill_on_shim_death = options_.kill_on_shim_death;
@@ -111,8 +111,8 @@ void Recorder::describe_this_run(const std::optional<JobDocument>& document) {
     edit_.id = id_;
     edit_.title =
         options_.title.empty() ? command_in_words(options_.command) : to_utf8(options_.title);
-    edit_.cwd = to_utf8(setting_.working_directory);
-    if (edit_.cwd != setting_.working_directory) run.raw_cwd = setting_.working_directory;
+    edit_.cwd = to_utf8(context_.working_directory);
+    if (edit_.cwd != context_.working_directory) run.raw_cwd = context_.working_directory;
     bool exact = true;
     for (char** word = options_.command; *word != nullptr; ++word) {
         edit_.command.push_back(to_utf8(*word));
@@ -130,8 +130,8 @@ void Recorder::describe_this_run(const std::optional<JobDocument>& document) {
 // heartbeat file under it, or it is just about to exit.
 void Recorder::refuse_if_alive(const JobDocument& document) const {
     const auto run = document.run();
-    if (!run || place_of(run->shim, setting_.observer.here) != Place::here) return;
-    if (look_up_patiently(run->shim.pid, run->shim.start_time, death_patience) == Witness::alive)
+    if (!run || place_of(run->shim, context_.observer.here) != Place::here) return;
+    if (look_up_patiently(run->shim.pid, run->shim.start_time, death_patience) == Liveness::alive)
         throw JobIsTaken(files().job + ": this job is not over: its shim (pid " +
                          std::to_string(run->shim.pid) + ") is still at work");
 }
@@ -142,9 +142,9 @@ void Recorder::refuse_another_beginner(const JobDocument& document) const {
     if (!is_active(document.status())) return;
     const auto run = document.run();
     if (!run || run->shim == edit_.run.shim ||
-        place_of(run->shim, setting_.observer.here) != Place::here)
+        place_of(run->shim, context_.observer.here) != Place::here)
         return;
-    if (look_up_process(run->shim.pid, run->shim.start_time) == Witness::alive)
+    if (look_up_process(run->shim.pid, run->shim.start_time) == Liveness::alive)
         throw JobIsTaken(files().job + ": another shim (pid " + std::to_string(run->shim.pid) +
                          ") has begun this job");
 }
@@ -166,7 +166,7 @@ std::size_t Recorder::space_for_the_end() const {
     return room_for_record + 2 * options_.tail_bytes;
 }
 
-void Recorder::begin(const std::optional<LogPlace>& log, const std::optional<OomBaseline>& oom) {
+void Recorder::begin(const std::optional<LogStart>& log, const std::optional<OomBaseline>& oom) {
     const std::int64_t now = wall_now_ms();
     edit_.status = Status::running;
     edit_.phase = "starting";
@@ -217,7 +217,7 @@ void Recorder::beat() {
     }
 }
 
-bool Recorder::spoke(const JobDocument& document) const {
+bool Recorder::reported(const JobDocument& document) const {
     if (!is_terminal(document.status())) return false;
     // A terminal status beside another run's identity is an old copy that the host wrote back.
     // So is one without any, if it ended when the last run did.
@@ -225,10 +225,10 @@ bool Recorder::spoke(const JobDocument& document) const {
     return former_end_.empty() || document.string("completedAt") != former_end_;
 }
 
-bool Recorder::worker_spoke() {
+bool Recorder::worker_reported() {
     try {
         const auto document = file_.load();
-        return document && spoke(*document);
+        return document && reported(*document);
     } catch (const std::exception&) {
         return false;
     }
@@ -241,7 +241,7 @@ std::optional<CancelRequest> Recorder::cancel_request() const {
 std::string Recorder::text_after(const JobDocument& document) const {
     if (!begun_) refuse_another_beginner(document);
     // Before the worker is there, no status can be its own.
-    return edit_.applied_to(document, edit_.run.worker && spoke(document));
+    return edit_.applied_to(document, edit_.run.worker && reported(document));
 }
 
 void Recorder::write(JobFile::Write kind) {
@@ -280,10 +280,10 @@ void Recorder::write_last_line(FinalWord& last) {
 }
 
 void Recorder::leave_copy(const FinalWord& last) {
-    if (setting_.observer.state_directory.empty()) return;
-    copy_ = unrecorded_file(setting_.observer.state_directory, setting_.observer.here);
+    if (context_.observer.state_directory.empty()) return;
+    copy_ = unrecorded_file(context_.observer.state_directory, context_.observer.here);
     try {
-        make_directories(setting_.observer.state_directory + "/unrecorded");
+        make_directories(context_.observer.state_directory + "/unrecorded");
         StagedFile staged(copy_ + ".new", std::nullopt);
         staged.write(heartbeat_first_line(edit_.run, to_utf8(files().job), edit_.started_at) +
                      heartbeat_last_line(last));
@@ -294,9 +294,9 @@ void Recorder::leave_copy(const FinalWord& last) {
 }
 
 // A failed attempt's file stays where it could not be removed, as on what was read-only then.
-void Recorder::clear_leavings() {
+void Recorder::clear_stale_files() {
     try {
-        file_.clear_leavings();
+        file_.clear_stale_files();
     } catch (const std::exception& error) {
         notice_(error.what());
     }
@@ -332,7 +332,7 @@ bool Recorder::finish(FinalWord last, const std::function<bool(milliseconds)>& g
         }
     }
     finished_ = true;
-    if (!told.empty()) clear_leavings();
+    if (!told.empty()) clear_stale_files();
     if (!copy_.empty()) ::unlink(copy_.c_str());
     ::unlink(files().cancel.c_str());
     // An adopted file's host may yet write an old `running` over the end; then this is the proof.

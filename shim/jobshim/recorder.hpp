@@ -22,8 +22,9 @@ class Recorder {
 public:
     using Notice = JobFile::Notice;
 
-    // Options and setting must outlive this object.
-    Recorder(const Options& options, const Setting& setting, const JobFiles& files, Notice notice);
+    // ShimOptions and setting must outlive this object.
+    Recorder(const ShimOptions& options, const RunContext& context, const JobFiles& files,
+             Notice notice);
     // If the job was taken and has not begun, all is as it was before.
     ~Recorder();
     Recorder(const Recorder&) = delete;
@@ -34,7 +35,7 @@ public:
     // text tells the job file, or FailureBesideJobFile.
     void take_the_job();
     // The job file says `running` / `starting` afterwards. Throws likewise.
-    void begin(const std::optional<LogPlace>& log, const std::optional<OomBaseline>& oom);
+    void begin(const std::optional<LogStart>& log, const std::optional<OomBaseline>& oom);
     // COMMAND's process is there. A record that cannot be written now is written at the end.
     void started(const WorkerIdentity& worker);
     // False if another shim has begun the job, which takes a heartbeat file that was removed.
@@ -44,7 +45,7 @@ public:
     void lock_again() { hold_->lock_again(); }
 
     // True if the worker wrote a terminal status itself during this run.
-    bool worker_spoke();
+    bool worker_reported();
     // A request to cancel this run, if there is one.
     std::optional<CancelRequest> cancel_request() const;
 
@@ -73,14 +74,14 @@ private:
     // What to write where `document` is now.
     std::string text_after(const JobDocument& document) const;
     void write(JobFile::Write kind);
-    bool spoke(const JobDocument& document) const;
+    bool reported(const JobDocument& document) const;
     void write_last_line(FinalWord& last);
     void leave_copy(const FinalWord& last);
-    void clear_leavings();
+    void clear_stale_files();
     std::size_t space_for_the_end() const;
 
-    const Options& options_;
-    const Setting& setting_;
+    const ShimOptions& options_;
+    const RunContext& context_;
     Notice notice_;
     std::optional<HeartbeatHold> hold_;  // nothing until the job is taken
     JobFile file_;

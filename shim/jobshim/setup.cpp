@@ -35,23 +35,23 @@ std::string made_up_id() {
 
 }  // namespace
 
-Setting gather_setting(const Options& options) {
-    Setting setting;
+RunContext gather_context(const ShimOptions& options) {
+    RunContext context;
     const ProcessStat own = own_process_stat();
-    setting.observer.here = identity_of_this_process(own);
+    context.observer.here = identity_of_this_process(own);
     try {
-        setting.observer.state_directory =
+        context.observer.state_directory =
             state_directory(std::getenv("XDG_STATE_HOME"), std::getenv("HOME"));
     } catch (const Refusal&) {
         // Needed only for the default place of a job file, which says so itself.
-        setting.observer.state_directory.clear();
+        context.observer.state_directory.clear();
     }
-    setting.working_directory = current_directory();
-    setting.group = options.group.value_or(own.terminal == 0 ? Group::own : Group::share);
-    return setting;
+    context.working_directory = current_directory();
+    context.group = options.group.value_or(own.terminal == 0 ? Group::own : Group::share);
+    return context;
 }
 
-JobFiles choose_files(Options& options) {
+JobFiles choose_files(ShimOptions& options) {
     if (!options.job.empty()) return job_files_of(options.job);
     // A mistyped one must not be littered. One that is not there yet is made, as the plugin would.
     struct stat info {};
@@ -62,13 +62,13 @@ JobFiles choose_files(Options& options) {
     const std::string jobs =
         options.companion.empty()
             ? state_directory(std::getenv("XDG_STATE_HOME"), std::getenv("HOME")) + "/jobs"
-            : CompanionPlaces(absolute_path(options.companion)).own;
+            : CompanionPaths(absolute_path(options.companion)).own;
     make_directories(jobs);
     if (options.id.empty()) options.id = made_up_id();
     return job_files_of(jobs + "/" + options.id + ".json");
 }
 
-std::unique_ptr<LogFile> open_log(const Options& options, const JobFiles* files,
+std::unique_ptr<LogFile> open_log(const ShimOptions& options, const JobFiles* files,
                                   const std::string& id) {
     if (!options.log.empty()) {
         // What is appended to the record or to the lock's file would destroy it.

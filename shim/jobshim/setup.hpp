@@ -13,21 +13,21 @@
 namespace jobshim {
 
 // What the shim was started with, gathered once.
-struct Setting {
+struct RunContext {
     Observer observer;
     std::string working_directory;  // exact bytes
     Group group = Group::own;
 };
-Setting gather_setting(const Options& options);
+RunContext gather_context(const ShimOptions& options);
 
 // Where the record goes. A folder that the user named must exist; the default one is made, and in
 // it a job without an id gets one, which is put into the options. Throws Refusal or
 // std::system_error.
-JobFiles choose_files(Options& options);
+JobFiles choose_files(ShimOptions& options);
 
 // The log that the options ask for; null if they ask for none. `files`: the job's, null where no
 // record is kept. Throws Refusal or std::system_error.
-std::unique_ptr<LogFile> open_log(const Options& options, const JobFiles* files,
+std::unique_ptr<LogFile> open_log(const ShimOptions& options, const JobFiles* files,
                                   const std::string& id);
 
 }  // namespace jobshim

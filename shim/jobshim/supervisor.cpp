@@ -20,7 +20,7 @@ using std::chrono::nanoseconds;
 
 class Supervisor {
 public:
-    Supervisor(const WorkerIdentity& worker, const Options& options, const SignalGate& signals,
+    Supervisor(const WorkerIdentity& worker, const ShimOptions& options, const SignalGate& signals,
                const SupervisorHooks& hooks)
         : worker_(worker),
           options_(options),
@@ -32,10 +32,10 @@ public:
     }
 
     Ending run(const std::vector<siginfo_t>& early) {
-        for (const siginfo_t& info : early) take(info);
+        for (const siginfo_t& info : early) handle(info);
         while (!look_for_end() && !ending_.stuck) {
-            if (const auto info = signals_.next(time_to_wait())) take(*info);
-            keep_appointments();
+            if (const auto info = signals_.next(time_to_wait())) handle(*info);
+            run_timers();
         }
         if (!ending_.cancelled)
             ending_.cancelled = hooks_.cancel_request();  // on disk before the end, if at all
@@ -54,12 +54,12 @@ private:
 
     nanoseconds time_to_wait() const {
         nanoseconds until = next_beat_;
-        for (const auto& appointment : {time_is_up_, kill_at_, look_at_})
-            if (appointment) until = std::min(until, *appointment);
+        for (const auto& timer : {time_is_up_, kill_at_, look_at_})
+            if (timer) until = std::min(until, *timer);
         return until - monotonic_now();
     }
 
-    void keep_appointments() {
+    void run_timers() {
         const nanoseconds now = monotonic_now();
         if (now >= next_beat_) {
             hooks_.beat();
@@ -79,7 +79,7 @@ private:
         }
     }
 
-    void take(const siginfo_t& info) {
+    void handle(const siginfo_t& info) {
         if (info.si_signo == SIGCHLD) {
             // As process 1 of a pid namespace the shim is every orphan's parent.
             if (::getpid() == 1) reap_strangers(worker_.pid);
@@ -177,7 +177,7 @@ private:
     }
 
     const WorkerIdentity& worker_;
-    const Options& options_;
+    const ShimOptions& options_;
     const SignalGate& signals_;
     const SupervisorHooks& hooks_;
     nanoseconds began_;
@@ -191,8 +191,9 @@ private:
 
 }  // namespace
 
-Ending supervise(const WorkerIdentity& worker, const Options& options, const SignalGate& signals,
-                 const SupervisorHooks& hooks, const std::vector<siginfo_t>& early) {
+Ending supervise(const WorkerIdentity& worker, const ShimOptions& options,
+                 const SignalGate& signals, const SupervisorHooks& hooks,
+                 const std::vector<siginfo_t>& early) {
     return Supervisor(worker, options, signals, hooks).run(early);
 }
 

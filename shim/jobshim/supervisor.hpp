@@ -28,8 +28,9 @@ constexpr std::chrono::milliseconds between_looks{1000};
 // The worker is still a zombie, or stuck (then there is nothing to reap): its number is not used
 // again until `reap` is called. `early`: signals that came before the worker ran, and are still to
 // be passed on.
-Ending supervise(const WorkerIdentity& worker, const Options& options, const SignalGate& signals,
-                 const SupervisorHooks& hooks, const std::vector<siginfo_t>& early);
+Ending supervise(const WorkerIdentity& worker, const ShimOptions& options,
+                 const SignalGate& signals, const SupervisorHooks& hooks,
+                 const std::vector<siginfo_t>& early);
 
 void reap(const WorkerIdentity& worker);
 

@@ -28,8 +28,8 @@ namespace bp = boost::process;
 #include "common/process_identity.hpp"
 #include "common/system_calls.hpp"
 #include "common/units.hpp"
-#include "shim/jobshim/insist.hpp"
 #include "shim/jobshim/process_attributes.hpp"
+#include "shim/jobshim/retry_transient.hpp"
 
 extern char** environ;
 
@@ -48,9 +48,10 @@ struct Report {
 };
 
 // Nothing once the other end is closed: by exec, or by a death before it.
-std::optional<Report> read_report(const UniqueFd& line) {
+std::optional<Report> read_report(const UniqueFd& handshake) {
     Report report{};
-    const ssize_t got = insist([&] { return ::read(line.get(), &report, sizeof report); });
+    const ssize_t got =
+        retry_transient([&] { return ::read(handshake.get(), &report, sizeof report); });
     return got == sizeof report ? std::optional(report) : std::nullopt;
 }
 
@@ -145,8 +146,8 @@ struct Hooks : bp::extend::handler {
     std::vector<char*>* environment = nullptr;
     const Guardian* guardian = nullptr;
     bool subreaper = false;
-    int line_fd = -1;    // to the shim
-    int shims_end = -1;  // of that line
+    int handshake_fd = -1;  // to the shim
+    int shims_end = -1;     // of that line
     int shim_pid = 0;
     int* fork_error = nullptr;
 
@@ -185,7 +186,7 @@ struct Hooks : bp::extend::handler {
         report({Report::Stage::prepared, 0});
         // Until the shim has written down that it runs, and nobody has called it off.
         char go = 0;
-        if (insist([&] { return ::read(line_fd, &go, 1); }) != 1) end_with_shim();
+        if (retry_transient([&] { return ::read(handshake_fd, &go, 1); }) != 1) end_with_shim();
         signals->restore();
     }
     template <class Executor>
@@ -205,10 +206,10 @@ struct Hooks : bp::extend::handler {
 private:
     void write_own_line() const {
         if (plan->heartbeat_fd < 0) return;
-        const std::string line =
+        const std::string handshake =
             heartbeat_worker_line(identity_of(own_process_stat(), plan->group));
         try {
-            write_all(plan->heartbeat_fd, line, "");
+            write_all(plan->heartbeat_fd, handshake, "");
         } catch (const std::system_error& error) {
             give_up(Report::Stage::failed_to_prepare, error.code().value());
         }
@@ -229,7 +230,7 @@ private:
     }
     // If nobody reads it, nobody needs it.
     void report(Report report) const {
-        insist([&] { return ::write(line_fd, &report, sizeof report); });
+        retry_transient([&] { return ::write(handshake_fd, &report, sizeof report); });
     }
     [[noreturn]] void give_up(Report::Stage stage, int error) const {
         report({stage, error});
@@ -241,27 +242,28 @@ private:
 
 std::optional<StartFailure> StartedWorker::execute(std::chrono::milliseconds patience) {
     // If the child is dead by now, nobody takes it; the wait status will tell.
-    insist([&] { return ::write(line.get(), "x", 1); });
-    pollfd answer{line.get(), POLLIN, 0};
-    if (insist([&] { return ::poll(&answer, 1, static_cast<int>(patience.count())); }) == 0)
+    retry_transient([&] { return ::write(handshake.get(), "x", 1); });
+    pollfd answer{handshake.get(), POLLIN, 0};
+    if (retry_transient([&] { return ::poll(&answer, 1, static_cast<int>(patience.count())); }) ==
+        0)
         return std::nullopt;
-    const auto report = read_report(line);
-    line.reset();
+    const auto report = read_report(handshake);
+    handshake.reset();
     if (!report) return std::nullopt;  // if it was a death, the wait status will tell
     ::waitpid(identity.pid, nullptr, 0);
     return explain_start_failure(name, path, report->error);
 }
 
 std::optional<StartFailure> StartedWorker::late_failure() const {
-    if (!line) return std::nullopt;
-    const auto report = read_report(line);
+    if (!handshake) return std::nullopt;
+    const auto report = read_report(handshake);
     if (!report) return std::nullopt;
     return explain_start_failure(name, path, report->error);
 }
 
 std::vector<int> StartedWorker::descriptors() const {
     std::vector<int> open;
-    for (const int fd : {line.get(), guardian.descriptor()})
+    for (const int fd : {handshake.get(), guardian.descriptor()})
         if (fd >= 0) open.push_back(fd);
     return open;
 }
@@ -269,7 +271,7 @@ std::vector<int> StartedWorker::descriptors() const {
 void StartedWorker::call_off() {
     ::kill(identity.pid, SIGKILL);
     ::waitpid(identity.pid, nullptr, 0);
-    line.reset();
+    handshake.reset();
 }
 
 Start start_worker(const WorkerPlan& plan, const SignalGate& signals) {
@@ -283,7 +285,7 @@ Start start_worker(const WorkerPlan& plan, const SignalGate& signals) {
     auto [shims_end, childs_end] = make_socket_pair();
     if (!shims_end)
         return {std::nullopt, StartFailure{errno, 125, "socketpair: " + errno_text(errno)}};
-    worker.line = std::move(shims_end);
+    worker.handshake = std::move(shims_end);
     if (plan.kill_on_shim_death && !worker.guardian.start())
         return {std::nullopt,
                 StartFailure{errno, 125, "the worker's guardian: " + errno_text(errno)}};
@@ -298,8 +300,8 @@ Start start_worker(const WorkerPlan& plan, const SignalGate& signals) {
     hooks.environment = &environment;
     hooks.guardian = &worker.guardian;
     hooks.subreaper = give_up_subreaping();
-    hooks.line_fd = childs_end.get();
-    hooks.shims_end = worker.line.get();
+    hooks.handshake_fd = childs_end.get();
+    hooks.shims_end = worker.handshake.get();
     hooks.shim_pid = ::getpid();
     hooks.fork_error = &fork_error;
     // ignore_error: Boost waits for no exec then; the record goes on while the worker starts.
@@ -316,7 +318,7 @@ Start start_worker(const WorkerPlan& plan, const SignalGate& signals) {
 
     // The heartbeat file has the worker before the job file says that it runs (SPEC rule 4.2).
     childs_end.reset();
-    const auto prepared = read_report(worker.line);
+    const auto prepared = read_report(worker.handshake);
     if (prepared && prepared->stage == Report::Stage::failed_to_prepare) {
         ::waitpid(pid, nullptr, 0);
         return {std::nullopt, StartFailure{prepared->error, 125,

@@ -46,7 +46,7 @@ public:
     // What the shim keeps open for it.
     std::vector<int> descriptors() const;
 
-    UniqueFd line;  // to the child; its end is closed by the kernel on exec
+    UniqueFd handshake;  // to the child; its end is closed by the kernel on exec
     std::string name;
     std::string path;
     Guardian guardian;

@@ -130,7 +130,7 @@ inline RunRecord draw_run(Draw& draw) {
     run.heartbeat_file = draw.text();
     run.interval_ms = 100 + draw.byte();
     run.kill_on_shim_death = draw.flag();
-    run.log = draw.maybe([&] { return LogPlace{draw.text(), draw.number<std::int64_t>()}; });
+    run.log = draw.maybe([&] { return LogStart{draw.text(), draw.number<std::int64_t>()}; });
     run.cancel = draw.maybe([&] { return draw_cancel(draw); });
     run.command = draw.texts();
     return run;

@@ -77,13 +77,13 @@ void demand_numbers(const JobDocument& document) {
 }
 
 // Every byte of the host's is where it was. What is new stands behind the last member.
-void demand_untouched(const std::string& before, const std::string& after, bool worker_spoke) {
+void demand_untouched(const std::string& before, const std::string& after, bool worker_reported) {
     const JsonScan old = scan_json_object(before);
     const JsonScan now = scan_json_object(after);
     const auto may_set = [&](const JsonMember& member) {
         const std::string value =
             before.substr(member.value_begin, member.value_end - member.value_begin);
-        if (worker_spoke)
+        if (worker_reported)
             return is_one_of(member.key, {"pid", "jobshim"}) ||
                    (member.key == "completedAt" && value == "null");
         return is_one_of(member.key, {"status", "phase", "pid", "startedAt", "updatedAt",
@@ -134,16 +134,16 @@ void demand_text(const JobDocument& document, const char* key, const std::string
         demand_equal(document.string(key).value_or("absent"), wanted, key);
 }
 
-void check_edit(const JobDocument& before, const JobEdit& edit, bool worker_spoke) {
-    const std::string text = edit.applied_to(before, worker_spoke);
+void check_edit(const JobDocument& before, const JobEdit& edit, bool worker_reported) {
+    const std::string text = edit.applied_to(before, worker_reported);
     const JobDocument after = JobDocument::parse(text);
     demand(after.fault() == JsonFault::none, "what is written can be read", text);
     demand(same_host_members(before, after), "the host's members are the same", text);
-    demand_untouched(before.text(), text, worker_spoke);
+    demand_untouched(before.text(), text, worker_reported);
 
     demand_equal(after.value("pid").value_or("absent"),
                  edit.pid ? std::to_string(*edit.pid) : "null", "pid");
-    if (worker_spoke) {
+    if (worker_reported) {
         demand(after.status() == before.status(), "the worker's word stands", text);
     } else {
         demand(after.status() == edit.status, "the status is as written", text);
@@ -161,10 +161,11 @@ void check_edit(const JobDocument& before, const JobEdit& edit, bool worker_spok
     demand_equal(told_of(*run), told_of(edit.run), "the run is as written");
     if (!edit.run.source.empty()) demand_unknown_kept(before, after);
 
-    demand_equal(edit.applied_to(after, worker_spoke), text, "the same edit changes nothing more");
+    demand_equal(edit.applied_to(after, worker_reported), text,
+                 "the same edit changes nothing more");
     JobEdit again = edit;
     again.run = *run;  // as a settler does
-    demand_equal(again.applied_to(after, worker_spoke), text, "what was read is written back");
+    demand_equal(again.applied_to(after, worker_reported), text, "what was read is written back");
 }
 
 }  // namespace
@@ -203,6 +204,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         edit.updated_at = draw.text();
         edit.run.worker = draw.maybe([&] { return draw_worker(draw); });
     }
-    for (const bool worker_spoke : {false, true}) check_edit(document, edit, worker_spoke);
+    for (const bool worker_reported : {false, true}) check_edit(document, edit, worker_reported);
     return 0;
 }

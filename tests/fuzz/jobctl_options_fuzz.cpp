@@ -113,7 +113,7 @@ std::vector<std::string> all_values(const Reading& reading, const std::string& n
     return found == reading.values.end() ? std::vector<std::string>{} : found->second;
 }
 
-void check_options(const Options& options, const Reading& reading) {
+void check_options(const CtlOptions& options, const Reading& reading) {
     demand(options.jobs == reading.operands, "JOBs are taken as they are");
     demand(options.directories == all_values(reading, "--dir"), "--dir");
     demand(options.companions == all_values(reading, "--companion"), "--companion");
@@ -155,7 +155,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         for (const auto& [name, command] : commands) {
             Words words("jobctl", name + '\0' + "--help");
             const auto parsed = parse_options(words.argc(), words.argv());
-            demand_all_known(std::get<Farewell>(parsed).out, grammar_of(command));
+            demand_all_known(std::get<EarlyExit>(parsed).out, grammar_of(command));
         }
         return true;
     }();
@@ -163,22 +163,24 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const auto parsed = parse_options(words.argc(), words.argv());
     const auto known = words.size() > 1 ? commands.find(words[1]) : commands.end();
 
-    if (const auto* farewell = std::get_if<Farewell>(&parsed)) {
-        demand(farewell->err == printable(farewell->err, true), "a message is fit for a terminal",
-               farewell->err);
-        if (farewell->status == 0) {
-            demand(!farewell->out.empty() && farewell->err.empty(), "who asks for help gets it");
+    if (const auto* early_exit = std::get_if<EarlyExit>(&parsed)) {
+        demand(early_exit->err == printable(early_exit->err, true),
+               "a message is fit for a terminal", early_exit->err);
+        if (early_exit->status == 0) {
+            demand(!early_exit->out.empty() && early_exit->err.empty(),
+                   "who asks for help gets it");
             return 0;
         }
-        demand(farewell->status == usage_exit_status && farewell->out.empty(), "bad usage is 2");
-        demand(farewell->err.starts_with("jobctl: ") && farewell->err.ends_with('\n'),
-               "and is told", farewell->err);
+        demand(early_exit->status == usage_exit_status && early_exit->out.empty(),
+               "bad usage is 2");
+        demand(early_exit->err.starts_with("jobctl: ") && early_exit->err.ends_with('\n'),
+               "and is told", early_exit->err);
         if (known != commands.end())
             demand(!is_good(read_words(words, 2, grammar_of(known->second)), known->second),
-                   "good usage is not refused", farewell->err);
+                   "good usage is not refused", early_exit->err);
         return 0;
     }
-    const Options& options = std::get<Options>(parsed);
+    const CtlOptions& options = std::get<CtlOptions>(parsed);
     if (known == commands.end()) return 0;
     const Reading reading = read_words(words, 2, grammar_of(known->second));
     demand(options.command == known->second.command, "the command is the first word");

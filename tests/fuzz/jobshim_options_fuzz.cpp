@@ -57,7 +57,7 @@ bool are_good_values(const Reading& reading) {
     });
 }
 
-void check_options(const Options& options, const Reading& reading, Words& words) {
+void check_options(const ShimOptions& options, const Reading& reading, Words& words) {
     const auto demand_value = [&](const char* name, const std::string& got,
                                   const std::string& otherwise) {
         demand_equal(got, reading.values.count(name) ? reading.value(name) : otherwise, name);

@@ -23,7 +23,7 @@ constexpr milliseconds long_tick{10'000};
 
 class AwaitedCompanionJob : public AwaitedJob {
 public:
-    AwaitedCompanionJob(std::string name, const Options& options, const Context& context,
+    AwaitedCompanionJob(std::string name, const CtlOptions& options, const Context& context,
                         FileWatch& watch)
         : name_(std::move(name)), options_(options), context_(context), watch_(watch) {}
 
@@ -88,14 +88,14 @@ private:
     // Each time anew: they may have been made since.
     void watch_directories() {
         for (const std::string& directory : context_.companions) {
-            const CompanionPlaces places(directory);
+            const CompanionPaths places(directory);
             for (const std::string& path : {places.directory, places.jobs, places.own})
                 watch_.watch_directory(path);
         }
     }
 
     const std::string name_;
-    const Options& options_;
+    const CtlOptions& options_;
     const Context& context_;
     FileWatch& watch_;
     nanoseconds absent_until_{0};
@@ -106,7 +106,7 @@ private:
 
 }  // namespace
 
-std::unique_ptr<AwaitedJob> await_companion_job(std::string job, const Options& options,
+std::unique_ptr<AwaitedJob> await_companion_job(std::string job, const CtlOptions& options,
                                                 const Context& context, FileWatch& watch) {
     return std::make_unique<AwaitedCompanionJob>(std::move(job), options, context, watch);
 }

@@ -56,7 +56,7 @@ std::vector<std::string> directories_in(const std::string& root) {
 
 }  // namespace
 
-std::vector<std::string> companion_directories(const Options& options) {
+std::vector<std::string> companion_directories(const CtlOptions& options) {
     std::vector<std::string> found;
     const auto add = [&](const std::string& path) {
         std::string real = real_path(path);

@@ -10,6 +10,6 @@ namespace jobshim {
 
 // The state directories that the command line names. A name that is no state directory is taken for
 // a workspace. Throws Refusal where there is none.
-std::vector<std::string> companion_directories(const Options& options);
+std::vector<std::string> companion_directories(const CtlOptions& options);
 
 }  // namespace jobshim

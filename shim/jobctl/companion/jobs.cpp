@@ -21,7 +21,7 @@ std::string companion_job_of(const JobDocument& document, const std::string& nam
 
 }  // namespace
 
-std::map<std::string, std::string> own_records(const CompanionPlaces& places) {
+std::map<std::string, std::string> own_records(const CompanionPaths& places) {
     std::map<std::string, std::string> records;
     if (!is_directory(places.own)) return records;
     for (const std::string& name : job_names_in(places.own)) {
@@ -43,7 +43,7 @@ std::map<std::string, std::string> own_records(const CompanionPlaces& places) {
 CompanionJobs companion_jobs(const Context& context) {
     CompanionJobs found;
     for (const std::string& directory : context.companions) {
-        const CompanionPlaces places(directory);
+        const CompanionPaths places(directory);
         std::set<std::string> ids;
         if (const auto index = read_theirs(places.index, torn_companion_patience)) {
             if (const auto parsed = CompanionIndex::parse(index->text))

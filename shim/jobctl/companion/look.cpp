@@ -38,7 +38,7 @@ const JobDocument* choose(const CompanionSight& sight, const std::optional<Settl
 UnwatchedWorker look_up_worker(int pid, const std::optional<ProcessStat>& stat) {
     UnwatchedWorker worker;
     worker.witness = look_up_process(pid, stat ? std::optional(stat->start_time) : std::nullopt);
-    if (worker.witness != Witness::alive || !stat) return worker;
+    if (worker.witness != Liveness::alive || !stat) return worker;
     worker.started = wall_start_of(*stat);
     worker.is_the_plugins = command_line_of(pid).find("codex-companion.mjs") != std::string::npos;
     return worker;
@@ -54,7 +54,7 @@ void look_at_unwatched(CompanionLook& seen, const JobDocument& record) {
     if (verdict.settle)
         seen.to_do = CompanionMirror::Job{"", inferred_end(verdict, iso_time(wall_now_ms())),
                                           begin_of(record), true};
-    else if (worker.witness == Witness::alive)
+    else if (worker.witness == Liveness::alive)
         seen.report.process =
             open_process(*pid, stat ? std::optional(stat->start_time) : std::nullopt);
     seen.report.job.report.verdict = verdict;
@@ -66,7 +66,7 @@ CompanionLook CompanionLooker::look(const CompanionJob& job) {
     CompanionLook seen;
     JobReport& report = seen.report.job.report;
     report.id = job.id;
-    const CompanionPlaces places(job.directory);
+    const CompanionPaths places(job.directory);
     report.file = places.job_file(job.id);
     try {
         look_into(seen, places, job.id);
@@ -77,7 +77,7 @@ CompanionLook CompanionLooker::look(const CompanionJob& job) {
     return seen;
 }
 
-void CompanionLooker::look_into(CompanionLook& seen, const CompanionPlaces& places,
+void CompanionLooker::look_into(CompanionLook& seen, const CompanionPaths& places,
                                 const std::string& id) {
     JobReport& report = seen.report.job.report;
     const CompanionSight sight = look_at_companion(places, id, torn_companion_patience);
@@ -112,7 +112,7 @@ void CompanionLooker::look_into(CompanionLook& seen, const CompanionPlaces& plac
             report.job = JobDocument::parse(shown->with({{"jobshim", std::string(*run)}}));
 }
 
-std::optional<Settled> CompanionLooker::look_at_own(const CompanionPlaces& places,
+std::optional<Settled> CompanionLooker::look_at_own(const CompanionPaths& places,
                                                     const std::string& id) {
     if (records_.count(places.directory) == 0)
         records_.emplace(places.directory, own_records(places));
@@ -133,7 +133,7 @@ void CompanionLooker::judge_by_own(CompanionLook& seen, const Settled& own,
     const auto run = own.now.document->run();
     const bool shim_may_live =
         run && place_of(run->shim, context_.observer.here) == Place::here &&
-        look_up_process(run->shim.pid, run->shim.start_time) == Witness::alive;
+        look_up_process(run->shim.pid, run->shim.start_time) == Liveness::alive;
     if (shim_may_live) seen.report.process = open_process(run->shim.pid, run->shim.start_time);
     if (is_terminal(shown.status())) {
         const bool ended = own.now.verdict.ended;

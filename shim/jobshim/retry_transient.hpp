@@ -14,7 +14,7 @@ namespace jobshim {
 
 // Calls call(), a read or write of such a word, until it fails for good or does not.
 template <class Call>
-ssize_t insist(Call call) {
+ssize_t retry_transient(Call call) {
     for (;;) {
         const ssize_t result = call();
         if (result >= 0) return result;

@@ -1,4 +1,4 @@
-#include "shim/jobctl/vigil.hpp"
+#include "shim/jobctl/job_watcher.hpp"
 
 #include <algorithm>
 
@@ -23,19 +23,19 @@ std::string name_in(const std::string& directory, const std::string& path) {
 
 bool shim_lives_here(const Observation& seen) {
     return seen.run && seen.place == Place::here &&
-           (seen.probe.lock == LifeLock::held || seen.sighting.shim == Witness::alive);
+           (seen.probe.lock == LifeLock::held || seen.sighting.shim == Liveness::alive);
 }
 
 }  // namespace
 
-Vigil::Vigil(JobFiles files, FileWatch& watch)
+JobWatcher::JobWatcher(JobFiles files, FileWatch& watch)
     : files_(std::move(files)),
       heartbeat_name_(name_in(files_.directory, files_.heartbeat)),
       watch_(watch),
       is_local_(is_local_file_system(files_.directory)),
       impatience_(shortest_tick) {}
 
-const Settled& Vigil::look(const Observer& observer, bool settle) {
+const Settled& JobWatcher::look(const Observer& observer, bool settle) {
     ask_orphan_for_its_end(observer);
     do {
         seen_ = look_at(files_, observer, settle, judgement_);
@@ -47,7 +47,7 @@ const Settled& Vigil::look(const Observer& observer, bool settle) {
 }
 
 // Who has watched an orphan to its end may know how it ended, where its dead shim cannot tell.
-void Vigil::ask_orphan_for_its_end(const Observer& observer) {
+void JobWatcher::ask_orphan_for_its_end(const Observer& observer) {
     const Observation& now = seen_.now;
     if (now.verdict.state != State::orphaned || !now.run || !now.run->worker || !process_ ||
         !wait_for_end(process_, milliseconds(0)))
@@ -56,16 +56,18 @@ void Vigil::ask_orphan_for_its_end(const Observer& observer) {
         judgement_ = with_eyewitness({*now.run->worker, *status, observer.here.pid, {}});
 }
 
-bool Vigil::needs_watch() const { return !is_over() && !(process_ && shim_lives_here(seen_.now)); }
+bool JobWatcher::needs_watch() const {
+    return !is_over() && !(process_ && shim_lives_here(seen_.now));
+}
 
-bool Vigil::watch_files() {
+bool JobWatcher::watch_files() {
     if (is_watched_) return false;
     is_watched_ = true;
-    place_ = watch_.watch_directory(files_.directory);
+    watch_id_ = watch_.watch_directory(files_.directory);
     return true;
 }
 
-ProcessHandle Vigil::open_process_to_watch() const {
+ProcessHandle JobWatcher::open_process_to_watch() const {
     const Observation& now = seen_.now;
     if (shim_lives_here(now)) return open_process(now.run->shim.pid, now.run->shim.start_time);
     if (now.verdict.state == State::orphaned && now.run && now.run->worker)
@@ -73,7 +75,7 @@ ProcessHandle Vigil::open_process_to_watch() const {
     return {};
 }
 
-void Vigil::plan_next_look() {
+void JobWatcher::plan_next_look() {
     look_again_at_ = end_of_time;
     const bool expects_process =
         shim_lives_here(seen_.now) || seen_.now.verdict.state == State::orphaned;
@@ -84,21 +86,21 @@ void Vigil::plan_next_look() {
         return;
     }
     impatience_ = shortest_tick;
-    const bool gives_signs = is_local_ && (place_ || !needs_watch());
+    const bool gives_signs = is_local_ && (watch_id_ || !needs_watch());
     if (!gives_signs || seen_.now.verdict.state == State::unknown)
         look_again_at_ = monotonic_now() + tick;
 }
 
-void Vigil::add_to(std::vector<pollfd>& descriptors) const {
+void JobWatcher::add_to(std::vector<pollfd>& descriptors) const {
     if (process_) descriptors.push_back({process_.get(), POLLIN, 0});
 }
 
-bool Vigil::concerns_us(const FileWatch::Change& change) const {
-    return place_ && change.place == *place_ &&
+bool JobWatcher::concerns_us(const FileWatch::Change& change) const {
+    return watch_id_ && change.watch == *watch_id_ &&
            (change.name.empty() || change.name == files_.name || change.name == heartbeat_name_);
 }
 
-bool Vigil::is_due(const FileWatch::News& news, nanoseconds now) const {
+bool JobWatcher::is_due(const FileWatch::News& news, nanoseconds now) const {
     return news.some_were_lost || now >= look_again_at_ ||
            std::any_of(news.changes.begin(), news.changes.end(),
                        [&](const FileWatch::Change& change) { return concerns_us(change); }) ||

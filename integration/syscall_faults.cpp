@@ -1,4 +1,4 @@
-#include "integration/tamper.hpp"
+#include "integration/syscall_faults.hpp"
 
 #include <signal.h>
 #include <sys/ptrace.h>
@@ -60,7 +60,7 @@ long number_of(const std::string& name) {
         {"getpgid", SYS_getpgid},
     };
     const auto found = numbers.find(name);
-    if (found == numbers.end()) throw std::runtime_error("tamper: which call is " + name + "?");
+    if (found == numbers.end()) throw std::runtime_error("syscall_faults: which call is " + name + "?");
     return found->second;
 }
 
@@ -68,7 +68,7 @@ struct Wish {
     long number;
     int nth;
     int process;
-    Tampering how;
+    SyscallFault how;
     int error;
 };
 
@@ -89,7 +89,7 @@ public:
         int status = 0;
         for (pid_t pid; (pid = waitpid(-1, &status, __WALL)) > 0;) {
             if (WIFSTOPPED(status))
-                take(pid, status);
+                on_stop(pid, status);
             else if (pid == program_)
                 end = status;
         }
@@ -101,7 +101,7 @@ private:
         return ordinals_.emplace(pid, static_cast<int>(ordinals_.size())).first->second;
     }
 
-    void take(pid_t pid, int status) {
+    void on_stop(pid_t pid, int status) {
         const int signal = WSTOPSIG(status);
         const int event = status >> 16;
         long pass_on = 0;
@@ -134,8 +134,8 @@ private:
             const bool wanted = executed_ && ordinal_of(pid) == wish_.process &&
                                 info.entry.nr == static_cast<unsigned long>(wish_.number);
             if (!wanted || ++count_ != wish_.nth) return;
-            if (wish_.how == Tampering::fail) registers.orig_rax = ~0ULL;
-            if (wish_.how == Tampering::shorten)
+            if (wish_.how == SyscallFault::fail) registers.orig_rax = ~0ULL;
+            if (wish_.how == SyscallFault::shorten)
                 registers.rdx = std::max(registers.rdx / 2, 1ULL);
             else
                 at_exit_ = pid;
@@ -158,9 +158,9 @@ private:
 
 }  // namespace
 
-bool can_tamper() { return true; }
+bool can_fault_syscalls() { return true; }
 
-std::function<void()> tamper(const Call& call, Tampering how, int error) {
+std::function<void()> fault_syscall(const Call& call, SyscallFault how, int error) {
     const Wish wish{number_of(call.name), call.nth, call.process, how, error};
     return [wish] {
         const auto program = fork();
@@ -178,8 +178,8 @@ std::function<void()> tamper(const Call& call, Tampering how, int error) {
 
 #else
 
-bool can_tamper() { return false; }
-std::function<void()> tamper(const Call&, Tampering, int) {
+bool can_fault_syscalls() { return false; }
+std::function<void()> fault_syscall(const Call&, SyscallFault, int) {
     return [] {};
 }
 

@@ -22,9 +22,9 @@
 
 namespace jobshim {
 
-class Vigil {
+class JobWatcher {
 public:
-    Vigil(JobFiles files, FileWatch& watch);
+    JobWatcher(JobFiles files, FileWatch& watch);
 
     // What happens between this look and the wait after it is not lost.
     const Settled& look(const Observer& observer, bool settle);
@@ -53,7 +53,7 @@ private:
     std::string heartbeat_name_;
     FileWatch& watch_;
     bool is_watched_ = false;  // or was found to be impossible to watch
-    std::optional<FileWatch::Place> place_;
+    std::optional<FileWatch::WatchId> watch_id_;
     bool is_local_;  // no other host changes its files
     Settled seen_;
     Judgement judgement_ = judge_dead;
