@@ -1,6 +1,6 @@
 #!/bin/sh
-# What only one system has stays in the files that end in its name: what a `_linux.cpp` may use, no
-# other file of the programs does. Nor does any choose by #if: CMake chooses the file.
+# Code for one system stays in the files that end in its name: what a `_linux.cpp` may use, no other
+# file of the programs does. None of them chooses by #if either: CMake chooses the file.
 set -u
 cd "$(dirname -- "$0")/.." || exit 1
 
@@ -11,7 +11,7 @@ paths='"/(proc|sys)/'
 
 status=0
 for file in $(find common shim -name '*.?pp' ! -name '*_linux.cpp' | sort); do
-    # Comments, and what messages say, are free.
+    # Comments, and the text of messages, are exempt.
     found=$(
         sed -E 's,//.*,,' "$file" | grep -nE "$headers|$words|$paths|^ *# *(if|elif)"
         sed -E 's,//.*,,; s/"[^"]*"//g' "$file" | grep -nE "$names"

@@ -15,7 +15,7 @@ namespace jobshim {
 namespace {
 
 FileStamp to_stamp(const struct stat& info) {
-    // For comparison only: beyond the year 2262 it wraps round.
+    // For comparison only: it wraps after the year 2262.
     const auto ns = [](const timespec& time) {
         return static_cast<std::int64_t>(static_cast<std::uint64_t>(time.tv_sec) * 1'000'000'000 +
                                          static_cast<std::uint64_t>(time.tv_nsec));
@@ -25,7 +25,7 @@ FileStamp to_stamp(const struct stat& info) {
             ns(mtime_of(info)), ns(ctime_of(info))};
 }
 
-// Of a heartbeat file.
+// Enough for a typical heartbeat file.
 constexpr std::size_t usual_text = 2048;
 
 bool unsupported(int error) { return error == EINVAL || error == ENOSYS || error == EOPNOTSUPP; }
@@ -47,7 +47,8 @@ std::optional<FileStamp> stamp_at(const std::string& path) {
 
 std::string read_from(int fd, off_t offset, std::size_t limit, const std::string& name,
                       std::optional<std::size_t> size) {
-    // Into the text itself: what a large buffer on the stack touches stays a waiting shim's.
+    // Read straight into the string: the stack pages that a large buffer touches would stay
+    // resident while the shim waits.
     std::string text;
     std::size_t length = 0;
     while (length < limit) {
@@ -67,7 +68,7 @@ std::string read_from(int fd, off_t offset, std::size_t limit, const std::string
 }
 
 std::optional<FileContents> read_file(const std::string& path, std::size_t limit) {
-    // O_NONBLOCK: the open of a FIFO must not wait for a writer. It means nothing to a file.
+    // O_NONBLOCK: opening a FIFO must not wait for a writer. It has no effect on a regular file.
     const UniqueFd fd(
         ::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
     if (!fd) {
@@ -97,7 +98,7 @@ void write_all(int fd, std::string_view text, const std::string& name) {
 
 bool rename_to_free_name(const std::string& from, const std::string& to) {
     if (rename_no_replace(from, to)) return true;
-    // A hard link never replaces anything, on any file system that has them.
+    // link(2) never replaces a file, on any file system that has hard links.
     return unsupported(errno) && ::link(from.c_str(), to.c_str()) == 0 &&
            ::unlink(from.c_str()) == 0;
 }
@@ -146,7 +147,7 @@ void StagedFile::take_after(const std::optional<FileStamp>& like) {
             throw_errno("keep the owner of the job file on " + path_);
         stamp_.owner = like->owner;
         stamp_.group = like->group;
-        stamp_.mode = 0;  // a change of owner may take bits away
+        stamp_.mode = 0;  // a change of owner may clear mode bits
     }
     if (stamp_.mode != like->mode) {
         if (::fchmod(fd_.get(), like->mode) != 0)
@@ -184,7 +185,7 @@ StagedFile::Arrival StagedFile::arrive_as_new(const std::string& target) {
 
 StagedFile::Arrival StagedFile::arrive_in_exchange(const std::string& target) {
     if (rename_exchange(path_, target)) {
-        ours_ = false;  // what lies there now may be somebody's only copy
+        ours_ = false;  // what is at path_ now may be somebody's only copy
         return Arrival::exchanged;
     }
     if (errno == ENOENT) return Arrival::there_was_none;

@@ -1,8 +1,8 @@
-// Files that are read whole and replaced whole. A reader never sees half of one.
+// Files that are read whole and replaced whole: a reader never sees half of one.
 //
-// Caveats: nothing here follows a symlink in the last place of a path. Only the holder of the
-// job's writer lock may write: the names of the temporary files are fixed, so that whoever holds
-// the lock knows a dead writer's stale files without looking through the directory.
+// Caveats: nothing here follows a symlink in the last component of a path. Only the holder of the
+// job's writer lock may write: temporary files have fixed names, so that the lock holder can find a
+// dead writer's stale files without searching the directory.
 #pragma once
 
 #include <sys/types.h>
@@ -16,7 +16,7 @@
 
 namespace jobshim {
 
-// Which file it is, and whose.
+// Identifies a file and the state it is in.
 struct FileStamp {
     dev_t device = 0;
     ino_t inode = 0;
@@ -27,7 +27,7 @@ struct FileStamp {
     std::int64_t modified_ns = 0;  // mtime and ctime
     std::int64_t changed_ns = 0;
 
-    // Nobody has touched it, as far as its times tell.
+    // True if nobody has touched the file, as far as its size and times show.
     bool unchanged(const FileStamp& now) const {
         return same_file(now) && size == now.size && modified_ns == now.modified_ns &&
                changed_ns == now.changed_ns;
@@ -43,34 +43,35 @@ struct FileContents {
 };
 
 FileStamp stamp_of(int fd, const std::string& name);  // throws
-// Not through a symlink. Nothing if there is none; throws if that cannot be told.
+// Does not follow a symlink. Nothing if there is no such file; throws if that cannot be determined.
 std::optional<FileStamp> stamp_at(const std::string& path);
 
-// Nothing if there is no such file. Throws std::system_error, or Refusal for what is no regular
-// file or longer than `limit`; never waits for a FIFO's other end.
+// Nothing if there is no such file. Throws std::system_error, or Refusal for a file that is not
+// regular or is longer than `limit`. Never blocks on a FIFO.
 std::optional<FileContents> read_file(const std::string& path, std::size_t limit);
 
-// Everything from `offset` on; throws std::system_error naming `name`. With `size`, of a regular
-// file, a read that ends behind so many bytes was the last one.
+// Reads from `offset` to the end, but at most `limit` bytes; throws std::system_error naming
+// `name`. `size` is the size of a regular file: it saves the extra read that would only find the
+// end.
 std::string read_from(int fd, off_t offset, std::size_t limit, const std::string& name,
                       std::optional<std::size_t> size = std::nullopt);
 
-// Throws std::system_error naming `name`; short writes are gone on with.
+// Continues after short writes. Throws std::system_error naming `name`.
 void write_all(int fd, std::string_view text, const std::string& name);
 
-// A rename that never replaces. False (with errno) if there is no such file, or one of the new
-// name.
+// A rename that never replaces a file. False (with errno) if `from` does not exist or `to` does.
 bool rename_to_free_name(const std::string& from, const std::string& to);
 
-// For the fsync by which a rename in it outlives a power cut. Nothing for a directory that may be
-// written and not read: it cannot be flushed. Throws std::system_error.
+// Opens a directory for fsync, so that a rename in it survives a power cut. Nothing for a directory
+// that may be written but not read: it cannot be flushed. Throws std::system_error.
 UniqueFd open_directory_to_flush(const std::string& path);
 
-// A file on its way to its place: made with O_EXCL, and removed unless it arrives.
+// A file that is written under a temporary name and then moved into place. It is created with
+// O_EXCL, and removed unless it arrives.
 class StagedFile {
 public:
-    // A leaving of a dead writer under the same name is removed first. `like` gives mode and owner;
-    // without it: 0600. Throws if these cannot be had.
+    // First removes a dead writer's stale file of the same name. The file gets the mode and owner
+    // of `like`, or 0600 without it. Throws if these cannot be set.
     StagedFile(std::string path, const std::optional<FileStamp>& like);
     ~StagedFile();
     StagedFile(StagedFile&& other) noexcept;
@@ -78,35 +79,35 @@ public:
     StagedFile(const StagedFile&) = delete;
     StagedFile& operator=(const StagedFile&) = delete;
 
-    // Sets disk space aside without changing the size. Throws for want of space; false where the
-    // file system cannot.
+    // Reserves disk space without changing the size. False if the file system cannot; throws on any
+    // other failure, such as too little space.
     bool reserve(off_t bytes);
     void take_after(const std::optional<FileStamp>& like);
     void write(std::string_view text);
     void flush();
 
     enum class Arrival {
-        done,       // in its place, where there was no file
-        exchanged,  // in its place; what was there lies under our path now, and stays until
-                    // `remove`
+        done,       // in place, and nothing is left under our path
+        exchanged,  // in place; the old file is now under our path, and stays until `remove`
         there_was_one,
         there_was_none,
     };
-    // Never over a file that is there.
+    // Never replaces a file.
     Arrival arrive_as_new(const std::string& target);
-    // Never where there is none. Where the file system cannot exchange, it is a rename (done).
+    // Only replaces a file. Where the file system cannot exchange two files, this is a plain rename
+    // (done).
     Arrival arrive_in_exchange(const std::string& target);
 
     const std::string& path() const { return path_; }
     FileStamp stamp() const;
     int descriptor() const { return fd_.get(); }
-    void remove();  // what lies under our path
+    void remove();  // removes whatever is under our path
 
 private:
     std::string path_;
     UniqueFd fd_;
     FileStamp stamp_;
-    bool ours_ = true;  // something under path_ is ours to remove
+    bool ours_ = true;  // the destructor must remove path_
 };
 
 }  // namespace jobshim

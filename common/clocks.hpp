@@ -1,5 +1,5 @@
-// The system's clocks, read in one place: boottime_now where a duration is reported, monotonic_now
-// where something is waited for, wall time only for people.
+// The system's clocks, read in one place: boottime_now for durations that are reported,
+// monotonic_now for waiting, wall time only for people.
 #pragma once
 
 #include <sys/types.h>
@@ -11,7 +11,7 @@
 
 namespace jobshim {
 
-// Jobs outlive 2038, and logs 2 GiB.
+// Jobs must work beyond 2038, and logs beyond 2 GiB.
 static_assert(sizeof(time_t) >= 8 && sizeof(off_t) >= 8, "a system of 32 bits is asked for 64");
 
 inline std::chrono::nanoseconds read_clock(clockid_t clock) {
@@ -20,13 +20,13 @@ inline std::chrono::nanoseconds read_clock(clockid_t clock) {
     return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
 }
 
-// Does not count while the machine sleeps.
+// Stops while the machine sleeps.
 std::chrono::nanoseconds monotonic_now();
 
-// Since the boot, sleep included.
+// Time since boot, including sleep.
 std::chrono::nanoseconds boottime_now();
 
-// The hardware that the kernel counts time by; "" if it does not say.
+// The kernel's clock source; "" if it cannot be read.
 std::string source_of_time();
 
 // Milliseconds since 1970.
@@ -40,7 +40,7 @@ inline timespec to_timespec(std::chrono::nanoseconds duration) {
     return {static_cast<time_t>(seconds.count()), static_cast<long>((duration - seconds).count())};
 }
 
-// For the few places that must look again after a while and have nothing to wait on.
+// For the few places that must look again later and have nothing to wait on.
 inline void pause_for(std::chrono::milliseconds duration) {
     const timespec time = to_timespec(duration);
     ::nanosleep(&time, nullptr);

@@ -1,4 +1,4 @@
-// Where the kernel puts core dumps, as it says itself (core(5)).
+// Where the kernel puts core dumps, according to core_pattern (core(5)).
 #pragma once
 
 #include <string>
@@ -9,8 +9,8 @@ namespace jobshim {
 // /proc/sys/kernel/core_pattern; "" if it cannot be read.
 std::string read_core_pattern();
 
-// Pure: where a core of a process went that was started in `directory`. What the pattern's
-// specifiers (%p and the like) stood for is not guessed.
+// Pure: where the core dump of a process started in `directory` went. Does not guess what the
+// pattern's specifiers (%p and the like) expanded to.
 std::string core_in_words(std::string_view pattern, std::string_view directory);
 
 }  // namespace jobshim

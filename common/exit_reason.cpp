@@ -64,10 +64,10 @@ constexpr std::optional<Value> value_in(const Words& words, std::string_view tex
 
 // "uid 1000 (pid 77, bash)"
 std::string in_words(const Requester& by) {
-    // A signal without a sender is the kernel's own: a terminal's hangup, a limit.
+    // A signal without a sender came from the kernel: a terminal hangup, a resource limit.
     if (by.how == "signal to the shim" && !by.pid && !by.uid) return "the kernel";
     std::string text = by.uid ? "uid " + std::to_string(*by.uid) : "an unknown user";
-    // Of a sender in another pid namespace the number is 0.
+    // The pid of a sender in another pid namespace is 0.
     if (by.pid && *by.pid > 0) {
         text += " (pid " + std::to_string(*by.pid);
         if (!by.command.empty()) text += ", " + by.command;
@@ -76,19 +76,20 @@ std::string in_words(const Requester& by) {
     return text;
 }
 
-std::string asked_for_by(const Requester& by) { return "asked for by " + in_words(by); }
+std::string requested_by(const Requester& by) { return "requested by " + in_words(by); }
+std::string sent_by(const Requester& by) { return "sent by " + in_words(by); }
 
-// What a person wrote, to be followed by more of a sentence of ours.
+// A person's text, trimmed so that our own sentence can go on after it.
 std::string as_clause(std::string_view words) {
     while (words.ends_with('.') || words.ends_with(' ')) words.remove_suffix(1);
     return printable(words);
 }
 
-// "was ended by SIGTERM", "exited with status 3": the tail of a sentence.
+// "was killed by SIGTERM", "exited with status 3": the end of a sentence.
 std::string how_it_ended(int wait_status) {
     if (WIFSIGNALED(wait_status)) {
         const std::string name = signal_name(WTERMSIG(wait_status));
-        return "was ended by " + name + (WCOREDUMP(wait_status) ? ", core dumped" : "");
+        return "was killed by " + name + (WCOREDUMP(wait_status) ? " (core dumped)" : "");
     }
     return "exited with status " + std::to_string(WEXITSTATUS(wait_status));
 }
@@ -97,9 +98,9 @@ std::string timed_out_sentence(const Ending& end) {
     return "Timed out after " + duration_in_words(end.timeout);
 }
 
-// Without its end: who wants to say how the worker went adds that.
+// Not yet a whole sentence: the caller adds the rest, such as how the worker ended.
 std::string cancelled_sentence(const Cancellation& request) {
-    std::string text = "Cancelled, " + asked_for_by(request.by);
+    std::string text = "Cancelled, " + requested_by(request.by);
     if (!request.reason.empty()) text += ": " + as_clause(request.reason);
     return text;
 }
@@ -115,7 +116,7 @@ std::vector<std::string> evidence_of(const Ending& end) {
     return evidence;
 }
 
-// Asked to end, killed, and still there: how it will end is nobody's to know.
+// The worker was asked to end, then killed, and is still there: nobody can know how it will end.
 FinalWord judge_stuck(const Ending& end) {
     FinalWord last;
     ExitRecord& exit = last.exit;
@@ -124,7 +125,7 @@ FinalWord judge_stuck(const Ending& end) {
     exit.evidence = evidence_of(end);
     exit.evidence.push_back("the worker (" + with_state(stuck) + ") was still there " +
                             duration_in_words(stuck.after_kill) + " after SIGKILL" +
-                            (stuck.where.empty() ? "" : ", in the kernel's " + stuck.where));
+                            (stuck.where.empty() ? "" : ", in kernel function " + stuck.where));
     if (end.cancelled && !end.timed_out) {
         exit.reason = ExitReason::cancelled;
         exit.requested_by = end.cancelled->what.by;
@@ -145,14 +146,14 @@ bool may_have_hit_the_worker(const OomFinding& oom) {
 }
 
 std::string oom_sentence(const OomFinding& oom) {
-    std::string text = "Killed by SIGKILL by the out-of-memory killer";
+    std::string text = "Killed by the out-of-memory killer";
     if (!oom.group.empty()) {
-        text += " (group " + oom.group;
+        text += " (cgroup " + oom.group;
         if (oom.limit_bytes) text += ", limit " + std::to_string(*oom.limit_bytes >> 20U) + " MiB";
         text += ")";
     }
     if (!oom.worker_was_the_victim)
-        text += "; inferred, a neighbour in the same group may have been its victim";
+        text += "; inferred: the victim may have been another process in the same cgroup";
     return text + ".";
 }
 
@@ -206,16 +207,16 @@ FinalWord judge_witnessed(const Ending& end) {
         exit.code = WEXITSTATUS(status);
     exit.resources = end.resources;
     exit.evidence = evidence_of(end);
-    // Who sent a HUP an hour ago did not ask for the SIGSEGV of now.
+    // Whoever sent SIGHUP an hour ago did not request this SIGSEGV.
     const bool is_asked_for =
         end.signalled_by && (!WIFSIGNALED(status) || WTERMSIG(status) == end.signalled_with);
     if (is_asked_for) exit.requested_by = end.signalled_by;
     if (end.signalled_by)
         exit.evidence.push_back(signal_name(end.signalled_with) + " from " +
-                                in_words(*end.signalled_by) + " was passed on before");
+                                in_words(*end.signalled_by) + " had been passed on earlier");
 
-    // From the most to the least particular. A request that was on disk before the end beats the
-    // way in which the worker obeyed it; a time-out reached is always one.
+    // From the most to the least specific. A request that was on disk before the end outweighs how
+    // the worker obeyed it; a timeout that was reached is always reported as one.
     if (end.timed_out) {
         exit.reason = ExitReason::timeout;
         exit.requested_by = Requester{"timeout", std::nullopt, std::nullopt, ""};
@@ -234,17 +235,17 @@ FinalWord judge_witnessed(const Ending& end) {
             last.sentence = oom_sentence(*end.oom);
         } else if (WCOREDUMP(status)) {
             exit.reason = ExitReason::core_dump;
-            last.sentence = "Ended by " + name + ", core dumped";
-            if (is_asked_for) last.sentence += ", " + asked_for_by(*end.signalled_by);
+            last.sentence = "Killed by " + name + " (core dumped)";
+            if (is_asked_for) last.sentence += ", " + sent_by(*end.signalled_by);
             last.sentence += ".";
         } else {
             exit.reason = ExitReason::signal;
             if (is_asked_for)
-                last.sentence = "Ended by " + name + ", " + asked_for_by(*end.signalled_by) + ".";
+                last.sentence = "Killed by " + name + ", " + sent_by(*end.signalled_by) + ".";
             else if (killed)
                 last.sentence = "Killed by SIGKILL; who sent it cannot be known.";
             else
-                last.sentence = "Ended by " + name + ".";
+                last.sentence = "Killed by " + name + ".";
         }
     } else if (WEXITSTATUS(status) != 0) {
         exit.reason = ExitReason::exit_code;
@@ -279,8 +280,8 @@ FinalWord judge_never_started(const std::optional<Requester>& by, std::string_vi
     last.exit.certainty = Certainty::observed;
     last.exit.requested_by = by;
     last.status = status_of(last.exit.reason);
-    last.sentence = "Called off before it was started";
-    if (by) last.sentence += ", " + asked_for_by(*by);
+    last.sentence = "Cancelled before it started";
+    if (by) last.sentence += ", " + requested_by(*by);
     if (!why.empty()) last.sentence += ": " + as_clause(why);
     last.sentence += ".";
     return last;
@@ -315,8 +316,8 @@ FinalWord judge_presumed(std::chrono::milliseconds silence, const Requester& by,
     last.exit.requested_by = by;
     last.exit.evidence.emplace_back(because);
     last.status = status_of(last.exit.reason);
-    last.sentence =
-        "Presumed dead by " + in_words(by) + ": no beat for " + duration_in_words(silence) + ".";
+    last.sentence = "Presumed dead by " + in_words(by) + ": no heartbeat for " +
+                    duration_in_words(silence) + ".";
     return last;
 }
 
@@ -331,9 +332,9 @@ FinalWord judge_lost(ExitReason reason, bool worker_was_started, std::vector<std
     last.exit.evidence = std::move(evidence);
     last.status = status_of(reason);
     if (reason == ExitReason::host_rebooted)
-        last.sentence = "The host was restarted while the job ran; how it ended is not known.";
+        last.sentence = "The host was restarted while the job ran; how it ended is unknown.";
     else if (!worker_was_started)
-        last.sentence = std::string(shim_died) + " before the worker was started.";
+        last.sentence = std::string(shim_died) + " before the worker started.";
     else if (oom && oom->worker_was_the_victim)
         last.sentence =
             std::string(shim_died) + (oom->shim_was_the_victim
@@ -341,7 +342,7 @@ FinalWord judge_lost(ExitReason reason, bool worker_was_started, std::vector<std
                                           : "; the worker was killed by the out-of-memory killer.");
     else
         last.sentence =
-            std::string(shim_died) + " and the worker is gone; how it ended is not known.";
+            std::string(shim_died) + " and the worker is gone; how it ended is unknown.";
     return last;
 }
 

@@ -1,5 +1,5 @@
-// From what was seen of a worker's end to the reason that goes into the record. Pure: no clock, no
-// files, no processes; every row of SPEC section 2 is a unit test.
+// Turns what was seen of a worker's end into the reason that goes into the record. Pure: no clock,
+// no files, no processes. Every row of SPEC section 2 has a unit test.
 #pragma once
 
 #include <chrono>
@@ -22,15 +22,15 @@ enum class ExitReason {
     cancelled,
     spawn_failed,  // COMMAND could not be executed
     no_result,     // exit 0, but no terminal status where one was expected
-    shim_lost,     // nobody saw the worker's end
+    shim_lost,     // the shim died, and nobody saw the worker's end
     host_rebooted,
     unknown,
 };
 
-// How sure the record is of its reason.
+// How certain the recorded reason is.
 enum class Certainty { observed, inferred, told, presumed, unknown };
 
-// The status words of a job file; `none` where it has no status, `other` for a word of the host's.
+// The status in a job file. `none`: it has no status; `other`: a word of the host's own.
 enum class Status { none, queued, running, completed, failed, cancelled, other };
 
 std::string_view word(ExitReason reason);
@@ -49,7 +49,7 @@ constexpr bool is_terminal(Status status) {
 
 Status status_of(ExitReason reason);
 
-// Who asked for the end. `pid`, `uid` and `command` as far as they are known.
+// Who requested the end. `pid`, `uid` and `command` are set as far as they are known.
 struct Requester {
     std::string how;  // "jobctl cancel", "signal to the shim", "timeout"
     std::optional<int> pid;
@@ -61,7 +61,7 @@ struct Resources {
     std::int64_t user_ms = 0;
     std::int64_t system_ms = 0;
     std::int64_t max_rss_kib = 0;
-    std::optional<std::int64_t> group_peak_kib = {};  // of the memory group, if reached in this run
+    std::optional<std::int64_t> group_peak_kib = {};  // of the cgroup, if reached in this run
 };
 
 struct Leftover {
@@ -69,7 +69,7 @@ struct Leftover {
     std::string command;
 };
 
-// `exit` of SPEC section 2, as it is written and read. What is not known is empty, never 0 or -1.
+// `exit` of SPEC section 2, as it is written and read. What is unknown is empty, never 0 or -1.
 struct ExitRecord {
     ExitReason reason = ExitReason::unknown;
     Certainty certainty = Certainty::unknown;
@@ -87,15 +87,15 @@ struct ExitRecord {
     std::optional<std::string> tail;  // UTF-8
 };
 
-// What the OOM killer left as evidence that belongs to this job.
+// The OOM killer's traces that concern this job.
 struct OomFinding {
-    bool counter_rose = false;           // in the worker's own memory group, during this run
-    bool worker_was_the_victim = false;  // proven, not guessed
-    std::string group;                   // path of the memory group
+    bool counter_rose = false;           // in the worker's own memory cgroup, during this run
+    bool worker_was_the_victim = false;  // proven, not inferred
+    std::string group;                   // path of the memory cgroup
     std::optional<std::uint64_t> limit_bytes;
     std::vector<std::string> evidence;
-    bool others_were_the_victims = false;  // proven: every kill in the group hit somebody else
-    bool shim_was_the_victim = false;      // proven, if it is dead
+    bool others_were_the_victims = false;  // proven: every victim was another process
+    bool shim_was_the_victim = false;      // proven, if the shim is dead
 };
 
 struct Cancellation {
@@ -103,50 +103,49 @@ struct Cancellation {
     std::string reason;  // may be empty
 };
 
-// NAME.cancel: a cancellation that somebody asked for, and how.
+// NAME.cancel: a request to cancel a job, and how to do it.
 struct CancelRequest {
     Cancellation what;
     std::string at;  // ISO 8601
     std::optional<int> signal;
     std::optional<std::int64_t> kill_after_ms;
-    std::optional<std::uint64_t> start_time = {};  // of the one who asks
+    std::optional<std::uint64_t> start_time = {};  // of the requesting process
 };
 
-// A worker that SIGKILL did not end. It will, once the kernel lets it go; nobody waits for that.
+// A worker that SIGKILL did not end. It will end once the kernel lets it go, but nobody waits for
+// that.
 struct StuckWorker {
     int pid = 0;
-    char state = '?';                         // of /proc/PID/stat: D, as a rule
-    std::string where;                        // the kernel's function, where it can be read
-    std::chrono::milliseconds after_kill{0};  // how long it was waited for
+    char state = '?';                         // from /proc/PID/stat, usually D
+    std::string where;                        // the kernel function, if it can be read
+    std::chrono::milliseconds after_kill{0};  // how long we waited
 };
 
-// From the end of a process to what is written of it, three values, each made of the one before:
-// Ending (what was seen), FinalWord (what it is judged to be), JobEdit (job_document.hpp: what a
-// write of the job file changes). ExitRecord is the part of a FinalWord that the record calls
-// `exit`.
+// The end of a process passes through three values, each made from the one before: Ending (what was
+// seen), FinalWord (how it is judged) and JobEdit (job_document.hpp: what a write of the job file
+// changes). ExitRecord is the part of a FinalWord that the record calls `exit`.
 
-// What was seen of an end by whoever waited for it: the supervisor, or a reader that outlived the
-// shim.
+// What was seen of an end by the process that waited for it: the supervisor, or a reader that
+// outlived the shim.
 struct Ending {
-    int wait_status = 0;                     // of no meaning if it is stuck
-    std::optional<StuckWorker> stuck;        // timed out or cancelled, and still there
+    int wait_status = 0;                     // meaningless if the worker is stuck
+    std::optional<StuckWorker> stuck;        // timed out or cancelled, but still there
     bool timed_out = false;                  // --timeout was reached before the end
     std::optional<CancelRequest> cancelled;  // on disk before the end
-    std::optional<Requester> signalled_by;   // who sent the last deadly signal that was passed on
+    std::optional<Requester> signalled_by;   // who sent the last fatal signal we passed on
     int signalled_with = 0;                  // that signal
-    int terms = 0;                           // how often SIGTERM came
+    int terms = 0;                           // how many times SIGTERM came
     std::optional<Resources> resources;
     std::vector<std::string> evidence;  // what was sent, and when
 
-    // What the one who waited does not know by himself.
-    std::chrono::milliseconds timeout{0};  // for the sentence
+    // What the waiting process does not see for itself.
+    std::chrono::milliseconds timeout{0};  // for the message
     bool result_expected = false;          // --expect-record
     bool worker_wrote_terminal_status = false;
     std::optional<OomFinding> oom;
 };
 
-// What an end is judged to be: what goes into its record, and the sentence for people (empty for
-// success).
+// How an end is judged: what goes into the record, and a sentence for people (empty on success).
 struct FinalWord {
     ExitRecord exit;
     Status status = Status::failed;
@@ -159,20 +158,20 @@ FinalWord judge_witnessed(const Ending& end);
 // COMMAND could not be executed; `what` names the file and the reason.
 FinalWord judge_spawn_failure(std::string_view errno_name, std::string_view what);
 
-// The job was called off before its worker was started.
+// The job was cancelled before its worker started.
 FinalWord judge_never_started(const std::optional<Requester>& by, std::string_view why = {});
 
-// It was asked to end, and is gone; nobody saw how it went.
+// Cancellation was requested and the worker is gone; nobody saw how it ended.
 FinalWord judge_cancelled_unseen(const Cancellation& request);
 
-// A person's verdict on what no machine can know. `as` is failed or cancelled.
+// A person's verdict where no machine can know. `as` is failed or cancelled.
 FinalWord judge_told(Status as, const Requester& by, std::string_view because);
 
-// Nothing was heard of it for so long that whoever asked takes it for dead.
+// There was no heartbeat for so long that the caller presumes the job dead.
 FinalWord judge_presumed(std::chrono::milliseconds silence, const Requester& by,
                          std::string_view because);
 
-// Nobody saw the end. `evidence` says how that is known.
+// Nobody saw the end. `evidence` says how we know that it ended.
 FinalWord judge_lost(ExitReason reason, bool worker_was_started, std::vector<std::string> evidence,
                      const std::optional<OomFinding>& oom = std::nullopt);
 

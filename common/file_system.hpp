@@ -1,16 +1,16 @@
-// What kind of file system a path lies on.
+// The kind of file system that a path is on.
 #pragma once
 
 #include <string>
 
 namespace jobshim {
 
-// What lies there cannot be executed, whatever its mode.
+// True if files there cannot be executed, whatever their mode.
 bool is_mounted_noexec(const std::string& path);
 
-// One that only this kernel writes to, so that an earlier boot's record proves the boot is over:
-// ext4, xfs, btrfs, f2fs, zfs, tmpfs, overlay. False for all others, network ones among them, and
-// where it cannot be told.
+// True for a file system that only this kernel writes to, so that a record from an earlier boot
+// proves that boot is over: ext2 to ext4, xfs, btrfs, f2fs, zfs, tmpfs, overlay. False for all
+// others, including network file systems, and if the type cannot be determined.
 bool is_local_file_system(const std::string& path);
 
 }  // namespace jobshim

@@ -13,7 +13,7 @@ bool is_mounted_noexec(const std::string& path) {
 bool is_local_file_system(const std::string& path) {
     struct statfs info {};
     if (::statfs(path.c_str(), &info) != 0) return false;
-    // linux/magic.h; the header has no zfs, and f2fs only since 5.x.
+    // From linux/magic.h, which lacks zfs, and lacked f2fs before 5.x.
     switch (static_cast<unsigned long>(info.f_type) & 0xFFFFFFFFUL) {
         case 0xEF53:      // ext2, ext3, ext4
         case 0x58465342:  // xfs

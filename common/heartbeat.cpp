@@ -38,7 +38,7 @@ struct flock byte_lock(short type, Bytes bytes) {
 
 enum class Locked { yes, busy, no_locks_here };
 
-// All of them or none.
+// Locks all of the bytes or none.
 Locked try_lock(int fd, Bytes bytes, const std::string& path) {
     struct flock lock = byte_lock(F_WRLCK, bytes);
     int result = 0;
@@ -52,7 +52,7 @@ Locked try_lock(int fd, Bytes bytes, const std::string& path) {
     throw_errno("lock " + path);
 }
 
-// For messages only: nobody decides by it.
+// For messages only: no decision depends on it.
 std::string holder_in_words(int fd, Bytes bytes) {
     struct flock lock = byte_lock(F_WRLCK, bytes);
     if (::fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK && lock.l_pid > 0)
@@ -74,7 +74,7 @@ HeartbeatFile open_or_make(const std::string& path, int more_flags) {
 void refuse_foreign(int fd, const std::string& path) {
     const std::string head = read_from(fd, 0, heartbeat_magic.size(), path);
     if (head != heartbeat_magic.substr(0, head.size()))
-        throw Refusal(path + ": exists and is not a heartbeat file of ours");
+        throw Refusal(path + ": exists and is not a jobshim heartbeat file");
 }
 
 bool leads_to(const std::string& path, const HeartbeatFile& file) {
@@ -82,7 +82,7 @@ bool leads_to(const std::string& path, const HeartbeatFile& file) {
     return there && there->device == file.device && there->inode == file.inode;
 }
 
-// Times beyond what nanoseconds can tell (the years 1678 to 2262) are cut to that.
+// Times are clamped to what 64-bit nanoseconds can hold (the years 1678 to 2262).
 std::int64_t mtime_ns_of(const struct stat& info) {
     const timespec modified = mtime_of(info);
     const auto seconds = std::clamp<std::int64_t>(modified.tv_sec, -9'223'372'036, 9'223'372'035);
@@ -94,7 +94,7 @@ Probe probe_descriptor(int fd, const std::string& path) {
     struct flock lock = byte_lock(F_WRLCK, life_byte);
     if (::fcntl(fd, F_GETLK, &lock) != 0) {
         probe.lock = LifeLock::unavailable;
-        probe.obstacle = "Locks cannot be looked at (" + errno_text(errno) + ")";
+        probe.obstacle = "Locks cannot be queried (" + errno_text(errno) + ")";
     } else {
         probe.lock = lock.l_type == F_UNLCK ? LifeLock::free : LifeLock::held;
     }
@@ -106,7 +106,7 @@ Probe probe_descriptor(int fd, const std::string& path) {
     try {
         probe.text = read_from(fd, 0, text_limit, path);
     } catch (const std::system_error&) {
-        probe.text.clear();  // an unreadable history is none; the lock has been seen all the same
+        probe.text.clear();  // an unreadable history counts as none; the lock was still seen
     }
     return probe;
 }
@@ -137,9 +137,10 @@ HeartbeatHold HeartbeatHold::acquire(const std::string& path, milliseconds patie
         refuse_foreign(fd, path);
         const Locked locked = try_lock(fd, both_bytes, path);
         if (locked == Locked::busy && try_lock(fd, life_byte, path) == Locked::busy)
-            throw JobIsTaken("this job is supervised already" + holder_in_words(fd, life_byte) +
+            throw JobIsTaken("this job is already supervised" + holder_in_words(fd, life_byte) +
                              " (" + path + " is locked)");
-        // Removed or replaced between the open and the lock: two shims would hold two files.
+        // If the file was removed or replaced between open and lock, two shims would each lock a
+        // file of their own.
         if (!leads_to(path, file)) continue;
         if (locked == Locked::busy) {
             while (try_lock(fd, writer_byte, path) == Locked::busy) {
@@ -147,7 +148,7 @@ HeartbeatHold HeartbeatHold::acquire(const std::string& path, milliseconds patie
                     throw JobIsTaken("this job is being settled" +
                                      holder_in_words(fd, writer_byte) + " (" + path +
                                      " is locked)");
-                // Nothing to wait on: a blocking lock could not be given up in time.
+                // Polled: a blocking lock request could not be given up at the deadline.
                 pause_for(milliseconds(2));
             }
             if (!leads_to(path, file)) continue;
@@ -159,7 +160,7 @@ HeartbeatHold HeartbeatHold::acquire(const std::string& path, milliseconds patie
 std::string HeartbeatHold::text() const { return read_from(file_.fd.get(), 0, text_limit, path_); }
 
 Probe HeartbeatHold::probe() const {
-    Probe probe = probe_descriptor(file_.fd.get(), path_);  // one's own lock is never in one's way
+    Probe probe = probe_descriptor(file_.fd.get(), path_);  // F_GETLK ignores our own lock
     probe.lock = locked_ ? LifeLock::free : LifeLock::unavailable;
     return probe;
 }
@@ -170,17 +171,17 @@ void HeartbeatHold::abandon(std::string_view former_text) noexcept {
             release(Leave::nothing);
             return;
         }
-        // Unless `begin` was called there is nothing to take back, and nothing to put at risk: a
-        // death or a full disk between the two calls would cost the last run its recorded end.
+        // If `begin` was not called there is nothing to undo, and no reason to take the risk: death
+        // or a full disk between the two calls would cost the last run its recorded end.
         if (text() != former_text && ::ftruncate(file_.fd.get(), 0) == 0) append(former_text);
     } catch (const std::exception&) {
-        // The failure that led here is the one to be told.
+        // The failure that led here is the one to report.
     }
     file_.fd.reset();
 }
 
 void HeartbeatHold::begin(std::string_view first_line, std::size_t space) {
-    // Only what holds something needs to be cut: on ext4 the call costs a journal transaction.
+    // Truncate only a file with content: on ext4 the call costs a journal transaction.
     if (stamp_of(file_.fd.get(), path_).size > 0 && ::ftruncate(file_.fd.get(), 0) != 0)
         throw_errno("empty " + path_);
     if (::fcntl(file_.fd.get(), F_SETFL, O_APPEND) != 0) throw_errno("set up " + path_);
@@ -197,11 +198,12 @@ void HeartbeatHold::lock_again() noexcept {
     if (!locked_) return;
     try {
         if (try_lock(file_.fd.get(), both_bytes, path_) != Locked::busy) return;
-        // Who has one of them now looks at this process next, sees that it lives, and lets go.
+        // Whichever process holds one of them now will look at this process next, see that it is
+        // alive, and let go.
         try_lock(file_.fd.get(), life_byte, path_);
         try_lock(file_.fd.get(), writer_byte, path_);
     } catch (const std::exception&) {
-        return;  // as in beat()
+        return;  // as in beat(): the next beat tries again
     }
 }
 
@@ -211,7 +213,7 @@ void HeartbeatHold::beat() noexcept {
     try {
         if (!leads_to(path_, file_)) remake();
     } catch (const std::exception&) {
-        // The next beat tries again; until then the reader goes by the shim's identity.
+        // The next beat tries again; until then readers rely on the shim's identity.
         return;
     }
 }
@@ -228,25 +230,25 @@ bool HeartbeatHold::holds_the_job(milliseconds patience) noexcept {
             }
         }
     } catch (const std::exception&) {
-        return true;  // nobody can hold what cannot be looked at
+        return true;  // nobody else can hold a file that cannot be accessed
     }
     return true;
 }
 
 HeartbeatHold::Remade HeartbeatHold::remake() {
-    // The history moves over through the old descriptor, whose file lives on without a name.
+    // Copy the history from the old descriptor: its file still exists, without a name.
     const std::string history = text();
     HeartbeatFile file = open_or_make(path_, O_APPEND);
     const int fd = file.fd.get();
     refuse_foreign(fd, path_);
     if (locked_ && try_lock(fd, life_byte, path_) != Locked::yes) return Remade::shim_has_it;
-    // A settler will see that the shim lives, and let go.
+    // A settler will see that the shim is alive, and let go.
     if (locked_ && try_lock(fd, writer_byte, path_) != Locked::yes) return Remade::settler_has_it;
     if (!leads_to(path_, file)) return Remade::not_in_place;
     if (::ftruncate(fd, 0) != 0) throw_errno("empty " + path_);
     reserve_space(fd, static_cast<off_t>(space_));
     write_all(fd, history, path_);
-    // The old descriptor's file is another inode: closing it drops no lock of the new one.
+    // Closing the old descriptor drops no lock on the new file, which is a different inode.
     file_ = std::move(file);
     return Remade::yes;
 }
@@ -255,7 +257,7 @@ void HeartbeatHold::release(Leave leave) noexcept {
     try {
         if (leave == Leave::nothing && leads_to(path_, file_)) ::unlink(path_.c_str());
     } catch (const std::exception&) {
-        // What is over stays over, and a file too many is harmless.
+        // The job is over all the same, and a stale file is harmless.
     }
     file_.fd.reset();
 }
@@ -281,7 +283,7 @@ void SettlerLock::remove_if_empty() const noexcept {
     try {
         if (still_in_place() && stamp_of(file_.fd.get(), path_).size == 0) ::unlink(path_.c_str());
     } catch (const std::exception&) {
-        // What is settled stays settled, and a file too many is harmless.
+        // The job is settled all the same, and a stale file is harmless.
     }
 }
 

@@ -1,10 +1,10 @@
-// The heartbeat file (SPEC section 3): a lock that dies with the shim, a time of last beat, and
-// three lines of history.
+// The heartbeat file (SPEC section 3): a lock that dies with the shim, the time of the last beat,
+// and three lines of history.
 //
-// Caveats: a POSIX lock is lost when its process closes *any* descriptor of the file. So a process
-// that holds one never opens the path a second time: the shim reads through its own descriptor, a
-// settler probes through its SettlerLock. The locks are not inherited by a forked child, which may
-// write to and close the descriptor freely.
+// Caveats: a process loses its POSIX locks on a file when it closes *any* descriptor of that file.
+// So a process that holds one never opens the path a second time: the shim reads through its own
+// descriptor, and a settler probes through its SettlerLock. A forked child does not inherit the
+// locks, so it may write to the descriptor and close it freely.
 #pragma once
 
 #include <chrono>
@@ -19,61 +19,62 @@
 
 namespace jobshim {
 
-// What a reader sees. Looking changes nothing.
+// What a reader sees. Probing changes nothing.
 struct Probe {
     LifeLock lock = LifeLock::no_file;
     std::string text;  // "" if it cannot be read
-    // Of the last beat, wall time; nothing while the file is blank, for no shim has beaten yet.
+    // Wall time of the last beat; nothing while the file is empty, because no shim has beaten yet.
     std::optional<std::int64_t> mtime_ns;
-    std::optional<std::uint32_t> owner;  // uid of the file's
-    std::string obstacle;                // why the lock could not be looked at
+    std::optional<std::uint32_t> owner;  // uid of the file's owner
+    std::string obstacle;                // why the lock could not be queried
 };
 Probe probe_heartbeat(const std::string& path);
 
-// A descriptor, and which file it is: a name that leads elsewhere is told by one look at the name.
+// A descriptor and the identity of its file, so that one lstat shows whether the path still leads
+// to it.
 struct HeartbeatFile {
     UniqueFd fd;
     dev_t device;
     ino_t inode;
 };
 
-// Both bytes, held by a shim for its whole life.
+// The lock on both bytes, which a shim holds for its whole life.
 class HeartbeatHold {
 public:
-    // Waits up to `patience` for a reader that is settling. Throws Refusal if the job is
-    // supervised already, or the file is not ours; std::system_error if it cannot be made.
+    // Waits up to `patience` for a reader that is settling. Throws Refusal if the job is already
+    // supervised or the file is not ours, std::system_error if it cannot be created.
     static HeartbeatHold acquire(const std::string& path, std::chrono::milliseconds patience);
 
     HeartbeatHold(HeartbeatHold&&) noexcept = default;
     HeartbeatHold& operator=(HeartbeatHold&&) noexcept = default;
 
-    // False on a file system without locks; then only identities tell who lives.
+    // False on a file system without locks; then only process identities show what is alive.
     bool locked() const { return locked_; }
-    // What the run before left.
+    // The text that the previous run left.
     std::string text() const;
-    // As a reader would see it if this hold were not there: a free lock.
+    // What a reader would see without this hold: a free lock.
     Probe probe() const;
-    // Empties the file, writes the first line and keeps `space` bytes for what is to come.
+    // Empties the file, writes the first line and reserves `space` bytes for later lines.
     void begin(std::string_view first_line, std::size_t space);
-    // Takes `begin` back, if the job cannot be started: the file is as the run before left it, or
-    // gone if that left none. The locks go.
+    // Undoes `begin` if the job cannot be started: restores what the previous run left, or removes
+    // the file if that was nothing. Releases the locks.
     void abandon(std::string_view former_text) noexcept;
     // Throws std::system_error.
     void append(std::string_view line);
-    // Takes the locks again, which are lost once this process has closed another descriptor of the
-    // file; one of the inherited may be such. Nothing happens to those that are held.
+    // Takes the locks again. They are lost when this process closes another descriptor of the file,
+    // and an inherited descriptor may be one. Locks that are still held are unaffected.
     void lock_again() noexcept;
-    // Touches the file; makes and locks a new one if it was removed or replaced. Never throws: a
-    // beat that fails is a beat that is missed.
+    // Touches the file; creates and locks a new one if it was removed or replaced. Never throws: a
+    // beat that fails is only a missed beat.
     void beat() noexcept;
-    // False if another shim holds the job's heartbeat file, for ours was removed or replaced. Waits
-    // up to `patience` for a reader that is settling.
+    // False if our heartbeat file was removed or replaced and another shim now holds the job's, or
+    // a settler does for longer than `patience`.
     bool holds_the_job(std::chrono::milliseconds patience) noexcept;
-    // For the worker's line, which its child writes. Belongs to this object.
+    // For the worker's line, which the forked child writes. This object owns the descriptor.
     int descriptor() const { return file_.fd.get(); }
 
     enum class Leave { file, nothing };
-    // The locks go with the descriptor.
+    // Closes the descriptor, and so releases the locks.
     void release(Leave leave) noexcept;
 
 private:
@@ -87,19 +88,19 @@ private:
     std::size_t space_ = 0;
 };
 
-// Byte 1, taken by a reader for the moment of settling.
+// The lock on byte 1, which a reader holds while it settles.
 class SettlerLock {
 public:
-    // Nothing if another settler or a shim holds it (or a shim lives). The file is made if it is
-    // missing. Throws std::system_error where it may not be.
+    // Nothing if another settler or a shim holds it. Creates the file if it is missing; throws
+    // std::system_error if it cannot.
     static std::optional<SettlerLock> try_take(const std::string& path);
 
-    // As probe_heartbeat, through the descriptor that holds the lock.
+    // Like probe_heartbeat, but through the descriptor that holds the lock.
     Probe probe() const;
-    // The path still leads to the file that is locked.
+    // True if the path still leads to the locked file.
     bool still_in_place() const;
-    // Where there was no heartbeat file, taking the lock has made one. A shim that has opened it
-    // meanwhile and waits for us finds it gone when it gets the lock, and makes its own.
+    // Taking the lock creates a missing heartbeat file; this removes it again. A shim that opened
+    // it meanwhile and waits for us will find it gone when it gets the lock, and create its own.
     void remove_if_empty() const noexcept;
 
 private:

@@ -9,7 +9,7 @@ namespace jobshim {
 std::string heartbeat_first_line(const RunRecord& run, std::string_view job_file,
                                  std::string_view started_at,
                                  const std::optional<OomBaseline>& oom) {
-    // The key order matters: the file is known as ours by its first bytes.
+    // Key order matters: the first bytes identify the file as ours.
     Json line = {{"jobshim", to_json(run)}, {"job", job_file}, {"startedAt", started_at}};
     if (oom) line["oom"] = to_json(*oom);
     return dump(line) + "\n";
@@ -33,7 +33,7 @@ Heartbeat parse_heartbeat(std::string_view text) {
         text.remove_prefix(end + 1);
         if (!line.is_object()) continue;
         if (const Json run = object_in(line, "jobshim"); run.is_object()) {
-            // One without a shim is the settler's way to write, and never here.
+            // Only a settler writes a record without a shim, and never to this file.
             auto begun = run_from(run, dump(run));
             if (begun && begun->shim.pid <= 0) begun.reset();
             beat.run = std::move(begun);

@@ -9,26 +9,26 @@
 
 namespace jobshim {
 
-// The heartbeat file's lines, each with its line feed.
+// Lines of the heartbeat file, each ending in a line feed.
 std::string heartbeat_first_line(const RunRecord& run, std::string_view job_file,
                                  std::string_view started_at,
                                  const std::optional<OomBaseline>& oom = {});
 std::string heartbeat_last_line(const FinalWord& last);
-// Every heartbeat file of ours starts with these bytes.
+// Every heartbeat file starts with these bytes.
 constexpr std::string_view heartbeat_magic = R"({"jobshim":)";
 
 struct Heartbeat {
-    std::optional<RunRecord> run;  // with the worker, if its line is there
+    std::optional<RunRecord> run;  // includes the worker, if its line is there
     std::string job_file;
     std::string started_at;
-    std::optional<OomBaseline> oom;  // as anybody may have written it: `counter` is any path
+    std::optional<OomBaseline> oom;  // untrusted: `counter` may be any path
     std::optional<FinalWord> last;
 };
 
-// Reads as far as the lines are whole; never fails.
+// Reads the complete lines; never fails.
 Heartbeat parse_heartbeat(std::string_view text);
 
-// The second line, which the worker's process writes of itself.
+// The second line, which the worker's process writes about itself.
 std::string heartbeat_worker_line(const WorkerIdentity& worker);
 
 // NAME.cancel

@@ -9,7 +9,7 @@ namespace jobshim {
 
 namespace {
 
-// How the members of a document are set apart, so that ours look like the host's.
+// How a document lays out its members, so that ours look like the host's.
 struct Layout {
     std::string line_feed;  // "" for a document on one line
     std::string indent;     // before each member
@@ -57,7 +57,7 @@ struct Assignment {
     enum class When { always, absent, absent_or_null } when = When::always;
 };
 
-// Puts the assignments into the text. Every other byte stays as and where it is.
+// Splices the assignments into the text. Every other byte is kept as it is.
 std::string assign(const std::string& text, const JsonScan& scan,
                    const std::vector<Assignment>& assignments) {
     const Layout layout = layout_of(text, scan);
@@ -80,7 +80,7 @@ std::string assign(const std::string& text, const JsonScan& scan,
             if (assignment.when == When::absent ||
                 (assignment.when == When::absent_or_null && !null))
                 continue;
-            // Of a repeated key every one is set: readers differ in which of them they take.
+            // Every occurrence of a repeated key is set: parsers differ in which one they use.
             splices.push_back(
                 {member.value_begin, member.value_end, layout.render(assignment.value)});
         }
@@ -201,7 +201,7 @@ std::string JobDocument::with(const std::vector<Member>& members) const {
 
 std::string JobDocument::without(const std::vector<std::string_view>& keys) const {
     std::string result = text_.substr(0, scan_.open + 1);
-    std::size_t at = scan_.open + 1;  // behind the member before, from its comma on
+    std::size_t at = scan_.open + 1;  // the end of the previous member, before its comma
     bool is_first = true;
     for (const JsonMember& member : scan_.members) {
         if (std::find(keys.begin(), keys.end(), member.key) == keys.end()) {

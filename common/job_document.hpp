@@ -1,7 +1,7 @@
-// The job file (SPEC section 2) as a text that says something. Pure.
+// The job file (SPEC section 2) as text and what it says. Pure.
 //
-// What the host wrote into a job file is kept byte for byte: a JobDocument is its text together
-// with the places of its members, and an edit replaces only values that are ours.
+// What the host wrote into a job file is kept byte for byte: a JobDocument holds the text and the
+// positions of its members, and an edit replaces only the values that are ours.
 #pragma once
 
 #include <cstddef>
@@ -18,14 +18,14 @@ namespace jobshim {
 
 constexpr std::size_t max_job_file_bytes = std::size_t{64} << 20U;
 
-// A job file's text, and what it says.
 class JobDocument {
 public:
-    // The fault says why a text is none; `document` is usable only without one.
+    // If the text is not a job document, fault() says why; the document is usable only without a
+    // fault.
     static JobDocument parse(std::string text);
 
     JsonFault fault() const { return scan_.fault; }
-    // No JSON object; or not yet, for its writer may be at it.
+    // Not a JSON object, perhaps because a writer has not finished yet.
     bool is_torn() const {
         return fault() == JsonFault::malformed || fault() == JsonFault::not_object;
     }
@@ -33,24 +33,24 @@ public:
     const std::string& text() const { return text_; }
 
     Status status() const;
-    // The value of a top-level string member, decoded; nothing if it is absent or no string. Of
-    // repeated keys the last counts, as in JavaScript.
+    // The value of a top-level string member, decoded; nothing if it is absent or not a string. If
+    // a key is repeated, the last one counts, as in JavaScript.
     std::optional<std::string> string(std::string_view key) const;
     // The raw text of a member's value.
     std::optional<std::string_view> value(std::string_view key) const;
-    // Nothing if the file has no `jobshim` member or one that is not of our making. Parsed when it
-    // is first asked for, and only then; copies of the document share it.
+    // Nothing if the file has no `jobshim` member, or one that we did not write. Parsed only when
+    // first needed; copies of the document share the result.
     const std::optional<RunRecord>& run() const;
-    // The JSON text of the last run's exit, as it goes into `previous`; "" for none.
+    // The JSON text of the last run's exit, which becomes `previous`; "" if there is none.
     std::string exit_text() const;
-    // There is a `command`, and it is not this one.
+    // True if there is a `command` and it differs from this one.
     bool has_other_command(const std::vector<std::string>& command) const;
-    // What a final record says of the end: its `errorMessage`, else that there is none.
+    // What a final record says about the end: its `errorMessage`, or that it has none.
     std::string end_sentence() const;
     // `command` as one line for people; "" if it is absent.
     std::string command_line() const;
 
-    // The text with these members set, each value a JSON text; every other byte stays as it is.
+    // The text with these members set, each value being JSON text; every other byte is unchanged.
     struct Member {
         const char* key;
         std::string json;
@@ -68,13 +68,13 @@ private:
     mutable std::shared_ptr<const std::optional<RunRecord>> run_;
 };
 
-// True if two versions of a job file differ in nothing that is the host's.
+// True if two versions of a job file have the same host members.
 bool same_host_members(const JobDocument& a, const JobDocument& b);
 
-// One write of the job file: our members, put into whatever document is found there.
+// One write of the job file: sets our members in whatever document is there.
 class JobEdit {
 public:
-    // Set whenever not empty; completed_at and error_message are written as null if empty.
+    // Always written; an empty pid, completed_at or error_message is written as null.
     Status status = Status::running;
     std::string phase;
     std::optional<int> pid;
@@ -84,7 +84,7 @@ public:
     std::string error_message;
     RunRecord run;
 
-    // Set only where the document has no such member; "" and empty: not at all.
+    // Set only if the document has no such member, and if not empty here.
     std::string id;
     std::string title;
     std::vector<std::string> command;
@@ -92,11 +92,11 @@ public:
     std::string log_file;
     std::string created_at;
 
-    // The end of the run, as it was at `now` (ISO 8601) or when it was seen.
+    // Records the end of the run; `now` (ISO 8601) stands in for an unknown end time.
     void set_end(const FinalWord& last, const std::string& now);
 
-    // With `worker_reported` (the worker wrote a terminal status itself) only pid, completedAt
-    // where absent or null, and jobshim are touched.
+    // With `worker_reported` (the worker wrote a terminal status itself) this touches only pid,
+    // jobshim, and completedAt if it is absent or null.
     std::string applied_to(const JobDocument& document, bool worker_reported) const;
     // A new job file.
     std::string as_new_file() const;
@@ -105,7 +105,7 @@ public:
 // The `jobshim` member as JSON text.
 std::string run_text(const RunRecord& run);
 
-// A JSON string literal; bytes that are not UTF-8 become U+FFFD.
+// A JSON string literal; invalid UTF-8 becomes U+FFFD.
 std::string json_string(std::string_view text);
 
 }  // namespace jobshim

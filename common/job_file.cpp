@@ -16,7 +16,7 @@ namespace jobshim {
 
 namespace {
 
-// Does what concerns another file than the job file.
+// Runs an action on a file other than the job file, and reports its failure as such.
 template <class Action>
 auto beside_job_file(Action action) {
     try {
@@ -33,7 +33,8 @@ void flush_file(const std::string& path) {
 
 void refuse_too_deep(const JobDocument& document, const std::string& path) {
     if (document.fault() == JsonFault::too_deep)
-        throw Refusal(path + ": nested deeper than " + std::to_string(max_json_levels) + " levels");
+        throw Refusal(path + ": nested more than " + std::to_string(max_json_levels) +
+                      " levels deep");
 }
 
 }  // namespace
@@ -69,10 +70,10 @@ std::string JobFile::move_aside(const std::string& path, const std::string& kind
 void JobFile::set_aside_torn(const std::string& path) {
     const std::string aside = move_aside(path, "corrupt");
     if (aside.empty()) return;
-    // Its writer may have finished, or another have replaced it, between our look and our move.
+    // Between our look and our move, its writer may have finished or another may have replaced it.
     const auto moved = read_file(aside, max_job_file_bytes);
     if (moved && !JobDocument::parse(moved->text).is_torn()) {
-        // Nothing else is there: back with it. Else it has been written anew since.
+        // Move it back if the name is free. If not, the file has been rewritten since.
         if (!rename_to_free_name(aside, path)) ::unlink(aside.c_str());
         return;
     }
@@ -96,7 +97,7 @@ JobFile::Found JobFile::find() {
 std::optional<JobDocument> JobFile::load() { return find().document; }
 
 void JobFile::reserve(std::size_t bytes) {
-    reserve_.reset();  // the name is free again
+    reserve_.reset();  // frees the name
     const auto like = stamp_at(files_.job);
     beside_job_file([&] {
         reserve_ = std::make_unique<StagedFile>(files_.reserve, like);
@@ -118,12 +119,12 @@ std::unique_ptr<StagedFile> JobFile::stage(Write write, const Found& base) {
     }
     const bool taken = displaced_ && displaced_->path() == files_.fresh;
     const std::string& path = taken ? files_.merged : files_.fresh;
-    // Something is there if our last write could not look at what it had displaced.
+    // A file is there if our last write could not examine what it had displaced.
     if (beside_job_file([&] { return stamp_at(path); })) clear_stale_file(path);
     return beside_job_file([&] { return std::make_unique<StagedFile>(path, base.stamp); });
 }
 
-// True if it is in its place. `base` is then what has to be merged into it, if anything.
+// True if `staged` is in place. If not, `base` is brought up to date for the next attempt.
 bool JobFile::arrive(StagedFile& staged, Found& base, const std::string& text) {
     using Arrival = StagedFile::Arrival;
     switch (base.stamp ? staged.arrive_in_exchange(files_.job) : staged.arrive_as_new(files_.job)) {
@@ -145,26 +146,26 @@ bool JobFile::arrive(StagedFile& staged, Found& base, const std::string& text) {
 }
 
 void JobFile::update(const Edit& edit, Write write) {
-    // The last write failed before it could merge this: it must not count as merged now.
+    // The last write failed before it could merge this, so it must not count as merged now.
     if (displaced_) clear_stale_file(std::exchange(displaced_, nullptr)->path());
     Found base = find();
-    // Somebody who writes in a tight loop gets so many chances to be merged.
+    // How many times to merge with a process that writes in a tight loop.
     constexpr int most_attempts = 200;
-    // So often the new version is on the disk before it is in its place. Against a host that writes
-    // faster than the disk flushes it is the other way round.
+    // For this many attempts the new version is flushed before it is moved into place. After that
+    // it is flushed in place, because the host seems to write faster than the disk flushes.
     constexpr int patient_attempts = 5;
     std::string expected = base.document ? base.document->text() : "";
     for (int attempt = 0; attempt < most_attempts; ++attempt) {
         const std::string text = edit(base.document ? &*base.document : nullptr);
         const bool foreign =
             base.stamp && !(last_written_ && base.stamp->same_file(*last_written_));
-        // To be found again after a power cut.
+        // Must this write survive a power cut?
         const bool lasting = policy_ == SyncPolicy::always ||
                              (policy_ == SyncPolicy::final && (write == Write::last || foreign));
-        // An unflushed file over a flushed one may be lost to a power cut, the old content with it
-        // (seen on ext4 and xfs). What somebody else had there must not be.
+        // If an unflushed file replaces a flushed one, a power cut may lose both, old content
+        // included (seen on ext4 and xfs). What somebody else had written must not be lost.
         const bool flush = lasting || (policy_ == SyncPolicy::final && was_there_);
-        // All that can fail comes before the exchange.
+        // Everything whose failure must stop the write comes before the exchange.
         const UniqueFd directory = beside_job_file(
             [&] { return lasting ? open_directory_to_flush(files_.directory) : UniqueFd(); });
         auto staged = stage(write, base);
@@ -173,7 +174,7 @@ void JobFile::update(const Edit& edit, Write write) {
             if (flush && attempt < patient_attempts) staged->flush();
         });
 
-        // What was written meanwhile is merged before anybody can see the older version again.
+        // Merge what was written meanwhile, so that nobody sees the older version again.
         if (base.stamp && !displaced_) {
             const auto now = stamp_at(files_.job);
             if (now && !base.stamp->unchanged(*now)) {
@@ -196,21 +197,21 @@ void JobFile::update(const Edit& edit, Write write) {
             if (directory && !flush_to_disk(directory.get()) && errno != EINVAL)
                 throw_errno("flush " + files_.directory);
         } catch (const std::exception& error) {
-            // The new version is there: what failed now does not undo it.
+            // The new version is in place: this failure does not undo it.
             notice_(error.what());
         }
         return;
     }
-    throw Refusal(files_.job + ": is being written all the time");
+    throw Refusal(files_.job + ": keeps changing");
 }
 
-// True if what our version displaced is not what it was made from: somebody was faster. That is the
-// base of the next version then, and stays on the disk until the next one is there.
+// True if our version displaced something other than what it was based on: somebody was faster.
+// What it displaced becomes the base of the next version, and stays on disk until that is in place.
 bool JobFile::look_at_displaced(std::unique_ptr<StagedFile> staged, Found& base,
                                 const std::string& expected) {
     auto contents = read_file(staged->path(), max_job_file_bytes);
     const bool as_expected = !contents || contents->text == expected;
-    if (displaced_) displaced_->remove();  // merged by now, or written over by its own writer
+    if (displaced_) displaced_->remove();  // merged by now, or overwritten by its own writer
     displaced_.reset();
     if (as_expected) {
         staged->remove();
@@ -232,8 +233,8 @@ void JobFile::clear_stale_files() {
 }
 
 void JobFile::clear_stale_file(const std::string& path) {
-    // A writer that was killed between its exchange and its look at what it displaced may have left
-    // here what the host wrote a moment before. Half a version of ours is no loss.
+    // A writer that was killed after its exchange, before it examined what it had displaced, may
+    // have left the host's latest version here. A half-written version of ours is no loss.
     std::optional<FileContents> left;
     try {
         left = beside_job_file([&] { return read_file(path, max_job_file_bytes); });
@@ -243,13 +244,13 @@ void JobFile::clear_stale_file(const std::string& path) {
         if (theirs.fault() == JsonFault::none && job) {
             const JobDocument now = JobDocument::parse(job->text);
             if (now.fault() == JsonFault::none && !same_host_members(theirs, now)) {
-                notice_(files_.job + ": a version that was being replaced lies in " +
+                notice_(files_.job + ": a version that was being replaced is kept in " +
                         move_aside(path, "displaced"));
                 return;
             }
         }
     } catch (const Refusal&) {
-        // No regular file, or too large: not of our making.
+        // Not a regular file, or too large: we did not create it.
     }
     ::unlink(path.c_str());
 }

@@ -1,8 +1,10 @@
-// The job file on disk: read with patience, changed without losing what others write into it.
+// The job file on disk: waits for a torn file, and changes the file without losing what others
+// write.
 //
-// Caveats: for the holder of the writer lock only (heartbeat.hpp). A host that rewrites the file
-// at the same time, in place or by rename, loses nothing: what a write of ours displaced is
-// compared with what it was made from, and merged again if somebody was faster.
+// Caveats: only for the holder of the writer lock (heartbeat.hpp). A host may rewrite the file at
+// the same time, in place or by rename, and loses nothing: after each write, the version that it
+// displaced is compared with the one that it was made from, and merged if somebody else wrote in
+// between.
 #pragma once
 
 #include <functional>
@@ -18,62 +20,63 @@
 
 namespace jobshim {
 
-// A failure of a file beside the job file, or of its directory. what() tells that one, and not the
-// job file.
+// A failure that concerns a file beside the job file, or the directory. what() names that file, not
+// the job file.
 class FailureBesideJobFile : public std::runtime_error {
 public:
     using std::runtime_error::runtime_error;
 };
 
-// When a write of the record is flushed to the disk.
+// When a write of the record is flushed to disk.
 enum class SyncPolicy { always, final, never };
 
 class JobFile {
 public:
-    // Gets notes for people: a torn file that was set aside, for one.
+    // Receives messages for people, such as that a torn file was set aside.
     using Notice = std::function<void(const std::string&)>;
 
     JobFile(JobFiles files, SyncPolicy policy, Notice notice);
 
     const JobFiles& files() const { return files_; }
 
-    // What is there now; nothing if there is no file. A text that is no JSON object is given a
-    // second, then set aside as NAME.corrupt-TIME (and the last good copy, if there is one, is
-    // what is returned). Throws Refusal for a file that is too large or too deep, or no file.
+    // The current document; nothing if there is no file. A text that is not a JSON object gets one
+    // second to become one; then it is set aside as NAME.corrupt-TIME, and the last good copy, if
+    // there is one, is returned. Throws Refusal for a file that is too large, too deeply nested, or
+    // not a regular file.
     std::optional<JobDocument> load();
 
-    // Keeps space on the disk for a last version of so many bytes. Throws for want of it, as
+    // Reserves disk space for a last version of `bytes` bytes. If there is not enough, throws as
     // `update` does.
     void reserve(std::size_t bytes);
-    // Renews the reserve if the file has grown past it.
+    // Renews the reserve if the file has outgrown it.
     void check_reserve(std::size_t for_us);
 
-    // The text to write, made from the document that is there (or, if there is none, from null).
-    // May be called more than once.
+    // Makes the text to write from the current document (null if there is none). May be called more
+    // than once.
     using Edit = std::function<std::string(const JobDocument*)>;
     enum class Write { ordinary, last };
-    // Throws std::system_error or Refusal, whose text tells the job file, or FailureBesideJobFile;
-    // then the file is as it was. Once the new version is in
-    // its place nothing is thrown any more.
+    // Throws std::system_error or Refusal, whose text names the job file, or FailureBesideJobFile;
+    // the file is then unchanged. Once the new version is in place, nothing is thrown any more.
     void update(const Edit& edit, Write write);
 
-    // A dead writer's temporary files. One that holds what a host wrote, and that is nowhere else,
-    // is moved aside as NAME.displaced-TIME.
+    // Removes a dead writer's temporary files. One that holds the only copy of something the host
+    // wrote is moved aside as NAME.displaced-TIME.
     void clear_stale_files();
-    // True if this object made the file that is there.
+    // True if this object created the current file.
     bool made_the_file() const { return made_new_; }
-    // Of the reserved space; -1 if there is none.
+    // Descriptor of the reserve file; -1 if there is none.
     int reserve_descriptor() const { return reserve_ ? reserve_->descriptor() : -1; }
 
 private:
     struct Found {
-        std::optional<FileStamp> stamp;  // nothing: there is no file
+        std::optional<FileStamp> stamp;  // nothing: no such file
         std::optional<JobDocument> document;
     };
     Found find();
-    // Waits until the text under `path` is whole; a document only if it became so.
+    // Waits until the text at `path` is whole; the result has a document only if it became so.
     Found wait_until_whole(const std::string& path, FileContents contents);
-    // Out of the way, under a new name, never over another file. "" if it has gone by itself.
+    // Renames the file out of the way, never over another file. Returns the new name, or "" if the
+    // file is already gone.
     std::string move_aside(const std::string& path, const std::string& kind);
     void set_aside_torn(const std::string& path);
     void clear_stale_file(const std::string& path);
@@ -88,10 +91,10 @@ private:
     Notice notice_;
     std::unique_ptr<StagedFile> reserve_;
     std::size_t reserved_ = 0;
-    std::unique_ptr<StagedFile> displaced_;  // what a write of ours displaced, until it is merged
+    std::unique_ptr<StagedFile> displaced_;  // the version our write displaced, until merged
     std::optional<FileStamp> last_written_;
-    std::optional<std::string> last_good_;  // as it was last written
-    bool was_there_ = false;                // somebody else's file
+    std::optional<std::string> last_good_;  // the text we last wrote
+    bool was_there_ = false;                // we found a file that we had not written
     bool made_new_ = false;
 };
 

@@ -21,7 +21,7 @@ constexpr std::string_view own_mark = ".jobshim-";
 std::string absolute_path(const std::string& path) {
     if (!path.empty() && path.front() == '/') return path;
     const std::unique_ptr<char, decltype(&std::free)> cwd(::getcwd(nullptr, 0), &std::free);
-    if (!cwd) throw_errno("current directory");
+    if (!cwd) throw_errno("get the current directory");
     return std::string(cwd.get()) + "/" + path;
 }
 
@@ -32,7 +32,7 @@ JobFiles job_files_of(const std::string& path) {
         const std::size_t slash = at.rfind('/');
         files.name = at.substr(slash + 1);
         if (path.empty() || files.name.empty() || files.name == "." || files.name == "..")
-            throw Refusal("job file '" + path + "': not the name of a file");
+            throw Refusal("job file '" + path + "': not a file name");
         const std::string directory = slash == 0 ? "/" : at.substr(0, slash);
         const std::unique_ptr<char, decltype(&std::free)> real(
             ::realpath(directory.c_str(), nullptr), &std::free);
@@ -42,7 +42,7 @@ JobFiles job_files_of(const std::string& path) {
 
         std::array<char, PATH_MAX> target;
         const ssize_t length = ::readlink(files.job.c_str(), target.data(), target.size());
-        if (length < 0) break;  // no symlink, or not there yet
+        if (length < 0) break;  // not a symlink, or not there yet
         if (links == 40) throw_errno("open " + path, ELOOP);
         const std::string_view link(target.data(), static_cast<std::size_t>(length));
         at = link.starts_with('/') ? std::string(link) : files.directory + "/" + std::string(link);
@@ -66,7 +66,7 @@ std::string job_name_of_own(std::string_view name) {
 }
 
 std::string state_directory(const char* xdg_state_home, const char* home) {
-    // The XDG base directory specification: a relative path counts as none.
+    // The XDG Base Directory Specification: a relative path is ignored.
     if (xdg_state_home != nullptr && *xdg_state_home == '/')
         return std::string(xdg_state_home) + "/jobshim";
     if (home != nullptr && *home == '/') return std::string(home) + "/.local/state/jobshim";
@@ -84,7 +84,7 @@ void make_directories(const std::string& path) {
     }
     struct stat info {};
     if (error == EEXIST && ::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) return;
-    throw_errno("make directory " + path, error == EEXIST ? ENOTDIR : error);
+    throw_errno("create directory " + path, error == EEXIST ? ENOTDIR : error);
 }
 
 std::string unrecorded_file(const std::string& state_directory, const ShimIdentity& shim) {

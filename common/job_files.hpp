@@ -1,4 +1,4 @@
-// Where things lie: the state directory, a job file, and the files that go with it.
+// Paths: the state directory, a job file, and the files beside it.
 #pragma once
 
 #include <string>
@@ -10,39 +10,39 @@
 
 namespace jobshim {
 
-// All paths absolute. `job` is the file itself: a symlink was resolved once.
+// All paths are absolute. `job` is the file itself: symlinks are resolved once.
 struct JobFiles {
     std::string job;
     std::string directory;
-    std::string name;       // of the job file in `directory`
+    std::string name;       // the job file's name in `directory`
     std::string heartbeat;  // NAME with .json replaced by .heartbeat, else appended
     std::string cancel;     // NAME.cancel
-    std::string merged;     // likewise, while `fresh` holds what the host wrote in between
-    std::string fresh;      // the next version of the job file while it is written
-    std::string reserve;    // space kept for the last version
+    std::string merged;     // used instead while `fresh` holds what the host wrote meanwhile
+    std::string fresh;      // the next version of the job file, while it is being written
+    std::string reserve;    // reserves space for the last version
 };
 
-// Throws std::system_error if the directory is not there or a symlink leads round in a circle;
-// Refusal for a path that can be no file's (empty, or ending in a slash). The job file itself need
-// not exist, nor need the target of a symlink.
+// Throws std::system_error if the directory does not exist or symlinks form a loop; Refusal for a
+// path that cannot name a file (empty, or ending in a slash). Neither the job file nor the target
+// of a symlink needs to exist.
 JobFiles job_files_of(const std::string& path);
 
 // "$XDG_STATE_HOME/jobshim", else "$HOME/.local/state/jobshim"; arguments may be null. Throws
-// Refusal where neither is an absolute path.
+// Refusal if neither variable is an absolute path.
 std::string state_directory(const char* xdg_state_home, const char* home);
 
-// Made with mode 0700 where missing, parents too. Throws std::system_error.
+// Creates missing directories, including parents, with mode 0700. Throws std::system_error.
 void make_directories(const std::string& path);
 
-// The copy of an end that could not be written beside its job.
+// Path of the copy of an end that could not be written to its job file.
 std::string unrecorded_file(const std::string& state_directory, const ShimIdentity& shim);
 
-// Our own files beside a job file: ".NAME.jobshim-WHAT".
+// Path of one of our own files beside a job file: ".NAME.jobshim-WHAT".
 std::string own_path_beside(const JobFiles& files, std::string_view what);
-// NAME of such a file's name; "" if it is none.
+// The NAME in such a file name; "" if it is not one.
 std::string job_name_of_own(std::string_view name);
 
-// Absolute form of a path, as text; nothing is resolved. Throws std::system_error.
+// A path made absolute textually; nothing is resolved. Throws std::system_error.
 std::string absolute_path(const std::string& path);
 
 }  // namespace jobshim

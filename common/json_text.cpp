@@ -10,10 +10,10 @@ namespace jobshim {
 
 namespace {
 
-// Of a job file; more may come.
+// Typical of a job file; there may be more.
 constexpr std::size_t usual_members = 24;
 
-// One pass without recursion: a text of 10,000 levels must not use up the stack.
+// One pass without recursion: 10,000 levels of nesting must not exhaust the stack.
 class Scanner {
 public:
     explicit Scanner(std::string_view text) : text_(text) {}
@@ -42,7 +42,7 @@ private:
         if (object_) result_.members.reserve(usual_members);
         do {
             if (!value(nesting)) return false;
-            // A value is complete here: close what it was the last of.
+            // A value is complete here: close the containers that end after it.
             while (!nesting.empty()) {
                 skip_space();
                 if (at_ >= text_.size()) return false;
@@ -63,8 +63,8 @@ private:
         return true;
     }
 
-    // A scalar or an empty container as a whole; of any other container the opening (pushed onto
-    // `nesting`, its first key read), down to the first scalar or empty container.
+    // Reads a scalar or an empty container. Opens any other container (pushes it onto `nesting` and
+    // reads its first key) and goes on inside it, down to the first scalar or empty container.
     bool value(std::string& nesting) {
         for (;;) {
             skip_space();
@@ -130,7 +130,7 @@ private:
     bool string() {
         ++at_;
         for (;;) {
-            // Most of a record is this loop.
+            // Most bytes of a record are scanned in this loop.
             const char* const end = text_.data() + text_.size();
             const char* next = text_.data() + at_;
             while (next != end && static_cast<unsigned char>(*next) >= 0x20 && *next != '"' &&
@@ -228,7 +228,7 @@ JsonScan scan_json_object(std::string_view text) { return Scanner(text).run(); }
 
 std::vector<JsonSpan> split_json_array(std::string_view array) {
     std::vector<JsonSpan> elements;
-    std::optional<JsonSpan> element;  // from its first to behind its last byte that is no space
+    std::optional<JsonSpan> element;  // without the white space around it
     int level = 0;
     bool in_string = false;
     for (std::size_t at = 0; at < array.size(); ++at) {
@@ -262,8 +262,8 @@ std::string_view find_json_member(std::string_view object, std::string_view key)
         return text.substr(0, text.find_last_not_of(space) + 1);
     };
     std::string_view value;
-    std::size_t value_begin = 0;  // of the member that is looked for, while we are in it
-    bool is_key = false;          // the next string is one
+    std::size_t value_begin = 0;  // of the wanted member; 0 while outside it
+    bool is_key = false;          // whether the next string is a key
     int level = 0;
     for (std::size_t at = 0; at < object.size(); ++at) {
         switch (object[at]) {
@@ -302,7 +302,7 @@ std::string_view find_json_member(std::string_view object, std::string_view key)
 std::string decode_json_string(std::string_view literal) {
     const std::string_view body = literal.substr(1, literal.size() - 2);
     if (body.find('\\') == std::string_view::npos) return to_utf8(body);
-    const auto unit = [&](std::size_t at) {  // the \uXXXX at `at`, or nothing legal: 0
+    const auto unit = [&](std::size_t at) {  // the \uXXXX at `at`; 0 if there is none
         std::uint32_t value = 0;
         if (at + 6 > body.size() || body[at] != '\\' || body[at + 1] != 'u') return value;
         for (std::size_t k = at + 2; k < at + 6; ++k)

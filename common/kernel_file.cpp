@@ -24,7 +24,7 @@ std::string read_until(Until until, const std::string& path, std::size_t limit) 
         if (got < 0 && errno == EINTR) continue;
         if (got <= 0) break;
         text.append(buffer.data(), static_cast<std::size_t>(got));
-        // The kernel hands out whole lines: of one that is all, the end need not be asked for.
+        // The kernel returns whole lines: for one line there is no need to read to the end.
         if (until == Until::line_feed && text.back() == '\n') break;
     }
     return text;

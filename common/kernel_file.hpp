@@ -1,4 +1,4 @@
-// Files of /proc, /sys and cgroupfs: small, and perhaps gone the next moment.
+// Files in /proc, /sys and cgroupfs: small, and possibly gone the next moment.
 #pragma once
 
 #include <cstddef>
@@ -9,10 +9,11 @@ namespace jobshim {
 // "" if it cannot be read. Stops at the first read that reaches `limit` bytes.
 std::string read_kernel_file(const std::string& path, std::size_t limit = 4096);
 
-// A file that the kernel makes as one line, such as /proc/PID/stat, with its line feed.
+// Reads a file that the kernel produces as one line, such as /proc/PID/stat, including its line
+// feed.
 std::string read_kernel_line(const std::string& path);
 
-// The first line of a file, without its line feed.
+// The first line of such a file, without its line feed.
 std::string first_line_of_kernel_file(const std::string& path);
 
 }  // namespace jobshim

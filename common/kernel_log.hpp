@@ -1,6 +1,6 @@
-// Reads the kernel's log for what it tells of the out-of-memory killer.
+// Reads what the kernel's log says about the out-of-memory killer.
 //
-// Caveats: it is root's, or whoever's may read it.
+// Caveats: only root, or a user with access to /dev/kmsg, can read it.
 #pragma once
 
 #include "common/oom_log.hpp"
@@ -8,11 +8,11 @@
 
 namespace jobshim {
 
-// Takes what the log still holds, and with each further call what has come since.
+// Reads what the log still holds, and on each further call what was added since.
 class OomLogReader {
 public:
     OomLogReader();
-    // False if the log may not be read. Never waits.
+    // False if the log cannot be read. Never blocks.
     bool read_on();
     const OomLog& log() const { return log_; }
 
@@ -21,7 +21,6 @@ private:
     OomLog log_;
 };
 
-// True if the kernel's log can be read.
 bool kernel_log_is_readable();
 
 }  // namespace jobshim

@@ -21,13 +21,13 @@ OomLogReader::OomLogReader() : kernel_log_(open_kernel_log()) {}
 bool OomLogReader::read_on() {
     if (!kernel_log_) return false;
     std::array<char, 8192> record{};
-    // One record a call. The bound is for a log that grows as fast as it is read.
+    // One record per call. The bound is for a log that grows as fast as it is read.
     for (int count = 0; count < 200'000; ++count) {
         const ssize_t size = ::read(kernel_log_.get(), record.data(), record.size());
         if (size > 0)
             log_.add({record.data(), static_cast<std::size_t>(size)});
         else if (size < 0 && (errno == EPIPE || errno == EINVAL))
-            log_.note_gap();  // overwritten meanwhile, or too long; the next read goes on
+            log_.note_gap();  // overwritten, or too long for us; the next read goes on
         else if (size == 0 || errno != EINTR)
             return size == 0 || errno == EAGAIN;
     }

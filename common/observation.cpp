@@ -42,7 +42,7 @@ std::optional<CancelRequest> read_cancel_request(const JobFiles& files, std::uin
         if (!contents || (contents->stamp.owner != 0 && contents->stamp.owner != owner))
             return std::nullopt;
         auto request = parse_cancel_request(contents->text);
-        // Who asked is who made the file, whatever he wrote.
+        // The requester is the file's owner, whatever the file says.
         if (request) request->what.by.uid = contents->stamp.owner;
         return request;
     } catch (const std::exception&) {
@@ -90,13 +90,13 @@ void look_for_unrecorded_end(Observation& seen, const JobFiles& files, const Obs
             return;
         seen.known_end = copy.last;
     } catch (const std::exception& error) {
-        // It may hold the end, so nobody can say now that the end is not known.
+        // It may hold the end, so nobody can say now that the end is unknown.
         seen.obstacle_to_the_end = error.what();
     }
 }
 
-// The wall clock of the machine that keeps the file's times. On another host's file system that is
-// the file server's: a file is touched there and read back.
+// The wall clock of the machine that sets the file's times. On a remote file system that is the
+// file server: we create a file there and read its time back.
 std::optional<std::int64_t> clock_beside(const JobFiles& files, bool local) {
     if (local) return wall_now_ms() * 1'000'000;
     const std::string path = files.reserve + "-clock-" + std::to_string(::getpid());
@@ -109,7 +109,7 @@ std::optional<std::int64_t> clock_beside(const JobFiles& files, bool local) {
     return static_cast<std::int64_t>(touched.tv_sec) * 1'000'000'000 + touched.tv_nsec;
 }
 
-// Looks the two processes up and completes the sighting.
+// Looks up the shim and the worker, and completes the sighting.
 void look_at_processes(Observation& seen, const JobFiles& files, const Observer& observer) {
     Sighting& sighting = seen.sighting;
     sighting.lock = seen.probe.lock;
@@ -125,13 +125,13 @@ void look_at_processes(Observation& seen, const JobFiles& files, const Observer&
 
     const bool active = is_active(sighting.status);
     const bool here = seen.place == Place::here;
-    // Without its lock it is on its way out (or its heartbeat file was replaced).
+    // A shim without its lock is about to exit (or its heartbeat file was replaced).
     const bool has_lost_its_lock = active && sighting.lock == LifeLock::free;
     sighting.shim = !here ? Liveness::unknowable
                           : look_up_patiently(run.shim.pid, run.shim.start_time,
                                               has_lost_its_lock ? death_patience : milliseconds(0));
-    // Somebody holds the lock, but not the recorded shim: the next one, which writes its first
-    // lines in a moment.
+    // The lock is held, but not by the recorded shim: the next shim holds it, and is about to write
+    // its first lines.
     if (sighting.lock == LifeLock::held && sighting.shim == Liveness::dead) {
         sighting.new_run_began = true;
         seen.run.reset();
@@ -147,20 +147,19 @@ void look_at_processes(Observation& seen, const JobFiles& files, const Observer&
         sighting.rebooted = seen.place == Place::before_reboot && local && !shim_alive;
         if (!shim_alive && sighting.obstacle.empty()) {
             if (seen.place == Place::other_namespace)
-                sighting.obstacle = "Its shim (pid " + std::to_string(run.shim.pid) +
-                                    ") belongs to " +
+                sighting.obstacle = "Its shim (pid " + std::to_string(run.shim.pid) + ") is in " +
                                     (run.shim.pid_namespace && observer.here.pid_namespace
-                                         ? "another pid namespace or time namespace"
-                                         : "a pid namespace that cannot be told");
+                                         ? "another pid namespace or another time namespace"
+                                         : "an unknown pid namespace");
             else if (seen.place == Place::before_reboot)
                 sighting.obstacle =
-                    "Its shim ran before the host was restarted, on a file system that other "
-                    "hosts may use";
+                    "Its shim ran before the host was restarted, and other hosts may share this "
+                    "file system";
             else if (seen.place == Place::elsewhere)
                 sighting.obstacle = "Its shim runs on " +
                                     (run.shim.host.empty() || run.shim.host == observer.here.host
-                                         ? std::string("a host that cannot be told")
-                                         : "another host, " + printable(run.shim.host));
+                                         ? std::string("an unknown host")
+                                         : "another host (" + printable(run.shim.host) + ")");
             else
                 sighting.obstacle =
                     "Its shim (pid " + std::to_string(run.shim.pid) + ") cannot be looked up";
@@ -177,7 +176,7 @@ void look_at_processes(Observation& seen, const JobFiles& files, const Observer&
                                         run.kill_on_shim_death ? death_patience : milliseconds(0));
 }
 
-// True if a second look has to agree with the first before anything is concluded.
+// True if a second look must agree with the first before anything is concluded.
 bool rests_on_a_free_lock(const Observation& seen) {
     return seen.probe.lock != LifeLock::held && is_active(seen.status()) &&
            (seen.run || seen.known_end);
@@ -201,8 +200,8 @@ Observation look_once(const JobFiles& files, const Observer& observer, const Pro
                                std::to_string(document.fault_at()) + ")";
                 break;
             case JsonFault::too_deep:
-                seen.trouble = files.job + ": nested deeper than " +
-                               std::to_string(max_json_levels) + " levels";
+                seen.trouble = files.job + ": nested more than " + std::to_string(max_json_levels) +
+                               " levels deep";
                 break;
         }
     } else {
@@ -220,7 +219,7 @@ Observation observe(const JobFiles& files, const Observer& observer, const Probe
     Observation seen;
     for (int attempt = 0; attempt < 50; ++attempt) {
         seen = look_once(files, observer, prober, patience);
-        // A host that writes in place: give it the time to finish.
+        // The host may be writing in place: give it time to finish.
         while (seen.is_torn) {
             patience.pause();
             seen = look_once(files, observer, prober, patience);
@@ -232,7 +231,7 @@ Observation observe(const JobFiles& files, const Observer& observer, const Probe
         if (again.probe.lock == seen.probe.lock && again.probe.text == seen.probe.text &&
             again.document && seen.document && again.document->text() == seen.document->text())
             break;
-        seen.verdict = {State::unknown, "The job file is being written all the time."};
+        seen.verdict = {State::unknown, "The job file keeps changing."};
     }
     if (seen.verdict.settle && !seen.obstacle_to_the_end.empty())
         seen.verdict = {State::unknown,

@@ -1,7 +1,7 @@
-// Gathers what the system shows of a job, and has it judged. Changes nothing.
+// Gathers what the system shows of a job and judges it. Changes nothing.
 //
-// A free lock counts only if two probes found it free and both reads of the job file gave the same
-// bytes (SPEC rule 4.5); else all is gathered anew.
+// A free lock counts only if two probes found it free and both reads of the job file returned the
+// same bytes (SPEC rule 4.5); otherwise everything is gathered again.
 #pragma once
 
 #include <chrono>
@@ -18,32 +18,32 @@
 
 namespace jobshim {
 
-// Who looks, and from where. Made once in main.
+// Who is looking, and from where. Created once in main.
 struct Observer {
-    ShimIdentity here;            // this very process
+    ShimIdentity here;            // this process
     std::string state_directory;  // "" if there is none
 };
 
 struct Observation {
-    // Nothing: no such file, or one that is no JSON object (then `trouble` says so).
+    // Nothing if there is no such file, or if it is not a JSON object (`trouble` then says so).
     std::optional<JobDocument> document;
     bool file_exists = false;
-    bool is_torn = false;  // no JSON object, which a writer may be about to mend
+    bool is_torn = false;  // not a JSON object, but a writer may be about to complete it
     std::string trouble;
-    bool look_failed = false;         // the system kept us from reading it; `trouble` says how
-    std::string obstacle_to_the_end;  // so too a copy of the end: nobody can say it is not known
+    bool look_failed = false;         // a system error kept us from reading it; see `trouble`
+    std::string obstacle_to_the_end;  // why a copy of the end, which may exist, cannot be read
 
     Probe probe;
-    // The run that the lock and the record speak of: the record's, or the heartbeat file's if the
-    // host has overwritten the record. Nothing if no shim has taken on what is asked for now.
+    // The run that the lock and the record refer to: the record's, or the heartbeat file's if the
+    // host has overwritten the record. Nothing if no shim has taken on the current request.
     std::optional<RunRecord> run;
-    // An end of this run that lies outside the record.
+    // An end of this run that is recorded outside the job file.
     std::optional<FinalWord> known_end;
-    // The OOM killer's counters when this run began, if its heartbeat file tells.
+    // The OOM killer's counters when this run began, if its heartbeat file has them.
     std::optional<OomBaseline> oom;
-    // Somebody asked for its end; looked for only once the shim is dead.
+    // The request to cancel it; only read once the shim is dead.
     std::optional<CancelRequest> cancelled;
-    bool heartbeat_agrees = false;  // the heartbeat file is this run's, worker and all
+    bool heartbeat_agrees = false;  // the heartbeat file is this run's, and names the same worker
     bool worker_was_started = false;
     Place place = Place::here;
 
@@ -53,25 +53,25 @@ struct Observation {
     Status status() const { return document ? document->status() : Status::none; }
 };
 
-// How long a process that has just lost its lock (or its shim) may take to be gone.
+// How long a process that has just lost its lock (or its shim) may take to die.
 constexpr std::chrono::milliseconds death_patience{1000};
 
-// How to look at the heartbeat file where this process holds a lock of it: the path must not be
-// opened then (heartbeat.hpp). Empty: by the path.
+// How to probe the heartbeat file while this process holds a lock on it: the path must not be
+// opened then (heartbeat.hpp). If empty, it is probed by its path.
 using Prober = std::function<Probe()>;
 
-// Nothing if there is none that can be read, or that counts: only root and the job's owner may end
-// it, so only their files do, whoever else may write the directory.
+// Nothing if there is no request that can be read and that counts: only root and the job's owner
+// may end the job, so only their files count, whoever else can write to the directory.
 std::optional<CancelRequest> read_cancel_request(const JobFiles& files, std::uint32_t owner);
 
-// Never throws for what a job file may hold.
+// Never throws because of what a job file contains.
 Observation observe(const JobFiles& files, const Observer& observer, const Prober& prober = {});
 
-// For one who looks again and again: a beat that changes between two looks is a sign of life where
-// nothing else can be known, until the next one is overdue.
+// For repeated looks: where nothing else can be known, a beat that changed between two looks is a
+// sign of life until the next beat is overdue.
 class BeatMemory {
 public:
-    // Marks the observation if its beat was seen to move here, and judges anew.
+    // If the beat was seen to change here, marks the observation; judges it again.
     void compare(const std::string& job_file, Observation& observation);
 
 private:

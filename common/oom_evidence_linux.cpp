@@ -16,10 +16,10 @@ namespace jobshim {
 
 namespace {
 
-// mountinfo(5) may have many lines.
+// 64 KiB: mountinfo may have many lines.
 std::string text_of(const std::string& path) { return read_kernel_file(path, 65536); }
 
-// The path behind the first line of /proc/self/cgroup whose controllers satisfy `wanted`.
+// The path on the first line of /proc/self/cgroup whose controllers satisfy `wanted`.
 template <class Wanted>
 std::optional<std::string> group_of(const std::string& lines, Wanted wanted) {
     for (std::size_t at = 0; at < lines.size();) {
@@ -34,7 +34,8 @@ std::optional<std::string> group_of(const std::string& lines, Wanted wanted) {
     return std::nullopt;
 }
 
-// The root of what is mounted there, as mountinfo(5) tells it: "35 31 0:32 ROOT MOUNT-POINT ...".
+// The root of the mount at `mount_point`; proc(5) describes a line of mountinfo:
+// "35 31 0:32 ROOT MOUNT-POINT ...".
 std::string root_of_mount(const std::string& mounts, const std::string& mount_point) {
     const std::size_t here = mounts.find(" " + mount_point + " ");
     if (here == std::string::npos) return "";
@@ -62,11 +63,11 @@ std::optional<OomBaseline> baseline_at(const std::string& group, const std::stri
     return baseline;
 }
 
-// In a container without a cgroup namespace the mount's root is the container's group, while
-// /proc/self/cgroup names it from the host's root.
+// In a container without a cgroup namespace, the root of the mount is the container's cgroup, but
+// paths in /proc/self/cgroup start at the host's root.
 std::optional<OomBaseline> baseline_under(const std::string& root, const std::string& mount_point,
                                           const std::string& group, std::string_view name) {
-    // "/../x" is outside of this cgroup namespace, and so of what is mounted here.
+    // "/../x" is outside this cgroup namespace, so it is not part of this mount.
     if (group.find("/..") != std::string::npos) return std::nullopt;
     const std::string directory = root + mount_point;
     if (auto found = baseline_at(group, directory + (group == "/" ? "" : group), name))
@@ -76,7 +77,7 @@ std::optional<OomBaseline> baseline_under(const std::string& root, const std::st
     return baseline_at(group, directory + group.substr(top.size()), name);
 }
 
-// What a file of one number holds; nothing for "max".
+// Reads a file that holds one number; nothing for "max".
 std::optional<std::uint64_t> number_in(const std::string& path) {
     const std::string text = text_of(path);
     std::uint64_t number = 0;
@@ -85,7 +86,7 @@ std::optional<std::uint64_t> number_in(const std::string& path) {
     return number;
 }
 
-// Of the two names the one that is there: cgroup v2's, v1's.
+// The number in a file beside the counter, whose name differs between cgroup v2 and v1.
 std::optional<std::uint64_t> number_beside(const OomBaseline& baseline, const char* of_v2,
                                            const char* of_v1) {
     if (baseline.group.empty()) return std::nullopt;
@@ -96,7 +97,7 @@ std::optional<std::uint64_t> number_beside(const OomBaseline& baseline, const ch
 
 std::optional<std::uint64_t> limit_of(const OomBaseline& baseline) {
     const auto limit = number_beside(baseline, "memory.max", "memory.limit_in_bytes");
-    // v1 writes "no limit" as the largest number of whole pages.
+    // cgroup v1 shows "no limit" as the largest number of whole pages.
     return limit && *limit < (std::uint64_t{1} << 60U) ? limit : std::nullopt;
 }
 
@@ -106,15 +107,15 @@ std::optional<OomRise> rise_since(const OomBaseline& before) {
     return rise;
 }
 
-// PROC_CGROUP_INIT_INO of the kernel, as initial_pid_namespace.
+// The kernel's PROC_CGROUP_INIT_INO; compare initial_pid_namespace.
 bool is_in_the_initial_cgroup_namespace() {
     constexpr ino_t initial_cgroup_namespace = 0xEFFFFFFBU;
     struct stat info {};
     return ::stat("/proc/self/ns/cgroup", &info) == 0 && info.st_ino == initial_cgroup_namespace;
 }
 
-// The kernel counts a kill, and sends the signal, before it writes of it: so it is read again, up
-// to so many times, until it tells of as many as are looked for.
+// The kernel counts a kill, and sends the signal, before it logs it. So the log is read up to
+// `again` more times, until `tells_enough`.
 std::optional<OomLog> read_log_up_to(const std::function<bool(const OomLog&)>& tells_enough,
                                      int again) {
     OomLogReader reader;
@@ -125,7 +126,7 @@ std::optional<OomLog> read_log_up_to(const std::function<bool(const OomLog&)>& t
     }
 }
 
-// Nothing where the kernel does not tell.
+// Nothing if the kernel does not report it.
 std::optional<std::uint64_t> oom_kills_since_boot() {
     return counter_in(text_of("/proc/vmstat"), "oom_kill");
 }
@@ -172,7 +173,7 @@ std::optional<OomFinding> look_for_oom(const OomBaseline& before, const ShimIden
     OomFinding& finding = rise->finding;
     if (!log_counts_our_pids(here)) {
         finding.evidence.emplace_back(
-            "whom it hit cannot be told: the kernel's log counts pids of another namespace");
+            "the victim is unknown: the kernel's log uses the pids of another namespace");
         return finding;
     }
     const auto log = read_log_up_to(
@@ -181,7 +182,7 @@ std::optional<OomFinding> look_for_oom(const OomBaseline& before, const ShimIden
         name_victims(finding, before, rise->kills, *log, suspects,
                      is_in_the_initial_cgroup_namespace(), told);
     else
-        finding.evidence.emplace_back("whom it hit cannot be told: /dev/kmsg may not be read");
+        finding.evidence.emplace_back("the victim is unknown: /dev/kmsg cannot be read");
     return finding;
 }
 
@@ -189,11 +190,12 @@ std::optional<OomFinding> look_for_oom_in_log(const OomBaseline& before, const S
                                               const std::vector<OomSuspect>& suspects,
                                               const std::optional<std::string>& only_group) {
     if (!log_counts_our_pids(here)) return std::nullopt;
-    // Many machines never had one, and are spared the reading of a log that gives a record a call.
+    // Many machines never had an OOM kill: spare them reading a log that returns one record per
+    // call.
     const auto kills = oom_kills_since_boot();
     if (kills == 0) return std::nullopt;
-    // Nothing says that one of them is ours, and the end's record must not be late: once, and not
-    // at all if the log tells of every kill that was counted.
+    // Nothing says that one of the kills is ours, and recording the end must not be delayed: read
+    // again only once, and not at all if the log shows every kill that was counted.
     const auto log = read_log_up_to(
         [&](const OomLog& so_far) {
             return has_victims_since(so_far, before, 1) ||

@@ -13,7 +13,7 @@ namespace {
 std::string directory_of_file(const std::string& path) { return path.substr(0, path.rfind('/')); }
 std::string name_of_file(const std::string& path) { return path.substr(path.rfind('/') + 1); }
 
-// By how much a counter rose.
+// How much a counter rose.
 std::uint64_t rise(std::optional<std::uint64_t> before, std::optional<std::uint64_t> now) {
     return before && now && *now > *before ? *now - *before : 0;
 }
@@ -22,7 +22,7 @@ std::string change(const std::string& what, std::uint64_t before, std::uint64_t 
     return what + " " + std::to_string(before) + " -> " + std::to_string(before + by);
 }
 
-// The kernel's clock is said to drift by no more against one that NTP disciplines.
+// The most that the kernel log's clock is said to drift from one that NTP disciplines.
 std::int64_t drift_until(std::int64_t at_us) { return 1'000'000 + at_us / 2000; }
 
 std::string in_words(const OomVictim& victim) {
@@ -33,7 +33,7 @@ bool is_of_process(const OomVictim& victim, int pid) {
     return victim.pid == pid || victim.thread_group == pid;
 }
 
-// A suspect is told by his pid, and by the time, for pids are used again.
+// A suspect is identified by its pid and by the time, because pids are reused.
 const OomSuspect* suspect_hit(const std::vector<OomSuspect>& suspects, const OomVictim& victim,
                               const OomBaseline& before) {
     if (victim.at_us < before.at_us - drift_until(before.at_us)) return nullptr;
@@ -95,16 +95,16 @@ std::optional<OomRise> judge_oom_counters(const OomBaseline& before, const OomCo
         finding.evidence.push_back(change(counter + " oom_kill", before.kills, result.kills) +
                                    where);
     if (whole_group > 0) {
-        // memory.events counts the groups below, too, of which the worker need not be a member.
+        // memory.events also counts the cgroups below, and the worker need not be in one of those.
         const bool is_its_own = is_of_a_group && counter == own_events;
         finding.worker_was_the_victim = finding.shim_was_the_victim = is_its_own;
         finding.evidence.push_back(
             change(counter + " oom_group_kill", *before.group_kills, whole_group) + where +
-            (is_its_own ? ": all of the group were hit" : " or a group below it"));
+            (is_its_own ? ": the whole cgroup was killed" : " or a cgroup below it"));
     }
     if (below > result.kills)
         finding.evidence.push_back(change("memory.events oom_kill", *before.kills_below, below) +
-                                   where + " and the groups below it");
+                                   where + " and the cgroups below it");
     return result;
 }
 
@@ -115,9 +115,9 @@ bool has_victims_since(const OomLog& log, const OomBaseline& before, std::uint64
     return static_cast<std::uint64_t>(since) >= wanted;
 }
 
-// That somebody else than a suspect was the victim takes more than a pid: the last kills that the
-// log knows, as many as the counter rose by, all in this very group, all of other processes. Where
-// the log leaves one of their groups or thread groups out, nothing is proven.
+// Proof that no suspect was the victim takes more than a pid: the last kills in the log, as many as
+// the counter rose by, must all be in this very cgroup and all of other processes. If the log omits
+// the cgroup or thread group of any of them, nothing is proven.
 void name_victims(OomFinding& finding, const OomBaseline& before, std::uint64_t rise,
                   const OomLog& log, const std::vector<OomSuspect>& suspects, bool groups_agree,
                   OomDisclosure told) {
@@ -126,7 +126,7 @@ void name_victims(OomFinding& finding, const OomBaseline& before, std::uint64_t 
     const auto is_ours = [&](const OomVictim& victim) {
         return groups_agree && !before.group.empty() && victim.group == before.group;
     };
-    std::vector<const OomVictim*> possible;  // but for the suspects
+    std::vector<const OomVictim*> possible;  // other than the suspects
     std::uint64_t untold = rise;
     for (const OomVictim& victim : log.victims()) {
         if (const OomSuspect* suspect = suspect_hit(suspects, victim, before)) {
@@ -152,12 +152,12 @@ void name_victims(OomFinding& finding, const OomBaseline& before, std::uint64_t 
         if (++count > most_told) continue;
         finding.evidence.push_back(
             all_are_told ? "victim was " + in_words(victim) +
-                               ", not the worker, in the same group (/dev/kmsg)"
-                         : "/dev/kmsg names a victim of that time, perhaps of another group: " +
+                               ", not the worker, in the same cgroup (/dev/kmsg)"
+                         : "/dev/kmsg names a victim from that time, possibly in another cgroup: " +
                                in_words(victim));
     }
     if (count > most_told)
-        finding.evidence.push_back("and " + std::to_string(count - most_told) + " victims more");
+        finding.evidence.push_back("and " + std::to_string(count - most_told) + " more victims");
 }
 
 std::optional<OomFinding> victims_among(const std::vector<OomSuspect>& suspects,

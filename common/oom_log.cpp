@@ -27,7 +27,7 @@ void skip_spaces(std::string_view& text) {
     while (skip(text, " ")) continue;
 }
 
-// The kernel writes what is not printable, and the backslash, as \xNN.
+// The kernel writes unprintable bytes, and the backslash, as \xNN.
 std::string unescaped(std::string_view text) {
     std::string result;
     while (!text.empty()) {
@@ -43,11 +43,11 @@ std::string unescaped(std::string_view text) {
 
 struct Record {
     std::int64_t at_us = 0;
-    std::string_view text;  // escaped: what a line is told by is printable, only names are not
+    std::string_view text;  // still escaped: only names may hold unprintable bytes
 };
 
-// "6,1234,5678901,-;text", then lines of more, each after a space. Only the kernel's own: whoever
-// may write to /dev/kmsg gets another facility.
+// "6,1234,5678901,-;text", then continuation lines, each after a space. Only the kernel's own
+// records: those that user space writes to /dev/kmsg have another facility.
 std::optional<Record> parse_record(std::string_view record) {
     const std::size_t semicolon = record.find(';');
     if (semicolon == std::string_view::npos) return std::nullopt;
@@ -61,7 +61,7 @@ std::optional<Record> parse_record(std::string_view record) {
     return Record{*at_us, text.substr(0, text.find('\n'))};
 }
 
-// "[   5206]     0  5206     4769 ..." of the table of tasks: pid, uid, thread group.
+// "[   5206]     0  5206     4769 ...", a row of the task table: pid, uid, thread group.
 std::optional<std::pair<int, int>> parse_table_row(std::string_view text) {
     if (!skip(text, "[")) return std::nullopt;
     skip_spaces(text);
@@ -75,8 +75,8 @@ std::optional<std::pair<int, int>> parse_table_row(std::string_view text) {
     return std::pair(*pid, *thread_group);
 }
 
-// "oom-kill:constraint=...,task_memcg=/jobs/x,task=tail,pid=5206,uid=0". The name may hold
-// anything, commas too: from the end.
+// "oom-kill:constraint=...,task_memcg=/jobs/x,task=tail,pid=5206,uid=0". The task name
+// may hold anything, even commas: parse from the end.
 std::optional<std::pair<int, std::string>> parse_summary(std::string_view text) {
     if (!text.starts_with("oom-kill:constraint=")) return std::nullopt;
     constexpr std::string_view group_key = ",task_memcg=";
@@ -96,8 +96,8 @@ std::optional<std::pair<int, std::string>> parse_summary(std::string_view text) 
     return std::pair(*pid, unescaped(before.substr(begin, name_at - begin)));
 }
 
-// "Memory cgroup out of memory: Killed process 5206 (tail) total-vm:19076kB, ...", the older
-// "Killed process 5206 (tail), UID 0, total-vm:...".
+// "Memory cgroup out of memory: Killed process 5206 (tail) total-vm:19076kB, ...", or in older
+// kernels "Killed process 5206 (tail), UID 0, total-vm:...".
 std::optional<std::pair<int, std::string>> parse_kill(std::string_view text) {
     if (text.starts_with("Memory cgroup out of memory") || text.starts_with("Out of memory"))
         text.remove_prefix(std::min(text.find(": ") + 2, text.size()));

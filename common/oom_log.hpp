@@ -1,8 +1,8 @@
-// What the kernel's log tells of the out-of-memory killer: whom it hit. Pure.
+// The out-of-memory killer's victims, according to the kernel's log. Pure.
 //
-// Caveats: pids are those of the initial pid namespace, times those of the kernel's own clock,
-// which drifts against CLOCK_MONOTONIC. One line a victim is always there ("Killed process"); what
-// is told besides (its memory group, its thread group) is left out for all but ten kills in 5 s.
+// Caveats: pids are those of the initial pid namespace; times are those of the kernel's own clock,
+// which drifts against CLOCK_MONOTONIC. Every victim has one line ("Killed process"); the rest (its
+// memory cgroup, its thread group) is logged for at most ten kills in 5 s.
 #pragma once
 
 #include <cstdint>
@@ -15,18 +15,18 @@
 namespace jobshim {
 
 struct OomVictim {
-    int pid = 0;                      // of a thread of it, if its first thread had ended before
-    std::optional<int> thread_group;  // the process's pid, where the log tells
+    int pid = 0;                      // a thread's id, if the main thread had already ended
+    std::optional<int> thread_group;  // the process's pid, if the log has it
     std::string name;
-    std::optional<std::string> group;  // its memory group, from the root of the hierarchy
+    std::optional<std::string> group;  // its memory cgroup, from the root of the hierarchy
     std::int64_t at_us = 0;
 };
 
-// Takes records as /dev/kmsg gives them, in their order.
+// Takes records from /dev/kmsg, in order.
 class OomLog {
 public:
     void add(std::string_view record);
-    // Records were overwritten before they could be read.
+    // Records were lost before they could be read.
     void note_gap() { complete_ = false; }
 
     const std::vector<OomVictim>& victims() const { return victims_; }
@@ -34,8 +34,8 @@ public:
 
 private:
     std::vector<OomVictim> victims_;
-    std::map<int, int> thread_groups_;   // of the table that comes before a kill
-    std::map<int, std::string> groups_;  // likewise
+    std::map<int, int> thread_groups_;   // from the task table that precedes a kill
+    std::map<int, std::string> groups_;  // from the summary line that precedes a kill
     bool complete_ = true;
 };
 

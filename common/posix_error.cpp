@@ -11,7 +11,7 @@ void throw_errno(std::string_view what, int error) {
 std::string errno_text(int error) { return std::generic_category().message(error); }
 
 std::string errno_name(int error) {
-    // Not strerrorname_np: musl and macOS have none.
+    // Not strerrorname_np: musl and macOS lack it.
     static constexpr NamedNumber names[] = {
         {EPERM, "EPERM"},           {ENOENT, "ENOENT"},
         {EINTR, "EINTR"},           {EIO, "EIO"},

@@ -1,6 +1,6 @@
-// Holds on to one process, which is never taken for a later one of the same number.
+// Refers to one process, and never to a later one with the same pid.
 //
-// Caveats: keeps no process from ending, and no zombie from being reaped.
+// Caveats: does not keep the process from ending, or a zombie from being reaped.
 #pragma once
 
 #include <cstdint>
@@ -18,10 +18,10 @@ public:
         : fd_(std::move(fd)), pid_(pid), start_time_(start_time) {}
 
     explicit operator bool() const { return bool(fd_); }
-    // To be polled for POLLIN, which comes with the process's end.
+    // Poll for POLLIN, which signals the process's end.
     int get() const { return fd_.get(); }
     int pid() const { return pid_; }
-    // As it was asked for, if it was.
+    // The start time passed in, if any.
     std::optional<std::uint64_t> start_time() const { return start_time_; }
 
 private:

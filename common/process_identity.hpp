@@ -1,8 +1,9 @@
-// Who a process is, beyond a number that is used again: pid, start time, boot, pid namespace, host.
+// What identifies a process beyond a pid, which may be reused: start time, boot, pid namespace,
+// host.
 //
-// Caveats: without a /proc of one's own pid namespace a start time is unknown and a living pid
-// proves nothing. Start times are seen through the reader's time namespace, so from another one
-// nobody can be told by them.
+// Caveats: without a /proc of our own pid namespace, start times are unknown and a live pid proves
+// nothing. Start times are adjusted by the reader's time namespace, so they cannot identify a
+// process across time namespaces.
 #pragma once
 
 #include <chrono>
@@ -19,7 +20,7 @@
 
 namespace jobshim {
 
-// PROC_PID_INIT_INO of the kernel: the first pid namespace always has this inode.
+// The kernel's PROC_PID_INIT_INO: the initial pid namespace always has this inode.
 constexpr std::uint64_t initial_pid_namespace = 0xEFFFFFFCU;
 
 struct ProcessStat {
@@ -28,72 +29,75 @@ struct ProcessStat {
     int parent = 0;
     int group = 0;
     int session = 0;
-    int terminal = 0;  // device number, 0 for none
+    int terminal = 0;  // device number; 0: none
     std::uint64_t start_time = 0;
-    std::uint32_t owner = 0;  // effective uid; of members_of_group only
-    std::string command;      // at most 15 bytes, as the kernel keeps it
+    std::uint32_t owner = 0;  // effective uid; set only by members_of_group
+    std::string command;      // the kernel keeps at most 15 bytes
 };
 
-// Nothing if it is gone, or cannot be read.
+// Nothing if the process is gone or cannot be read.
 std::optional<ProcessStat> read_process_stat(int pid);
 ProcessStat own_process_stat();  // zeros where /proc is missing
 
-// This process, or one that is forked from it.
+// `own` is the stat of this process, or of a child forked from it.
 ShimIdentity identity_of_this_process(const ProcessStat& own);
 
-// Alive, dead (gone, a zombie whose threads have all ended, or another process under the same
-// number), or unknowable here. A process that may not be signalled is alive.
+// Alive, dead (gone, a zombie whose threads have all ended, or its pid reused), or unknowable from
+// here. A process that we are not permitted to signal is alive.
 Liveness look_up_process(int pid, std::optional<std::uint64_t> start_time);
 
-// Empty if it is gone already, is not the one meant, or cannot
-// be watched; `look_up_process` tells these apart.
+// Empty if the process is gone, is not the one meant, or cannot be watched; `look_up_process` tells
+// these apart.
 ProcessHandle open_process(int pid, std::optional<std::uint64_t> start_time);
 
-// True once it ended, false at the time-out.
+// True once the process has ended, false if the timeout passes first.
 bool wait_for_end(const ProcessHandle& process, std::chrono::milliseconds timeout);
 
-// As look_up_process; one that is alive is given so long to be gone.
+// Like look_up_process, but gives a live process up to `patience` to end.
 Liveness look_up_patiently(int pid, std::optional<std::uint64_t> start_time,
                            std::chrono::milliseconds patience);
 
-// How a process that is no child of ours ended, as wait(2) would tell its parent. `process` was
-// opened while it lived, and it has ended. Nothing where that cannot be known: on Linux
-// before 6.15.
+// How a process that is not our child ended: the status that wait(2) would give its parent.
+// `process` must have been opened while it was alive, and have ended. Nothing if that cannot be
+// known, as on Linux before 6.15.
 std::optional<int> wait_status_of(const ProcessHandle& process);
 
-// What a process hangs on that ought to have ended. Nothing if one of its threads runs (it may come
-// to its end yet), or all have ended. State '?' where /proc does not tell.
+// What blocks a process that should have ended. Nothing if one of its threads is running (it may
+// still end) or all have ended. State '?' if /proc does not say.
 struct Hanging {
-    char state = '?';   // of proc(5): D before any other
-    std::string where;  // the kernel's function; "" if it may not be read
+    char state = '?';   // see proc(5); D takes precedence
+    std::string where;  // the kernel function; "" if it cannot be read
 };
 std::optional<Hanging> what_it_hangs_on(int pid);
 
-// False, with errno, if it is gone (ESRCH) or may not be signalled (EPERM). 0 only asks.
+// False, with errno, if the process is gone (ESRCH) or may not be signalled (EPERM). Signal 0 only
+// checks.
 bool send_signal(const ProcessHandle& process, int signal);
 
-// Its effective user, as far as /proc tells; nothing if it is gone.
+// The process's effective uid according to /proc; nothing if the process is gone or /proc is
+// unusable.
 std::optional<std::uint32_t> owner_of_process(int pid);
 
-// The living members of a process group but for `except`.
+// The live members of a process group, except the process `except`.
 std::vector<ProcessStat> members_of_group(int group, int except);
-// True if it is certain that no process and no thread was started in this pid namespace since `pid`
-// was, which must not be reaped yet: it keeps its number, so the kernel cannot have come round to
-// it again. Then it has left nobody behind. False also where it cannot be told.
+// True if it is certain that no process or thread was started in this pid namespace after `pid`,
+// which must not be reaped yet: while it keeps its pid, the kernel cannot have come round to that
+// number again. In that case it has left no process behind. Also false if this cannot be
+// determined.
 bool is_newest_process(int pid);
 
-// The number that no other process of this boot ever has; on Linux before 6.9 all have the same
-// one. Nothing if it is gone.
+// A number that no other process of this boot ever has. On Linux before 6.9 all processes have the
+// same one. Nothing if the process is gone.
 std::optional<std::uint64_t> lasting_number_of(int pid);
 
-// By the wall clock of now, in milliseconds since 1970. Of a process that was read, and is not
-// another boot's.
+// Start time in milliseconds since 1970, by the current wall clock. The process must be of this
+// boot.
 std::int64_t wall_start_of(const ProcessStat& stat);
 
-// Its arguments, a null byte behind each; "" if they cannot be read.
+// The process's arguments, each followed by a null byte; "" if they cannot be read.
 std::string command_line_of(int pid);
 
-// The command lines of all processes named `name` that can be read here.
+// The command lines of all readable processes named `name`.
 struct RunningCommand {
     int pid = 0;
     std::uint64_t start_time = 0;

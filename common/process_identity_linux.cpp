@@ -25,7 +25,7 @@ namespace jobshim {
 namespace {
 
 std::optional<ProcessStat> parse_stat(const std::string& text) {
-    // The command stands in parentheses and may itself hold some: the last one ends it.
+    // The command is in parentheses and may itself contain some: the last one ends it.
     const std::size_t open = text.find('(');
     const std::size_t close = text.rfind(')');
     if (open == std::string::npos || close == std::string::npos || close + 2 >= text.size())
@@ -50,8 +50,8 @@ std::optional<ProcessStat> parse_stat(const std::string& text) {
     return stat;
 }
 
-// A pidfd is readable from the process's end on, and hangs up when it was reaped, which need not be
-// asked for: for that, `events` is 0.
+// A pidfd becomes readable when the process ends, and hangs up when it is reaped. poll(2) always
+// reports a hangup: to wait only for that, `events` is 0.
 bool poll_for(const ProcessHandle& process, short events, std::chrono::milliseconds timeout) {
     pollfd poll{process.get(), events, 0};
     int result = 0;
@@ -61,8 +61,8 @@ bool poll_for(const ProcessHandle& process, short events, std::chrono::milliseco
     return result == 1 && (poll.revents & (events | POLLHUP)) != 0;
 }
 
-// False where /proc is that of another pid namespace (`unshare --pid` without --mount-proc): what
-// it shows under a number is another process then.
+// False if /proc belongs to another pid namespace (`unshare --pid` without --mount-proc): there the
+// same pid is another process.
 bool proc_has_our_numbers() {
     static const bool ours = [] {
         std::array<char, 32> self{};
@@ -72,7 +72,7 @@ bool proc_has_our_numbers() {
     return ours;
 }
 
-// struct pidfd_info of linux/pidfd.h, which older headers do not have, as far as it is needed.
+// The part that we need of struct pidfd_info in linux/pidfd.h, which older headers lack.
 struct PidfdInfo {
     std::uint64_t mask;
     std::uint64_t cgroup_id;
@@ -82,8 +82,8 @@ struct PidfdInfo {
 constexpr std::uint64_t pidfd_info_exit = 1U << 3U;
 constexpr unsigned long pidfd_get_info = _IOWR(0xFF, 11, PidfdInfo);
 
-// Whether PIDFD_GET_INFO tells of an end cannot be asked of the call itself. From 6.15 on it does;
-// older kernels show, of a zombie whose first thread ended before the others, that thread's status.
+// PIDFD_GET_INFO cannot be asked whether it reports how a process ended: it does since Linux 6.15.
+// For a zombie whose first thread ended before the others, older kernels show that thread's status.
 bool keeps_wait_statuses() {
     utsname names{};
     return ::uname(&names) == 0 && ::strverscmp(names.release, "6.15") >= 0;
@@ -92,7 +92,7 @@ bool keeps_wait_statuses() {
 std::optional<int> wait_status_of_zombie(int pid) {
     if (!proc_has_our_numbers()) return std::nullopt;
     const std::string directory = "/proc/" + std::to_string(pid);
-    // Who may not know it is shown 0 (proc(5), exit_code). The same right is needed for this link.
+    // A reader without permission sees 0 (proc(5), exit_code). The link needs the same permission.
     std::array<char, 64> link;
     if (::readlink((directory + "/ns/pid").c_str(), link.data(), link.size()) < 0)
         return std::nullopt;
@@ -106,7 +106,7 @@ std::optional<int> wait_status_of_zombie(int pid) {
     return error == std::errc{} ? std::optional(status) : std::nullopt;
 }
 
-// Calls visit(number) for every process, or thread, that this folder of /proc shows.
+// Calls visit(pid) for every process or thread that this directory of /proc shows.
 template <class Visit>
 void for_each_number_in(const std::string& folder, Visit visit) {
     DIR* directory = proc_has_our_numbers() ? ::opendir(folder.c_str()) : nullptr;
@@ -125,8 +125,8 @@ void for_each_process(Visit visit) {
     for_each_number_in("/proc", visit);
 }
 
-// "percpu_rwsem_wait"; "" if the kernel keeps it to itself. Not from `stack`, whose reader waits
-// for a process that is stuck in its exec.
+// For example "percpu_rwsem_wait"; "" if the kernel does not say. Not from `stack`: reading that
+// blocks while the process is stuck in exec.
 std::string kernel_function(const std::string& directory) {
     const std::string function = first_line_of_kernel_file(directory + "/wchan");
     return function == "0" ? "" : function;
@@ -141,7 +141,7 @@ std::optional<ProcessStat> read_process_stat(int pid) {
 
 ProcessStat own_process_stat() {
     ProcessStat stat = parse_stat(read_kernel_line("/proc/self/stat")).value_or(ProcessStat{});
-    stat.pid = ::getpid();  // /proc may be that of another pid namespace
+    stat.pid = ::getpid();  // /proc may belong to another pid namespace
     return stat;
 }
 
@@ -165,20 +165,20 @@ Liveness look_up_process(int pid, std::optional<std::uint64_t> start_time) {
     if (pid <= 0) return Liveness::unknowable;
     const ProcessHandle process = open_process(pid, std::nullopt);
     if (!process) {
-        // EINVAL and ENOENT: the number is a thread's by now, so the process is gone.
+        // EINVAL and ENOENT: the pid is now a thread's id, so the process is gone.
         if (errno == ESRCH || errno == EINVAL || errno == ENOENT) return Liveness::dead;
-        // No pidfds here (or no descriptors left): a signal that is not sent tells as much.
+        // No pidfds here (or no file descriptors left): kill with signal 0 also shows it.
         if (::kill(pid, 0) != 0 && errno == ESRCH) return Liveness::dead;
     }
     const auto stat = read_process_stat(pid);
     if (process && wait_for_end(process, std::chrono::milliseconds(0))) return Liveness::dead;
     if (!stat || !start_time) {
-        // It was there a moment ago. Hidden by hidepid, or no /proc: a number alone proves nothing.
+        // Hidden by hidepid, no /proc, or no recorded start time: a pid alone proves nothing.
         return process || ::kill(pid, 0) == 0 || errno == EPERM ? Liveness::unknowable
                                                                 : Liveness::dead;
     }
     if (stat->start_time != *start_time) return Liveness::dead;
-    // A zombie whose pidfd is not readable has threads that live on.
+    // A zombie whose pidfd is not readable still has living threads.
     if (!process && (stat->state == 'Z' || stat->state == 'X')) return Liveness::dead;
     return Liveness::alive;
 }
@@ -186,7 +186,7 @@ Liveness look_up_process(int pid, std::optional<std::uint64_t> start_time) {
 ProcessHandle open_process(int pid, std::optional<std::uint64_t> start_time) {
     if (pid <= 0) return {};
     UniqueFd process(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
-    // Opened first, compared then: the descriptor keeps to the process that was compared.
+    // Open first, then compare: the descriptor stays with the process that was compared.
     if (process && start_time) {
         const auto stat = read_process_stat(pid);
         if (stat && stat->start_time != *start_time) return {};
@@ -200,13 +200,12 @@ bool wait_for_end(const ProcessHandle& process, std::chrono::milliseconds timeou
 
 std::optional<int> wait_status_of(const ProcessHandle& process) {
     if (!keeps_wait_statuses()) return std::nullopt;
-    // A parent may reap late, or never. Until then the zombie keeps its number, and shows its
-    // status.
+    // A parent may reap late, or never. Until then the zombie keeps its pid and shows its status.
     const auto status = wait_status_of_zombie(process.pid());
-    // Between the end of the number and the hangup lies a moment.
+    // The pid is gone a moment before the hangup.
     const std::chrono::milliseconds patience(status ? 0 : 1000);
     if (!poll_for(process, 0, patience)) return status;
-    // Reaped: what was read may be another's. The descriptor knows.
+    // Reaped: the status above may be another process's. The descriptor has the right one.
     PidfdInfo info{};
     info.mask = pidfd_info_exit;
     if (::ioctl(process.get(), pidfd_get_info, &info) != 0 || (info.mask & pidfd_info_exit) == 0)
@@ -215,7 +214,7 @@ std::optional<int> wait_status_of(const ProcessHandle& process) {
 }
 
 std::optional<Hanging> what_it_hangs_on(int pid) {
-    // Of a process with threads, any one of them may be what is stuck.
+    // Any of the process's threads may be the one that is stuck.
     const std::string threads = "/proc/" + std::to_string(pid) + "/task";
     std::optional<Hanging> found;
     bool seen = false;
@@ -248,8 +247,8 @@ std::vector<ProcessStat> members_of_group(int group, int except) {
     std::vector<ProcessStat> members;
     for_each_process([&](int pid) {
         if (pid == except) return;
-        // Most are in another group. To be told so by one call, and not by a text that the kernel
-        // makes and we take apart, is most of what a short job's end would cost.
+        // Most are in another group. One call shows that; having the kernel format a text for us to
+        // parse would be most of the cost of a short job's end.
         const pid_t its_group = ::getpgid(pid);
         if (its_group >= 0 && its_group != group) return;
         auto stat = read_process_stat(pid);
@@ -263,13 +262,13 @@ std::vector<ProcessStat> members_of_group(int group, int except) {
 }
 
 bool is_newest_process(int pid) {
-    // Not /proc/loadavg, which says the same: in a container it may be another program's invention.
+    // Not /proc/loadavg, which shows the same: in a container, another program may emulate it.
     const std::string newest = first_line_of_kernel_file("/proc/sys/kernel/ns_last_pid");
     return !newest.empty() && newest == std::to_string(pid);
 }
 
 std::optional<std::uint64_t> lasting_number_of(int pid) {
-    // The inode of its pidfd.
+    // The inode number of its pidfd.
     const ProcessHandle process = open_process(pid, std::nullopt);
     struct stat info {};
     return process && ::fstat(process.get(), &info) == 0 ? std::optional(info.st_ino)

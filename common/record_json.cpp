@@ -12,7 +12,7 @@ namespace jobshim {
 
 namespace {
 
-// Readers of members that may be absent, null, or (in a forged file) of another type.
+// For members that may be absent, null, or (in a forged file) of another type.
 template <class Number>
 std::optional<Number> number(const Json& json, const char* key) {
     const auto found = json.find(key);
@@ -115,7 +115,7 @@ Json to_json(const CancelRequest& request) {
     Json json = {{"by", to_json(request.what.by)},
                  {"reason", or_null(request.what.reason)},
                  {"at", request.at}};
-    // Those without a name (32 and 33 with glibc) by their number, which is read back likewise.
+    // A signal without a name (32 and 33 with glibc) goes by number; parse_signal reads both.
     if (request.signal)
         json["signal"] = parse_signal(signal_name(*request.signal))
                              ? signal_name(*request.signal)
@@ -151,7 +151,7 @@ std::optional<OomBaseline> oom_from(const Json& json) {
     return OomBaseline{text_in(json, "group"), text_in(json, "counter"), *kills,
                        number<std::uint64_t>(json, "groupKills"),
                        number<std::uint64_t>(json, "killsBelow"),
-                       // A forged one must not make sums overflow.
+                       // A forged value must not make sums overflow.
                        std::clamp<std::int64_t>(number<std::int64_t>(json, "atUs").value_or(0), 0,
                                                 1'000'000'000'000'000)};
 }
@@ -249,13 +249,13 @@ std::optional<RunRecord> run_from(const Json& json, std::string_view source) {
     RunRecord run;
     run.exit = exit_from(object_in(json, "exit"));
     const auto shim = shim_from(object_in(json, "shim"));
-    // Without one: a job that was settled though no shim had ever supervised it.
+    // No shim: the job was settled although no shim had ever supervised it.
     if (!shim && !run.exit) return std::nullopt;
     if (shim) run.shim = *shim;
     run.worker = worker_from(object_in(json, "worker"));
     const Json beat = object_in(json, "heartbeat");
     run.heartbeat_file = text_in(beat, "file");
-    // Clamped to what --heartbeat-interval takes: a forged one must not make sums overflow.
+    // Clamped to what --heartbeat-interval accepts: a forged value must not make sums overflow.
     run.interval_ms = std::clamp<std::int64_t>(
         number<std::int64_t>(beat, "intervalMs").value_or(5000), 100, 3'600'000);
     run.kill_on_shim_death = text_in(json, "onShimDeath") != "keep";

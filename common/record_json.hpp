@@ -1,8 +1,8 @@
-// The values of a record as JSON, and back. The only door to nlohmann_json of the writer and the
-// readers: for job_document.cpp and heartbeat_lines.cpp. Pure.
+// The values of a record as JSON, and back. The writer and the readers use nlohmann_json only
+// through this header: it is for job_document.cpp and heartbeat_lines.cpp. Pure.
 //
-// Caveats: a file may be forged. A member of another type counts as absent, a number that does not
-// fit is none, and what would make sums overflow is clamped.
+// Caveats: a file may be forged. A member of the wrong type counts as absent, and so does a number
+// that does not fit; values that would make sums overflow are clamped.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -16,15 +16,15 @@ namespace jobshim {
 
 using Json = nlohmann::ordered_json;
 
-// Never throws: what is not JSON is a discarded value, which is neither object nor anything else.
-// For texts that have passed the scanner: nlohmann descends by recursion, and a forged file of
-// 50,000 levels would use up the stack.
+// Never throws: text that is not JSON yields a discarded value, which passes no type check. Only
+// for text that has passed the scanner: nlohmann descends recursively, and a forged file 50,000
+// levels deep would exhaust the stack.
 Json parse_leniently(std::string_view text);
 
-// An object from a file that anybody may have written.
+// An object from an untrusted file.
 Json parse_foreign_object(std::string_view text);
 
-// Bytes that are not UTF-8 become U+FFFD.
+// Invalid UTF-8 becomes U+FFFD.
 std::string dump(const Json& json, int indent = -1, char indent_char = ' ');
 
 template <class Value>
@@ -33,7 +33,7 @@ Json or_null(const std::optional<Value>& value) {
 }
 Json or_null(const std::string& text);
 
-// A member of an object: "" or null where it is absent or of another type.
+// A member of an object; "" or null if it is absent or has another type.
 std::string text_in(const Json& json, const char* key);
 Json object_in(const Json& json, const char* key);
 
@@ -43,7 +43,7 @@ Json to_json(const OomBaseline& oom);
 Json to_json(const ExitRecord& exit);
 Json to_json(const RunRecord& run);
 
-// Nothing for what is no such value.
+// Nothing if `json` is not such a value.
 std::optional<WorkerIdentity> worker_from(const Json& json);
 std::optional<CancelRequest> cancel_from(const Json& json);
 std::optional<OomBaseline> oom_from(const Json& json);

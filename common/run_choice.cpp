@@ -11,8 +11,8 @@ namespace {
 
 std::int64_t time_or_0(const std::string& iso) { return parse_iso_time(iso).value_or(0); }
 
-// The heartbeat's run came after the recorded one. Start times are exact within a boot; across
-// boots the one of the present boot is later; the wall clock is the last resort.
+// True if the heartbeat file's run is later than the recorded one. Within a boot, start times are
+// exact; across boots, the run of the current boot is later; the wall clock is the last resort.
 bool heartbeat_is_later(const RunSigns& signs) {
     const ShimIdentity& beating = signs.beat.run->shim;
     const ShimIdentity& recorded = signs.recorded->shim;
@@ -23,16 +23,16 @@ bool heartbeat_is_later(const RunSigns& signs) {
     return time_or_0(signs.beat.started_at) > time_or_0(signs.started_at);
 }
 
-// True if the record asks for a run that came after the heartbeat's: it was made after that run
-// began, or touched after that run ended. Else an active record beside a known end is an old copy
-// that the host wrote back.
+// True if the record requests a run later than the heartbeat file's: it was created after that run
+// began, or changed after that run ended. If not, an active record beside a known end is an old
+// copy that the host wrote back.
 bool asks_for_a_new_run(const RunSigns& signs) {
     const std::int64_t began = time_or_0(signs.beat.started_at);
     const std::int64_t ended = signs.beat.last ? time_or_0(signs.beat.last->exit.ended_at) : 0;
     if (began != 0 && time_or_0(signs.created_at) > began) return true;
     if (ended == 0) return false;
-    // A host that writes its old copy back late stamps that as late, so of a record that says
-    // `running` the last change means nothing.
+    // A host that writes its old copy back late gives it a late timestamp, so `updatedAt` means
+    // nothing in a record that says `running`.
     return time_or_0(signs.started_at) > ended ||
            (signs.status == Status::queued && time_or_0(signs.updated_at) > ended);
 }
@@ -43,8 +43,8 @@ RunChoice choose_run(RunSigns signs) {
     std::optional<RunRecord>& recorded = signs.recorded;
     Heartbeat& beat = signs.beat;
     const bool of_the_same_run = beat.run && recorded && beat.run->shim == recorded->shim;
-    // A leaving of another job (the file was renamed). Where the record tells of the very same shim
-    // it is the directory that goes by another name: moved, or mounted elsewhere.
+    // Another job's stale heartbeat file (the job file was renamed). But if the record names the
+    // same shim, only the directory's path changed: it was moved, or mounted elsewhere.
     if (!of_the_same_run && !beat.job_file.empty() && beat.job_file != signs.job_file) beat = {};
     const bool is_over_but_active =
         !signs.lock_is_held && is_active(signs.status) && recorded && recorded->exit;
@@ -58,8 +58,8 @@ RunChoice choose_run(RunSigns signs) {
         choice.heartbeat_agrees = recorded->worker == beat.run->worker;
         choice.oom = beat.oom;
         choice.worker_was_started = recorded->worker.has_value();
-        // The end was delivered, and then somebody made the record active again: a new request, or
-        // the host put its own word back.
+        // The end was recorded, and then somebody made the record active again: with a new request
+        // (then this run is not it), or because the host wrote its old copy back.
         if (is_over_but_active && (signs.status == Status::queued || asks_for_a_new_run(signs)))
             return choice;
         if (!is_terminal(signs.status) || !recorded->exit) choice.known_end = beat.last;
@@ -70,12 +70,12 @@ RunChoice choose_run(RunSigns signs) {
         choice.heartbeat_agrees = true;
         choice.oom = beat.oom;
         choice.worker_was_started = beat.run->worker.has_value();
-        // A status that somebody else's record holds is not this run's to be added to.
+        // If another run's record has a terminal status, this run's end is not added to it.
         if (!is_terminal(signs.status)) choice.known_end = beat.last;
         choice.run = std::move(beat.run);
     } else if (recorded && !is_over_but_active) {
         choice.run = std::move(recorded);
-        // Without its own heartbeat file nobody can say that it was never started.
+        // Without the run's own heartbeat file, nobody can say that the worker never started.
         choice.worker_was_started = true;
     }
     return choice;

@@ -1,8 +1,8 @@
-// Which run a job's record and its heartbeat file speak of. Pure: every row of the decision is a
-// row of a unit test.
+// Decides which run a job's record and its heartbeat file refer to. Pure: every row of the decision
+// is a row of a unit test.
 //
-// The two may differ. A host writes an old copy of its record back, or asks for a new run; another
-// shim has taken the lock and not yet written the record; the job file was renamed, or copied.
+// The two can differ: a host writes an old copy of its record back, or requests a new run; another
+// shim has taken the lock but not written the record yet; the job file was renamed or copied.
 #pragma once
 
 #include <optional>
@@ -14,29 +14,29 @@
 
 namespace jobshim {
 
-// What the files tell, before any process is looked up.
+// What the files say, before any process is looked up.
 struct RunSigns {
     Status status = Status::none;  // of the record
     std::optional<RunRecord> recorded;
-    std::string created_at;  // ISO 8601, as the record has them; "" where it has none
+    std::string created_at;  // ISO 8601, from the record; "" if absent
     std::string started_at;
     std::string updated_at;
     Heartbeat beat;
     bool lock_is_held = false;
     std::string job_file;  // its path in UTF-8, as a heartbeat file names it
-    std::string boot_id;   // of the one who looks
+    std::string boot_id;   // the observer's
 };
 
 struct RunChoice {
     // The record's, or the heartbeat file's if the host has overwritten the record. Nothing if no
-    // shim has taken on what is asked for now.
+    // shim has taken on the current request.
     std::optional<RunRecord> run;
-    std::optional<FinalWord> known_end;  // which the heartbeat file has, and the record has not
+    std::optional<FinalWord> known_end;  // in the heartbeat file but not in the record
     std::optional<OomBaseline> oom;      // the OOM killer's counters when this run began
-    bool heartbeat_agrees = false;       // the heartbeat file is this run's, worker and all
+    bool heartbeat_agrees = false;  // the heartbeat file is this run's, and names the same worker
     bool worker_was_started = false;
     bool new_run_began = false;   // see Sighting
-    bool has_run_before = false;  // likewise
+    bool has_run_before = false;  // see Sighting
 };
 
 RunChoice choose_run(RunSigns signs);

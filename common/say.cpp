@@ -17,7 +17,7 @@ void say(std::string_view program, std::string_view message, bool keep_lines) no
     try {
         say_as_it_is(as_said(program, message, keep_lines));
     } catch (const std::exception&) {
-        return;  // there was no memory for it
+        return;  // out of memory
     }
 }
 
@@ -25,7 +25,7 @@ void say_as_it_is(std::string_view text) noexcept {
     try {
         write_all(STDERR_FILENO, text, "standard error");
     } catch (const std::exception&) {
-        return;  // nobody is left to be told
+        return;  // there is nowhere left to report it
     }
 }
 

@@ -1,5 +1,4 @@
-// How both programs speak to people: a message on standard error, with the program's name before
-// it.
+// How both programs speak to people: a message on standard error, prefixed with the program's name.
 #pragma once
 
 #include <string>
@@ -7,14 +6,15 @@
 
 namespace jobshim {
 
-// Pure: "PROGRAM: MESSAGE" with a line feed, fit for a terminal. One line: line feeds within become
-// U+FFFD, unless `keep_lines` (for a list of our own, whose entries were made printable).
+// Pure: "PROGRAM: MESSAGE" and a line feed, safe for a terminal. It is one line: line feeds inside
+// become U+FFFD, unless `keep_lines` is set (for a list of our own whose entries are already
+// printable).
 std::string as_said(std::string_view program, std::string_view message, bool keep_lines = false);
 
-// Says it. As one write, so that no other line comes between. Never fails.
+// Prints it with one write, so that no other output comes in between. Never fails.
 void say(std::string_view program, std::string_view message, bool keep_lines = false) noexcept;
 
-// A text that as_said() has made, or is empty.
+// Prints a text that as_said() has made, or an empty one.
 void say_as_it_is(std::string_view text) noexcept;
 
 }  // namespace jobshim

@@ -16,13 +16,13 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// The living members of the worker's own group, but for the worker: what has its group number and
-// session, and is no older than it was. A group's number is not given to a new process while the
-// group has members; if its leader is somebody else, so is the group.
+// The living members of the worker's own process group, except the worker: processes with its
+// process group id and session that are no older than the worker. The kernel does not reuse the id
+// while the group has members; if the leader is another process, it is another group.
 //
-// A job file is anybody's who may write the directory. What it says is acted on only if the
-// heartbeat file, which is its owner's alone, agrees, and only against that owner's processes: so
-// nobody can make another user's reader kill for him.
+// Anybody who may write to the directory can write the job file. So we act on it only if the
+// heartbeat file, which only its owner can write, agrees, and only against that owner's processes:
+// nobody can make another user's reader kill on their behalf.
 std::vector<ProcessStat> rest_of_group(const Observation& seen) {
     const bool is_told = seen.place == Place::here && seen.run && seen.heartbeat_agrees &&
                          seen.run->worker && seen.run->worker->group == Group::own &&
@@ -54,7 +54,7 @@ std::size_t signal_each(const std::vector<ProcessStat>& processes, int signal) {
     return reached;
 }
 
-// PR_SET_PDEATHSIG reaches the worker alone. The rest of its own group is ended here.
+// PR_SET_PDEATHSIG reaches only the worker. This kills the rest of its own process group.
 std::size_t end_rest_of_group(const Observation& seen) {
     const bool meant_to_die =
         seen.verdict.settle && !seen.known_end && seen.run && seen.run->kill_on_shim_death;
@@ -62,17 +62,17 @@ std::size_t end_rest_of_group(const Observation& seen) {
     return signal_each(rest_of_group(seen), SIGKILL);
 }
 
-// The post mortem of a job whose shim was lost: the counters as they are now, beside those that its
-// shim read at the start. Somebody else than a shim may have written these, so no file is opened
-// but one of the kernel's counters, and of what root alone may know (the kernel's log) nothing is
-// told but whether it names these two.
+// The post-mortem of a job whose shim was lost: compares the counters now with those that the shim
+// read at the start. Somebody other than a shim may have written those, so we open no file but a
+// kernel counter, and disclose nothing from the kernel's log, which may be readable by root only,
+// except whether it names the shim or the worker.
 std::optional<OomFinding> add_oom_evidence(std::vector<std::string>& evidence,
                                            const Observation& seen) {
     if (seen.place != Place::here || !seen.run || !seen.oom || !is_oom_counter(seen.oom->counter))
         return std::nullopt;
     std::vector<OomSuspect> ours{{seen.run->shim.pid, OomSuspect::shim}};
     if (seen.run->worker) ours.push_back({seen.run->worker->pid, OomSuspect::worker});
-    // Its namespaces are ours, or its place were not here.
+    // The shim's namespaces are ours, or its place would not be `here`.
     auto found = look_for_oom(*seen.oom, seen.run->shim, ours, OomDisclosure::of_suspects);
     const bool group_is_gone = !found && !is_readable(*seen.oom);
     if (group_is_gone)
@@ -80,7 +80,8 @@ std::optional<OomFinding> add_oom_evidence(std::vector<std::string>& evidence,
     if (!found) return std::nullopt;
     evidence.insert(evidence.end(), found->evidence.begin(), found->evidence.end());
     if (found->counter_rose || group_is_gone)
-        evidence.emplace_back("the shim was lost while the OOM killer was at work in its group");
+        evidence.emplace_back(
+            "the OOM killer was active in the shim's cgroup when the shim was lost");
     return found;
 }
 
@@ -107,7 +108,7 @@ FinalWord final_word_on(const Observation& seen) {
         seen.sighting.rebooted ? ExitReason::host_rebooted : ExitReason::shim_lost;
     std::vector<std::string> evidence{seen.verdict.because};
     if (seen.probe.mtime_ns)
-        evidence.push_back("last beat " + iso_time(*seen.probe.mtime_ns / 1'000'000));
+        evidence.push_back("last heartbeat " + iso_time(*seen.probe.mtime_ns / 1'000'000));
     const auto oom = add_oom_evidence(evidence, seen);
     return judge_lost(reason, seen.worker_was_started, std::move(evidence), oom);
 }
@@ -138,8 +139,8 @@ Judgement with_eyewitness(const Eyewitness& eyewitness) {
 
 namespace {
 
-// Somebody else's run, which was not there when the job was looked at: its shim holds another lock
-// than ours, for the heartbeat file was removed in between.
+// True if the record is of another run, which began after we looked: its shim holds a different
+// lock from ours, because the heartbeat file was removed in between.
 bool tells_of_a_new_run(const JobDocument& document, const Observation& seen) {
     if (!is_active(document.status())) return false;
     const auto& run = document.run();
@@ -153,18 +154,19 @@ bool tells_of_a_new_run(const JobDocument& document, const Observation& seen) {
 void settle(JobFile& file, const Observation& seen, FinalWord last) {
     if (const std::size_t ended = end_rest_of_group(seen))
         last.exit.evidence.push_back("SIGKILL sent to " + std::to_string(ended) +
-                                     " left in the worker's group");
+                                     (ended == 1 ? " process" : " processes") +
+                                     " left in the worker's process group");
     JobEdit edit;
     edit.run = seen.run.value_or(RunRecord{});
     if (seen.cancelled) edit.run.cancel = seen.cancelled;
     edit.set_end(last, iso_time(wall_now_ms()));
     file.update(
         [&](const JobDocument* document) {
-            if (document == nullptr)  // deleted this moment: that is no reason to bring it back
-                throw Refusal(file.files().job + ": is gone");
+            if (document == nullptr)  // just deleted: do not bring it back
+                throw Refusal(file.files().job + ": has been deleted");
             if (tells_of_a_new_run(*document, seen))
                 throw Refusal(file.files().job + ": a new run has begun");
-            // Somebody may have written an end since; that stands.
+            // Somebody may have recorded an end since: it stands.
             return edit.applied_to(*document, is_terminal(document->status()));
         },
         JobFile::Write::last);
@@ -179,16 +181,17 @@ void tidy(const JobFiles& files) {
 }
 
 void signal_orphan(const Observation& seen, int signal) {
-    if (!seen.run || !seen.run->worker) throw Refusal("the worker is not known");
+    if (!seen.run || !seen.run->worker) throw Refusal("the worker is unknown");
     const WorkerIdentity& worker = *seen.run->worker;
     const std::string name = "worker (pid " + std::to_string(worker.pid) + ")";
     if (!seen.heartbeat_agrees || !worker.start_time)
-        throw Refusal("the " + name + " is not signalled: its heartbeat file does not tell of it");
+        throw Refusal("the " + name + " is not signalled: the heartbeat file does not name it");
     const ProcessHandle process = open_process(worker.pid, worker.start_time);
-    // As in rest_of_group: a user's heartbeat file gives no right to another's processes.
+    // As in rest_of_group: a user's heartbeat file gives no right to another user's processes.
     const bool is_trusted = seen.probe.owner == 0U || seen.probe.owner == ::geteuid();
     if (process && !is_trusted && owner_of_process(worker.pid) != seen.probe.owner)
-        throw Refusal("the " + name + " is not signalled: it is not its heartbeat file's owner's");
+        throw Refusal("the " + name +
+                      " is not signalled: it does not belong to the owner of the heartbeat file");
     const auto rest = rest_of_group(seen);
     if (process && !send_signal(process, signal) && errno != ESRCH)
         throw_errno("signal the " + name);
@@ -197,7 +200,7 @@ void signal_orphan(const Observation& seen, int signal) {
 
 namespace {
 
-// Nothing if the lock is not that of the file any more.
+// Nothing if the heartbeat file at that path is no longer the one that `lock` locked.
 std::optional<Settled> try_to_settle(const SettlerLock& lock, const JobFiles& files,
                                      const Observer& observer, const Judgement& judgement) {
     Settled result;
@@ -228,7 +231,7 @@ std::optional<Settled> try_to_settle(const SettlerLock& lock, const JobFiles& fi
 Settled settle_under(const SettlerLock& lock, const JobFiles& files, const Observer& observer,
                      const Judgement& judgement) {
     if (auto settled = try_to_settle(lock, files, observer, judgement)) return std::move(*settled);
-    // Its file was removed: another run may have begun.
+    // The locked file was removed: another run may have begun.
     Settled looked;
     looked.now = observe(files, observer);
     return looked;
@@ -243,17 +246,17 @@ Settled observe_and_settle(const JobFiles& files, const Observer& observer,
         std::optional<FinalWord> last = judgement(seen.now);
         if (!last) return seen;
         try {
-            // Under the lock once more: the first look may be old by now.
+            // Look again under the lock: the first look may be out of date.
             if (const auto lock = SettlerLock::try_take(files.heartbeat))
                 if (auto settled = try_to_settle(*lock, files, observer, judgement))
                     return std::move(*settled);
         } catch (const std::exception& error) {
             return show_as_settled(std::move(seen), std::move(*last), error.what());
         }
-        // Another settler is at it, or a shim has just begun: look again shortly.
+        // Another settler is at work, or a shim has just started: look again shortly.
         if (monotonic_now() >= deadline)
             return show_as_settled(std::move(seen), std::move(*last),
-                                   files.heartbeat + " stays locked");
+                                   files.heartbeat + " is still locked");
         pause_for(milliseconds(5));
     }
 }

@@ -1,7 +1,7 @@
 // The grammar of jobshim's command line: its options, and which of them take a value. Pure.
 //
-// One table for all who read such a line: jobshim itself, jobctl where it looks for a shim that is
-// just starting, and the fuzzer, which holds jobshim against a reader of its own.
+// One table for everything that reads such a line: jobshim itself, jobctl when it looks for a shim
+// that is just starting, and the fuzzer, which compares jobshim with a parser of its own.
 #pragma once
 
 #include <array>
@@ -12,7 +12,7 @@ namespace jobshim {
 struct ShimOption {
     std::string_view name;        // "--job"
     std::string_view short_name;  // "-j"; "" for none
-    std::string_view value;       // as --help calls it, "FILE"; "" for a flag
+    std::string_view value;       // as in --help, "FILE"; "" for a flag
 
     constexpr bool takes_value() const { return !value.empty(); }
 };
@@ -39,7 +39,7 @@ inline constexpr auto shim_grammar = std::to_array<ShimOption>({
     {"--version", "", ""},
 });
 
-// By either of its names; null if there is none.
+// Finds an option by either of its names; null if there is none.
 constexpr const ShimOption* find_shim_option(std::string_view name) {
     for (const ShimOption& option : shim_grammar)
         if (!name.empty() && (name == option.name || name == option.short_name)) return &option;

@@ -9,7 +9,7 @@ namespace jobshim {
 
 namespace {
 
-constexpr unsigned no_replace = 1;  // RENAME_NOREPLACE and RENAME_EXCHANGE of linux/fs.h
+constexpr unsigned no_replace = 1;  // RENAME_NOREPLACE and RENAME_EXCHANGE from linux/fs.h
 constexpr unsigned exchange = 2;
 
 bool rename_with(const std::string& from, const std::string& to, unsigned flags) {

@@ -1,4 +1,4 @@
-// Names of signals and errors that this system has and others have not.
+// Names of the signals and errors that are specific to this system.
 #pragma once
 
 #include <span>

@@ -8,7 +8,7 @@ namespace jobshim {
 std::span<const NamedNumber> signals_of_this_system() {
     static constexpr NamedNumber names[] = {
         {SIGPWR, "PWR"},
-#ifdef SIGSTKFLT  // MIPS and SPARC have none
+#ifdef SIGSTKFLT  // MIPS and SPARC lack it
         {SIGSTKFLT, "STKFLT"},
 #endif
     };

@@ -13,8 +13,8 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds between_looks{10};
 
-// Nothing where it cannot be told: it may have been cut between the look at its times and the
-// reading, or another machine may have stamped it.
+// Nothing if the age is unknown: the file may have been truncated between the stat and the read, or
+// another machine may have set its times.
 std::optional<milliseconds> age_of(const std::string& path, const FileStamp& as_read) {
     const auto now = stamp_at(path);
     if (!now || !as_read.unchanged(*now) || !is_local_file_system(path)) return std::nullopt;

@@ -1,4 +1,4 @@
-// Owns one file descriptor; -1 is none.
+// Owns one file descriptor; -1 means none.
 #pragma once
 
 #include <unistd.h>

@@ -27,9 +27,9 @@ constexpr auto signal_names = std::to_array<NamedNumber>({
     {SIGSYS, "SYS"},
 });
 
-// The real-time signals by glibc's count, which leaves 32 and 33 to its threads. Not SIGRTMIN: in
-// musl that is 35, and a name must mean to a shim that is linked with it what it means to jobctl,
-// to the worker, and to whoever sends it, who are glibc's nearly everywhere.
+// The real-time signals as glibc numbers them: it keeps 32 and 33 for its threads. Not SIGRTMIN,
+// which is 35 in musl: a name must mean the same to a shim linked with musl as to jobctl, the
+// worker and the sender, which use glibc nearly everywhere.
 constexpr int first_real_time = 34;
 constexpr int last_real_time = 64;
 
@@ -85,7 +85,7 @@ std::string clean(std::string_view text, Unwanted unwanted) {
 }  // namespace
 
 std::optional<milliseconds> parse_duration(std::string_view text) {
-    // from_chars would take "inf", "nan" and "-0".
+    // from_chars would accept "inf", "nan" and "-0".
     if (text.empty() || (!std::isdigit(static_cast<unsigned char>(text[0])) && text[0] != '.'))
         return std::nullopt;
     double number = 0;
@@ -127,7 +127,7 @@ std::string duration_in_words(milliseconds duration) {
         return words;
     };
     if (ms < 0) {
-        // The smallest number has no positive twin.
+        // The smallest number has no positive counterpart.
         const auto positive = -(ms + 1);
         return "-" + duration_in_words(milliseconds(positive) + milliseconds(positive < INT64_MAX));
     }
@@ -181,7 +181,7 @@ std::string signal_name(int signal) {
 }
 
 std::string iso_time(std::int64_t ms_since_epoch) {
-    // Not gmtime_r: it reads the time zone's file, which every job would pay for.
+    // Not gmtime_r: it reads the time zone file, which would cost every job.
     using namespace std::chrono;
     const sys_time<milliseconds> time{milliseconds(ms_since_epoch)};
     const auto midnight = floor<days>(time);

@@ -1,4 +1,4 @@
-// The units that options, records and messages share: durations, signals, times of day. Pure.
+// Units shared by options, records and messages: durations, signals, times of day. Pure.
 #pragma once
 
 #include <chrono>
@@ -9,33 +9,33 @@
 
 namespace jobshim {
 
-// DUR of the command lines: a number, fractions allowed, with ms, s (default), m, h or d.
-// Nothing for anything else, negative numbers included. Longer than 100 years is cut to that.
+// DUR on the command lines: a number, fractions allowed, with ms, s (default), m, h or d. Nothing
+// for anything else, including negative numbers. Capped at 100 years.
 std::optional<std::chrono::milliseconds> parse_duration(std::string_view text);
 
-// A number of things on the command line: decimal digits and nothing else.
+// A count on the command line: decimal digits and nothing else.
 std::optional<std::uint64_t> parse_count(std::string_view text);
 
-// "250 ms", "5 s", "3 min 20 s", "2 h 5 min", "3 d 4 h": for sentences.
+// For sentences: "250 ms", "5 s", "3 min 20 s", "2 h 5 min", "3 d 4 h".
 std::string duration_in_words(std::chrono::milliseconds duration);
 
-// "TERM", "SIGTERM", "term", "15", "RTMIN+1" (35, as in glibc); nothing for what is no signal of
-// this system.
+// Accepts "TERM", "SIGTERM", "term", "15", "RTMIN+1" (35, as in glibc); nothing for anything that
+// is not a signal on this system.
 std::optional<int> parse_signal(std::string_view text);
 
-// "SIGTERM", "SIGRTMIN+1"; "signal 99" for what has no name.
+// "SIGTERM", "SIGRTMIN+1"; "signal 99" if it has no name.
 std::string signal_name(int signal);
 
-// Milliseconds since 1970 (UTC) <-> "2026-11-22T17:34:00.123Z". Parsing takes what JavaScript's
+// Milliseconds since 1970 (UTC) <-> "2026-11-22T17:34:00.123Z". Parsing accepts what JavaScript's
 // toISOString writes, with or without the fraction; nothing for any other form.
 std::string iso_time(std::int64_t ms_since_epoch);
 std::optional<std::int64_t> parse_iso_time(std::string_view text);
 
-// Text fit for a terminal: control characters (line feeds and tabs too, unless `keep_lines`) and
-// bytes that are not UTF-8 become U+FFFD.
+// Text that is safe for a terminal: control characters (including line feeds and tabs, unless
+// `keep_lines`) and invalid UTF-8 become U+FFFD.
 std::string printable(std::string_view text, bool keep_lines = false);
 
-// Bytes that are not UTF-8 become U+FFFD; all else is kept.
+// Invalid UTF-8 becomes U+FFFD; everything else is kept.
 std::string to_utf8(std::string_view bytes);
 bool is_utf8(std::string_view bytes);
 

@@ -9,9 +9,9 @@ namespace {
 using std::chrono::milliseconds;
 
 std::string beat_in_words(const Sighting& seen) {
-    if (!seen.beat_age) return "no beat has been seen";
-    if (*seen.beat_age < milliseconds(0)) return "its last beat bears a time in the future";
-    return "its last beat was " + duration_in_words(*seen.beat_age) + " ago";
+    if (!seen.beat_age) return "no heartbeat has been seen";
+    if (*seen.beat_age < milliseconds(0)) return "its last heartbeat is dated in the future";
+    return "its last heartbeat was " + duration_in_words(*seen.beat_age) + " ago";
 }
 
 std::string pid_in_words(const char* who, int pid) {
@@ -37,7 +37,7 @@ State state_of(Status status) {
     return State::unknown;
 }
 
-// The shim as the two witnesses show it together.
+// Whether the shim is alive, judged by its lock and its process together.
 Liveness shim_of(const Sighting& seen) {
     switch (seen.lock) {
         case LifeLock::held:
@@ -55,11 +55,11 @@ Verdict judge_terminal(const Sighting& seen) {
     verdict.state = state_of(seen.status);
     verdict.because = seen.end_sentence;
     verdict.ended = shim_of(seen) != Liveness::alive;
-    // The worker wrote its status, and its shim died before it could add how it ended.
+    // The worker wrote its status, but the shim died before it could add how the worker ended.
     verdict.settle = shim_of(seen) == Liveness::dead && seen.end_is_known;
     if (!verdict.ended)
         verdict.because += (verdict.because.empty() ? "" : " ") +
-                           pid_in_words("Its shim", seen.shim_pid) + " is still at work.";
+                           pid_in_words("Its shim", seen.shim_pid) + " is still running.";
     return verdict;
 }
 
@@ -67,7 +67,8 @@ Verdict judge_alive(const Sighting& seen) {
     const bool overdue = seen.beat_age && *seen.beat_age > overdue_after(seen.interval);
     if (overdue)
         return {State::stalled, pid_in_words("The shim", seen.shim_pid) + " is alive, but " +
-                                    beat_in_words(seen) + ": stopped, starved or asleep."};
+                                    beat_in_words(seen) +
+                                    ": stopped, starved of CPU or suspended."};
     return {State::running,
             pid_in_words("The shim", seen.shim_pid) + " is alive; " + beat_in_words(seen) + "."};
 }
@@ -77,34 +78,34 @@ Verdict judge_dead(const Sighting& seen) {
         return {State::lost, "The shim recorded the end, but not in the job file.", false, true};
     switch (seen.worker) {
         case Liveness::alive:
-            return {State::orphaned, pid_in_words("The shim", seen.shim_pid) + " is dead, " +
+            return {State::orphaned, pid_in_words("The shim", seen.shim_pid) + " is dead, but " +
                                          pid_in_words("the worker", seen.worker_pid) +
-                                         " runs on; nobody will record its end."};
+                                         " is still running; nobody will record its end."};
         case Liveness::unknowable:
-            return {State::unknown, pid_in_words("The shim", seen.shim_pid) +
-                                        " is dead; whether the worker lives cannot be known here."};
+            return {State::unknown,
+                    pid_in_words("The shim", seen.shim_pid) +
+                        " is dead; whether the worker is alive cannot be determined from here."};
         case Liveness::dead:
             return {State::lost,
                     pid_in_words("The shim", seen.shim_pid) + " and " +
                         pid_in_words("the worker", seen.worker_pid) + " are dead.",
                     false, true};
         case Liveness::none:
-            return {
-                State::lost,
-                pid_in_words("The shim", seen.shim_pid) + " died before the worker was started.",
-                false, true};
+            return {State::lost,
+                    pid_in_words("The shim", seen.shim_pid) + " died before the worker started.",
+                    false, true};
     }
     return {};
 }
 
 Verdict judge_unreachable(const Sighting& seen) {
     if (seen.rebooted) {
-        return {State::lost, "The host was restarted since.", false, true};
+        return {State::lost, "The host has been restarted since.", false, true};
     }
     if (seen.beat_seen_to_change) return {State::running, "Its heartbeat was seen to change."};
-    return {State::unknown, seen.obstacle +
-                                (seen.obstacle.empty() ? "Nothing can be known here" : "") + "; " +
-                                beat_in_words(seen) + "."};
+    return {State::unknown,
+            seen.obstacle + (seen.obstacle.empty() ? "Nothing can be determined from here" : "") +
+                "; " + beat_in_words(seen) + "."};
 }
 
 }  // namespace
@@ -137,26 +138,28 @@ milliseconds overdue_after(milliseconds interval) { return 3 * interval + std::c
 
 Verdict judge(const Sighting& seen) {
     if (is_terminal(seen.status) && seen.new_run_began)
-        return {State::running, "A new run has begun; the record is still the last one's."};
+        return {State::running,
+                "A new run has begun; the record is still that of the previous run."};
     if (is_terminal(seen.status)) return judge_terminal(seen);
     if (!is_active(seen.status) && shim_of(seen) != Liveness::alive)
         return {State::unknown, seen.status == Status::none
                                     ? "The job file has no status."
-                                    : "Its status is a word of the host's own."};
+                                    : "Its status is not one that jobshim knows."};
     switch (shim_of(seen)) {
         case Liveness::alive:
             return judge_alive(seen);
         case Liveness::dead:
             return judge_dead(seen);
         case Liveness::unknowable:
-            // The end that the shim itself wrote down needs no look-up, but its death does.
+            // The end that the shim recorded needs no lookup, but the shim's death does.
             return judge_unreachable(seen);
         case Liveness::none:
-            if (seen.status == Status::queued) return {State::queued, "Nobody has started it yet."};
-            return {State::unknown,
-                    seen.has_run_before
-                        ? "It was made active again after its end; no shim has supervised it since."
-                        : "No shim has supervised it."};
+            if (seen.status == Status::queued) return {State::queued, "Not started yet."};
+            return {
+                State::unknown,
+                seen.has_run_before
+                    ? "It was made active again after it ended; no shim has supervised it since."
+                    : "No shim has supervised it."};
     }
     return {};
 }

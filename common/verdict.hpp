@@ -1,5 +1,5 @@
-// From what was seen of a job to what is said of it (SPEC section 5). Pure: every row of the table
-// is a row of a unit test.
+// Turns what was seen of a job into a verdict (SPEC section 5). Pure: every row of that table is a
+// row of a unit test.
 #pragma once
 
 #include <chrono>
@@ -11,12 +11,12 @@
 
 namespace jobshim {
 
-// Byte 0 of the heartbeat file.
+// The lock on byte 0 of the heartbeat file.
 enum class LifeLock {
     held,
     free,
     no_file,
-    unavailable,  // no locks on this file system, or no permission to look
+    unavailable,  // the file system has no locks, or we may not look
 };
 
 enum class Liveness {
@@ -26,23 +26,23 @@ enum class Liveness {
     none,  // no such process is recorded
 };
 
-// What was seen, each part by itself. No part draws conclusions from another.
+// What was seen. Each part stands by itself and draws no conclusions from another.
 struct Sighting {
     LifeLock lock = LifeLock::no_file;
     Liveness shim = Liveness::none;    // the recorded shim, looked up by pid and start time
-    Liveness worker = Liveness::none;  // likewise
+    Liveness worker = Liveness::none;  // the recorded worker, likewise
     Status status = Status::none;
-    bool rebooted = false;      // an earlier boot of this very host, on a local file system
-    bool end_is_known = false;  // an exit of this run lies outside the record, and not in it
-    // The lock is held by another shim than the one that the record tells of: a new run has begun,
-    // and a terminal status is still the last one's.
+    bool rebooted = false;      // it ran in an earlier boot of this host, on a local file system
+    bool end_is_known = false;  // this run's exit is recorded, but not in the job file
+    // A different shim holds the lock than the one in the record: a new run has begun, and a
+    // terminal status is still the previous run's.
     bool new_run_began = false;
-    bool has_run_before = false;  // the record tells of an end
+    bool has_run_before = false;  // the record has an exit
     bool beat_seen_to_change = false;
-    std::optional<std::chrono::milliseconds> beat_age;  // negative: a beat from the future
+    std::optional<std::chrono::milliseconds> beat_age;  // negative: the beat is dated in the future
     std::chrono::milliseconds interval{5000};
 
-    // For the sentences.
+    // For the messages.
     int shim_pid = 0;
     int worker_pid = 0;
     std::string obstacle;  // why the shim cannot be looked up
@@ -65,13 +65,13 @@ std::string_view word(State state);
 struct Verdict {
     State state = State::unknown;
     std::string because;  // one sentence
-    bool ended = false;   // a terminal status, and no shim alive
-    bool settle = false;  // certainly dead: the record may be put right
+    bool ended = false;   // the status is terminal, and no shim is alive
+    bool settle = false;  // certainly dead: the record may be corrected
 };
 
 Verdict judge(const Sighting& sighting);
 
-// A beat is overdue after three intervals and two seconds.
+// A beat is overdue after three intervals plus two seconds.
 std::chrono::milliseconds overdue_after(std::chrono::milliseconds interval);
 
 }  // namespace jobshim

@@ -1,4 +1,4 @@
-// A shim that has nothing to do does nothing but beat; and it looks after its heartbeat file.
+// A shim that has nothing to do does nothing but beat, and takes care of its heartbeat file.
 
 #include <signal.h>
 
@@ -16,7 +16,7 @@ TEST_CASE_METHOD(Sandbox, "at rest the shim wakes only to beat", "[serial]") {
         last = mtime_of(heartbeat);
         return came;
     };
-    REQUIRE(next_beat());  // all of the start is behind it
+    REQUIRE(next_beat());  // the start is over
     const auto before = voluntary_switches(shim.pid());
     const auto begin = Clock::now();
     const auto record = slurp(job);
@@ -29,10 +29,10 @@ TEST_CASE_METHOD(Sandbox, "at rest the shim wakes only to beat", "[serial]") {
     CHECK(shim.wait().ended() == "SIGTERM");
 }
 
-#ifdef JOBSHIM_RELEASE_BUILD  // sanitizers keep what was freed
+#ifdef JOBSHIM_RELEASE_BUILD  // sanitizers keep freed memory
 namespace {
 
-// Of a process's own, in KiB; -1 if it cannot be told.
+// A process's own memory, in KiB; -1 if it is unknown.
 long anonymous_memory(pid_t pid) {
     const std::string mark = "Anonymous:";
     for (const auto& line : lines_of(slurp("/proc/" + std::to_string(pid) + "/smaps_rollup")))
@@ -46,8 +46,8 @@ TEST_CASE_METHOD(Sandbox, "at rest the shim's memory does not grow") {
     auto shim = start_job(job, "exec sleep 600", {"--heartbeat-interval", "100ms"});
     worker_of(job);
     const auto heartbeat = heartbeat_of(job);
-    // A beat that finds all as it was needs no memory. One that misses its file does what the start
-    // did.
+    // A beat that finds everything unchanged needs no memory. One that finds its file missing does
+    // what the start did.
     const auto memory_after_beats = [&](int beats) {
         for (int i = 0; i < beats; ++i) {
             REQUIRE(wait_until([&] { return life_is_held(heartbeat); }));
@@ -64,7 +64,7 @@ TEST_CASE_METHOD(Sandbox, "at rest the shim's memory does not grow") {
 }
 #endif
 
-TEST_CASE_METHOD(Sandbox, "no beat at all still is no death", "[quick]") {
+TEST_CASE_METHOD(Sandbox, "a job that never beats is not dead", "[quick]") {
     auto shim = start_job(job, until_go, {"--heartbeat-interval", "1h"});
     worker_of(job);
     fs::last_write_time(heartbeat_of(job), fs::file_time_type::clock::now() - 24h);
@@ -76,9 +76,9 @@ TEST_CASE_METHOD(Sandbox, "no beat at all still is no death", "[quick]") {
     CHECK(shim.wait().ended() == "exit 0");
 }
 
-TEST_CASE_METHOD(Sandbox,
-                 "a heartbeat file removed or replaced under a live shim is made and locked anew",
-                 "[quick]") {
+TEST_CASE_METHOD(
+    Sandbox, "a heartbeat file removed or replaced under a live shim is created and locked again",
+    "[quick]") {
     auto shim = start_job(job, until_go + "exit 3", {"--heartbeat-interval", "200ms"});
     worker_of(job);
     const auto heartbeat = heartbeat_of(job);

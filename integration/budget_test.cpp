@@ -1,7 +1,7 @@
-// What a job costs, in counts that no other load of the machine changes. The budget is what the
-// release build needs now, with a little room: who makes it grow says so here, and why. How often a
-// shim at rest wakes stands in at_rest_test.cpp. Times are measured by ./dev bench and decide
-// nothing.
+// What a job costs, in counts that do not depend on the machine's load. The budget is what the
+// release build needs now, plus a little room; a change that raises it says so here, and why. How
+// often a shim at rest wakes up is tested in at_rest_test.cpp. Times are measured by ./dev bench
+// and decide nothing.
 
 #include <sys/resource.h>
 
@@ -26,14 +26,14 @@ constexpr bool is_release_build = false;
 struct Budget {
     const char* sync;
     int system_calls;   // of the shim, and of its child before the exec
-    int files_created;  // the heartbeat file, the reserve, and a version of the job file each time
-    int flushes;        // of a file or a folder
-    int bytes_written;  // into files; machines have names of other lengths
+    int files_created;  // the heartbeat file, the reserve, and each version of the job file
+    int flushes;        // of a file or a directory
+    int bytes_written;  // to files; host names differ in length
     int page_faults;    // beyond those of the worker itself
 };
 
-// Of each C library with which jobshim may be linked. Instructions are counted by callgrind;
-// compilers differ by a few in a hundred.
+// For each C library that jobshim may be linked with. Instructions are counted by callgrind;
+// compilers differ by a few per cent.
 struct LibraryBudget {
     Budget budgets[3];
     long instructions_of_a_job;
@@ -42,7 +42,7 @@ constexpr LibraryBudget glibc{{{"never", 159, 4, 0, 4900, 118},
                                {"final", 163, 4, 2, 4900, 118},
                                {"always", 171, 4, 6, 4900, 118}},
                               1'300'000};
-// An fcntl behind each open, and more calls for memory.
+// musl makes an fcntl after each open, and more calls for memory.
 constexpr LibraryBudget musl{{{"never", 188, 4, 0, 4900, 100},
                               {"final", 193, 4, 2, 4900, 100},
                               {"always", 203, 4, 6, 4900, 100}},
@@ -57,8 +57,8 @@ struct Cost {
     int bytes_written = 0;
 };
 
-// How many processes there are, how deep the test's folder lies, and what kind of memory group this
-// is: of these a job's cost is another on another machine.
+// Calls that depend on how many processes there are, how deep the test's directory is, or what kind
+// of memory cgroup this is: their number differs from machine to machine.
 bool depends_on_the_machine(const Call& call) {
     if (call.name == "getpgid" || call.name == "getdents64" || call.name == "readlink") return true;
     for (const char* file : {"/sys/fs/cgroup/", "/self/cgroup", "/mountinfo", "/vmstat"})
@@ -75,7 +75,7 @@ int result_of(const std::string& line) {
 
 Cost cost_of(Sandbox& box, const Words& argv, const fs::path& folder) {
     Cost cost;
-    bool executed = false;  // from then on it is the worker's
+    bool executed = false;  // from then on the calls are the worker's
     for (const auto& call : record(box, argv, folder)) {
         if (call.process > 1 || (call.process == 1 && executed)) continue;
         executed = executed || (call.process == 1 && call.name == "execve");
@@ -89,8 +89,8 @@ Cost cost_of(Sandbox& box, const Words& argv, const fs::path& folder) {
     return cost;
 }
 
-// The median of some runs. `argv` is told the number of the run, for it needs a new job file each
-// time.
+// The median of several runs. `argv` is given the number of the run, because each needs a new job
+// file.
 long faults_of(Sandbox& box, const std::function<Words(int)>& argv) {
     const auto so_far = [] {
         rusage usage{};
@@ -107,7 +107,7 @@ long faults_of(Sandbox& box, const std::function<Words(int)>& argv) {
     return faults[faults.size() / 2];
 }
 
-// Of the process alone that is started, not of what it executes.
+// Of the started process alone, not of what it executes.
 long instructions_of(Sandbox& box, Words argv) {
     const fs::path counts = box.dir / "callgrind";
     argv.insert(argv.begin(), {"valgrind", "--tool=callgrind", "--quiet",
@@ -121,14 +121,15 @@ long instructions_of(Sandbox& box, Words argv) {
 
 }  // namespace
 
-TEST_CASE_METHOD(Sandbox, "a job's life stays within its budget", "[libc]") {
+TEST_CASE_METHOD(Sandbox, "a job stays within its budget", "[libc]") {
     if (!is_release_build) SKIP_TEST("the budget is that of the static release build");
     const std::string worker = "/bin/true";
-    // The test's own fork costs both alike.
+    // The test's own fork costs both the same.
     const auto bare = faults_of(*this, [&](int) { return Words{worker}; });
     for (const Budget& budget : budget_of_library().budgets) {
         CAPTURE(budget.sync);
-        const fs::path folder = dir / "jobs";  // in each round: another name has another length
+        const fs::path folder =
+            dir / "jobs";  // the same in each round: the length of its name matters
         fs::remove_all(folder);
         fs::create_directory(folder);
         const auto job_number = [&](int i) {
@@ -139,10 +140,10 @@ TEST_CASE_METHOD(Sandbox, "a job's life stays within its budget", "[libc]") {
         const Cost cost = cost_of(*this, job_number(9), folder);
         CHECK(cost.system_calls <= budget.system_calls);
         CHECK(cost.files_created <= budget.files_created);
-        CHECK(cost.files_created > 1);  // whatever strace calls an open
+        CHECK(cost.files_created > 1);  // opens are recognized, whatever strace calls them
         CHECK(cost.flushes <= budget.flushes);
         CHECK(cost.bytes_written <= budget.bytes_written);
-        CHECK(cost.system_calls > 50);  // strace has seen something
+        CHECK(cost.system_calls > 50);  // strace did see something
         CHECK(cost.bytes_written > 1000);
 
         const auto faults = faults_of(*this, job_number) - bare;
@@ -155,7 +156,7 @@ TEST_CASE_METHOD(Sandbox, "a job's life stays within its budget", "[libc]") {
     }
 }
 
-TEST_CASE_METHOD(Sandbox, "a job and a list stay within their budget of instructions", "[libc]") {
+TEST_CASE_METHOD(Sandbox, "a job and a list stay within their budgets of instructions", "[libc]") {
     if (!is_release_build) SKIP_TEST("the budget is that of the static release build");
     if (!in_path("valgrind")) SKIP_TEST("no valgrind in PATH");
     const fs::path jobs = dir / "jobs";
@@ -163,7 +164,7 @@ TEST_CASE_METHOD(Sandbox, "a job and a list stay within their budget of instruct
     const auto first = jobs / "job-0.json";
     const long of_a_job =
         instructions_of(*this, {jobshim, "--sync", "never", "--job", first, "--", "/bin/true"});
-    CHECK(of_a_job > 100'000);  // valgrind has counted something
+    CHECK(of_a_job > 100'000);  // valgrind did count something
     CHECK(of_a_job <= budget_of_library().instructions_of_a_job);
     for (int i = 1; i < 100; ++i) put(jobs / ("job-" + std::to_string(i) + ".json"), slurp(first));
     const long of_a_list = instructions_of(*this, {jobctl, "list", "--dir", jobs});

@@ -1,5 +1,5 @@
-// jobctl cancel: the job ends, and its record says who asked for it and why; whoever asks, in
-// whatever state the job is, and however often.
+// jobctl cancel: the job ends, and its record says who requested it and why; whoever cancels,
+// whatever state the job is in, and however often.
 
 #include <fcntl.h>
 #include <signal.h>
@@ -25,7 +25,7 @@ pid_t number_in(const fs::path& file) {
     return static_cast<pid_t>(std::stol(slurp(file)));
 }
 
-/// Its parts that tell of what was sent and when, in their order.
+/// The evidence on record: what was sent and when, in order.
 Words evidence_of(const fs::path& job) {
     const auto evidence = at(exit_of(job), "/evidence");
     return evidence.is_array() ? evidence.get<Words>() : Words{};
@@ -58,12 +58,12 @@ void check_who(const fs::path& job, const Process& canceller) {
     CHECK(at(record, "/jobshim/cancel/by/pid") == canceller.pid());
 }
 
-/// A worker that says when it is ready to ignore what it ignores.
+/// A worker that creates "ready" once it ignores these signals.
 std::string deaf_to(const std::string& signals) {
     return "trap '' " + signals + "; touch ready; " + for_ever;
 }
 
-/// What the request of a canceller that is gone looks like.
+/// The request that a canceller left behind.
 const std::string left_request =
     R"({"by":{"pid":4194300,"uid":0,"command":"jobctl"},"reason":"left","at":"2026-11-22T18:00:00.000Z"})";
 
@@ -80,7 +80,7 @@ public:
     void wait_for_file(const std::string& name) {
         REQUIRE(wait_until([&] { return fs::exists(dir / name); }));
     }
-    /// Neither ended nor asked to.
+    /// Neither ended nor asked to end.
     void check_unharmed(const fs::path& file, pid_t worker) {
         CHECK(ask(*this, file).state == "running");
         CHECK(alive(worker));
@@ -94,7 +94,8 @@ public:
 
 }  // namespace
 
-TEST_CASE_METHOD(Cancel, "cancel ends a job and its record says who asked and why", "[quick]") {
+TEST_CASE_METHOD(Cancel, "cancel ends a job and its record says who requested it and why",
+                 "[quick]") {
     auto shim = start_job(job, for_ever);
     worker_of(job);
     auto canceller = start_cancel({"--reason", "no longer needed"});
@@ -102,7 +103,7 @@ TEST_CASE_METHOD(Cancel, "cancel ends a job and its record says who asked and wh
     INFO(result.out << result.err);
     CHECK(result.ended() == "exit 0");
     CHECK(result.err.empty());
-    CHECK(result.out.starts_with("job  cancelled  Cancelled, asked for by uid "));
+    CHECK(result.out.starts_with("job  cancelled  Cancelled, requested by uid "));
     CHECK(shim.wait().ended() == "SIGTERM");
     check_cancelled(job, "no longer needed");
     check_who(job, canceller);
@@ -119,7 +120,7 @@ TEST_CASE_METHOD(Cancel, "cancel ends a job and its record says who asked and wh
     CHECK(ctl({"result", job}).ended() == "exit 5");
 }
 
-TEST_CASE_METHOD(Cancel, "cancel sends the signal that it was told and KILL after the grace") {
+TEST_CASE_METHOD(Cancel, "cancel sends the requested signal and KILL after the grace period") {
     SECTION("a worker that ignores TERM gets KILL") {
         auto shim = start_job(job, deaf_to("TERM"));
         wait_for_file("ready");
@@ -164,7 +165,7 @@ TEST_CASE_METHOD(Cancel, "cancel sends the signal that it was told and KILL afte
     check_cancelled(job);
 }
 
-TEST_CASE_METHOD(Cancel, "cancel reaches what is stopped", "[quick]") {
+TEST_CASE_METHOD(Cancel, "cancel ends a job whose worker or shim is stopped", "[quick]") {
     std::string stopped;
     SECTION("the worker") { stopped = "worker"; }
     SECTION("the shim") { stopped = "shim"; }
@@ -181,9 +182,9 @@ TEST_CASE_METHOD(Cancel, "cancel reaches what is stopped", "[quick]") {
     check_cancelled(job);
 }
 
-// The request was on disk before the shim looked, and that it came after the end nobody could tell:
-// a job that had completed was recorded as cancelled.
-TEST_CASE_METHOD(Cancel, "what has ended by itself was not cancelled though its shim was late") {
+// The request was on disk before the shim looked, and nothing showed that it had come after the
+// end: a job that had completed was recorded as cancelled.
+TEST_CASE_METHOD(Cancel, "a job that ended by itself is not cancelled although its shim was late") {
     auto shim = start_job(job, until_go + "exit 0");
     const auto worker = worker_of(job);
     shim.kill(SIGSTOP);
@@ -199,10 +200,10 @@ TEST_CASE_METHOD(Cancel, "what has ended by itself was not cancelled though its 
     CHECK_FALSE(fs::exists(request_of(job)));
 }
 
-TEST_CASE_METHOD(Cancel, "a request on disk before the end makes it cancelled", "[quick]") {
+TEST_CASE_METHOD(Cancel, "a job that ends after a request is on disk is cancelled", "[quick]") {
     auto shim = start_job(job, until_go + "exit 0");
     worker_of(job);
-    // As a canceller leaves it that was killed before its signal.
+    // As left by a canceller that was killed before it sent its signal.
     put(request_of(job), left_request);
     put(dir / "go", "");
     CHECK(shim.wait().ended() == "exit 0");
@@ -210,7 +211,7 @@ TEST_CASE_METHOD(Cancel, "a request on disk before the end makes it cancelled", 
     CHECK(at(exit_of(job), "/code") == 0);
 }
 
-TEST_CASE_METHOD(Cancel, "a request that came too late for one run is nothing to the next",
+TEST_CASE_METHOD(Cancel, "a request that came too late for one run does not affect the next",
                  "[quick]") {
     put(job, "{}");
     run_job(job, "exit 0");
@@ -221,8 +222,9 @@ TEST_CASE_METHOD(Cancel, "a request that came too late for one run is nothing to
     CHECK_FALSE(fs::exists(request_of(job)));
 }
 
-// A worker that has written its result and does not end: cancel waited for it for ever.
-TEST_CASE_METHOD(Cancel, "a worker that wrote its result and stays is ended and keeps its word") {
+// A worker that has written its result but does not end: cancel used to wait for it for ever.
+TEST_CASE_METHOD(Cancel,
+                 "a worker that wrote its result but stays is ended and its result stands") {
     auto shim =
         start_job(job, until_running + R"(echo '{"status":"completed"}' > job.json; )" + for_ever);
     REQUIRE(wait_until([&] { return slurp(job) == "{\"status\":\"completed\"}\n"; }));
@@ -234,7 +236,7 @@ TEST_CASE_METHOD(Cancel, "a worker that wrote its result and stays is ended and 
     CHECK_FALSE(fs::exists(request_of(job)));
 }
 
-TEST_CASE_METHOD(Cancel, "a queued job is called off", "[quick]") {
+TEST_CASE_METHOD(Cancel, "a queued job is cancelled before it starts", "[quick]") {
     put(job, R"({"id":"job","status":"queued","host":1.10})");
     auto canceller = start_cancel({"--reason", "changed my mind"});
     CHECK(canceller.wait().ended() == "exit 0");
@@ -245,19 +247,19 @@ TEST_CASE_METHOD(Cancel, "a queued job is called off", "[quick]") {
     CHECK(contains(slurp(job), R"("host":1.10)"));
     CHECK(names_in(dir, ".heartbeat").empty());
     CHECK(ctl({"status", job}).ended() == "exit 5");
-    // Whoever asks for it anew gets it, and the past is kept.
+    // The job can be run again, and its past is kept.
     CHECK(run_job(job, "exit 0").ended() == "exit 0");
     CHECK(at(read_json(job), "/jobshim/previous/reason") == "cancelled");
 }
 
-TEST_CASE_METHOD(Cancel, "what is over, or was never there, is not cancelled", "[quick]") {
+TEST_CASE_METHOD(Cancel, "a job that is over or never existed is not cancelled", "[quick]") {
     CHECK(cancel().ended() == "exit 4");
     CHECK(ctl({"cancel", "nobody-knows-it"}).ended() == "exit 4");
     CHECK(ctl({"cancel"}).ended() == "exit 2");
-    // Its value is no second job.
+    // The value of the unknown option is not a second job.
     const auto wrong = ctl({"cancel", "task-1", "--companion", dir});
     CHECK(wrong.ended() == "exit 2");
-    CHECK(wrong.err == "jobctl: --companion is no option of cancel\nSee jobctl --help.\n");
+    CHECK(wrong.err == "jobctl: cancel has no option --companion\nTry 'jobctl --help'.\n");
     for (const auto& [name, script, code] :
          {std::tuple{"good", "exit 0", 1}, {"bad", "exit 3", 1}}) {
         const auto file = dir / (std::string(name) + ".json");
@@ -265,16 +267,16 @@ TEST_CASE_METHOD(Cancel, "what is over, or was never there, is not cancelled", "
         const auto before = slurp(file);
         const auto result = ctl({"cancel", file});
         CHECK(result.code() == code);
-        CHECK(contains(result.err, "had ended before"));
+        CHECK(contains(result.err, "had already ended"));
         CHECK(slurp(file) == before);
     }
-    // What is cancelled already is as it was asked for.
+    // A job that is already cancelled is what was requested.
     put(job, R"({"status":"queued"})");
     CHECK(cancel().ended() == "exit 0");
     const auto before = slurp(job);
     CHECK(cancel().ended() == "exit 0");
     CHECK(slurp(job) == before);
-    // A dead one is settled, and was not cancelled.
+    // A dead job is settled; it was not cancelled.
     fs::remove(job);
     auto shim = start_job(job, for_ever);
     kill_shim(shim, job);
@@ -285,7 +287,7 @@ TEST_CASE_METHOD(Cancel, "what is over, or was never there, is not cancelled", "
 
 // ---- orphans
 
-TEST_CASE_METHOD(Cancel, "cancel ends an orphan with its group but no daemon", "[quick]") {
+TEST_CASE_METHOD(Cancel, "cancel ends an orphan with its process group but no daemon", "[quick]") {
     auto shim = start_job(
         job, "sleep 1000 & echo $! > member; setsid sleep 1001 & echo $! > daemon; " + for_ever,
         {"--on-shim-death", "keep"});
@@ -325,7 +327,7 @@ TEST_CASE_METHOD(Cancel, "an orphan that ignores TERM or is stopped is ended too
     CHECK(tells_of(job, "SIGKILL sent to the orphan after") == deaf);
 }
 
-TEST_CASE_METHOD(Cancel, "of an orphan in a shared group only the worker is ended", "[quick]") {
+TEST_CASE_METHOD(Cancel, "cancel ends only the worker of an orphan in a shared group", "[quick]") {
     auto shim = start_job(job, "sleep 1000 & echo $! > member; " + for_ever,
                           {"--on-shim-death", "keep", "--group", "share"});
     const auto member = number_in(dir / "member"), worker = worker_of(job);
@@ -337,9 +339,9 @@ TEST_CASE_METHOD(Cancel, "of an orphan in a shared group only the worker is ende
     ::kill(member, SIGKILL);
 }
 
-// A heartbeat file is its owner's word on his own processes, and no more: root's cancel must not
-// end another user's process for him.
-TEST_CASE_METHOD(Cancel, "a forged heartbeat file gives no right to another user's process") {
+// A heartbeat file speaks only for its owner's processes: root's cancel must not be made to end
+// another user's process by one.
+TEST_CASE_METHOD(Cancel, "a forged heartbeat file does not get another user's process ended") {
     if (geteuid() != 0) SKIP_TEST("needs root, to be somebody else");
     const auto folder = dir / "theirs";
     fs::create_directory(folder);
@@ -364,7 +366,7 @@ TEST_CASE_METHOD(Cancel, "a forged heartbeat file gives no right to another user
 
 // ---- several
 
-TEST_CASE_METHOD(Cancel, "ten cancels at once are one request and ten answers") {
+TEST_CASE_METHOD(Cancel, "ten cancels at once make one request and get ten answers") {
     Words keep;
     SECTION("of a job") {}
     SECTION("of an orphan") { keep = {"--on-shim-death", "keep"}; }
@@ -386,8 +388,8 @@ TEST_CASE_METHOD(Cancel, "ten cancels at once are one request and ten answers") 
     check_cancelled(job);
 }
 
-// The second was left to the first, which was told to wait for ever.
-TEST_CASE_METHOD(Cancel, "a second cancel that asks for more gets it") {
+// The second left it to the first, which had been told to wait for ever.
+TEST_CASE_METHOD(Cancel, "a second cancel that demands more gets it") {
     auto shim = start_job(job, "trap 'touch heard' TERM; touch ready; " + for_ever);
     wait_for_file("ready");
     auto first = start_cancel({"--kill-after", "0"});
@@ -398,10 +400,10 @@ TEST_CASE_METHOD(Cancel, "a second cancel that asks for more gets it") {
     check_cancelled(job);
 }
 
-// ---- who may, and from where
+// ---- permissions and namespaces
 
 TEST_CASE_METHOD(Cancel,
-                 "another user's job is not cancelled, and nothing is left of the attempt") {
+                 "another user's job is not cancelled and the attempt leaves nothing behind") {
     if (geteuid() != 0) SKIP_TEST("needs root, to be somebody else");
     const auto program = public_copy(jobctl);
     struct Permissions {
@@ -441,8 +443,9 @@ TEST_CASE_METHOD(Cancel,
         else
             end(shim);
     }
-    // A queued one: that nobody could write it down is no success. Where all may write, an empty
-    // heartbeat file of the stranger's stayed, and then the owner could not start the job.
+    // A queued job: failing to record the cancellation is not success. In a world-writable
+    // directory the stranger's empty heartbeat file stayed, and then the owner could not start the
+    // job.
     for (const auto folder_mode : {fs::perms(0755), fs::perms(01777)}) {
         CAPTURE(static_cast<unsigned>(folder_mode));
         const auto folder = dir / "queued";
@@ -458,7 +461,7 @@ TEST_CASE_METHOD(Cancel,
     }
 }
 
-// The request was made with the canceller's umask, and the shim could not read it.
+// The request was created with the canceller's umask, and the shim could not read it.
 TEST_CASE_METHOD(Cancel, "root cancels another user's job") {
     if (geteuid() != 0) SKIP_TEST("needs root, to be somebody else");
     const auto shim_program = public_copy(jobshim);
@@ -496,13 +499,13 @@ TEST_CASE_METHOD(Cancel, "a shim in another pid namespace is not cancelled from 
     CHECK(names_in(dir, ".cancel").empty());
     shim.kill(SIGKILL);
     shim.wait();
-    // Dead by now, but from here nobody can tell.
+    // Dead by now, but that cannot be determined from here.
     CHECK(wait_until([&] { return ask(*this, job).state == "unknown"; }));
     CHECK(cancel().ended() == "exit 6");
 }
 
-// Without a pidfd it asked again and again whether it could have one.
-TEST_CASE_METHOD(Cancel, "without pidfds there is no cancel, and it says so") {
+// Without pidfds it retried for ever to get one.
+TEST_CASE_METHOD(Cancel, "without pidfds cancel refuses and says so") {
     if (!in_path("strace")) SKIP_TEST("no strace");
     auto shim = start_job(job, for_ever);
     const auto worker = worker_of(job);
@@ -517,7 +520,7 @@ TEST_CASE_METHOD(Cancel, "without pidfds there is no cancel, and it says so") {
     end(shim);
 }
 
-TEST_CASE_METHOD(Cancel, "a request that cannot be written harms nobody") {
+TEST_CASE_METHOD(Cancel, "a request that cannot be written does no harm") {
     if (const auto why = why_no_volume("tmpfs"); !why.empty()) SKIP_TEST(why);
     const Volume volume(dir / "small", "tmpfs", {1U << 20U, 0});
     const auto file = volume.path() / "job.json";
@@ -543,9 +546,9 @@ TEST_CASE_METHOD(Cancel, "a request that cannot be written harms nobody") {
     check_cancelled(file);
 }
 
-// ---- what lies there already
+// ---- stale files in the way
 
-TEST_CASE_METHOD(Cancel, "whatever lies in the request's place, a cancel works or says why not") {
+TEST_CASE_METHOD(Cancel, "whatever is in the request's place cancel works or says why not") {
     auto shim = start_job(job, for_ever);
     const auto worker = worker_of(job);
     const auto request = request_of(job);
@@ -555,7 +558,7 @@ TEST_CASE_METHOD(Cancel, "whatever lies in the request's place, a cancel works o
     SECTION("no request at all") { put(request, "dear diary\n"); }
     SECTION("that of a canceller who is gone") { put(request, left_request); }
     SECTION("one that names a process which is no canceller") {
-        // Its number was given to another since: it was waited with for ever.
+        // The pid was reused: cancel used to wait for that process for ever.
         put(request, R"({"by":{"pid":1,"uid":0},"reason":"old","at":"2026-11-22T18:00:00.000Z"})");
     }
     SECTION("a symlink") {
@@ -583,8 +586,8 @@ TEST_CASE_METHOD(Cancel, "whatever lies in the request's place, a cancel works o
     if (fs::exists(dir / "precious")) CHECK(slurp(dir / "precious") == "x");
 }
 
-// Whoever may write the folder could have any job of others end as cancelled.
-TEST_CASE_METHOD(Cancel, "another user's request is none", "[quick]") {
+// Anyone with write permission in the directory could make other users' jobs end as cancelled.
+TEST_CASE_METHOD(Cancel, "another user's request is ignored", "[quick]") {
     if (geteuid() != 0) SKIP_TEST("needs root, to be somebody else");
     const auto forge = [&] {
         put(request_of(job), R"({"by":{"pid":1,"uid":0},"reason":"forged","at":"x"})");
@@ -632,7 +635,7 @@ TEST_CASE_METHOD(Cancel, "a shim that dies during the cancel leaves a cancelled 
     auto shim = start_job(job, "trap 'touch heard' TERM; touch ready; " + for_ever, keep);
     const auto worker = worker_of(job);
     wait_for_file("ready");
-    // An hour's grace for the shim, and for who goes on in its place none that lasts.
+    // The shim dies within this grace period; the canceller that takes over must still enforce it.
     auto canceller = start_cancel({"--reason", "while it dies", "--kill-after", "2s"});
     wait_for_file("heard");
     shim.kill(SIGKILL);
@@ -645,8 +648,7 @@ TEST_CASE_METHOD(Cancel, "a shim that dies during the cancel leaves a cancelled 
     if (keep.empty()) CHECK(at(exit_of(job), "/signal") == nullptr);
 }
 
-TEST_CASE_METHOD(Cancel, "a canceller that is killed anywhere leaves the job to the next",
-                 "[sweep]") {
+TEST_CASE_METHOD(Cancel, "a canceller killed at any call leaves the job to the next", "[sweep]") {
     if (!in_path("strace")) SKIP_TEST("no strace");
     Matrix matrix("cancel: canceller killed");
     const auto folder = dir / "job", outside = dir / "outside";
@@ -671,7 +673,7 @@ TEST_CASE_METHOD(Cancel, "a canceller that is killed anywhere leaves the job to 
         first.wait();
         REQUIRE(at(read_json(file), "/status") == "cancelled");
         REQUIRE(calls.size() > 60);
-        // What is left beside a job that has ended is the next run's to clear.
+        // Files left beside a job that has ended are cleared by the next run.
         const auto is_tidy = [&](bool had_ended) {
             const auto has_stale_files = [&] {
                 return !names_in(folder, ".cancel").empty() ||
@@ -687,7 +689,7 @@ TEST_CASE_METHOD(Cancel, "a canceller that is killed anywhere leaves the job to 
             auto shim = start();
             const auto worker = worker_of(file);
             run(inject(call, "signal=SIGKILL", dir / "trace", argv), options);
-            // By now it runs, or is about to end, or has.
+            // By now it is running, about to end, or over.
             const auto said = ask(*this, file);
             const bool may_be =
                 said.state == (orphan ? "orphaned" : "running") || said.state == "cancelled";
@@ -713,8 +715,9 @@ TEST_CASE_METHOD(Cancel, "a canceller that is killed anywhere leaves the job to 
     REQUIRE(matrix.lies() == 0);
 }
 
-// Whenever it comes, either the job is called off, or it runs and is ended, or it had ended.
-TEST_CASE_METHOD(Cancel, "a job that is just being started is cancelled or was not", "[sweep]") {
+// Whenever the cancel comes, the job is cancelled before it starts, or runs and is ended, or had
+// already ended.
+TEST_CASE_METHOD(Cancel, "a cancel while a job starts works or says that it did not", "[sweep]") {
     if (!in_path("strace")) SKIP_TEST("no strace");
     Matrix matrix("cancel: at the start");
     const std::string fault = "cancel while the shim starts";
@@ -736,7 +739,7 @@ TEST_CASE_METHOD(Cancel, "a job that is just being started is cancelled or was n
             continue;
         }
         auto canceller = start_cancel({"--reason", "early"});
-        // It ends, or asks the shim (and sets it going), or waits for it.
+        // It ends, or signals the shim (which resumes it), or waits for it.
         wait_until([&] { return !canceller.running() || process_state(stopped.pid()) != 'T'; },
                    100ms);
         stopped.go_on();
@@ -744,7 +747,7 @@ TEST_CASE_METHOD(Cancel, "a job that is just being started is cancelled or was n
         const auto record = read_json(job);
         const auto status = at(record, "/status");
         const bool has_run = fs::exists(dir / "started");
-        // Called off before the shim had it, and run anew: its past says so.
+        // Cancelled before the shim had it, and run again: its past says so.
         const bool before = at(record, "/jobshim/previous/reason") == "cancelled";
         const bool cancelled = status == "cancelled" && result.ended() == "exit 0" &&
                                contains(at(record, "/errorMessage").get<std::string>(), "early");

@@ -119,7 +119,7 @@ std::string Companion::statuses(const std::string& id) const {
 }
 
 std::string Companion::worker(const std::string& id, const std::string& rest) const {
-    // As runTrackedJob does: the whole record again, with its own pid.
+    // As runTrackedJob does: rewrites the whole record with its own pid.
     return "sed 's/\"status\": *\"queued\"/\"status\": \"running\"/; s/\"pid\": "
            "*[a-z0-9]*/\"pid\": "
            "'$$'/; s/\"phase\"/\"startedAt\": \"'$(date -u +%Y-%m-%dT%H:%M:%S.%3NZ)'\", "

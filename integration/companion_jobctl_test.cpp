@@ -1,4 +1,4 @@
-// jobctl --companion: the jobs of codex-companion that nobody wrapped.
+// jobctl --companion: jobs of codex-companion that were not wrapped in a shim.
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -15,7 +15,7 @@ std::string state_of(const Json& array, const std::string& id) {
     return "not listed";
 }
 
-// A pid that was somebody's and is nobody's now.
+// The pid of a process that is gone.
 pid_t gone_pid() {
     const pid_t pid = fork();
     if (pid == 0) _exit(0);
@@ -30,7 +30,7 @@ TEST_CASE_METHOD(Sandbox, "companion: each kind of job that no shim started is j
     const Companion plugin(dir / "ws-0123456789abcdef");
     const auto sleeper = spawn({"sleep", "600"});
     const auto plugins_own = spawn({"sh", "-c", for_ever, "codex-companion.mjs"});
-    // Its parent never asks for it.
+    // Its parent never reaps it.
     const auto parent = spawn({"sh", "-c", "sh -c 'exit 0' & echo $!; exec sleep 600"});
     REQUIRE(wait_until([&] { return !lines_of(parent.out()).empty(); }));
     const pid_t zombie = std::stoi(parent.out());
@@ -88,7 +88,7 @@ TEST_CASE_METHOD(Sandbox, "companion: each kind of job that no shim started is j
     CHECK(
         contains(at(plugin.job("reused"), "/errorMessage").get<std::string>(), "another process"));
 
-    // A second one changes no byte.
+    // A second run changes no byte.
     std::map<std::string, std::string> texts{{"index", slurp(plugin.index)}};
     for (const auto& [id, state] : before) texts[id] = slurp(plugin.job_file(id));
     CHECK(contains(ctl({"reap", "--companion", plugin.dir}).out, "0 jobs settled"));
@@ -100,7 +100,7 @@ TEST_CASE_METHOD(Sandbox, "companion: each kind of job that no shim started is j
     plugins_own.kill(SIGKILL);
 }
 
-TEST_CASE_METHOD(Sandbox, "companion: a worker that may not be signalled is alive") {
+TEST_CASE_METHOD(Sandbox, "companion: a worker that we have no right to signal is alive") {
     if (geteuid() != 0) SKIP_TEST("needs root, to have another user");
     const Companion plugin(dir / "state");
     const auto sleeper = spawn({"sleep", "600"});
@@ -131,7 +131,7 @@ TEST_CASE_METHOD(Sandbox, "companion: a job that the index lost is found and put
     CHECK(at(plugin.entry("task-2"), "/result") == "<missing>");
     CHECK(at(plugin.entry("task-2"), "/rendered") == "<missing>");
     CHECK(at(plugin.job("task-2"), "/rendered") == "much text");
-    // And one whose file is gone is settled in the index alone.
+    // A job whose file is gone is settled in the index alone.
     plugin.upsert(plugin.record("task-3", "running", gone_pid()));
     CHECK(ctl({"status", "task-3", "--companion", plugin.dir}).ended() == "exit 1");
     CHECK(plugin.statuses("task-3") == "- failed");
@@ -156,7 +156,7 @@ TEST_CASE_METHOD(Sandbox, "companion: wait returns when the worker dies and resu
     CHECK(ctl({"wait", "nobody", "--companion", plugin.dir}).ended() == "exit 4");
 }
 
-TEST_CASE_METHOD(Sandbox, "companion: wait returns when the worker writes its own end") {
+TEST_CASE_METHOD(Sandbox, "companion: wait returns when the worker records its own end") {
     const Companion plugin(dir / "state");
     auto worker = spawn({"sh", "-c", for_ever});
     plugin.write_both(plugin.record("task-1", "running", worker.pid()));
@@ -169,7 +169,8 @@ TEST_CASE_METHOD(Sandbox, "companion: wait returns when the worker writes its ow
     worker.kill(SIGKILL);
 }
 
-TEST_CASE_METHOD(Sandbox, "companion: a workspace stands for its state directory", "[quick]") {
+TEST_CASE_METHOD(Sandbox, "companion: a workspace can be given for its state directory",
+                 "[quick]") {
     fs::create_directories(dir / "my work/.git");
     fs::create_directories(dir / "my work/below");
     fs::create_symlink(dir / "my work", dir / "link");
@@ -177,7 +178,7 @@ TEST_CASE_METHOD(Sandbox, "companion: a workspace stands for its state directory
                                   {"TMPDIR", (dir / "tmp").string()}}};
     const auto missing = ctl({"list", "--companion", dir / "my work"}, options);
     CHECK(missing.ended() == "exit 125");
-    CHECK(contains(missing.err, "no state directory of codex-companion"));
+    CHECK(contains(missing.err, "not a codex-companion state directory"));
     // The message says where it would be.
     const auto at_name = missing.err.find("my-work-");
     REQUIRE(at_name != std::string::npos);
@@ -198,8 +199,7 @@ TEST_CASE_METHOD(Sandbox, "companion: a workspace stands for its state directory
     CHECK(ctl({"list", "--all-states", "--dir", dir}, options).ended() == "exit 2");
 }
 
-TEST_CASE_METHOD(Sandbox, "companion: broken files are told of and nothing is lost of them",
-                 "[quick]") {
+TEST_CASE_METHOD(Sandbox, "companion: broken files are reported and left as they are", "[quick]") {
     const Companion plugin(dir / "state");
     put(plugin.index, "{\"jobs\": [");
     put(plugin.jobs / "torn.json", "{\"half");

@@ -1,4 +1,4 @@
-// jobshim --companion: the plugin's two files after every kind of end, beside a stand-in for the
+// jobshim --companion: the plugin's two files after every kind of end, with a stand-in for the
 // plugin.
 
 #include <fcntl.h>
@@ -21,7 +21,7 @@ struct CompanionSandbox : Sandbox {
     const Companion plugin{dir / "state"};
     const std::string id = "task-1";
 
-    /// As the plugin starts a worker: in the background, all descriptors to /dev/null.
+    /// As the plugin starts a worker: in the background, all file descriptors on /dev/null.
     Process start(const std::string& job_id, const std::string& rest) {
         return spawn({jobshim, "--companion", plugin.dir, "--id", job_id, "--", "sh", "-c",
                       plugin.worker(job_id, rest)},
@@ -31,12 +31,12 @@ struct CompanionSandbox : Sandbox {
                          must(dup2(null, 2), "dup2");
                      }});
     }
-    /// The worker's pid, once it has said that it runs.
+    /// The worker's pid, once it has reported that it is running.
     pid_t running(const std::string& job_id) const {
         REQUIRE(wait_until([&] { return plugin.job(job_id).value("status", "") == "running"; }));
         return plugin.job(job_id)["pid"].get<pid_t>();
     }
-    /// The plugin's whole way of starting a job.
+    /// Everything the plugin does to start a job.
     Process enqueue(const std::string& job_id, const std::string& rest) {
         auto shim = start(job_id, rest);
         plugin.write_both(plugin.record(job_id, "queued", shim.pid()));
@@ -58,7 +58,7 @@ const std::string completes(const Companion& plugin, const std::string& id) {
 }  // namespace
 
 TEST_CASE_METHOD(CompanionSandbox,
-                 "companion: a killed worker is failed in both files within three seconds",
+                 "companion: a killed worker is marked failed in both files within three seconds",
                  "[quick]") {
     auto shim = enqueue(id, "echo last words >&2; touch said; " + for_ever);
     const pid_t worker = running(id);
@@ -85,13 +85,14 @@ TEST_CASE_METHOD(CompanionSandbox,
     CHECK(at(own(id), "/jobshim/exit/signal") == 9);
     CHECK(at(own(id), "/jobshim/exit/tail") == "last words\n");
     CHECK(contains(ctl({"result", "--companion", plugin.dir, id}).out, "signal (observed)"));
-    // Somebody writes an old copy of the index back: it is put right again.
+    // If an old copy of the index is written back, it is corrected again.
     plugin.upsert({{"id", id}, {"status", "running"}, {"pid", worker}});
     CHECK(becomes(id, "failed failed"));
     CHECK(shim.wait().ended() == "SIGKILL");
 }
 
-TEST_CASE_METHOD(CompanionSandbox, "companion: ends of every kind and what the two files say") {
+TEST_CASE_METHOD(CompanionSandbox,
+                 "companion: every kind of end and what the two files say of it") {
     struct Row {
         std::string name, rest, sentence, reason;
     };
@@ -120,12 +121,12 @@ TEST_CASE_METHOD(CompanionSandbox, "companion: ends of every kind and what the t
 }
 
 TEST_CASE_METHOD(CompanionSandbox,
-                 "companion: a directory that is none is refused and kept clean") {
+                 "companion: a directory that is not the plugin's is refused and left untouched") {
     fs::create_directory(dir / "other");
     put(dir / "other/file", "");
     const auto refused = run_shim({"--companion", dir / "other", "--", "true"});
     CHECK(refused.ended() == "exit 125");
-    CHECK(contains(refused.err, "no state directory of codex-companion"));
+    CHECK(contains(refused.err, "not a codex-companion state directory"));
     CHECK(names_in(dir / "other", "").size() == 1);
     for (const Words& wrong :
          {Words{"--companion", plugin.dir, "--job", dir / "x.json"},
@@ -137,7 +138,7 @@ TEST_CASE_METHOD(CompanionSandbox,
     CHECK_FALSE(fs::exists(dir / "x.json"));
 }
 
-TEST_CASE_METHOD(CompanionSandbox, "companion: a worker that the OOM killer took", "[oom]") {
+TEST_CASE_METHOD(CompanionSandbox, "companion: a worker killed by the OOM killer", "[oom]") {
     const MemoryGroup group;
     if (!group.works()) SKIP_TEST("needs root and cgroup v1's memory groups");
     auto shim = spawn({jobshim, "--companion", plugin.dir, "--id", id, "--", "sh", "-c",
@@ -147,17 +148,16 @@ TEST_CASE_METHOD(CompanionSandbox, "companion: a worker that the OOM killer took
     CHECK(shim.wait().ended() == "SIGKILL");
     CHECK(plugin.statuses(id) == "failed failed");
     CHECK(contains(at(plugin.job(id), "/errorMessage").get<std::string>(),
-                   "Worker killed by SIGKILL by the out-of-memory killer"));
+                   "Worker killed by the out-of-memory killer"));
 }
 
-TEST_CASE_METHOD(CompanionSandbox, "companion: what the worker itself wrote stays as it is",
-                 "[quick]") {
+TEST_CASE_METHOD(CompanionSandbox, "companion: what the worker itself wrote is kept", "[quick]") {
     auto shim = enqueue(id, until_go + completes(plugin, id));
     running(id);
     put(dir / "go", "");
     REQUIRE(wait_until([&] { return plugin.job(id).value("status", "") == "completed"; }));
     const auto text = slurp(plugin.job_file(id));
-    // The index is a moment late, as the plugin's is; or it never comes, and is brought in step.
+    // The index follows a moment later, as the plugin's does; or never, and is brought into step.
     CHECK(becomes(id, "completed completed"));
     CHECK(shim.wait().ended() == "exit 0");
     CHECK(slurp(plugin.job_file(id)) == text);
@@ -170,7 +170,7 @@ TEST_CASE_METHOD(CompanionSandbox, "companion: the worker waits at the gate for 
     auto shim = start(id, "touch began; " + for_ever);
     REQUIRE(wait_until([&] { return fs::exists(plugin.own_record(id)); }));
     plugin.write_job(plugin.record(id, "queued", shim.pid()));
-    std::this_thread::sleep_for(200ms);  // nothing is to happen, which gives no sign
+    std::this_thread::sleep_for(200ms);  // nothing should happen, and that gives no sign
     CHECK_FALSE(fs::exists(dir / "began"));
     plugin.upsert(plugin.record(id, "queued", shim.pid()));
     CHECK(wait_until([&] { return fs::exists(dir / "began"); }));
@@ -179,7 +179,7 @@ TEST_CASE_METHOD(CompanionSandbox, "companion: the worker waits at the gate for 
 }
 
 TEST_CASE_METHOD(CompanionSandbox,
-                 "companion: a job that was ended while it waited at the gate is not started") {
+                 "companion: a job that is ended while it waits at the gate is not started") {
     auto shim = start(id, "touch began");
     REQUIRE(wait_until([&] { return fs::exists(plugin.own_record(id)); }));
     SECTION("cancelled, without a signal that reached us") {
@@ -188,7 +188,7 @@ TEST_CASE_METHOD(CompanionSandbox,
     }
     SECTION("removed") {
         plugin.write_job(plugin.record(id, "queued", shim.pid()));
-        std::this_thread::sleep_for(100ms);  // several of its looks
+        std::this_thread::sleep_for(100ms);  // long enough for several of its looks
         plugin.remove_files(id);
         CHECK(shim.wait().ended() == "exit 125");
         CHECK(plugin.statuses(id) == "- -");
@@ -198,7 +198,7 @@ TEST_CASE_METHOD(CompanionSandbox,
         kill(-shim.pid(), SIGTERM);
         plugin.upsert(plugin.record(id, "queued", shim.pid()));
         plugin.cancel(id);
-        // By the signal, or by the record if that is seen first.
+        // By the signal, or by the record if it is seen first.
         const auto ended = shim.wait().ended();
         CHECK((ended == "SIGTERM" || ended == "exit 125"));
         CHECK(plugin.statuses(id) == "cancelled cancelled");
@@ -208,14 +208,14 @@ TEST_CASE_METHOD(CompanionSandbox,
 }
 
 TEST_CASE_METHOD(CompanionSandbox,
-                 "companion: without a record of the job its worker is started after ten seconds") {
+                 "companion: without a record of the job its worker starts after ten seconds") {
     auto shim = start(id, "exit 5");
     CHECK(shim.wait(30s).ended() == "exit 5");
     CHECK(contains(at(own(id), "/jobshim/exit/evidence").dump(), "no record of the job"));
     CHECK(plugin.statuses(id) == "- -");
 }
 
-TEST_CASE_METHOD(CompanionSandbox, "companion: cancelled by the plugin and it stays so") {
+TEST_CASE_METHOD(CompanionSandbox, "companion: a job cancelled by the plugin stays cancelled") {
     auto shim = enqueue(id, for_ever);
     const pid_t worker = running(id);
     SECTION("the worker's own pid is killed, and then written") {
@@ -242,9 +242,10 @@ TEST_CASE_METHOD(CompanionSandbox, "companion: cancelled by the plugin and it st
     CHECK(contains(ctl({"status", "--companion", plugin.dir, id}).out, "cancelled"));
 }
 
-TEST_CASE_METHOD(CompanionSandbox,
-                 "companion: words inside a text are no cancellation and half an emoji is kept",
-                 "[quick]") {
+TEST_CASE_METHOD(
+    CompanionSandbox,
+    "companion: a text that mentions a cancel is no cancellation and half an emoji is kept",
+    "[quick]") {
     auto record = plugin.record(id, "queued");
     auto shim = start(id, for_ever);
     std::string text = record.dump(2) + "\n";
@@ -267,7 +268,8 @@ TEST_CASE_METHOD(CompanionSandbox,
     shim.wait();
 }
 
-TEST_CASE_METHOD(CompanionSandbox, "companion: what a session's end removed is not brought back") {
+TEST_CASE_METHOD(CompanionSandbox,
+                 "companion: what the end of a session removed is not brought back") {
     auto shim = enqueue(id, for_ever);
     const pid_t worker = running(id);
     kill(-worker, SIGTERM);
@@ -287,8 +289,7 @@ TEST_CASE_METHOD(CompanionSandbox, "companion: what a session's end removed is n
     CHECK(contains(ctl({"list", "--companion", plugin.dir}).out, id));
 }
 
-TEST_CASE_METHOD(CompanionSandbox,
-                 "companion: an entry that was lost before the death comes back") {
+TEST_CASE_METHOD(CompanionSandbox, "companion: an entry lost before the death comes back") {
     auto shim = enqueue(id, for_ever);
     const pid_t worker = running(id);
     plugin.remove_entry(id);
@@ -297,7 +298,7 @@ TEST_CASE_METHOD(CompanionSandbox,
     shim.wait();
 }
 
-TEST_CASE_METHOD(CompanionSandbox, "companion: the shim is killed and reap settles both files",
+TEST_CASE_METHOD(CompanionSandbox, "companion: reap settles both files after the shim is killed",
                  "[quick]") {
     auto shim = enqueue(id, for_ever);
     const pid_t worker = running(id);
@@ -351,7 +352,7 @@ TEST_CASE_METHOD(CompanionSandbox,
     }
     std::vector<pid_t> workers;
     for (const auto& each : ids) workers.push_back(running(each));
-    // Restores what is there: so whatever is written meanwhile may be undone by it.
+    // Restores what it read, so anything written meanwhile may be undone.
     const pid_t vandal = fork();
     if (vandal == 0) {
         for (int i = 0; i < 400; ++i) {
@@ -388,7 +389,7 @@ TEST_CASE_METHOD(CompanionSandbox,
     for (int i = 0; i < writers; ++i) {
         const pid_t child = fork();
         if (child == 0) {
-            // Each has a job of its own, and writes of it without a look at the others.
+            // Each has a job of its own, and writes its entries without looking at the others.
             for (int k = 0; k < 40; ++k) {
                 plugin.upsert({{"id", "other-" + std::to_string(i)}, {"status", "running"}});
                 usleep(60'000);
@@ -405,8 +406,8 @@ TEST_CASE_METHOD(CompanionSandbox,
     }
     for (const pid_t child : children) waitpid(child, nullptr, 0);
     for (auto& shim : shims) CHECK(shim.wait(60s).ended() == "SIGKILL");
-    // An entry that a writer took from the index after the shim's last look comes back with a look
-    // of ours.
+    // An entry that a writer dropped from the index after the shim's last look comes back when we
+    // look.
     ctl({"reap", "--companion", plugin.dir});
     int terminal = 0, gone = 0;
     for (const auto& each : ids) {

@@ -1,6 +1,6 @@
 // The real openai/codex-plugin-cc, unmodified, with its own fake codex: CODEX_PLUGIN_CC names a
-// checkout. The preload puts jobshim in front of its workers, and fixtures/plugin_faults.mjs brings
-// about what happens to them.
+// checkout. The preload puts jobshim in front of its workers, and fixtures/plugin_faults.mjs
+// injects what happens to them.
 
 #include <signal.h>
 #include <unistd.h>
@@ -37,7 +37,7 @@ struct PluginSandbox : Sandbox {
             {"NODE_OPTIONS", "--import=" + fixture("../codex-companion/preload.mjs").string()}};
 
     ~PluginSandbox() {
-        // The broker outlives every command, and what it started too: all are our descendants.
+        // The broker outlives every command, and so does what it started: all are our descendants.
         (void)wait_until([&] {
             std::vector<pid_t> open = children_of(getpid());
             for (std::size_t i = 0; i < open.size(); ++i) {
@@ -70,12 +70,12 @@ struct PluginSandbox : Sandbox {
         REQUIRE(installed.ended() == "exit 0");
     }
 
-    /// For the environment: a broker that is not there, so that a worker has an app server of its
-    /// own.
+    /// For the environment: a broker that does not exist, so that a worker starts an app server of
+    /// its own.
     std::pair<const std::string, std::string> no_broker() const {
         return {"CODEX_COMPANION_APP_SERVER_ENDPOINT", "unix:" + (dir / "nobody.sock").string()};
     }
-    /// The environment with faults in it (fixtures/plugin_faults.mjs).
+    /// The environment with faults added (fixtures/plugin_faults.mjs).
     Env with_faults(const Env& faults) const {
         Env all = env;
         all["NODE_OPTIONS"] += " --import=" + fixture("plugin_faults.mjs").string();
@@ -103,7 +103,7 @@ struct PluginSandbox : Sandbox {
         return run({"node", scripts / "session-lifecycle-hook.mjs", "SessionEnd"}, how);
     }
 
-    /// Runs a script with the plugin's own module of its state at hand, as `state`.
+    /// Runs a script with the plugin's own state module imported as `state`.
     Result with_state(const std::string& script) {
         return run({"node", "--input-type=module", "-e",
                     "import fs from 'node:fs';\nconst state = await import(process.argv[1]);\n"
@@ -117,7 +117,7 @@ struct PluginSandbox : Sandbox {
         for (const auto& entry : fs::directory_iterator(dir / "data/state")) return entry.path();
         return {};
     }
-    /// Starts a job in the background; its id.
+    /// Starts a job in the background; returns its id.
     std::string begin(const Words& words = {"do it"}, const Env& faults = {}) {
         return begin_with(options(faults), words);
     }
@@ -131,7 +131,7 @@ struct PluginSandbox : Sandbox {
     fs::path file_of(const std::string& id) const { return state() / "jobs" / (id + ".json"); }
     fs::path log_of(const std::string& id) const { return state() / "jobs" / (id + ".log"); }
     fs::path index() const { return state() / "state.json"; }
-    /// {} if it is torn or gone. The plugin cuts emojis in two, which is no JSON for this reader.
+    /// {} if it is torn or gone. The plugin cuts emojis in two, which this reader rejects as JSON.
     static Json theirs(std::string text) {
         static const std::string half = "\\ud83d...";
         for (auto at = text.find(half); at != std::string::npos; at = text.find(half, at))
@@ -151,7 +151,7 @@ struct PluginSandbox : Sandbox {
     bool becomes(const std::string& id, const std::string& expected, Milliseconds limit = 10s) {
         return wait_until([&] { return statuses(id) == expected; }, limit);
     }
-    /// Watches all of `span`; what was there first that was not as expected, else "".
+    /// Watches for all of `span`; returns the first statuses that were not as expected, or "".
     std::string change_of(const std::string& id, const std::string& expected, Milliseconds span) {
         const auto until = Clock::now() + span;
         while (Clock::now() < until) {
@@ -160,7 +160,7 @@ struct PluginSandbox : Sandbox {
         }
         return "";
     }
-    /// What is to hold of a job whose worker is dead, `words` of its reason among it.
+    /// Checks a job whose worker is dead: failed everywhere, and its message contains `words`.
     void check_is_failed(const std::string& id, const Words& words) {
         CHECK(becomes(id, "failed failed", 3s));
         for (const Json& side : {job_of(id), entry_of(id)}) {
@@ -175,7 +175,7 @@ struct PluginSandbox : Sandbox {
         CHECK(shim_is_gone(id));
         CHECK(statuses(id) == "failed failed");
     }
-    /// The plugin's own way to end a job.
+    /// Ends a job in the plugin's own way.
     void cancel(const std::string& id) {
         const auto cancelled = plugin({"cancel", id});
         INFO(cancelled.err);
@@ -188,9 +188,9 @@ struct PluginSandbox : Sandbox {
         CHECK(
             contains(ctl({"status", "--companion", workspace, id}, {.env = env}).out, "cancelled"));
     }
-    /// That the thread of a dead job is taken up again; the new job.
+    /// Resumes the thread of a dead job; returns the new job.
     std::string resume(const Env& faults = {}) {
-        // The fake codex still counts down for the turns of the dead: a new one knows the threads.
+        // The fake codex is still counting down the dead jobs' turns; a new one knows the threads.
         kill(broker(), SIGKILL);
         const auto id = begin({"--resume-last", "go on"}, faults);
         turn_of(id);
@@ -225,7 +225,8 @@ struct PluginSandbox : Sandbox {
 #define NEEDS_THE_PLUGIN \
     if (!missing().empty()) SKIP_TEST(missing())
 
-TEST_CASE_METHOD(PluginSandbox, "codex plugin: a worker that dies and what follows", "[serial]") {
+TEST_CASE_METHOD(PluginSandbox, "codex plugin: a worker dies and its thread is resumed",
+                 "[serial]") {
     NEEDS_THE_PLUGIN;
     set_up("interruptible-slow-task");
     const Words thread{"Resume with thread thr_"};
@@ -238,7 +239,7 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: a worker that dies and what follo
         check_is_failed(id, {words, thread.front()});
         id = resume({{"TEST_ON_USR2", "7"}});
     }
-    // One that cannot be started has no thread, and is none to resume either.
+    // A worker that cannot be started has no thread, so there is none to resume either.
     kill(turn_of(id), SIGKILL);
     check_is_failed(id, {"SIGKILL"});
     put(dir / "other-node", "#!/no/such/interpreter\n");
@@ -249,7 +250,7 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: a worker that dies and what follo
     CHECK(at(job_of(resume()), "/threadId") == at(job_of(id), "/threadId"));
 }
 
-TEST_CASE_METHOD(PluginSandbox, "codex plugin: a worker that the OOM killer took", "[serial]") {
+TEST_CASE_METHOD(PluginSandbox, "codex plugin: a worker killed by the OOM killer", "[serial]") {
     NEEDS_THE_PLUGIN;
     const MemoryGroup group(512);
     if (!group.works()) SKIP_TEST("needs root and cgroup v1's memory groups");
@@ -259,7 +260,7 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: a worker that the OOM killer took
     const auto id = begin_with(how);
     kill(turn_of(id), SIGUSR2);
     REQUIRE(wait_until([&] { return statuses(id) != "running running"; }, 30s));
-    check_is_failed(id, {"by SIGKILL by the out-of-memory killer", "Resume with thread thr_"});
+    check_is_failed(id, {"by the out-of-memory killer", "Resume with thread thr_"});
     CHECK(at(exit_in_own(id), "/reason") == "oom-kill");
     resume();
 }
@@ -276,8 +277,8 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: the broker is killed in the middl
     CHECK(shim_is_gone(id));
 }
 
-// What the plugin says of an app server that is killed, in each of its ways to have one. It says
-// something only if a request is on its way; in the middle of a turn none is.
+// What the plugin says when an app server is killed, in each of the ways in which it has one. It
+// says something only if a request is pending; in the middle of a turn none is.
 TEST_CASE_METHOD(PluginSandbox, "codex plugin: the app server is killed", "[serial]") {
     NEEDS_THE_PLUGIN;
     set_up("interruptible-slow-task");
@@ -330,7 +331,8 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: the app server is killed", "[seri
         CHECK(statuses(id) == "running running");
     }
     SECTION("the broker's in the middle of a turn") {
-        // The broker does not notice, and the worker waits for ever: a live one, and so it says.
+        // The broker does not notice, and the worker waits for ever. It is alive, and is reported
+        // so.
         const auto id = begin();
         const pid_t worker = turn_of(id);
         const auto servers = children_of(broker());
@@ -342,7 +344,7 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: the app server is killed", "[seri
         CHECK(alive(broker()));
         const auto seen = ctl({"status", "--companion", workspace, id}, {.env = env});
         CHECK(seen.ended() == "exit 3");
-        // It is for the user to end it.
+        // Ending it is up to the user.
         std::string end = "cancelled cancelled";
         SECTION("and jobctl cancels the job") {
             const auto cancelled = ctl({"cancel", own_record(id)});
@@ -355,7 +357,7 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: the app server is killed", "[seri
             end = "failed failed";
         }
         SECTION("and the plugin cancels the job") {
-            // Measured: it waits for an answer of the broker, for ever.
+            // Measured: it waits for an answer from the broker, for ever.
             auto cancel = spawn(command({"cancel", id}), options());
             wait_until([&] { return !cancel.running(); }, 2s);
             kill(broker(), SIGTERM);
@@ -364,12 +366,13 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: the app server is killed", "[seri
         CHECK(becomes(id, end));
         CHECK(shim_is_gone(id));
         CHECK(statuses(id) == end);
-        // With that broker gone the next task has one that works.
+        // With that broker gone, the next task gets one that works.
         resume();
     }
 }
 
-TEST_CASE_METHOD(PluginSandbox, "codex plugin: when all goes well its files are as without us",
+TEST_CASE_METHOD(PluginSandbox,
+                 "codex plugin: when all goes well its files are the same as without jobshim",
                  "[serial]") {
     NEEDS_THE_PLUGIN;
     set_up("slow-task");
@@ -382,7 +385,7 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: when all goes well its files are 
     const auto without = begin();
     CHECK(becomes(without, "completed completed"));
     CHECK_FALSE(fs::exists(own_record(without)));
-    // But for times and ids.
+    // Except for times and ids.
     const std::set<std::string> own{"id",        "createdAt", "startedAt", "completedAt",
                                     "updatedAt", "threadId",  "turnId",    "logFile",
                                     "result",    "request"};
@@ -397,13 +400,13 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: when all goes well its files are 
     }
 }
 
-TEST_CASE_METHOD(PluginSandbox, "codex plugin: cancelled while it runs with the broker gone",
+TEST_CASE_METHOD(PluginSandbox, "codex plugin: a running job is cancelled with the broker gone",
                  "[serial]") {
     NEEDS_THE_PLUGIN;
     set_up("interruptible-slow-task");
     const auto id = begin();
     const pid_t worker = turn_of(id);
-    // Stopped, so that it does not see its broker's end before the plugin's signal comes.
+    // Stopped, so that it does not notice the broker's end before the plugin's signal comes.
     kill(worker, SIGSTOP);
     kill(broker(), SIGKILL);
     cancel(id);
@@ -412,22 +415,22 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: cancelled while it runs with the 
     CHECK_FALSE(alive(worker));
 }
 
-TEST_CASE_METHOD(PluginSandbox, "codex plugin: cancelled while it runs", "[serial]") {
+TEST_CASE_METHOD(PluginSandbox, "codex plugin: a running job is cancelled", "[serial]") {
     NEEDS_THE_PLUGIN;
     set_up("interruptible-slow-task");
     const auto id = begin();
     const pid_t worker = turn_of(id);
-    // The turn is interrupted first, so that the worker may have a last word before it is killed.
+    // The turn is interrupted first, so the worker may have a last word before it is killed.
     cancel(id);
     check_stays_cancelled(id);
     CHECK_FALSE(alive(worker));
     resume();
 }
 
-TEST_CASE_METHOD(PluginSandbox, "codex plugin: cancelled while it is queued", "[serial]") {
+TEST_CASE_METHOD(PluginSandbox, "codex plugin: a queued job is cancelled", "[serial]") {
     NEEDS_THE_PLUGIN;
     set_up("interruptible-slow-task");
-    // Stopped at the start gate, so that the plugin does see a queued job.
+    // Stopped at the start gate, so that the plugin really sees a queued job.
     const auto id = begin({"do it"}, {{"TEST_STOPPED_AT_GATE", "1"}});
     CHECK(change_of(id, "queued queued", 1s) == "");
     CHECK(contains(plugin({"status", id}).out, "queued"));
@@ -437,19 +440,19 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: cancelled while it is queued", "[
     CHECK(statuses(id) == "cancelled cancelled");
     kill(shim, SIGCONT);
     check_stays_cancelled(id);
-    // No worker has said that it began.
+    // No worker has reported that it began.
     CHECK(at(job_of(id), "/startedAt") == "<missing>");
     CHECK_FALSE(contains(slurp(log_of(id)), "Starting Codex task"));
 }
 
 TEST_CASE_METHOD(PluginSandbox,
-                 "codex plugin: a cancel that is written after the worker has ended by itself wins",
+                 "codex plugin: a cancel recorded after the worker has ended by itself wins",
                  "[serial]") {
     NEEDS_THE_PLUGIN;
     set_up("interruptible-slow-task");
     const auto id = begin();
     const pid_t worker = turn_of(id);
-    // Without a broker to interrupt the turn, and held up where it would kill.
+    // No broker to interrupt the turn, and the plugin is held up just before its kill.
     kill(worker, SIGSTOP);
     kill(broker(), SIGKILL);
     auto cancel =
@@ -464,7 +467,7 @@ TEST_CASE_METHOD(PluginSandbox,
     CHECK(at(exit_in_own(id), "/signalName") == "SIGSEGV");
 }
 
-TEST_CASE_METHOD(PluginSandbox, "codex plugin: cancelled at once before its worker has begun",
+TEST_CASE_METHOD(PluginSandbox, "codex plugin: a job is cancelled before its worker has begun",
                  "[serial]") {
     NEEDS_THE_PLUGIN;
     set_up("interruptible-slow-task");
@@ -488,7 +491,7 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: the session ends while a job runs
     CHECK(at(exit_in_own(id), "/endedAt").is_string());
 }
 
-TEST_CASE_METHOD(PluginSandbox, "codex plugin: its parent is slow or dies between spawn and write",
+TEST_CASE_METHOD(PluginSandbox, "codex plugin: the parent is slow or dies between spawn and write",
                  "[serial]") {
     NEEDS_THE_PLUGIN;
     set_up("slow-task");
@@ -504,15 +507,15 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: its parent is slow or dies betwee
             if (name[0] != '.' && name != id + ".json") orphan = name.substr(0, name.size() - 5);
         return !orphan.empty();
     }));
-    // Ten seconds at the gate; then the worker says itself that it has no job.
+    // Ten seconds at the gate; then the worker itself says that it has no job.
     CHECK(wait_until([&] { return exit_in_own(orphan).is_object(); }, 30s));
     CHECK(shim_is_gone(orphan));
     CHECK(statuses(orphan) == "- -");
     CHECK(contains(exit_in_own(orphan).dump(), "No stored job found"));
 }
 
-// The plugin removes the files of a session's jobs first, and writes its index after that. Its hook
-// is killed before its 1st, 2nd, ... step, until it comes through.
+// The plugin removes the files of a session's jobs first, and then writes its index. Its hook is
+// killed before its 1st, 2nd, ... step, until it gets through.
 TEST_CASE_METHOD(PluginSandbox, "codex plugin: the end of a session is cut short at every step",
                  "[sweep]") {
     NEEDS_THE_PLUGIN;
@@ -535,8 +538,8 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: the end of a session is cut short
         const bool came_through = ended.ended() == "exit 0";
         CHECK((came_through || ended.ended() == "SIGKILL"));
         const auto left = statuses(id);
-        // Its broker, if it has one, was told to end before all else, and with that the worker
-        // does. Else the first step is the worker's signal.
+        // The broker, if there is one, was told to end before all else, and the worker ends with
+        // it. Otherwise the first step is the signal to the worker.
         if (!has_broker && step == 1) {
             CHECK(left == "running running");
             CHECK(alive(worker));
@@ -549,7 +552,7 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: the end of a session is cut short
             (left.starts_with('-') && !after.starts_with('-')) || (left == "- -" && after != left);
         const auto reason = at(exit_in_own(id), "/reason");
         const auto said = ctl({"status", "--companion", workspace, id}, {.env = env});
-        // With a broker it is for the two to race which ends the worker.
+        // With a broker, the two race to end the worker.
         const bool is_reason = reason == "signal" || (has_broker && reason == "no-result");
         const bool is_true =
             is_settled && !was_resurrected && is_reason && said.ended() == "exit 1";
@@ -572,7 +575,7 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: the end of a session is cut short
     CHECK(matrix.lies() == 0);
 }
 
-TEST_CASE_METHOD(PluginSandbox, "codex plugin: a job that it pruned for 50 newer ones stays gone",
+TEST_CASE_METHOD(PluginSandbox, "codex plugin: a job pruned in favour of 50 newer ones stays gone",
                  "[serial]") {
     NEEDS_THE_PLUGIN;
     set_up("interruptible-slow-task");
@@ -595,14 +598,14 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: a job that it pruned for 50 newer
     CHECK(contains(result.out, "SIGKILL"));
 }
 
-TEST_CASE_METHOD(PluginSandbox, "codex plugin: an entry that is lost before the kill comes back",
+TEST_CASE_METHOD(PluginSandbox, "codex plugin: an entry lost before the kill comes back",
                  "[serial]") {
     NEEDS_THE_PLUGIN;
     set_up("interruptible-slow-task");
     const auto id = begin();
     const pid_t worker = turn_of(id);
     const auto whole = entry_of(id);
-    // As one of its writers leaves it that took a torn index for an empty one.
+    // As left by one of its writers that took a torn index for an empty one.
     const auto lost =
         with_state("fs.rmSync(state.resolveStateFile(cwd)); state.upsertJob(cwd, { id: 'other' })");
     INFO(lost.err);
@@ -616,7 +619,7 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: an entry that is lost before the 
     resume();
 }
 
-TEST_CASE_METHOD(PluginSandbox, "codex plugin: a prompt that it cuts in the middle of an emoji",
+TEST_CASE_METHOD(PluginSandbox, "codex plugin: a prompt cut in the middle of an emoji",
                  "[serial]") {
     NEEDS_THE_PLUGIN;
     set_up("interruptible-slow-task");
@@ -631,8 +634,8 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: a prompt that it cuts in the midd
     resume();
 }
 
-TEST_CASE_METHOD(PluginSandbox,
-                 "codex plugin: an assistant that speaks of a cancel cancels nothing", "[serial]") {
+TEST_CASE_METHOD(PluginSandbox, "codex plugin: an assistant that mentions a cancel cancels nothing",
+                 "[serial]") {
     NEEDS_THE_PLUGIN;
     set_up("slow-task");
     const auto id = begin({"do it"}, {{"TEST_CODEX_SAYS",
@@ -644,7 +647,7 @@ TEST_CASE_METHOD(PluginSandbox,
     check_is_failed(id, {"SIGKILL", "Resume with thread thr_"});
 }
 
-TEST_CASE_METHOD(PluginSandbox, "codex plugin: jobctl settles what no shim saw the end of",
+TEST_CASE_METHOD(PluginSandbox, "codex plugin: jobctl settles jobs whose end no shim saw",
                  "[serial]") {
     NEEDS_THE_PLUGIN;
     set_up("interruptible-slow-task");
@@ -664,9 +667,9 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: jobctl settles what no shim saw t
         CHECK(statuses(id) == "running running");
         kill(worker, SIGKILL);
         CHECK(wait_until([&] { return !alive(worker); }));
-        sentence = "how it ended is not known";
+        sentence = "how it ended is unknown";
     }
-    // The plugin's three symptoms, and what is typed against them.
+    // The plugin's three symptoms, and the commands that cure them.
     CHECK(statuses(id) == "running running");
     CHECK(plugin({"result", id}).ended() == "exit 1");
     CHECK(plugin({"task", "--resume-last", "go on"}).ended() == "exit 1");
@@ -690,11 +693,10 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: jobctl settles what no shim saw t
     resume();
 }
 
-TEST_CASE_METHOD(PluginSandbox, "codex plugin: a job in the foreground is wrapped by hand",
-                 "[serial]") {
+TEST_CASE_METHOD(PluginSandbox, "codex plugin: a foreground job is wrapped by hand", "[serial]") {
     NEEDS_THE_PLUGIN;
     set_up("interruptible-slow-task");
-    // A state directory is there only once the plugin has had a job.
+    // The state directory exists only once the plugin has had a job.
     const auto before = begin();
     kill(turn_of(before), SIGKILL);
     CHECK(becomes(before, "failed failed"));
@@ -721,7 +723,7 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: a job in the foreground is wrappe
 }
 
 // README, "Stuck codex jobs": a copy of the plugin with that edit, and no preload.
-TEST_CASE_METHOD(PluginSandbox, "codex plugin: patched by one line it needs no preload",
+TEST_CASE_METHOD(PluginSandbox, "codex plugin: patched in one line it needs no preload",
                  "[serial]") {
     NEEDS_THE_PLUGIN;
     set_up("interruptible-slow-task");
@@ -750,7 +752,7 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: patched by one line it needs no p
 
 namespace {
 
-// Eight processes of the plugin's own code write its state, while 20 workers are killed.
+// Eight processes running the plugin's own code write its state while 20 workers are killed.
 struct WritersSandbox : PluginSandbox {
     static constexpr int workers = 20, others = 10, writers = 8, times = 5, pause_ms = 500;
 
@@ -758,8 +760,8 @@ struct WritersSandbox : PluginSandbox {
         int entries = 0, files = 0, config = 0;
     };
     struct Round {
-        std::map<std::string, int> ours;  ///< what the two files say in the end, and of how many
-        Lost lost;                        ///< of the jobs of others
+        std::map<std::string, int> ours;  ///< jobs by what the two files say in the end
+        Lost lost;                        ///< of the others' jobs
     };
 
     Words script(const Words& words) const {
@@ -809,8 +811,8 @@ struct WritersSandbox : PluginSandbox {
             seen.lost.files += job_of(other).empty();
         }
         seen.lost.config = at(theirs(slurp(index())), "/config/stopReviewGate") != true;
-        // An entry that a writer took from the index after the shim's last look comes back with a
-        // look of ours.
+        // An entry that a writer dropped from the index after the shim's last look comes back when
+        // we look.
         if (with_jobshim) CHECK(ctl({"reap", "--companion", state()}).ended() == "exit 0");
         for (const auto& id : ids) ++seen.ours[statuses(id)];
         return seen;
@@ -830,9 +832,9 @@ std::string mean_and_spread(const std::vector<double>& values) {
 
 }  // namespace
 
-// What the plugin's writers lose of each other's, with us and without, is only told:
-// JOBSHIM_PLUGIN_ROUNDS of each, turn by turn.
-TEST_CASE_METHOD(WritersSandbox, "codex plugin: eight of its writers and twenty kills", "[sweep]") {
+// What the plugin's writers lose of each other's work, with jobshim and without, is only reported:
+// JOBSHIM_PLUGIN_ROUNDS rounds of each, alternately.
+TEST_CASE_METHOD(WritersSandbox, "codex plugin: eight writers and twenty kills", "[sweep]") {
     NEEDS_THE_PLUGIN;
     set_up("slow-task");
     const char* wish = std::getenv("JOBSHIM_PLUGIN_ROUNDS");
@@ -850,7 +852,8 @@ TEST_CASE_METHOD(WritersSandbox, "codex plugin: eight of its writers and twenty 
             ours += "  " + std::to_string(count) + " " + words;
             if (!with_jobshim) continue;
             CAPTURE(i, words, count);
-            // An entry alone is one that a writer brought back after another removed the file.
+            // An entry without a file is one that a writer brought back after another removed the
+            // file.
             const bool is_settled =
                 words == "failed failed" || words == "- -" || words == "- failed";
             CHECK(is_settled);

@@ -1,5 +1,5 @@
 // The same worker run bare and through jobshim by the same launcher: what it can see of itself may
-// differ in four things alone, and those are named here.
+// differ in four things only, and those are named here.
 
 #include <fcntl.h>
 #include <linux/ioprio.h>
@@ -31,8 +31,8 @@ namespace {
 
 using Seen = std::map<std::string, std::string>;
 
-/// JOBSHIM_JOB_FILE is what the worker is told; the shim is its parent, and it leads a group of its
-/// own where there is no terminal; the death signal ends it with its shim.
+/// JOBSHIM_JOB_FILE is set for the worker; the shim is its parent; the worker leads its own process
+/// group if there is no terminal; and the parent-death signal ends it with its shim.
 const std::set<std::string> known{"JOBSHIM_JOB_FILE", "ppid", "pgid", "parent-death signal"};
 
 Seen seen_in(const std::string& out) {
@@ -41,7 +41,7 @@ Seen seen_in(const std::string& out) {
         const auto tab = line.find('\t');
         if (tab == std::string::npos) continue;
         auto value = line.substr(tab + 1);
-        // What a launcher makes anew for each child has another number each time.
+        // What a launcher creates anew for each child has a different number each time.
         if (value.starts_with("socket:[")) value = "a socket";
         seen[line.substr(0, tab)] = value;
     }
@@ -69,7 +69,7 @@ void lower(int what, rlim_t value) {
     setrlimit(static_cast<__rlimit_resource>(what), &both);
 }
 
-/// Everything other than usual. What needs rights that are not there stays as it is, in both runs.
+/// Everything unusual at once. What needs missing privileges stays as it is, in both runs.
 void odd_setting() {
     umask(0137);
     setpriority(PRIO_PROCESS, 0, 3);
@@ -109,7 +109,7 @@ void odd_setting() {
     sigprocmask(SIG_BLOCK, &some, nullptr);
     for (const int number : {SIGHUP, SIGPIPE, SIGCHLD, SIGUSR1, SIGTSTP, SIGRTMIN + 5})
         signal(number, SIG_IGN);
-    // The bounding set, and secure bits, and what an ambient capability needs.
+    // The bounding set, the secure bits, and what an ambient capability needs.
     prctl(PR_CAPBSET_DROP, 25 /* CAP_SYS_TIME */);
     prctl(PR_SET_SECUREBITS, 4 /* SECBIT_NO_SETUID_FIXUP */);
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
@@ -122,7 +122,7 @@ void odd_setting() {
     environ = all.data();
 }
 
-/// As systemd has it in LISTEN_PIDFDID.
+/// As systemd puts it in LISTEN_PIDFDID.
 std::string own_pidfd_id() {
     const Fd own(static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0)));
     struct stat info {};
@@ -130,17 +130,16 @@ std::string own_pidfd_id() {
     return std::to_string(info.st_ino);
 }
 
-/// A terminal of its own for the launcher, which leads the session.
+/// A controlling terminal of its own for the launcher, which leads the session.
 void on_terminal(const std::string& name) {
     const int terminal = open(name.c_str(), O_RDWR | O_CLOEXEC);
     must(ioctl(terminal, TIOCSCTTY, 0), "TIOCSCTTY");
 }
 
-/// Puts a launcher between the test and the worker that does nothing of its own accord.
+/// Puts a launcher that does nothing of its own between the test and the worker.
 void fork_and_wait(bool odd) {
     setenv("PROBE_LAUNCHER", std::to_string(getpid()).c_str(), 1);
-    // SIGCHLD may be ignored: then the kernel throws the status away, and maybe before we could
-    // wait.
+    // SIGCHLD may be ignored: then the kernel discards the status, perhaps before we can wait.
     struct sigaction standard {};
     struct sigaction given {};
     standard.sa_handler = SIG_DFL;
@@ -150,7 +149,8 @@ void fork_and_wait(bool odd) {
     if (child == 0) {
         sigaction(SIGCHLD, &given, nullptr);
         if (!odd) return;
-        // What a child is given and its children do not inherit, nor can it be known before.
+        // What a child is given but its children do not inherit, or what cannot be known in
+        // advance.
         must(prctl(PR_SET_CHILD_SUBREAPER, 1), "subreaper");
         for (const char* name : {"LISTEN_PID", "WATCHDOG_PID"})
             setenv(name, std::to_string(getpid()).c_str(), 1);
@@ -166,9 +166,9 @@ void fork_and_wait(bool odd) {
 
 class Differential : public Sandbox {
 public:
-    /// What the probe saw, started by `launcher` with `prefix` before it.
+    /// What the probe sees when `launcher` starts it with `prefix` in front.
     Seen look(const Words& launcher, const Words& prefix, const std::string& setting) {
-        // The same files at the same places for each run.
+        // The same files in the same places for each run.
         const auto file = dir / "notes";
         put(file, "0123456789");
         const Fd notes(open(file.c_str(), O_RDWR | O_APPEND | O_CLOEXEC));
@@ -218,7 +218,7 @@ private:
 
 }  // namespace
 
-TEST_CASE_METHOD(Differential, "under any launcher the worker sees what it sees without the shim",
+TEST_CASE_METHOD(Differential, "under any launcher the worker sees the same as without the shim",
                  "[libc]") {
     struct Row {
         const char* name;
@@ -242,7 +242,7 @@ TEST_CASE_METHOD(Differential, "under any launcher the worker sees what it sees 
             const auto kept =
                 look(launcher, {jobshim, "-j", job, "--on-shim-death", "keep", "--"}, setting);
             REQUIRE(bare.size() > 100);
-            // Where SIGCHLD is ignored Python knows no status, and says 0.
+            // Where SIGCHLD is ignored, Python gets no status and reports 0.
             CHECK(bare.at("end") ==
                   (launcher == rows[2].launcher && setting == "odd" ? "exit 0" : "exit 42"));
             CHECK(bare.at("ppid") == "the launcher");
@@ -258,7 +258,8 @@ TEST_CASE_METHOD(Differential, "under any launcher the worker sees what it sees 
             }
             INFO(Json(unknown).dump(1, ' ', false, Json::error_handler_t::replace));
             CHECK(unknown.empty());
-            // In a shared group the worker has the launcher's; it is ended by nothing if kept.
+            // In a shared process group the worker has the launcher's pgid; with keep it has
+            // no parent-death signal.
             const bool shared = setting == "terminal";
             CHECK(std::count(named.begin(), named.end(), "pgid") == (shared ? 0 : 1));
             CHECK(differing(bare, kept) == (shared ? Words{"JOBSHIM_JOB_FILE", "ppid"}

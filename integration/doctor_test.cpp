@@ -1,5 +1,5 @@
-// jobctl doctor: what this host can prove, tried and not looked up; and where a job could end in
-// unknown, a status that says so.
+// jobctl doctor: what this host can prove, by trying it rather than looking it up; and an exit
+// status that says whether a job could end in unknown.
 
 #include <sched.h>
 #include <sys/mount.h>
@@ -43,7 +43,7 @@ public:
             if (at(finding, "/what") == what) return finding;
         return {};
     }
-    /// Those for want of which a job may end in unknown.
+    /// Names of the findings that mean a job may end in unknown.
     static Words grave(const Json& findings) {
         Words names;
         for (const auto& finding : findings)
@@ -54,12 +54,12 @@ public:
     bool is_sound_host() { return grave(findings()).empty(); }
 
     Result result;
-    Words left;  ///< what is in the folder before and after
+    Words left;  ///< what the directory holds before and after
 };
 
 }  // namespace
 
-TEST_CASE_METHOD(Doctor, "doctor tells of each ability in a line and leaves no file",
+TEST_CASE_METHOD(Doctor, "doctor reports each ability on one line and leaves no file",
                  "[quick][libc]") {
     const auto found = findings();
     Words names;
@@ -91,26 +91,26 @@ TEST_CASE_METHOD(Doctor, "doctor tells of each ability in a line and leaves no f
     CHECK(names_in(jobs, "") == Words{});
 }
 
-TEST_CASE_METHOD(Doctor, "doctor looks at the job's own folder, or at where it would be made") {
+TEST_CASE_METHOD(Doctor, "doctor checks the job's own directory or where it would be created") {
     put(jobs / "job.json", R"({"status":"queued"})");
     const auto of_job = ctl({"doctor", jobs / "job.json"});
-    CHECK(contains(of_job.out, jobs.string() + " is this host's own"));
+    CHECK(contains(of_job.out, jobs.string() + " is local to this host"));
     CHECK(contains(ctl({"doctor", "--dir", jobs, "job"}).out, jobs.string()));
     CHECK(names_in(jobs, "") == Words{"job.json"});
     CHECK(ctl({"doctor", jobs / "none.json"}).ended() == "exit 4");
     CHECK(ctl({"doctor", "a", "b"}).ended() == "exit 2");
     const auto far = ctl({"doctor", "--dir", jobs / "not/yet"});
     CHECK(far.code() == of_job.code());
-    CHECK(contains(far.out, jobs.string() + " is this host's own"));
-    // The default place, of which there is nothing yet either.
+    CHECK(contains(far.out, jobs.string() + " is local to this host"));
+    // The default directory, which does not exist yet either.
     CHECK(ctl({"doctor"}).code() == of_job.code());
     CHECK_FALSE(fs::exists(dir / "state/jobshim"));
 }
 
-TEST_CASE_METHOD(Doctor, "doctor finds what a job needs to have a known end") {
+TEST_CASE_METHOD(Doctor, "doctor reports what is missing for a job to have a known end") {
     if (geteuid() != 0 || !child_can(own_mounts)) SKIP_TEST("needs root, for namespaces");
     if (!in_path("strace") || !in_path("unshare")) SKIP_TEST("no strace or no unshare");
-    // A container is no sound host to begin with: then there is just more.
+    // A container may not be sound to begin with: then there are just more findings.
     const auto before = grave(findings());
     const auto expect = [&](const std::string& what, const Words& prefix,
                             const std::function<void()>& before_exec = {},
@@ -134,7 +134,7 @@ TEST_CASE_METHOD(Doctor, "doctor finds what a job needs to have a known end") {
     const auto empty = dir / "empty";
     put(empty, "");
     expect("pid namespace", {"unshare", "-pf", "--mount-proc", "--"});
-    // A /proc of others: even its own start time is none.
+    // A /proc of another pid namespace: it does not even show our own start time.
     expect("start times", {"unshare", "-pf", "--"});
     expect("start times", {}, [] {
         own_mounts();
@@ -155,7 +155,7 @@ TEST_CASE_METHOD(Doctor, "doctor finds what a job needs to have a known end") {
                             {"-f", "-e", "trace=" + call, "-e", "inject=" + call + fault}, {});
     };
     expect("locks", inject("fcntl", ":error=ENOLCK"));
-    // f_type is the first word: that of NFS.
+    // f_type is the first word; this value is NFS's.
     expect("file system", inject("statfs", ":poke_exit=@arg2=69690000"));
     expect("directory", {}, become_nobody, public_copy(jobctl));
     // What costs something, but never the truth.

@@ -1,5 +1,5 @@
-// Every call of a job's life fails once, with every error that its man page knows: the worker's
-// exit status comes through, or nothing was started and a message says why; and the record is true.
+// Each call in a job's life fails once, with every error that its man page lists: the worker's exit
+// status comes through, or nothing was started and a message says why; and the record is true.
 
 #include <signal.h>
 #include <sys/wait.h>
@@ -20,7 +20,7 @@ namespace {
 struct Error {
     int number;
     std::string name;
-    Words calls;  ///< kinds of them (strace.hpp), by their man pages and the file systems
+    Words calls;  ///< kinds of call (strace.hpp), from their man pages and the file systems
 };
 
 const std::vector<Error>& errors() {
@@ -72,20 +72,20 @@ const std::string theirs = R"("host":{"n":1.10,"big":123456789012345678901234567
 struct Plan {
     std::string name;
     Words options = {};
-    bool adopted = false;  ///< the host made the file
+    bool adopted = false;  ///< the host created the file
     bool detached = false;
-    std::map<std::string, std::string> files = {};  ///< what is there before
+    std::map<std::string, std::string> files = {};  ///< what exists beforehand
 };
 
 struct Point {
     Call call;
     Error error;
     std::string fault;      ///< its row in the matrix
-    bool for_good = false;  ///< the call goes on failing
-    bool a_way_out = true;  ///< 125 after the start is no lie
+    bool for_good = false;  ///< the call keeps failing
+    bool a_way_out = true;  ///< exit status 125 after the start is not a lie
 };
 
-/// Numbered among all calls of that name in their process, as fault_syscall() counts.
+/// Numbered among all calls of that name in their process, the way fault_syscall() counts.
 std::vector<Call> counted_among_all(std::vector<Call> calls) {
     std::map<std::pair<int, std::string>, int> counts;
     for (auto& call : calls) call.nth = ++counts[{call.process, call.name}];
@@ -138,7 +138,7 @@ public:
         return argv;
     }
 
-    /// jobshim's run and its record, held against what happened. Each lie adds to `lies`.
+    /// Checks jobshim's run and its record against what happened. Each lie is added to `lies`.
     ReportedOutcome judge(const Plan& plan, const Point& point, const Result& result, Words& lies) {
         const bool worked = fs::exists(ran);
         expect_whole(plan, lies);
@@ -153,7 +153,7 @@ public:
         } else if (result.ended() != "exit 125" && result.ended() != "exit 126") {
             lies.push_back("it ended with " + result.ended());
         } else if (worked) {
-            // Whoever has started a worker and cannot record its end leaves a copy.
+            // A shim that has started a worker and cannot record its end leaves a copy.
             const bool no_copy = contains(result.err, "no copy of the end could be kept either");
             outcome = is_seven ? ReportedOutcome::true_end : ReportedOutcome::lost;
             if (!is_seven && !no_copy) lies.emplace_back("a known end is not told");
@@ -164,7 +164,7 @@ public:
             expect_message(point, result, lies);
             const bool said = told.reason == "spawn-failed" || told.state == "queued" ||
                               told.state == "no such job" ||
-                              (!plan.files.empty() && told.reason == "shim-lost");  // as it was
+                              (!plan.files.empty() && told.reason == "shim-lost");  // as before
             const bool must_be_lost = point.for_good && told.reason == "shim-lost";
             if (must_be_lost) outcome = ReportedOutcome::lost;
             if (!said && !must_be_lost)
@@ -238,7 +238,7 @@ public:
             lies.emplace_back("no clear message");
     }
 
-    /// The record is what it was, or settled with this reason. True if it is settled.
+    /// The record is unchanged, or settled with this reason. True if it is settled.
     bool expect_old_or(const std::string& reason, const Plan& plan, Words& lies) const {
         expect_whole({.name = "", .adopted = true}, lies);
         if (slurp(file) == plan.files.at("job.json")) return false;
@@ -252,7 +252,7 @@ public:
         const auto report = Json::parse(result.out, nullptr, false);
         const auto state = at(report, "/0/verdict/state");
         if (result.ended() == "exit 6" && state == "unknown") return ReportedOutcome::unknown;
-        const bool says_lost = contains(at(report, "/0/verdict/because").dump(), "not known");
+        const bool says_lost = contains(at(report, "/0/verdict/because").dump(), "unknown");
         if (result.ended() != "exit 1" || state != "failed" ||
             says_lost != (truth == ReportedOutcome::lost))
             lies.push_back("status says otherwise");
@@ -283,8 +283,7 @@ public:
         return {{"job.json", slurp(file)}, {"job.heartbeat", slurp(heartbeat_of(file))}};
     }
 
-    /// Of one whose shim died after the end was in the heartbeat file and before it was in the
-    /// record.
+    /// Of a job whose shim died when the end was in the heartbeat file but not yet in the record.
     std::map<std::string, std::string> dead_job_with_known_end() {
         prepare({.name = "", .adopted = true});
         const auto saved = dir / "saved";
@@ -295,7 +294,7 @@ public:
         return {{"job.json", slurp(saved)}, {"job.heartbeat", slurp(heartbeat_of(file))}};
     }
 
-    /// Of one whose end is neither there nor there, but in the copy.
+    /// Of a job whose end is in neither, but in the copy.
     std::map<std::string, std::string> dead_job_with_a_copy_of_its_end() {
         auto files = dead_job_with_known_end();
         const auto shim = at(Json::parse(files.at("job.json")), "/jobshim/shim");
@@ -310,8 +309,8 @@ public:
 
     // ---- the sweeps
 
-    /// Each call of the shim fails once. `least`: of so many points at the least; fewer, if the
-    /// names of calls are not those of this C library any more (kind_of).
+    /// Each call of the shim fails once. `least`: at least this many points; fewer mean that this C
+    /// library uses call names that are not known here (kind_of).
     void fail_once(const Plan& plan, int least) {
         if (!in_path("strace")) SKIP_TEST("no strace");
         Matrix matrix("error sweep, " + plan.name);
@@ -333,8 +332,8 @@ public:
         CHECK(matrix.lies() == 0);
     }
 
-    /// Each call of a child, until it executes, fails once, and each write of all is cut short;
-    /// detached, so is each call of the shim itself, which is a child then.
+    /// Each call of a child before it executes fails once, and every write is cut short. In a
+    /// detached job this includes each call of the shim itself, which is then a child.
     void tamper_with_each_call(const Plan& plan, int least) {
         if (!in_path("strace")) SKIP_TEST("no strace");
         if (!can_fault_syscalls()) SKIP_TEST("no ptrace for this machine");
@@ -348,7 +347,7 @@ public:
             const bool in_worker = call.process == workers_process;
             if (call.process > workers_process || (in_worker && executed)) continue;
             executed = executed || (in_worker && call.name == "execve");
-            // Whoever cannot print the id of a job that runs says so, and 125.
+            // A shim that cannot print the id of a running job says so and exits with 125.
             Point point{.call = call,
                         .error = {},
                         .fault = "",
@@ -378,7 +377,7 @@ public:
         CHECK(matrix.lies() == 0);
     }
 
-    /// Each call of `jobctl reap` or `jobctl status` fails, once and for good.
+    /// Each call of `jobctl reap` or `jobctl status` fails, first once and then for good.
     void fail_reader(const Plan& plan, const std::string& command, const std::string& reason,
                      ReportedOutcome truth, int least) {
         Matrix matrix("error sweep of jobctl, " + command + " of " + plan.name);
@@ -391,7 +390,7 @@ public:
         for (const auto& call : calls_of(0, record(*this, argv, jobs, quiet)))
             for (const auto& error : errors())
                 for (const std::string& often : Words{"", "+"}) {
-                    // Of what is interrupted for ever nothing can come.
+                    // Nothing can come of a call that is interrupted for ever.
                     const bool for_good = !often.empty();
                     if (!can_give(call, error) ||
                         (for_good && (error.number == EINTR || !is_in_the_folder(call))))
@@ -448,7 +447,7 @@ TEST_CASE_METHOD(Sweep, "one call of the shim fails and the record is true: over
     fail_once({.name = "dead before", .options = {"--group", "share"}, .files = dead_job()}, 400);
 }
 
-TEST_CASE_METHOD(Sweep, "a system call of the shim goes on failing and the record is true",
+TEST_CASE_METHOD(Sweep, "a system call of the shim keeps failing and the record is true",
                  "[sweep]") {
     if (!in_path("strace")) SKIP_TEST("no strace");
     Matrix matrix("error sweep for good");
@@ -462,7 +461,7 @@ TEST_CASE_METHOD(Sweep, "a system call of the shim goes on failing and the recor
             prepare(plan);
             auto tracer =
                 spawn(inject(call, "error=" + error.name, trace, command(plan), "+"), quiet);
-            // It tries for 30 s, or until a second TERM.
+            // It retries for 30 s, or until a second TERM.
             REQUIRE(wait_until(
                 [&] {
                     if (contains(tracer.err(), "could not be recorded yet"))
@@ -511,14 +510,16 @@ TEST_CASE_METHOD(Sweep, "a call of jobctl fails and the verdict is true: a known
                 ReportedOutcome::true_end, 330);
 }
 
-TEST_CASE_METHOD(Sweep, "a call of jobctl fails and the verdict is true: a copied end, settled",
+TEST_CASE_METHOD(Sweep,
+                 "a call of jobctl fails and the verdict is true: a copied end that is settled",
                  "[sweep]") {
     if (!in_path("strace")) SKIP_TEST("no strace");
     fail_reader({.name = "copied end", .files = dead_job_with_a_copy_of_its_end()}, "reap",
                 "exit-code", ReportedOutcome::true_end, 430);
 }
 
-TEST_CASE_METHOD(Sweep, "a call of jobctl fails and the verdict is true: a copied end, looked at",
+TEST_CASE_METHOD(Sweep,
+                 "a call of jobctl fails and the verdict is true: a copied end that is looked at",
                  "[sweep]") {
     if (!in_path("strace")) SKIP_TEST("no strace");
     fail_reader({.name = "copied end", .files = dead_job_with_a_copy_of_its_end()}, "status",

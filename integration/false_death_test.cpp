@@ -1,5 +1,5 @@
-// A live job is never called dead: not if its shim is stopped or starved, nor if its reader is, nor
-// whatever becomes of its heartbeat file or of the clock.
+// A live job is never called dead: not if its shim or its reader is stopped or starved, and not
+// whatever happens to its heartbeat file or to the clock.
 
 #include <fcntl.h>
 #include <signal.h>
@@ -35,10 +35,10 @@ void replace_by(const fs::path& file, const std::string& content) {
 struct HeartbeatFault {
     std::string name;
     std::function<void(const fs::path&)> apply;
-    bool mended = true;  ///< by the shim, at its next beat; what is not ours it leaves alone
+    bool mended = true;  ///< by the shim, at its next beat; it leaves alone what is not ours
 };
 
-/// `stranger` is the heartbeat file of another job, whose shim is dead and which ended badly.
+/// `stranger` is the heartbeat file of another job, which ended badly and whose shim is dead.
 std::vector<HeartbeatFault> heartbeat_faults(const std::string& stranger) {
     const auto with_time = [](time_t seconds) {
         return [seconds](const fs::path& file) { touch_at(file, seconds); };
@@ -88,7 +88,7 @@ std::vector<HeartbeatFault> heartbeat_faults(const std::string& stranger) {
     };
 }
 
-/// Processes that do nothing but eat time, a little less entitled to it than the rest.
+/// Processes that only use up CPU time, at a slightly lower priority than the rest.
 class Load {
 public:
     Load(Sandbox& box, int processes) {
@@ -107,7 +107,7 @@ private:
     std::vector<Process> busy_;
 };
 
-/// jobctl as fast as it can be run: no session, no descriptors, no pidfd of its own.
+/// Runs jobctl as fast as possible: no session, file descriptors or pidfd of its own.
 class FastReaders {
 public:
     explicit FastReaders(int how_many) {
@@ -116,7 +116,7 @@ public:
             REQUIRE(outs_.back().get() >= 0);
         }
     }
-    /// Runs one reader of each job, all side by side (at most `how_many` jobs).
+    /// Runs one reader per job, all in parallel (at most `how_many` jobs).
     std::vector<Said> ask_of(const std::vector<fs::path>& jobs) {
         std::vector<pid_t> pids(jobs.size(), -1);
         for (std::size_t i = 0; i < jobs.size(); ++i) {
@@ -149,7 +149,7 @@ private:
 
 }  // namespace
 
-TEST_CASE_METHOD(Sandbox, "a stopped shim is stalled, never dead", "[quick]") {
+TEST_CASE_METHOD(Sandbox, "a stopped shim is stalled and never dead", "[quick]") {
     Verdicts verdicts("false death: shim stopped");
     auto shim = start_job(job, until_go + "exit 0", {"--heartbeat-interval", "100ms"});
     worker_of(job);
@@ -181,7 +181,7 @@ TEST_CASE_METHOD(Sandbox, "a stopped shim is stalled, never dead", "[quick]") {
     verdicts.require_no_lies();
 }
 
-TEST_CASE_METHOD(Sandbox, "whatever becomes of its heartbeat file, a live job is not called dead") {
+TEST_CASE_METHOD(Sandbox, "whatever happens to its heartbeat file a live job is not called dead") {
     Verdicts verdicts("false death: heartbeat file");
     std::string stranger;
     {
@@ -225,7 +225,8 @@ TEST_CASE_METHOD(Sandbox, "whatever becomes of its heartbeat file, a live job is
             one.waiter = spawn({jobctl, "wait", one.job, "--timeout", "100ms"});
         }
         for (auto& one : cases) {
-            // Whoever may look at the processes knows that they live, whatever the file says.
+            // A reader that can look at the processes knows that they are alive, whatever the file
+            // says.
             const Words expected{"running", "stalled"};
             verdicts.count(one.name(), said_by(one.reader.wait()), Truth::lives, expected);
             verdicts.count(one.name(), said_by(one.nobody.wait()), Truth::lives, expected);
@@ -256,7 +257,7 @@ TEST_CASE_METHOD(Sandbox, "whatever becomes of its heartbeat file, a live job is
     verdicts.require_no_lies();
 }
 
-TEST_CASE_METHOD(Sandbox, "a wall clock that is stepped either way kills no job and revives none") {
+TEST_CASE_METHOD(Sandbox, "a wall clock stepped either way kills no job and revives none") {
     Verdicts verdicts("false death: wall clock");
     fs::path library;
     for (const char* folder :
@@ -265,7 +266,7 @@ TEST_CASE_METHOD(Sandbox, "a wall clock that is stepped either way kills no job 
             library = file;
     if (library.empty()) SKIP_TEST("no libfaketime");
     const std::string dynamic_jobshim = JOBSHIM_DYNAMIC_BIN, dynamic_jobctl = JOBCTL_DYNAMIC_BIN;
-    // The wall clock alone, and not the times of files, which are the kernel's own here.
+    // Only the wall clock, not file times, which come from the kernel here.
     const auto under_clock = [&](const fs::path& clock) {
         return Options{.env = {{"LD_PRELOAD", library},
                                {"FAKETIME_TIMESTAMP_FILE", clock},
@@ -276,7 +277,7 @@ TEST_CASE_METHOD(Sandbox, "a wall clock that is stepped either way kills no job 
                                {"ASAN_OPTIONS", "detect_leaks=0:verify_asan_link_order=0"}}};
     };
     struct Case {
-        std::string start, step;  ///< what the clock is off by, before and after
+        std::string start, step;  ///< how far off the clock is, before and after
         bool shims, readers;      ///< whose clock it is
         fs::path job;
         Options clock;
@@ -315,7 +316,7 @@ TEST_CASE_METHOD(Sandbox, "a wall clock that is stepped either way kills no job 
     for (const auto& one : cases) {
         worker_of(one.job);
         const auto year = at(read_json(one.job), "/startedAt").get<std::string>().substr(0, 4);
-        // The fault is one: the program does see another clock.
+        // The fault is real: the program does see another clock.
         if (one.shims && one.start == "+3650d") CHECK(year > "2030");
         if (one.shims && one.start == "-3650d") CHECK(year < "2020");
     }
@@ -325,7 +326,7 @@ TEST_CASE_METHOD(Sandbox, "a wall clock that is stepped either way kills no job 
     look_at_all(Truth::lives, alive_words);
     const auto reaped = run({dynamic_jobctl, "reap", "--dir", dir}, cases[0].clock);
     CHECK(contains(reaped.out, "0 jobs settled"));
-    // A third of the shims die now: that is no secret either.
+    // A third of the shims die now, and that must be noticed too.
     const auto dies = [](std::size_t i) { return (i + i / 3) % 3 == 0; };
     for (std::size_t i = 0; i < cases.size(); ++i)
         if (dies(i)) {
@@ -347,10 +348,11 @@ TEST_CASE_METHOD(Sandbox, "a wall clock that is stepped either way kills no job 
     verdicts.require_no_lies();
 }
 
-// `unshare --pid` alone leaves the /proc of the namespace outside, where every number is another
-// process. The worker's start time was taken from such a one, and whoever looked with a /proc of
-// his own found it "reused" and settled a worker that lived.
-TEST_CASE_METHOD(Sandbox, "without a /proc of its own a pid namespace has live jobs all the same") {
+// `unshare --pid` alone keeps the outer namespace's /proc, where every pid is a different process.
+// The worker's start time was taken from one of those; a reader with a /proc of its own then found
+// the pid "reused" and settled a worker that was alive.
+TEST_CASE_METHOD(Sandbox,
+                 "jobs in a pid namespace without a /proc of its own are alive all the same") {
     const Words inside{"unshare", "--pid", "--fork", "--"};
     if (!in_path("unshare") || run({"unshare", "-pf", "--mount-proc", "--", "true"}).status != 0)
         SKIP_TEST("no pid namespace of our own (needs root)");
@@ -384,9 +386,9 @@ TEST_CASE_METHOD(Sandbox, "without a /proc of its own a pid namespace has live j
     verdicts.require_no_lies();
 }
 
-// The reader has its first half from before, and its second half from after: stopped after each of
-// its calls in turn, for as long as it takes the job to end, or to end and begin once more.
-TEST_CASE_METHOD(Sandbox, "a reader that is stopped anywhere in its look calls no job dead",
+// The reader sees its first half from before and its second half from after: it is stopped after
+// each of its calls in turn, for as long as it takes the job to end, or to end and start again.
+TEST_CASE_METHOD(Sandbox, "a reader stopped at any point of its look calls no job dead",
                  "[sweep]") {
     if (!in_path("strace")) SKIP_TEST("no strace");
     Verdicts verdicts("false death: reader stopped");
@@ -394,7 +396,7 @@ TEST_CASE_METHOD(Sandbox, "a reader that is stopped anywhere in its look calls n
     enum class Meanwhile { nothing, ends, begins_again };
     struct Scenario {
         std::string name;
-        bool adopted;  ///< then the heartbeat file stays
+        bool adopted;  ///< so the heartbeat file stays
         Meanwhile meanwhile;
     };
     for (const auto& scenario : {
@@ -444,7 +446,7 @@ TEST_CASE_METHOD(Sandbox, "a reader that is stopped anywhere in its look calls n
     verdicts.require_no_lies();
 }
 
-TEST_CASE_METHOD(Sandbox, "under a load of fifty busy processes nothing alive is called dead",
+TEST_CASE_METHOD(Sandbox, "under a load of fifty busy processes no live job is called dead",
                  "[sweep]") {
     Verdicts verdicts("false death: load");
     std::vector<fs::path> jobs;
@@ -453,7 +455,7 @@ TEST_CASE_METHOD(Sandbox, "under a load of fifty busy processes nothing alive is
     for (int i = 0; i < 6; ++i) {
         jobs.push_back(dir / (std::to_string(i) + ".json"));
         if (i % 2) put(jobs.back(), R"({"host":1})");
-        // Half of the shims have less of the processor than the load has.
+        // Half of the shims have an even lower priority than the load.
         shims.push_back(start_job(jobs.back(), until_go + "exit 0",
                                   {"--heartbeat-interval", "100ms"}, i < 3 ? starved : Options{}));
     }
@@ -498,7 +500,7 @@ TEST_CASE_METHOD(Sandbox, "ten thousand looks at jobs that end well never see on
         std::vector<fs::path> jobs;
         std::vector<Process> shims;
         for (std::size_t kind = 0; kind < kinds.size(); ++kind) {
-            // The last is the same file in every round.
+            // The last kind uses the same file in every round.
             jobs.push_back(
                 dir / ((kind == 3 ? "again" : std::to_string(kind) + "-" + std::to_string(round)) +
                        ".json"));
@@ -512,7 +514,7 @@ TEST_CASE_METHOD(Sandbox, "ten thousand looks at jobs that end well never see on
             for (std::size_t kind = 0; kind < kinds.size(); ++kind, ++looks) {
                 const auto& one = said[kind];
                 const auto& name = kinds[kind].first;
-                // It is not there yet, or has not begun yet.
+                // It does not exist yet, or has not started yet.
                 const bool too_early = one.state == "no such job" || one.state == "queued";
                 if (too_early && !over) continue;
                 verdicts.count("look at a " + name, one,

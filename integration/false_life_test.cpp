@@ -1,5 +1,5 @@
-// A dead job is never called alive, and each one the row of SPEC section 5 that it is: whatever
-// became of its processes' numbers and of its lock, and from wherever one looks.
+// A dead job is never called alive, and each job matches its row of SPEC section 5: whatever became
+// of its pids and of its lock, and wherever one looks from.
 
 #include <fcntl.h>
 #include <linux/sched.h>
@@ -51,7 +51,7 @@ bool writer_is_held(const fs::path& heartbeat) {
     return fd.get() >= 0 && fcntl(fd.get(), F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
 
-/// fork(), and the child has this very number. -1: not to be had (now).
+/// fork(), but the child gets exactly this pid. -1: not available (now).
 pid_t fork_as(pid_t number) {
     clone_args arguments{};
     arguments.exit_signal = SIGCHLD;
@@ -70,11 +70,11 @@ bool may_choose_numbers() {
     return child > 0 || errno == EEXIST;
 }
 
-/// A process under the number of one that is gone. It does what it is told, or nothing for ever.
+/// A process with the pid of one that is gone. It does `act`, or nothing, for ever.
 class Reused {
 public:
     explicit Reused(pid_t number, const std::function<void()>& act = {}) {
-        // It is free once somebody has reaped the dead one.
+        // The pid is free once the dead process has been reaped.
         REQUIRE(wait_until([&] {
             pid_ = fork_as(number);
             if (pid_ == 0) {
@@ -95,7 +95,7 @@ private:
     pid_t pid_ = -1;
 };
 
-/// A process one of whose threads has this number: no process of that number is there.
+/// A process one of whose threads has this number: no process has that pid.
 class ReusedByThread {
 public:
     explicit ReusedByThread(pid_t number) {
@@ -104,7 +104,7 @@ public:
         pid_ = fork();
         REQUIRE(pid_ >= 0);
         if (pid_ == 0) {
-            // Others may take it between the two steps: again and again, then.
+            // Another process may take it between the two steps, so try again and again.
             for (int attempt = 0; attempt < 10'000; ++attempt) {
                 put("/proc/sys/kernel/ns_last_pid", std::to_string(number - 1));
                 std::thread([&] {
@@ -131,25 +131,25 @@ private:
     pid_t pid_ = -1;
 };
 
-/// For use in before_exec: `file` holds what `other` holds.
+/// For before_exec: makes `file` show what `other` contains.
 void see_instead(const std::string& file, const fs::path& other) {
     must(mount(other.c_str(), file.c_str(), nullptr, MS_BIND, nullptr), file.c_str());
 }
 
-/// A viewpoint from which one looks at a job, and what is to be seen from there.
+/// A viewpoint from which a job is looked at, and what should be seen from there.
 struct Viewpoint {
     std::string name;
-    std::string alive, orphan, dead;  ///< "": not a case that could be
+    std::string alive, orphan, dead;  ///< "": a case that is impossible
     std::function<void()> before_exec = {};
-    Words prefix = {};              ///< of the reader's command
-    bool has_locks = true;          ///< else neither shim nor reader has
-    bool closed_heartbeat = false;  ///< the heartbeat file is for its owner alone
+    Words prefix = {};              ///< in front of the reader's command
+    bool has_locks = true;          ///< otherwise neither shim nor reader has them
+    bool closed_heartbeat = false;  ///< the heartbeat file is readable for its owner only
     std::string reason = "shim-lost";
 };
 
 }  // namespace
 
-TEST_CASE_METHOD(Sandbox, "from every viewpoint a job is what can be known of it there", "[libc]") {
+TEST_CASE_METHOD(Sandbox, "from every viewpoint the verdict is what can be known there", "[libc]") {
     if (geteuid() != 0 || !child_can(own_mounts)) SKIP_TEST("needs root, for namespaces and users");
     if (!in_path("strace") || !in_path("unshare")) SKIP_TEST("no strace or no unshare");
     Verdicts verdicts("false life: viewpoints");
@@ -179,7 +179,7 @@ TEST_CASE_METHOD(Sandbox, "from every viewpoint a job is what can be known of it
         must(mount("proc", "/proc", "proc", 0, "hidepid=2"), "mount /proc");
         become_nobody();
     };
-    // f_type is the first word: that of NFS.
+    // f_type is the first word; this value is NFS's.
     const Words nfs{"strace", "-qq",          "-o", "/dev/null",
                     "-e",     "trace=statfs", "-e", "inject=statfs:poke_exit=@arg2=69690000"};
     const Words other_pids{"unshare", "--pid", "--fork", "--mount-proc", "--"};
@@ -194,7 +194,7 @@ TEST_CASE_METHOD(Sandbox, "from every viewpoint a job is what can be known of it
          {},
          true,
          true},
-        // What hides is there, and no more can be said; what is not there is dead.
+        // What is hidden exists, and no more can be said; what does not exist is dead.
         {"another user, /proc with hidepid", "running", "unknown", "failed", hide_others},
         {"another user, hidepid, no heartbeat file to be read",
          "unknown",
@@ -254,7 +254,7 @@ TEST_CASE_METHOD(Sandbox, "from every viewpoint a job is what can be known of it
     };
     struct Case {
         const Viewpoint* viewpoint;
-        std::string state;  ///< that it should be
+        std::string state;  ///< the expected one
         Truth truth;
         bool shim_dies;
         fs::path job;
@@ -268,7 +268,7 @@ TEST_CASE_METHOD(Sandbox, "from every viewpoint a job is what can be known of it
                              "inject=fcntl:error=ENOLCK" + when},
                             {});
     };
-    // Of the shim only the lock is to fail, among the calls of that name on that file.
+    // Only the shim's lock should fail: find it among the calls of that name on that file.
     run(under_strace(dir / "trace", {"-P", heartbeat_of(job), "-e", "trace=fcntl"},
                      {jobshim, "-j", job, "--", "true"}),
         Stopped::traced({}));
@@ -338,7 +338,7 @@ TEST_CASE_METHOD(Sandbox, "from every viewpoint a job is what can be known of it
     verdicts.require_no_lies();
 }
 
-TEST_CASE_METHOD(Sandbox, "neither zombies nor halves of processes pass for more or less") {
+TEST_CASE_METHOD(Sandbox, "zombies and processes without a main thread are judged correctly") {
     Verdicts verdicts("false life: zombies");
     const Words keep{"--on-shim-death", "keep"};
     {
@@ -359,7 +359,7 @@ TEST_CASE_METHOD(Sandbox, "neither zombies nor halves of processes pass for more
     }
     {
         INFO("a dead worker whose parent does not reap");
-        // Before the exec it would end with its shim, whatever it was told.
+        // Before the exec it would end with its shim, whatever the options.
         auto shim = start_job(job, "touch executed; " + for_ever, keep);
         const auto worker = worker_of(job);
         REQUIRE(wait_until([&] { return fs::exists(dir / "executed"); }));
@@ -411,15 +411,15 @@ ctypes.CDLL(None).syscall({'x86_64': 60}.get(platform.machine(), 93), 0)
     verdicts.require_no_lies();
 }
 
-TEST_CASE_METHOD(Sandbox, "a number that another process bears now is nobody's life") {
+TEST_CASE_METHOD(Sandbox, "a reused pid does not bring a dead job to life") {
     if (geteuid() != 0 || !may_choose_numbers()) SKIP_TEST("may not choose a process's number");
     Verdicts verdicts("false life: pids reused");
     enum class By { process, another_jobshim, thread };
     struct Row {
         std::string name;
-        bool shims, workers;  ///< whose number it is
+        bool shims, workers;  ///< whose pid is reused
         By by;
-        std::string heartbeat = "";  ///< what becomes of it
+        std::string heartbeat = "";  ///< what happens to it
     };
     for (const auto& row : {
              Row{"shim's pid reused", true, false, By::process},
@@ -446,7 +446,7 @@ TEST_CASE_METHOD(Sandbox, "a number that another process bears now is nobody's l
         shim.wait();
         kill(worker, SIGKILL);
         REQUIRE(wait_until([&] { return process_state(worker) == 0; }));
-        // Two processes that began within one tick could not be told apart.
+        // Two processes that began within one clock tick could not be distinguished.
         REQUIRE(wait_until([&] {
             auto probe = spawn({"sleep", "600"});
             const auto now = start_time_of(probe.pid());
@@ -477,17 +477,18 @@ TEST_CASE_METHOD(Sandbox, "a number that another process bears now is nobody's l
         verdicts.count(row.name, ask(*this, job), Truth::dead, {"failed"});
         CHECK(at(exit_of(job), "/reason") == "shim-lost");
         if (row.by == By::another_jobshim) {
-            // It is another's life, and that is not touched.
+            // That process is another job's live shim, which is left alone.
             verdicts.count(row.name, ask(*this, other), Truth::lives, {"running"});
         }
     }
     verdicts.require_no_lies();
 }
 
-// The kernel drops the shim's locks before it kills the worker; for up to 20 ms the worker lives
-// without a shim. It is no orphan, and not yet dead either.
-TEST_CASE_METHOD(Sandbox,
-                 "between a shim's lock and its worker's death no job is alive or orphaned") {
+// The kernel drops the shim's locks before it kills the worker; for up to 20 ms the worker lives on
+// without a shim. The job is not orphaned then, and not yet dead either.
+TEST_CASE_METHOD(
+    Sandbox,
+    "after the shim's lock is gone and before its worker dies no job is alive or orphaned") {
     Verdicts verdicts("false life: lock and worker's death");
     int still_alive = 0;
     for (int i = 0; i < 60; ++i) {
@@ -495,7 +496,7 @@ TEST_CASE_METHOD(Sandbox,
         auto shim = start_job(file, "exec sleep 600");
         const auto worker = worker_of(file);
         shim.kill(SIGKILL);
-        // The signal takes its time under load. Nobody has reaped anything yet.
+        // The signal takes a while under load. Nothing has been reaped yet.
         const auto limit = Clock::now() + patience(10s);
         while (life_is_held(heartbeat_of(file)) && Clock::now() < limit) std::this_thread::yield();
         if (alive(worker)) ++still_alive;
@@ -508,7 +509,7 @@ TEST_CASE_METHOD(Sandbox,
     verdicts.require_no_lies();
 }
 
-TEST_CASE_METHOD(Sandbox, "a dead job stays dead, whatever its host writes into the record") {
+TEST_CASE_METHOD(Sandbox, "a dead job stays dead whatever its host writes into the record") {
     Verdicts verdicts("false life: host writes");
     put(job, R"({"id":"job","host":1})");
     auto shim = start_job(job, for_ever);
@@ -516,7 +517,7 @@ TEST_CASE_METHOD(Sandbox, "a dead job stays dead, whatever its host writes into 
     kill_shim(shim, job);
     auto theirs = Json::parse(running);
     theirs.erase("jobshim");
-    // As codex-companion does: its own number, and it lives.
+    // As codex-companion does: its own pid, and that is alive.
     theirs["pid"] = getpid();
     theirs["status"] = "running";
     const auto record = slurp(job), heartbeat = slurp(heartbeat_of(job));
@@ -529,7 +530,7 @@ TEST_CASE_METHOD(Sandbox, "a dead job stays dead, whatever its host writes into 
         put(heartbeat_of(job), heartbeat);
         verdicts.count(name, ask(*this, job), Truth::dead, {"failed"});
         CHECK(at(exit_of(job), "/reason") == "shim-lost");
-        // Once settled, an old copy that is written back late is settled again.
+        // If an old copy is written back after that, it is settled again.
         put(job, text);
         verdicts.count(name, ask(*this, job), Truth::dead, {"failed"});
     }
@@ -551,11 +552,10 @@ TEST_CASE_METHOD(Sandbox, "a dead job stays dead, whatever its host writes into 
     verdicts.require_no_lies();
 }
 
-// POSIX locks go with the first descriptor of the file that their process closes, whoever opened
-// it. A launcher that has the last run's heartbeat file open hands it down, and once the worker
-// runs the shim closes what it inherited: it lived on without its locks.
-TEST_CASE_METHOD(Sandbox, "a second close of the heartbeat file costs the shim no lock",
-                 "[quick]") {
+// A process loses its POSIX locks on a file as soon as it closes any file descriptor of that file,
+// whoever opened it. A launcher that has the last run's heartbeat file open passes it on, and once
+// the worker runs the shim closes what it inherited: it lived on without its locks.
+TEST_CASE_METHOD(Sandbox, "closing an inherited heartbeat file costs the shim no lock", "[quick]") {
     Verdicts verdicts("false life: second close");
     put(job, "{}");
     run_job(job, "exit 0");
@@ -567,7 +567,7 @@ TEST_CASE_METHOD(Sandbox, "a second close of the heartbeat file costs the shim n
         fs::remove(dir / "go");
         const Fd leaked(open(heartbeat.c_str(), O_RDONLY | O_CLOEXEC));
         REQUIRE(leaked.get() >= 0);
-        // The beat would put it right as well, but that is an hour away.
+        // A beat would put it right as well, but that is an hour away.
         auto shim = start_job(job, until_go + "exit 0", {"--heartbeat-interval", "1h"},
                               {.fds = {{number, leaked.get()}}});
         worker_of(job);
@@ -582,7 +582,7 @@ TEST_CASE_METHOD(Sandbox, "a second close of the heartbeat file costs the shim n
         verdicts.count("launcher leaks the heartbeat file", ask(*this, job), Truth::lives,
                        {"running"});
         if (has_namespaces) {
-            // From there it is the lock or nothing.
+            // From there, the lock is all there is to see.
             const auto seen =
                 run({"unshare", "-pf", "--mount-proc", "--", jobctl, "status", "--json", job});
             verdicts.count("launcher leaks the heartbeat file", said_by(seen), Truth::lives,
@@ -595,9 +595,9 @@ TEST_CASE_METHOD(Sandbox, "a second close of the heartbeat file costs the shim n
     verdicts.require_no_lies();
 }
 
-// The heartbeat file held the exit, but named the job file by the path that it had then: it passed
-// for another job's, and an end that was known was recorded as shim-lost.
-TEST_CASE_METHOD(Sandbox, "a known end stays known where the directory goes by another name",
+// The heartbeat file held the exit, but named the job file by the path that it had then: it was
+// taken for another job's, and a known end was recorded as shim-lost.
+TEST_CASE_METHOD(Sandbox, "a known end stays known where the directory has another name",
                  "[quick]") {
     Verdicts verdicts("false life: directory renamed");
     const auto prepare = [&](const std::string& name) {
@@ -610,7 +610,7 @@ TEST_CASE_METHOD(Sandbox, "a known end stays known where the directory goes by a
         const auto running = slurp(folder / "job.json");
         put(dir / "go", "");
         CHECK(shim.wait().ended() == "exit 0");
-        // As a shim leaves it that dies between the two writes of the end.
+        // As left by a shim that dies between the two writes of the end.
         put(folder / "job.json", running);
         return folder;
     };
@@ -635,14 +635,14 @@ TEST_CASE_METHOD(Sandbox, "a known end stays known where the directory goes by a
     verdicts.require_no_lies();
 }
 
-// Between any two calls of a reader another shim takes the job over; its lock, its file and its
-// record are new then, and what the reader has seen before is not.
-TEST_CASE_METHOD(Sandbox, "a shim that starts anywhere in a reader's look is not settled",
+// Between any two calls of a reader, another shim takes the job over: its lock, file and record are
+// then new, and what the reader saw before is out of date.
+TEST_CASE_METHOD(Sandbox, "a shim that starts at any point of a reader's look is not settled",
                  "[sweep]") {
     if (!in_path("strace")) SKIP_TEST("no strace");
     Verdicts verdicts("false life: shim starts");
     const Words reader{jobctl, "status", "--json", job};
-    // In a group that is shared there is nobody to be ended, and no scan of /proc for it.
+    // In a shared process group there is nothing to end, and so no scan of /proc.
     auto first = start_job(job, for_ever, {"--group", "share"});
     const auto worker = worker_of(job);
     kill_shim(first, job);
@@ -666,14 +666,14 @@ TEST_CASE_METHOD(Sandbox, "a shim that starts anywhere in a reader's look is not
             lay_out();
             Stopped stopped(*this, call, reader);
             if (!stopped.is_stopped()) {
-                // The first look found more to clear away than is laid out here.
+                // The first look found more to clear up than was set up here.
                 ++missed;
                 verdicts.count(fault, said_by(stopped.go_on()), Truth::dead, {"failed"});
                 continue;
             }
             const bool settled = at(read_json(job), "/status") == "failed";
             const bool settling = writer_is_held(heartbeat_of(job));
-            // Only who holds both bytes removes the file.
+            // Only a process that holds both bytes removes the file.
             if (unlinked && (settled || settling)) {
                 stopped.go_on();
                 continue;
@@ -687,7 +687,8 @@ TEST_CASE_METHOD(Sandbox, "a shim that starts anywhere in a reader's look is not
                        at(record, "/jobshim/shim/pid") != old_shim;
             }));
             const auto said = said_by(stopped.go_on());
-            // Who settles the last run keeps the next one waiting: then that one is lost, indeed.
+            // A settler of the last run keeps the next one waiting: then the last run is lost
+            // indeed.
             const bool of_the_last = (settling || settled) && said.state == "failed";
             verdicts.count(fault, said, of_the_last ? Truth::dead : Truth::lives,
                            {settling || settled ? said.state : "running"});
@@ -704,8 +705,8 @@ TEST_CASE_METHOD(Sandbox, "a shim that starts anywhere in a reader's look is not
     verdicts.require_no_lies();
 }
 
-// One who only looks has no lock under which to look once more: from a lock that is free he
-// concludes only if he finds all the same a second time (SPEC rule 4.5).
+// A reader that settles nothing holds no lock while it looks again: it draws a conclusion from a
+// free lock only if it finds everything unchanged a second time (SPEC rule 4.5).
 TEST_CASE_METHOD(Sandbox, "a shim that starts before a reader's second look is seen", "[sweep]") {
     if (!in_path("strace")) SKIP_TEST("no strace");
     Verdicts verdicts("false life: second look");
@@ -718,8 +719,8 @@ TEST_CASE_METHOD(Sandbox, "a shim that starts before a reader's second look is s
     const auto dead_record = slurp(job), dead_heartbeat = slurp(heartbeat_of(job));
     const auto old_shim = shim_of(job);
     auto calls = Stopped::calls_of(*this, reader);
-    // From the last look at the record on, a beginning is nobody's to be seen; but that is not the
-    // first look, nor what it takes to read what was opened there.
+    // After the last look at the record, a start can no longer be seen, so the sweep ends there;
+    // but not before the first look and the calls that read what it opened.
     std::vector<std::ptrdiff_t> looks;
     for (std::size_t i = 0; i < calls.size(); ++i)
         if (kind_of(calls[i].name) == "openat" &&
@@ -746,8 +747,8 @@ TEST_CASE_METHOD(Sandbox, "a shim that starts before a reader's second look is s
     verdicts.require_no_lies();
 }
 
-// Unlink against open: a shim that has opened the heartbeat file of a run that is about to end, and
-// then locks a file that has no name any more.
+// Unlink against open: a shim opens the heartbeat file of a run that is about to end, and then
+// locks a file that no longer has a name.
 TEST_CASE_METHOD(Sandbox, "a shim that is slow to start shares its job with no other", "[sweep]") {
     if (!in_path("strace")) SKIP_TEST("no strace");
     Verdicts verdicts("false life: two inodes");
@@ -795,8 +796,8 @@ TEST_CASE_METHOD(Sandbox, "a shim that is slow to start shares its job with no o
 }
 
 // Found by the model (integration/model): the heartbeat file was removed while a shim started, a
-// second one locked a new one, both found the job free, and both executed their worker.
-TEST_CASE_METHOD(Sandbox, "a heartbeat file removed during a start makes no second supervisor",
+// second shim locked a new one, both found the job free, and both executed their worker.
+TEST_CASE_METHOD(Sandbox, "a heartbeat file removed during a start lets no second shim in",
                  "[sweep]") {
     if (!in_path("strace")) SKIP_TEST("no strace");
     Verdicts verdicts("false life: removed at the start");
@@ -807,7 +808,7 @@ TEST_CASE_METHOD(Sandbox, "a heartbeat file removed during a start makes no seco
     const Words slow{jobshim, "-j", job, "--", "sh", "-c", script("first")};
     put(dir / "go", "");
     auto calls = Stopped::calls_of(*this, slow);
-    // From the lock on, to the word that lets the worker go.
+    // From the lock to the byte that lets the worker go.
     const auto locked = std::find_if(calls.begin(), calls.end(), [](const auto& call) {
         return call.name == "fcntl" && contains(call.line, "F_SETLK");
     });
@@ -835,7 +836,8 @@ TEST_CASE_METHOD(Sandbox, "a heartbeat file removed during a start makes no seco
             ++refused;
         } else {
             CHECK(second.wait().ended() == "exit 125");
-            // Each may have refused for the other's sake. Then nobody runs, and the record says so.
+            // Each may have refused because of the other. Then neither runs, and the record says
+            // so.
             wait_until([&] { return fs::exists(dir / "first") || !stopped.tracer().running(); });
         }
         const bool somebody_runs = second_runs || fs::exists(dir / "first");
@@ -853,12 +855,12 @@ TEST_CASE_METHOD(Sandbox, "a heartbeat file removed during a start makes no seco
     verdicts.require_no_lies();
 }
 
-// SPEC rule 4.3: else its number could be another's while the record is still written.
+// SPEC rule 4.3: otherwise its pid could be reused while the record is still being written.
 TEST_CASE_METHOD(Sandbox, "a worker stays a zombie until its end is recorded") {
     if (!in_path("strace")) SKIP_TEST("no strace");
     const Words argv{jobshim, "-j", job, "--", "sh", "-c", "echo $$ > worker; exit 3"};
     const auto calls = Stopped::calls_of(*this, argv);
-    // The line in the heartbeat file, and the last rename, which brings the record to its place.
+    // The line in the heartbeat file, and the last rename, which puts the record in place.
     const auto line = std::find_if(calls.begin(), calls.end(), [](const auto& call) {
         return call.name == "write" && contains(call.line, "{\\\"exit\\\":");
     });

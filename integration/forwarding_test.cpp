@@ -1,5 +1,4 @@
-// Which signals a launcher sends, and what of them the worker gets: as many as it would get
-// without the shim.
+// Which signals a launcher sends, and which of them the worker gets: as many as without the shim.
 
 #include <fcntl.h>
 #include <signal.h>
@@ -16,7 +15,7 @@ using namespace harness;
 
 namespace {
 
-/// What the listener said: number, sender and the counter, a line each.
+/// What the listener printed, one line each: number, sender, counter.
 struct Heard {
     int number = 0;
     pid_t sender = 0;
@@ -49,7 +48,7 @@ public:
     Forwarding(const Forwarding&) = delete;
     Forwarding& operator=(const Forwarding&) = delete;
 
-    /// A thousand rounds of each signal, as fast as they go, to the process that `prefix` makes.
+    /// A thousand rounds of each signal, as fast as possible, to the process that `prefix` starts.
     std::vector<Heard> storm(const Words& prefix, const std::vector<int>& numbers) {
         Words argv = prefix;
         argv.insert(argv.end(), {LISTENER_BIN, dir / "counter"});
@@ -77,7 +76,8 @@ std::ptrdiff_t count(const std::vector<Heard>& all, int number) {
 
 }  // namespace
 
-TEST_CASE_METHOD(Forwarding, "of a thousand real-time signals all arrive and of others the last",
+TEST_CASE_METHOD(Forwarding,
+                 "all of a thousand real-time signals arrive and of other signals the last",
                  "[quick][libc]") {
     const int first = SIGRTMIN + 1, second = SIGRTMIN + 7;
     const std::vector<int> numbers{SIGUSR1, first, SIGTERM, second, SIGHUP};
@@ -91,7 +91,7 @@ TEST_CASE_METHOD(Forwarding, "of a thousand real-time signals all arrive and of 
             CHECK(count(bare, number) == 1000);
             CHECK(count(shimmed, number) == 1000);
         }
-        // At least one, and after the last was sent one more.
+        // At least one, and one that was taken after the last was sent.
         for (const int number : {SIGUSR1, SIGTERM, SIGHUP}) {
             CAPTURE(number);
             CHECK(count(shimmed, number) >= 1);
@@ -107,7 +107,7 @@ TEST_CASE_METHOD(Forwarding, "of a thousand real-time signals all arrive and of 
     }
 }
 
-TEST_CASE_METHOD(Forwarding, "a signal to a launcher's group reaches the worker once") {
+TEST_CASE_METHOD(Forwarding, "a signal to a launcher's process group reaches the worker once") {
     struct Row {
         const char* what;
         bool to_worker;
@@ -128,7 +128,8 @@ TEST_CASE_METHOD(Forwarding, "a signal to a launcher's group reaches the worker 
         for (const int number : {SIGTERM, SIGINT, SIGUSR2, SIGRTMIN + 3})
             CHECK(count(heard, number) == 1);
         for (const Heard& one : heard) CHECK(one.sender == (to_worker ? getpid() : shim.pid()));
-        // Who asked the shim is on record; who asked the worker itself is the worker's to know.
+        // A signal to the shim is on record with its sender; one to the worker only the worker can
+        // know.
         CHECK(
             contains(at(exit_of(job), "/evidence").dump() + at(exit_of(job), "/requestedBy").dump(),
                      std::to_string(getpid())) != to_worker);
@@ -148,14 +149,14 @@ TEST_CASE_METHOD(Sandbox, "KILL to the group of the shim or of the worker leaves
     }
 }
 
-// The two flushes are the end going to the disk, before and after it is in its place.
+// The two flushes put the end on disk, before and after it is in place.
 TEST_CASE_METHOD(Sandbox, "a signal after the worker's end changes nothing") {
     if (!in_path("strace")) SKIP_TEST("no strace");
     for (const std::string nth : {"1", "2"}) {
         for (const int number : {SIGTERM, SIGINT, SIGQUIT, SIGUSR1, SIGALRM, SIGRTMIN + 4}) {
             CAPTURE(nth, number);
             fs::remove(dir / "trace");
-            fs::remove(job);  // over an old one the first flush would be at the start
+            fs::remove(job);  // with an old file the first flush would be at the start
             auto tracer = spawn({"strace", "-o", dir / "trace", "-e", "trace=fsync", "-e",
                                  "inject=fsync:delay_enter=300000:when=" + nth, jobshim, "-j", job,
                                  "--", "sh", "-c", "exit 5"},
@@ -180,9 +181,9 @@ TEST_CASE_METHOD(Sandbox, "a signal after the worker's end changes nothing") {
     }
 }
 
-// It waited in the launcher, which had blocked it: the worker is to have it too, and to have it
+// It was pending in the launcher, which had blocked it: the worker must get it too, and get it
 // blocked.
-TEST_CASE_METHOD(Sandbox, "what was pending when the shim was executed goes on to the worker",
+TEST_CASE_METHOD(Sandbox, "a signal that is pending when the shim is executed reaches the worker",
                  "[libc]") {
     if (!in_path("python3")) SKIP_TEST("no python3 in PATH");
     const std::string wait_for_it =
@@ -206,14 +207,14 @@ TEST_CASE_METHOD(Sandbox, "what was pending when the shim was executed goes on t
 }
 
 // The idiom of `perl -e 'alarm shift; exec @ARGV' 5 COMMAND`.
-TEST_CASE_METHOD(Sandbox, "a launcher's alarm rings for the worker", "[libc]") {
+TEST_CASE_METHOD(Sandbox, "a launcher's alarm reaches the worker", "[libc]") {
     const Options options{.before_exec = [] { alarm(1); }};
     CHECK(run({"sleep", "600"}, options).ended() == "SIGALRM");
     CHECK(run_shim({"-j", job, "--", "sleep", "600"}, options).ended() == "SIGALRM");
     CHECK(at(exit_of(job), "/signalName") == "SIGALRM");
 }
 
-// As supervisors that want no orphans do it: the child is to end with its parent.
+// As supervisors do that want no orphans: the child must end with its parent.
 TEST_CASE_METHOD(Sandbox, "a launcher's parent-death signal ends the worker") {
     if (!in_path("setpriv")) SKIP_TEST("no setpriv in PATH");
     for (const std::string name : {"TERM", "KILL"}) {

@@ -1,4 +1,4 @@
-// Bugs that somebody found by trying to break the programs. Each test tells its story.
+// Bugs found by trying to break the programs. Each test tells its story.
 
 #include <fcntl.h>
 #include <signal.h>
@@ -18,7 +18,7 @@ using namespace harness;
 
 namespace {
 
-// All processes of argv.
+// Like under_strace(), but for all processes of argv.
 Words all_under_strace(const fs::path& out, Words options, const Words& argv) {
     options.insert(options.begin(), "-f");
     return under_strace(out, options, argv);
@@ -26,17 +26,17 @@ Words all_under_strace(const fs::path& out, Words options, const Words& argv) {
 
 }  // namespace
 
-// What the exchange displaced was removed before it was known to be merged, so a kill or a lack of
-// descriptors at that point destroyed what the host had written a moment before.
-TEST_CASE_METHOD(Sandbox, "what a host writes during the exchange survives whatever fails then",
+// What the exchange displaced was removed before it was known to be merged, so a kill or a shortage
+// of file descriptors at that point destroyed what the host had just written.
+TEST_CASE_METHOD(Sandbox, "what a host writes during the exchange survives any failure then",
                  "[quick]") {
     if (!in_path("strace")) SKIP_TEST("no strace");
     const auto fresh = (dir / ".job.json.jobshim-new").string();
     for (const std::string& fault : Words{"signal=SIGKILL", "error=EMFILE", "error=EIO"}) {
         CAPTURE(fault);
         put(job, R"({"id":"job","status":"queued","n":1})");
-        // Held back right before the exchange; the fault hits the look at what was displaced,
-        // the third open of that name.
+        // Delayed right before the exchange; the fault hits the look at what was displaced, the
+        // third open of that name.
         auto shim = spawn(all_under_strace(dir / "trace",
                                            {"-P", fresh, "-e", "trace=renameat2,open,openat", "-e",
                                             "inject=renameat2:delay_enter=600000:when=1", "-e",
@@ -58,9 +58,9 @@ TEST_CASE_METHOD(Sandbox, "what a host writes during the exchange survives whate
     }
 }
 
-// The directory was opened for its flush after the rename; that failed, the start was called off,
-// and the record said `running` for ever although nothing was started.
-TEST_CASE_METHOD(Sandbox, "a directory that may be written and not read keeps its jobs' records") {
+// The directory was opened for its flush after the rename; when that failed, the start was aborted,
+// and the record said `running` for ever although nothing had been started.
+TEST_CASE_METHOD(Sandbox, "a directory that can be written but not read keeps its jobs' records") {
     const auto folder = dir / "closed";
     fs::create_directory(folder);
     const auto file = folder / "job.json";
@@ -80,9 +80,9 @@ TEST_CASE_METHOD(Sandbox, "a directory that may be written and not read keeps it
     CHECK(at(exit_of(file), "/code") == 7);
 }
 
-// A record and a heartbeat file are anybody's who may write there. Read by another user, root above
-// all, they must not make him kill.
-TEST_CASE_METHOD(Sandbox, "a forged record makes no other user's reader kill", "[quick]") {
+// Anyone with write permission can forge a record and a heartbeat file. They must not make another
+// user's reader, least of all root's, kill anything.
+TEST_CASE_METHOD(Sandbox, "a forged record does not make another user's reader kill", "[quick]") {
     if (geteuid() != 0) SKIP_TEST("needs root, to be two users");
     const auto mine = dir / "mine.json";
     auto shim = start_job(mine, "sleep 600 & echo $! > left; exec sleep 600");
@@ -91,7 +91,7 @@ TEST_CASE_METHOD(Sandbox, "a forged record makes no other user's reader kill", "
     const pid_t left = std::stoi(slurp(dir / "left"));
     kill_shim(shim, mine);
     REQUIRE(alive(left));
-    // The very record and heartbeat, but as another user's files.
+    // The same record and heartbeat file, but owned by another user.
     for (const auto& file : {mine, heartbeat_of(mine)})
         must(chown(file.c_str(), 65534, 65534), "chown");
     CHECK(ctl({"status", mine}).ended() == "exit 1");
@@ -99,8 +99,9 @@ TEST_CASE_METHOD(Sandbox, "a forged record makes no other user's reader kill", "
     kill(left, SIGKILL);
 }
 
-// 50,000 levels in a heartbeat line ended both programs by SIGSEGV, `list` for the whole directory.
-TEST_CASE_METHOD(Sandbox, "forged files end neither program", "[quick]") {
+// 50,000 levels in a heartbeat line crashed both programs with SIGSEGV, `list` for the whole
+// directory.
+TEST_CASE_METHOD(Sandbox, "forged files crash neither program", "[quick]") {
     const std::string deep = std::string(100'000, '[') + std::string(100'000, ']');
     put(job, R"({"status":"running"})");
     put(heartbeat_of(job), R"({"jobshim":{"shim":{"pid":1},"x":)" + deep + "},\"job\":\"x\"}\n");
@@ -114,7 +115,8 @@ TEST_CASE_METHOD(Sandbox, "forged files end neither program", "[quick]") {
     CHECK(run_job(job, "exit 4").ended() == "exit 4");
 }
 
-// The kernel signals a hangup to the session's leader alone. A shim that is it kept it to itself.
+// The kernel signals a hangup only to the session leader. A shim that was the leader kept it to
+// itself.
 TEST_CASE_METHOD(Sandbox,
                  "a hangup of the terminal reaches the worker of a shim that leads the session") {
     const Fd master(posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
@@ -136,8 +138,8 @@ TEST_CASE_METHOD(Sandbox,
     CHECK(at(exit_of(job), "/signalName") == "SIGHUP");
 }
 
-// A TERM between the last look for one and the fork started the worker all the same.
-TEST_CASE_METHOD(Sandbox, "a job that is called off at any step of its start is not started") {
+// A TERM between the last check for one and the fork did not stop the worker from starting.
+TEST_CASE_METHOD(Sandbox, "a job cancelled at any step of its start is not started") {
     if (!in_path("strace")) SKIP_TEST("no strace");
     for (const std::string& call : Words{"fallocate", "uname", "socketpair", "setpgid"}) {
         CAPTURE(call);
@@ -147,7 +149,7 @@ TEST_CASE_METHOD(Sandbox, "a job that is called off at any step of its start is 
             {"-e", "trace=" + call, "-e", "inject=" + call + ":delay_enter=400000:when=1"},
             {jobshim, "-j", job, "--", "sh", "-c", "touch started"}));
         REQUIRE(wait_until([&] { return contains(slurp(dir / "trace"), call + "("); }));
-        // The shim's own line comes first, whoever makes the call.
+        // The shim's own line comes first, whichever process makes the call.
         const auto shims = children_of(tracer.pid());
         REQUIRE(shims.size() == 1);
         kill(shims[0], SIGTERM);
@@ -157,7 +159,7 @@ TEST_CASE_METHOD(Sandbox, "a job that is called off at any step of its start is 
     }
 }
 
-// A signal that came while the shim looked for one of the four that call a job off was thrown away.
+// A signal that came while the shim checked for the four that cancel a start was discarded.
 TEST_CASE_METHOD(Sandbox, "a signal that comes during the start reaches the worker") {
     if (!in_path("strace")) SKIP_TEST("no strace");
     for (const std::string& call : Words{"fallocate", "socketpair"}) {
@@ -176,8 +178,8 @@ TEST_CASE_METHOD(Sandbox, "a signal that comes during the start reaches the work
     }
 }
 
-// glibc keeps 32 and 33 out of every signal set, musl 34 as well: sent to the shim, they ended it.
-TEST_CASE_METHOD(Sandbox, "the signals that a C library keeps to itself do not end the shim",
+// glibc keeps 32 and 33 out of every signal set, musl 34 as well: sent to the shim, they killed it.
+TEST_CASE_METHOD(Sandbox, "signals that the C library reserves do not end the shim",
                  "[quick][libc]") {
     for (const int number : {32, 33, 34}) {
         CAPTURE(number);
@@ -191,14 +193,15 @@ TEST_CASE_METHOD(Sandbox, "the signals that a C library keeps to itself do not e
     }
 }
 
-// Nor do their wrappers of sigaction(2) take them: a shim that was to ignore one could not die by
-// it, and ended with a status instead.
-TEST_CASE_METHOD(Sandbox, "a shim that ignores its worker's signal dies by it all the same") {
+// Their sigaction(2) wrappers reject these signals too: a shim that inherited one as ignored could
+// not die by it, and exited with a status instead.
+TEST_CASE_METHOD(Sandbox,
+                 "a shim that ignores the signal that killed its worker dies by it all the same") {
     if (!in_path("python3")) SKIP_TEST("no python3");
     for (const int number : {SIGUSR1, 32, 33, 34}) {
         CAPTURE(number);
         const Options ignoring{.before_exec = [number] {
-            const std::uint64_t ignore[4] = {1};  // as the kernel has it; the handler comes first
+            const std::uint64_t ignore[4] = {1};  // the kernel's layout; the handler comes first
             must(syscall(SYS_rt_sigaction, number, ignore, nullptr, 8), "rt_sigaction");
         }};
         const auto script =
@@ -214,8 +217,8 @@ TEST_CASE_METHOD(Sandbox, "a shim that ignores its worker's signal dies by it al
     }
 }
 
-// Large arguments make a large record. Its last version had no space set aside.
-TEST_CASE_METHOD(Sandbox, "a disk that fills up costs no record, however large the command is",
+// A large command makes a large record, and no space was reserved for its last version.
+TEST_CASE_METHOD(Sandbox, "a disk that fills up costs no record however large the command is",
                  "[quick]") {
     if (!child_can(own_mounts)) SKIP_TEST("no mounts of our own (needs root)");
     const auto small = dir / "small";
@@ -232,9 +235,9 @@ TEST_CASE_METHOD(Sandbox, "a disk that fills up costs no record, however large t
     CHECK(at(read_json(dir / "copy"), "/jobshim/exit/code") == 4);
 }
 
-// The record was final by the worker's word, the heartbeat file was removed, and a second shim took
-// the job over beside the first.
-TEST_CASE_METHOD(Sandbox, "no second shim beside one at work, though its record is final",
+// The worker had made the record final, the heartbeat file was removed, and a second shim took over
+// the job beside the first.
+TEST_CASE_METHOD(Sandbox, "no second shim starts beside one at work although its record is final",
                  "[quick]") {
     auto shim = start_job(job, until_running +
                                    "sed -i 's/\"status\": \"running\"/\"status\": \"completed\"/' "
@@ -245,7 +248,7 @@ TEST_CASE_METHOD(Sandbox, "no second shim beside one at work, though its record 
     fs::remove(heartbeat_of(job));
     const auto second = run_job(job, "touch second");
     CHECK(second.ended() == "exit 125");
-    CHECK(contains(second.err, "still at work"));
+    CHECK(contains(second.err, "still running"));
     CHECK_FALSE(fs::exists(dir / "second"));
     put(dir / "go", "");
     CHECK(shim.wait().ended() == "exit 3");
@@ -253,8 +256,8 @@ TEST_CASE_METHOD(Sandbox, "no second shim beside one at work, though its record 
     CHECK(at(exit_of(job), "/code") == 3);
 }
 
-// With its reserve gone to a killed settler, a terminal job's stale files were nobody's to remove.
-TEST_CASE_METHOD(Sandbox, "reap removes what a killed settler left beside a job that is over",
+// A killed settler had used up the reserve, and then nothing removed a finished job's stale files.
+TEST_CASE_METHOD(Sandbox, "reap removes what a killed settler left beside a finished job",
                  "[quick]") {
     run_job(job, "exit 3");
     put(dir / ".job.json.jobshim-new", "{\"status\":\"runn");
@@ -265,14 +268,14 @@ TEST_CASE_METHOD(Sandbox, "reap removes what a killed settler left beside a job 
     CHECK(at(exit_of(job), "/code") == 3);
 }
 
-// A shim killed before it had written a record left its reserve beside a job still queued, or
-// beside no job at all: under a name that is never used again, for ever.
-TEST_CASE_METHOD(Sandbox, "reap removes what a shim left that was killed before its first record") {
+// A shim killed before it wrote a record left its reserve beside a job still queued, or beside no
+// job at all: under a name that is never used again, so it stayed for ever.
+TEST_CASE_METHOD(Sandbox, "reap removes what a shim killed before its first record left behind") {
     put(job, R"({"status":"queued"})");
     for (const char* name : {"job", "gone"})
         for (const char* kind : {"new", "reserve"})
             put(dir / (std::string(".") + name + ".json.jobshim-" + kind), "");
-    // Of a job file that cannot be read, this may be the last good version.
+    // If the job file cannot be read, this may be its last good version.
     put(dir / "torn.json", "{");
     put(dir / ".torn.json.jobshim-new", R"({"status":"queued"})");
     CHECK(ctl({"reap", "--dir", dir}).ended() == "exit 0");
@@ -281,7 +284,7 @@ TEST_CASE_METHOD(Sandbox, "reap removes what a shim left that was killed before 
     CHECK(slurp(job) == R"({"status":"queued"})");
 }
 
-TEST_CASE_METHOD(Sandbox, "a log that is the job's own file is refused") {
+TEST_CASE_METHOD(Sandbox, "a log that is one of the job's own files is refused") {
     put(job, R"({"host":1})");
     const auto before = slurp(job);
     for (const auto& log : {job, heartbeat_of(job)}) {
@@ -294,13 +297,13 @@ TEST_CASE_METHOD(Sandbox, "a log that is the job's own file is refused") {
     CHECK_FALSE(fs::exists(heartbeat_of(job)));
 }
 
-// A waiter looks for shims on their way by name, and the program may be called anything.
-TEST_CASE_METHOD(Sandbox, "a shim under another name is found on its way") {
+// A waiter looks for starting shims by name, but the program may be called anything.
+TEST_CASE_METHOD(Sandbox, "a starting shim is found although its program has another name") {
     run_job(job, "exit 9");
     const auto renamed = dir / "myshim";
     fs::copy_file(jobshim, renamed);
     if (!in_path("strace")) SKIP_TEST("no strace");
-    // Held back before it opens the heartbeat file, for longer than a waiter's grace.
+    // Delayed before it opens the heartbeat file, for longer than a waiter's grace period.
     auto next = spawn(all_under_strace(
         dir / "trace", {"-e", "trace=uname", "-e", "inject=uname:delay_enter=600000:when=1"},
         {renamed, "-j", job, "--", "true"}));
@@ -309,7 +312,7 @@ TEST_CASE_METHOD(Sandbox, "a shim under another name is found on its way") {
     next.wait();
 }
 
-// The id could not be printed, nothing was said of it, and the job ran on unnamed.
+// The id could not be printed, no message said so, and the job ran on unnamed.
 TEST_CASE_METHOD(Sandbox, "a detached job whose id cannot be printed is named on stderr",
                  "[quick][libc]") {
     const auto result = run({"sh", "-c", "$JOBSHIM --detach --id unheard -- true > /dev/full"},
@@ -329,8 +332,9 @@ TEST_CASE_METHOD(Sandbox, "help that cannot be printed is a failure", "[quick][l
     }
 }
 
-// In pieces, by musl's stdio, the lines of shims side by side came out in one another.
-TEST_CASE_METHOD(Sandbox, "what the shim says is one write, and so one line", "[quick][libc]") {
+// musl's stdio wrote messages in pieces, and the lines of parallel shims were mixed up.
+TEST_CASE_METHOD(Sandbox, "each message of the shim is one write and so one line",
+                 "[quick][libc]") {
     if (!in_path("strace")) SKIP_TEST("no strace");
     const std::string name(300, 'x');
     const Words failing{jobshim, "-j", job, "--", "/nowhere/" + name};
@@ -343,9 +347,10 @@ TEST_CASE_METHOD(Sandbox, "what the shim says is one write, and so one line", "[
                         [](const auto& call) { return contains(call, "(2, "); }) == 1);
 }
 
-// The file's times were looked at, then a host cut it to write it anew: it was taken for torn since
-// its last version, an hour ago, and not waited for.
-TEST_CASE_METHOD(Sandbox, "a host that begins to write while an old file is read is waited for") {
+// The file's times were read, then a host truncated it to write it anew: it was taken for torn
+// since its last version, an hour ago, and not waited for.
+TEST_CASE_METHOD(Sandbox,
+                 "a reader waits for a host that begins to write while an old file is read") {
     if (!in_path("strace")) SKIP_TEST("no strace");
     run_job(job, "exit 0");
     const auto whole = slurp(job);
@@ -367,10 +372,9 @@ TEST_CASE_METHOD(Sandbox, "a host that begins to write while an old file is read
     CHECK(reader.wait().ended() == "exit 0");
 }
 
-// A host wrote back the copy that it had of last night's end, and that passed for the worker's
-// word.
-TEST_CASE_METHOD(Sandbox,
-                 "an old end that a host writes back during a re-run is not the worker's") {
+// A host wrote back its copy of last night's end, and that was taken for the worker's own status.
+TEST_CASE_METHOD(
+    Sandbox, "an old end that a host writes back during a rerun is not taken for the worker's") {
     run_job(job, "exit 3");
     auto old = read_json(job);
     old.erase("jobshim");
@@ -383,12 +387,13 @@ TEST_CASE_METHOD(Sandbox,
     CHECK(at(exit_of(job), "/reason") == "success");
 }
 
-// The worker's process held both ends of the line on which it waits for its shim's word. So when
-// the shim died in between, and nothing else ended that process (--on-shim-death keep), it waited
-// for ever: a worker that was never executed, and a job that was orphaned for good.
-TEST_CASE_METHOD(Sandbox, "a shim that dies before it gives the word leaves no process behind") {
+// The worker's process held both ends of the channel on which it waits for its shim's go-ahead. So
+// when the shim died in between, and nothing else ended that process (--on-shim-death keep), it
+// waited for ever: a worker that was never executed, and a job that was orphaned for good.
+TEST_CASE_METHOD(Sandbox,
+                 "a shim that dies before it lets its worker go leaves no process behind") {
     if (!in_path("strace")) SKIP_TEST("no strace");
-    // The second renameat2 writes `running`; by then the worker's process waits.
+    // The second renameat2 writes `running`; by then the worker's process is waiting.
     spawn(all_under_strace(
               dir / "trace",
               {"-e", "trace=renameat2", "-e", "inject=renameat2:signal=SIGKILL:when=2"},
@@ -396,15 +401,15 @@ TEST_CASE_METHOD(Sandbox, "a shim that dies before it gives the word leaves no p
         .wait();
     CHECK(ctl({"wait", job, "--timeout", "10s"}).ended() == "exit 1");
     CHECK(exit_of(job)["reason"] == "shim-lost");
-    // Its process knew that it was never executed. A reader that saw it end would have taken the
-    // status of that process for the worker's.
-    CHECK(at(read_json(job), "/errorMessage") == "The shim died before the worker was started.");
+    // That process knew that the worker was never executed. A reader that saw it end would
+    // otherwise have taken its status for the worker's.
+    CHECK(at(read_json(job), "/errorMessage") == "The shim died before the worker started.");
     CHECK_FALSE(fs::exists(dir / "executed"));
 }
 
-// The worker wrote its status, the shim was killed before it could add the exit to it. That was in
-// the heartbeat file alone, where nobody looked for it, and the next run lost it.
-TEST_CASE_METHOD(Sandbox, "an end that lies beside a worker's own status comes into the record",
+// The worker wrote its status, and the shim was killed before it could add the exit. The exit was
+// in the heartbeat file alone, where nothing looked for it, and the next run lost it.
+TEST_CASE_METHOD(Sandbox, "an end kept beside a worker's own status gets into the record",
                  "[quick]") {
     if (!in_path("strace")) SKIP_TEST("no strace");
     const auto speak = until_running +
@@ -412,7 +417,7 @@ TEST_CASE_METHOD(Sandbox, "an end that lies beside a worker's own status comes i
                        "\"$JOBSHIM_JOB_FILE\" > said; mv said \"$JOBSHIM_JOB_FILE\"; exit 3";
     for (const bool read_first : {true, false}) {
         CAPTURE(read_first);
-        // The third renameat2 is that of the end.
+        // The third renameat2 writes the end.
         spawn(all_under_strace(
                   dir / "trace",
                   {"-e", "trace=renameat2", "-e", "inject=renameat2:signal=SIGKILL:when=3"},
@@ -431,8 +436,8 @@ TEST_CASE_METHOD(Sandbox, "an end that lies beside a worker's own status comes i
     }
 }
 
-// A known end was shown as lost by who may not write it down.
-TEST_CASE_METHOD(Sandbox, "a reader that only looks tells an end outside the record", "[quick]") {
+// A reader that must not write showed a known end as lost.
+TEST_CASE_METHOD(Sandbox, "a reader that only looks reports an end outside the record", "[quick]") {
     put(job, R"({"id":"job","status":"queued"})");
     run_job(job, "exit 0");
     auto record = read_json(job);
@@ -444,7 +449,7 @@ TEST_CASE_METHOD(Sandbox, "a reader that only looks tells an end outside the rec
     CHECK(shown.ended() == "exit 0");
     CHECK(contains(shown.out, "not recorded"));
     CHECK(slurp(job) == before);
-    // Nor is that mark a failure of who was not to write anything.
+    // For a reader that was not to write anything, "not recorded" is no failure either.
     const auto dry = ctl({"reap", "--dry-run", "--dir", dir});
     CHECK(dry.ended() == "exit 0");
     CHECK(dry.err.empty());
@@ -452,13 +457,13 @@ TEST_CASE_METHOD(Sandbox, "a reader that only looks tells an end outside the rec
     CHECK(slurp(job) == before);
 }
 
-// The shim heard nothing until its worker was executed, so a worker that was stopped before that,
-// or whose program lay on a dead disk, could not be cancelled, and the shim did not beat.
-TEST_CASE_METHOD(Sandbox, "a worker that hangs in exec can be ended, and its shim beats") {
+// The shim reacted to nothing until its worker was executed, so a worker that was stopped before
+// that, or whose program was on a dead disk, could not be cancelled, and the shim did not beat.
+TEST_CASE_METHOD(Sandbox, "a worker that hangs in exec can be ended and its shim beats") {
     const auto tool = dir / "tool";
-    put(tool, std::string(64, '\0'));  // no program at all, but that is found out late
+    put(tool, std::string(64, '\0'));  // not a program at all, but that is noticed late
     fs::permissions(tool, fs::perms(0755));
-    // Whoever opens the file waits until the lease is given back, for 45 s at most.
+    // Opening the file blocks until the lease is given back, for at most 45 s.
     Fd lease(open(tool.c_str(), O_RDONLY | O_CLOEXEC));
     if (fcntl(lease.get(), F_SETSIG, SIGWINCH) != 0 || fcntl(lease.get(), F_SETLEASE, F_WRLCK) != 0)
         SKIP_TEST("no leases on this file system");

@@ -1,6 +1,6 @@
-// Space and inodes that run out before, during and at the end of a job; a file system that turns
-// read-only under it. Either the true end is on record, or nothing was started; and where the
-// record itself cannot be written, whoever asks is told the true end all the same.
+// Space and inodes run out before, during and at the end of a job; a file system turns read-only
+// under it. Either the true end is on record, or nothing was started; and where the record itself
+// cannot be written, readers report the true end all the same.
 
 #include <fcntl.h>
 #include <signal.h>
@@ -19,18 +19,18 @@ namespace {
 const Words types{"tmpfs", "ext4", "xfs"};
 const std::string host_text = R"({"id":"theirs","status":"queued","precious":1.10})";
 
-/// What the tests of a full disk have in common: jobs whose record lies on a small file system,
-/// while they themselves work, and leave their marks, elsewhere.
+/// What the tests of a full disk have in common: jobs whose record is on a small file system, while
+/// they work and leave their marks elsewhere.
 class FullDisk : public Sandbox {
 public:
-    /// True if this file system cannot be had here. Says so.
+    /// True if this file system is not available here; says so.
     static bool missing(const std::string& type) {
         const auto why = why_no_volume(type);
         if (!why.empty()) WARN("test skipped: " << type << ": " << why);
         return !why.empty();
     }
 
-    /// A folder of its own for a job on the volume; the job file, adopted or not made yet.
+    /// A new directory for one job on the volume; returns the job file, adopted or not created yet.
     static fs::path place_for_job(const Volume& volume, bool adopted) {
         const auto folder = volume.path() / "job";
         fs::remove_all(folder);
@@ -39,7 +39,7 @@ public:
         return folder / "job.json";
     }
 
-    /// Says "started" when it runs, and goes on when it is let.
+    /// A job that creates "started" when it runs, and continues once it is let go.
     Process start(const fs::path& file, const Words& extra = {}, const std::string& last = "") {
         for (const char* mark : {"started", "go"}) fs::remove(dir / mark);
         return start_job(file, "touch started; " + until_go + last + "exit 4", extra);
@@ -60,11 +60,11 @@ public:
                    : ReportedOutcome::lie;
     }
 
-    /// Where copies of ends that could not be recorded go.
+    /// Where copies of ends go that could not be recorded.
     fs::path unrecorded() const { return dir / "state" / "jobshim" / "unrecorded"; }
     bool has_copy() const { return !names_in(unrecorded(), ".heartbeat").empty(); }
 
-    /// Readers tell the true end, and that it is not recorded.
+    /// Readers report the true end, and that it is not recorded.
     void require_told_but_not_recorded(const fs::path& file) {
         const auto before = slurp(file);
         const auto status = ctl({"status", file});
@@ -83,7 +83,7 @@ public:
         CHECK(slurp(file) == before);
     }
 
-    /// After its last chance to write, the shim holds on to the job and tries again.
+    /// The shim has kept a copy of the end, holds on to the job, and keeps trying to record it.
     void require_retrying(const Process& shim, const fs::path& file) {
         const bool copied = wait_until([&] { return has_copy(); });
         INFO(shim.err());
@@ -94,7 +94,7 @@ public:
         CHECK(shim.running());
     }
 
-    /// TERM until it has enough: signals that come in one go count as one.
+    /// Sends TERM until it ends: signals that arrive together count as one.
     static Result term_until_it_ends(Process& shim) {
         const bool ended = wait_until([&] {
             shim.kill(SIGTERM);
@@ -107,13 +107,13 @@ public:
 
 }  // namespace
 
-TEST_CASE_METHOD(FullDisk, "a disk that others fill after the start costs no record") {
+TEST_CASE_METHOD(FullDisk, "a disk filled by others after the start costs no record") {
     struct Kind {
         std::string name;
         Words extra;
         std::string last;
     };
-    // A tail of control characters is six times as long in JSON: if it does not fit, it is left
+    // A tail of control characters is six times as long in JSON; if it does not fit, it is left
     // out.
     const std::vector<Kind> kinds{
         {"plain", {}, ""},
@@ -134,7 +134,7 @@ TEST_CASE_METHOD(FullDisk, "a disk that others fill after the start costs no rec
                 const bool logs = !extra.empty() && extra.back() == "--log";
                 if (logs) extra.push_back(log);
                 auto shim = start(file, extra, kind.last);
-                // Already there when the disk fills up; what the worker says later may be lost.
+                // Written before the disk fills up; what the worker writes later may be lost.
                 REQUIRE(wait_until([&] { return has_started(); }));
                 if (logs) {
                     const Fd out(open(log.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));
@@ -162,7 +162,7 @@ TEST_CASE_METHOD(FullDisk, "a disk that others fill after the start costs no rec
     REQUIRE(matrix.lies() == 0);
 }
 
-TEST_CASE_METHOD(FullDisk, "inodes that others use up after the start cost no record") {
+TEST_CASE_METHOD(FullDisk, "inodes used up by others after the start cost no record") {
     Matrix matrix("full inodes");
     for (const std::string type : {"tmpfs", "ext4"}) {
         if (missing(type)) continue;
@@ -193,9 +193,9 @@ TEST_CASE_METHOD(FullDisk, "inodes that others use up after the start cost no re
     REQUIRE(matrix.lies() == 0);
 }
 
-// However little is left: either it is too little, and that is said before anything runs; or what
-// was set aside is enough for the end, though the rest is then gone as well.
-TEST_CASE_METHOD(FullDisk, "a disk nearly full at the start refuses the job or keeps its record",
+// However little is left: either it is too little, and a message says so before anything runs; or
+// what was reserved is enough for the end, even when the rest is gone as well.
+TEST_CASE_METHOD(FullDisk, "on a nearly full disk the job is refused or its record is kept",
                  "[sweep]") {
     Matrix matrix("nearly full");
     // Starts a job and, if it was not refused, lets it end once nothing is left.
@@ -227,7 +227,7 @@ TEST_CASE_METHOD(FullDisk, "a disk nearly full at the start refuses the job or k
             const Volume volume(dir / (type + (adopted ? "-adopted" : "-new")), type);
             const auto fill = volume.path() / "fill";
             std::map<ReportedOutcome, int> counts;
-            // From none to plenty; xfs wants much for itself.
+            // From none to plenty; xfs needs a lot for itself.
             for (std::uintmax_t pages = 0; pages <= 400; pages += pages < 20 ? 1 : 20) {
                 CAPTURE(type, adopted, pages);
                 const auto file = place_for_job(volume, adopted);
@@ -271,28 +271,28 @@ TEST_CASE_METHOD(FullDisk, "a disk nearly full at the start refuses the job or k
     REQUIRE(matrix.lies() == 0);
 }
 
-// The host's file grows by more than was set aside, and then the disk fills up: that record cannot
+// The host's file grows by more than was reserved, and then the disk fills up: that record cannot
 // be written, whatever was planned. Rule 7 says what happens instead.
-TEST_CASE_METHOD(FullDisk, "an end for which there is no room at all is told from its copy",
+TEST_CASE_METHOD(FullDisk, "an end that there is no room to record is reported from its copy",
                  "[libc]") {
     Matrix matrix("no room for the end");
     for (const auto& type : types) {
         if (missing(type)) continue;
         const Volume volume(dir / type, type);
         const auto fill = volume.path() / "fill";
-        // What becomes of it: the disk has room again while the shim still tries; it is told to
-        // stop; or there was no room for a copy either.
+        // What happens next: the disk has room again while the shim still tries; the shim is told
+        // to stop; or there was no room for a copy either.
         for (const std::string& then : Words{"room again", "told to stop", "no copy either"}) {
             CAPTURE(type, then);
             const auto file = place_for_job(volume, true);
-            // No folder can be made where a file is.
+            // No directory can be created where a file is.
             if (then == "no copy either") {
                 put(dir / "file", "");
                 setenv("XDG_STATE_HOME", (dir / "file").c_str(), 1);
             } else {
                 setenv("XDG_STATE_HOME", (dir / "state").c_str(), 1);
             }
-            // No beat that would renew the reserve.
+            // No beats, which would renew the reserve.
             auto shim = start(file, {"--heartbeat-interval", "1h"});
             REQUIRE(wait_until([&] { return has_started(); }));
             auto record = slurp(file);
@@ -317,7 +317,7 @@ TEST_CASE_METHOD(FullDisk, "an end for which there is no room at all is told fro
                 CHECK(result.ended() == "exit 125");
                 CHECK(contains(result.err, "the end is not in the job file"));
                 CHECK(slurp(file) == record);
-                // By the heartbeat file's own last line.
+                // From the heartbeat file's own last line.
                 require_told_but_not_recorded(file);
                 if (then == "told to stop") {
                     fs::remove(heartbeat_of(file));
@@ -339,8 +339,8 @@ TEST_CASE_METHOD(FullDisk, "an end for which there is no room at all is told fro
     REQUIRE(matrix.lies() == 0);
 }
 
-// What the first attempt had begun could not be taken away while it was read-only, and stayed
-// beside a job that ended well after all.
+// What the first attempt had begun could not be removed while the file system was read-only, and
+// stayed beside a job that ended well after all.
 TEST_CASE_METHOD(FullDisk, "a file system that turns read-only under a job costs no record") {
     Matrix matrix("read-only");
     for (const auto& type : types) {
@@ -362,7 +362,7 @@ TEST_CASE_METHOD(FullDisk, "a file system that turns read-only under a job costs
                     CHECK(result.ended() == "exit 125");
                     require_told_but_not_recorded(file);
                     lid.reset();
-                    // Gone with whatever made it read-only: the copy alone will do.
+                    // With the heartbeat file gone too, the copy alone must do.
                     fs::remove(heartbeat_of(file));
                     CHECK(contains(ctl({"reap", "--dir", file.parent_path()}).out, "1 job"));
                 } else {
@@ -382,8 +382,8 @@ TEST_CASE_METHOD(FullDisk, "a file system that turns read-only under a job costs
     REQUIRE(matrix.lies() == 0);
 }
 
-// As ext4 is mounted nearly everywhere: the first error it finds in itself makes it read-only, also
-// for what is open, and what was not flushed by then is gone.
+// ext4 as it is mounted nearly everywhere: the first error that it finds in itself makes it
+// read-only, even for open files, and what was not flushed by then is gone.
 TEST_CASE_METHOD(FullDisk, "an ext4 that fails under a job costs no record") {
     if (missing("ext4")) return;
     Matrix matrix("ext4 fails");
@@ -396,7 +396,7 @@ TEST_CASE_METHOD(FullDisk, "an ext4 that fails under a job costs no record") {
         volume.sync();
         auto shim = start(file);
         REQUIRE(wait_until([&] { return has_started(); }));
-        if (!adopted) volume.sync();  // else a new file need not be there afterwards
+        if (!adopted) volume.sync();  // otherwise a new file may not be there afterwards
         put("/sys/fs/ext4/" + fs::path(volume.device()).filename().string() + "/trigger_fs_error",
             "test");
         let_go();

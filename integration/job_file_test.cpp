@@ -1,4 +1,4 @@
-// The job file belongs to the host as well: what jobshim keeps, what it sets, what it never
+// The job file belongs to the host as well: what jobshim keeps, what it sets, and what it never
 // changes.
 
 #include <sys/stat.h>
@@ -15,11 +15,11 @@ using namespace harness;
 
 namespace {
 
-// A scanner of the top level of a JSON object that changes nothing: the programs must not be judged
-// by the library they use, which cannot read all of this (FACTS.md).
+// Scans the top level of a JSON object and changes nothing: the programs must not be judged by the
+// library that they use, which cannot read all of this (FACTS.md).
 struct Member {
-    std::string name;    // decoded, if it can be
-    std::string before;  // all up to the value: white space, key, colon
+    std::string name;    // decoded if possible
+    std::string before;  // everything up to the value: white space, key, colon
     std::string value;
     std::string after;  // white space
 };
@@ -28,7 +28,7 @@ struct Shape {
     std::string before, after;  // outside the braces
     std::vector<Member> members;
     const Member* find(const std::string& name) const {
-        const Member* last = nullptr;  // as JSON.parse: the last one counts
+        const Member* last = nullptr;  // as in JSON.parse, the last one counts
         for (const auto& member : members)
             if (member.name == name) last = &member;
         return last;
@@ -113,7 +113,7 @@ Shape shape_of(const std::string& text) { return Scanner(text).take_apart(); }
 const std::set<std::string> ours{"status",    "phase",       "pid",          "startedAt",
                                  "updatedAt", "completedAt", "errorMessage", "jobshim"};
 
-/// What is left of `text` without our values, and without our keys that `original` does not have.
+/// What is left of `text` without our values, and without those keys of ours that `original` lacks.
 std::string host_part(const std::string& text, const std::string& original,
                       const std::set<std::string>& own = ours) {
     const auto shape = shape_of(text);
@@ -127,7 +127,8 @@ std::string host_part(const std::string& text, const std::string& original,
         if ((is_own || only_if_absent.contains(member.name)) && !had.find(member.name)) continue;
         members.push_back(member.before + (is_own ? "OURS" : member.value) + member.after);
     }
-    // New members may follow the last value directly: the white space behind it then is theirs.
+    // New members may follow the last value directly: then the white space after it belongs to
+    // them.
     if (!members.empty()) members.back().erase(members.back().find_last_not_of(" \t\r\n") + 1);
     for (const auto& member : members) rest += member + ",";
     return rest + "}" + shape.after;
@@ -141,7 +142,8 @@ Json member(const std::string& text, const std::string& name) {
 
 }  // namespace
 
-TEST_CASE_METHOD(Sandbox, "all that the host wrote stays as it was, byte for byte and in its place",
+TEST_CASE_METHOD(Sandbox,
+                 "everything the host wrote stays as it was byte for byte and in its place",
                  "[quick]") {
     const std::string odd =
         " \r\n{\r\n\t\"zeta\" : 1.10 ,\"big\":123456789012345678901234567890,\"exp\" "
@@ -187,9 +189,9 @@ TEST_CASE_METHOD(Sandbox, "host files of every plain shape are adopted") {
     }
 }
 
-TEST_CASE_METHOD(Sandbox,
-                 "our own keys are found however they are spelt or repeated: the last one tells",
-                 "[quick]") {
+TEST_CASE_METHOD(
+    Sandbox, "our own keys are found however they are spelt or repeated and the last one counts",
+    "[quick]") {
     for (const std::string before :
          {R"({"st\u0061tus":"queued","x":1})", R"({"status":"queued","status":"queued","x":1})"}) {
         CAPTURE(before);
@@ -240,7 +242,7 @@ TEST_CASE_METHOD(Sandbox, "the worker's own completedAt stays") {
     CHECK(member(slurp(job), "completedAt") == "at tea time");
 }
 
-TEST_CASE_METHOD(Sandbox, "where a record is expected, exit 0 without one is no success",
+TEST_CASE_METHOD(Sandbox, "exit 0 without a record is no success where a record is expected",
                  "[quick]") {
     CHECK(run_job(job, "exit 0", {"--expect-record"}).ended() == "exit 0");
     const auto record = read_json(job);
@@ -253,14 +255,15 @@ TEST_CASE_METHOD(Sandbox, "where a record is expected, exit 0 without one is no 
     CHECK(at(exit_of(job), "/reason") == "exit-code");
 }
 
-TEST_CASE_METHOD(Sandbox, "a file that is no JSON object is moved aside, said so, and the job runs",
+TEST_CASE_METHOD(Sandbox,
+                 "a file that is not a JSON object is moved aside with a message and the job runs",
                  "[quick]") {
     const Words broken{R"({"id":"x","st)", "[1,2]",       "\"text\"",
                        "{} trailing",      R"({"a":01})", std::string("\0\0\0\0", 4),
                        "{\"a\":\"\n\"}"};
     std::vector<Process> shims;
     for (std::size_t i = 0; i < broken.size(); ++i) {
-        // Each is given its second: side by side.
+        // Each is given a second, so they run in parallel.
         const auto folder = dir / std::to_string(i);
         fs::create_directory(folder);
         put(folder / "job.json", broken[i]);
@@ -279,7 +282,7 @@ TEST_CASE_METHOD(Sandbox, "a file that is no JSON object is moved aside, said so
     }
 }
 
-TEST_CASE_METHOD(Sandbox, "a file that is torn for a moment only is waited for") {
+TEST_CASE_METHOD(Sandbox, "a file that is torn only for a moment is waited for") {
     put(job, R"({"id":"slow","ke)");
     auto shim = start_job(job, "exit 0");
     // The writer comes back well within the second that it is given.
@@ -292,7 +295,8 @@ TEST_CASE_METHOD(Sandbox, "a file that is torn for a moment only is waited for")
     CHECK(names_in(dir, ".corrupt-").empty());
 }
 
-TEST_CASE_METHOD(Sandbox, "a file torn during the run is set aside, and the last good copy goes on",
+TEST_CASE_METHOD(Sandbox,
+                 "a file torn during the run is set aside and the last good copy carries on",
                  "[quick]") {
     put(job, R"({"id":"t-1","keep":"this"})");
     const auto result =
@@ -305,7 +309,7 @@ TEST_CASE_METHOD(Sandbox, "a file torn during the run is set aside, and the last
     CHECK(slurp(dir / aside.front()) == R"({"id":"t-1","ke)");
 }
 
-TEST_CASE_METHOD(Sandbox, "the same job file run again keeps the exit before as previous",
+TEST_CASE_METHOD(Sandbox, "a job file that is run again keeps the last exit as previous",
                  "[quick]") {
     for (const bool adopted : {false, true}) {
         CAPTURE(adopted);
@@ -327,7 +331,7 @@ TEST_CASE_METHOD(Sandbox, "the same job file run again keeps the exit before as 
     }
 }
 
-TEST_CASE_METHOD(Sandbox, "while a job runs, its record says so and the old exit is gone from it",
+TEST_CASE_METHOD(Sandbox, "while a job runs its record says so and the old exit is gone from it",
                  "[quick]") {
     put(job, "{}");
     run_job(job, "exit 3");
@@ -378,8 +382,7 @@ TEST_CASE_METHOD(Sandbox,
     }
 }
 
-TEST_CASE_METHOD(Sandbox,
-                 "a host's late overwrite with an old running is put right by any reader") {
+TEST_CASE_METHOD(Sandbox, "any reader corrects a host that overwrites late with an old running") {
     for (const bool with_our_keys : {true, false}) {
         CAPTURE(with_our_keys);
         fs::remove(dir / "go");
@@ -441,7 +444,7 @@ TEST_CASE_METHOD(Sandbox, "a symlinked job file is resolved once and stays a lin
     put(dir / "real" / "job.json", R"({"host":1})");
     fs::create_symlink(dir / "real" / "job.json", dir / "link.json");
     fs::create_symlink("real/new.json",
-                       dir / "dangling.json");  // its folder is there: created at the target
+                       dir / "dangling.json");  // its directory exists, so the target is created
     for (const auto& [link, target] :
          {std::pair{dir / "link.json", dir / "real" / "job.json"},
           std::pair{dir / "dangling.json", dir / "real" / "new.json"}}) {
@@ -461,7 +464,7 @@ TEST_CASE_METHOD(Sandbox, "a symlinked job file is resolved once and stays a lin
 
 TEST_CASE_METHOD(
     Sandbox,
-    "arguments and a folder that are not UTF-8 are kept exactly beside their readable form",
+    "arguments and a directory that are not UTF-8 are kept exactly beside their readable form",
     "[quick][libc]") {
     const std::string argument = "caf\xe9 \xff", folder = "d\xe9j\xe0";
     fs::create_directory(dir / folder);
@@ -483,7 +486,7 @@ TEST_CASE_METHOD(
 }
 
 TEST_CASE_METHOD(Sandbox,
-                 "mode and owner of the host's file stay, a new file is for its owner alone",
+                 "mode and owner of the host's file stay and a new file is for its owner alone",
                  "[quick]") {
     const Options loose{.before_exec = [] { umask(0); }};
     const auto mode_of = [](const fs::path& file) {
@@ -507,7 +510,8 @@ TEST_CASE_METHOD(Sandbox,
     CHECK((mode_of(dir / "state/jobshim/jobs/made.json").st_mode & 07777) == 0600);
 }
 
-TEST_CASE_METHOD(Sandbox, "the id is the file's own, else the one given, else made from its name") {
+TEST_CASE_METHOD(Sandbox,
+                 "the id is the file's own or else the given one or else made from its name") {
     const auto id_after = [&](const std::string& name, const std::optional<std::string>& content,
                               const Words& extra = {}) {
         if (content) put(dir / name, *content);
@@ -542,8 +546,7 @@ TEST_CASE_METHOD(Sandbox, "the id is the file's own, else the one given, else ma
 }
 
 TEST_CASE_METHOD(
-    Sandbox,
-    "the end of the log goes into the record in whole lines, and nothing from before the run",
+    Sandbox, "the record gets the end of the log in whole lines and nothing from before the run",
     "[quick]") {
     put(dir / "log", "an old line\n");
     const std::string script = "for i in 1 2 3 4 5 6 7 8 9; do echo line $i; done";
@@ -563,7 +566,7 @@ TEST_CASE_METHOD(
         }
         REQUIRE(found.is_string());
         auto text = found.get<std::string>();
-        if (!text.ends_with("\n")) text += "\n";  // with or without the last line's end
+        if (!text.ends_with("\n")) text += "\n";  // with or without the last newline
         if (!tail.empty()) CHECK(text == tail);
         if (tail.empty()) CHECK(lines_of(text).size() == 9);
         CHECK_FALSE(contains(text, "old"));
@@ -571,7 +574,7 @@ TEST_CASE_METHOD(
 }
 
 TEST_CASE_METHOD(Sandbox,
-                 "best effort runs the command even where no record can be kept, and says so",
+                 "best effort runs the command even where no record can be kept and says so",
                  "[quick]") {
     const auto result =
         run_job(dir / "nowhere/job.json", "touch marker; exit 7", {"--best-effort"});
@@ -580,7 +583,7 @@ TEST_CASE_METHOD(Sandbox,
     CHECK(fs::exists(dir / "marker"));
 }
 
-// "No record can be kept" is trouble with a file. That the job runs already is none.
+// "No record can be kept" means trouble with a file, not that the job is already running.
 TEST_CASE_METHOD(Sandbox, "best effort starts no second worker for a job that is supervised") {
     auto shim = start_job(job, until_go);
     worker_of(job);
@@ -596,7 +599,7 @@ TEST_CASE_METHOD(Sandbox, "the record shows the command of the run whose end it 
     run_shim({"-j", job, "--", "true"});
     CHECK(at(read_json(job), "/jobshim/command") == "<missing>");
     run_shim({"-j", job, "--", "sh", "-c", "exit 3"});
-    CHECK(at(read_json(job), "/command") == Json{"true"});  // set only where it is absent
+    CHECK(at(read_json(job), "/command") == Json{"true"});  // set only if absent
     CHECK(at(read_json(job), "/jobshim/command") == Json{"sh", "-c", "exit 3"});
     run_shim({"-j", job, "--", "true"});
     CHECK(at(read_json(job), "/jobshim/command") == "<missing>");

@@ -1,4 +1,4 @@
-// jobctl: how jobs are named, what is printed, and how it exits.
+// jobctl: how jobs are named, what is printed, and the exit status.
 
 #include <signal.h>
 
@@ -17,7 +17,7 @@ Words ids_of(const Json& list) {
     return ids;
 }
 
-/// status, wait and result: the same verdict and the same exit status.
+/// status, wait and result give the same verdict and the same exit status.
 void check_agree(Sandbox& box, const fs::path& job, const std::string& status, int code) {
     CHECK(box.ctl({"status", job}).code() == code);
     CHECK(box.ctl({"wait", job}).code() == code);
@@ -30,7 +30,7 @@ void check_agree(Sandbox& box, const fs::path& job, const std::string& status, i
 
 }  // namespace
 
-TEST_CASE_METHOD(Sandbox, "a job is named by its id, by the beginning of it, or by its file",
+TEST_CASE_METHOD(Sandbox, "a job is named by its id or by the beginning of it or by its file",
                  "[quick][libc]") {
     for (const char* id : {"alpha-1", "alpha-12", "beta"})
         CHECK(run_shim({"--id", id, "--", "sh", "-c", "exit 0"}).code() == 0);
@@ -56,7 +56,7 @@ TEST_CASE_METHOD(Sandbox, "a job is named by its id, by the beginning of it, or 
     CHECK(ctl({"status", "beta.json"}, {.cwd = jobs}).ended() == "exit 0");
     CHECK(ctl({"status", "./beta.json"}, {.cwd = jobs}).ended() == "exit 0");
 
-    // Other folders, several of them.
+    // Other directories, several of them.
     fs::create_directories(dir / "one");
     fs::create_directories(dir / "two");
     run_job(dir / "one/left.json", "exit 0");
@@ -68,8 +68,7 @@ TEST_CASE_METHOD(Sandbox, "a job is named by its id, by the beginning of it, or 
           Words{"right", "left"});
 }
 
-TEST_CASE_METHOD(Sandbox,
-                 "the exit status says how it stands with the job, or with the worst of them",
+TEST_CASE_METHOD(Sandbox, "the exit status gives the state of the job or of the worst of several",
                  "[quick]") {
     run_job(dir / "good.json", "exit 0");
     run_job(dir / "bad.json", "exit 1");
@@ -138,7 +137,7 @@ TEST_CASE_METHOD(Sandbox, "what --json prints has one shape everywhere", "[quick
 }
 
 TEST_CASE_METHOD(Sandbox,
-                 "a host's record that no JSON library would take is printed as JSON all the same",
+                 "a host's record that no JSON library accepts is printed as JSON all the same",
                  "[quick]") {
     put(job, R"({"id":"odd","lone":"\ud83d","huge":1e400})");
     run_job(job, "exit 0");
@@ -154,7 +153,8 @@ TEST_CASE_METHOD(Sandbox,
                   .ended() == "exit 0");
 }
 
-TEST_CASE_METHOD(Sandbox, "result tells the reason, the signal and the end of the log", "[quick]") {
+TEST_CASE_METHOD(Sandbox, "result shows the reason and the signal and the end of the log",
+                 "[quick]") {
     run_job(job, "echo the last words; kill -9 $$", {"--log", dir / "log"});
     const auto result = ctl({"result", job});
     CHECK(result.ended() == "exit 1");
@@ -167,7 +167,7 @@ TEST_CASE_METHOD(Sandbox, "result tells the reason, the signal and the end of th
         CHECK(at(exit, std::string("/resources/") + counter).is_number_integer());
 }
 
-TEST_CASE_METHOD(Sandbox, "list is newest first, filters, and takes a broken file in its stride",
+TEST_CASE_METHOD(Sandbox, "list is newest first and filters and copes with a broken file",
                  "[quick]") {
     for (const auto& [name, script] : {std::pair{"first", "exit 0"}, std::pair{"second", "exit 1"},
                                        std::pair{"third", "exit 0"}})
@@ -197,7 +197,7 @@ TEST_CASE_METHOD(Sandbox, "list is newest first, filters, and takes a broken fil
     CHECK(ids == Words{"third", "second", "first"});
 }
 
-TEST_CASE_METHOD(Sandbox, "a job is found by its own id, too, which need not be its file's name") {
+TEST_CASE_METHOD(Sandbox, "a job is also found by its own id which need not be its file's name") {
     put(dir / "review.json", R"({"id":"review-17"})");
     run_job(dir / "review.json", "exit 5");
     run_job(dir / "other.json", "true", {"--id", "review-18"});
@@ -209,10 +209,10 @@ TEST_CASE_METHOD(Sandbox, "a job is found by its own id, too, which need not be 
     CHECK(ctl({"status", "--dir", dir, "review-19"}).code() == 4);
 }
 
-TEST_CASE_METHOD(Sandbox, "while a new run begins, its file's old end is nobody's verdict",
+TEST_CASE_METHOD(Sandbox, "while a new run begins the old end in its file is not the verdict",
                  "[quick]") {
     run_job(job, "exit 9");
-    // Held back right after it has the locks: the record is still the last run's.
+    // Delayed right after it has the locks: the record is still the last run's.
     if (!in_path("strace")) SKIP_TEST("no strace");
     auto next =
         spawn({"strace", "-qq", "-o", dir / "trace", "-e", "trace=fallocate", "-e",

@@ -1,5 +1,5 @@
 // Kills the shim, and a reaper, at the entry of every system call of a job's life. Whatever the
-// moment, what is told of the job afterwards is true, and its file can be used again.
+// moment, what is reported about the job afterwards is true, and its file can be used again.
 
 #include <signal.h>
 #include <unistd.h>
@@ -15,21 +15,21 @@ using namespace harness;
 
 namespace {
 
-using Files = std::map<std::string, std::string>;  // name in the folder -> content
+using Files = std::map<std::string, std::string>;  // name in the directory -> content
 
-// Which a run must keep, byte for byte.
+// A run must keep these, byte for byte.
 const std::string host_bytes =
     R"("host": {"n": 1.10, "big": 123456789012345678901234567890, "e": 1E5, "twice": 1, "twice": 2, "a" : [ 1,2 , "ä\u00e4\/" ]})";
 const std::string queued = "{ \"id\": \"h-1\",\"status\":\"queued\",\n\t" + host_bytes + "}\n";
 
-/// A kind of job whose life is swept.
+/// One kind of job to sweep.
 struct Scene {
     std::string name = {};
     Words options = {};
     std::string work = {};  ///< what the worker does between its two proofs
     int code = 0;           ///< its exit status
-    Files files = {};       ///< what is in the folder before
-    Json former = {};       ///< the end of the run before, which is to be kept
+    Files files = {};       ///< the directory's content beforehand
+    Json former = {};       ///< the end of the previous run, which must be kept
     bool worker_speaks = false;
     bool has_log = false;
 };
@@ -51,7 +51,7 @@ bool same_end(const Json& a, const Json& b) {
     return at(a, "/certainty") != "observed" || at(a, "/endedAt") == at(b, "/endedAt");
 }
 
-/// Of which run a record, or the first line of a heartbeat file, speaks.
+/// The run that a record, or the first line of a heartbeat file, belongs to.
 std::string run_in(const Json& record) {
     const auto shim = at(record, "/jobshim/shim");
     return shim.is_object() ? shim.dump() : "";
@@ -79,7 +79,7 @@ std::string status_of(const Json& exit) {
     return reason == "success" ? "completed" : reason == "cancelled" ? "cancelled" : "failed";
 }
 
-/// A lie, with what it is.
+/// A false report, and what is false about it.
 struct Lie : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
@@ -107,7 +107,7 @@ public:
         }
     }
 
-    /// The launcher, which has nothing to do with the job's end any more.
+    /// The launcher, which no longer affects how the job ends.
     void kill_the_launcher_at_each_call(const Scene& scene) {
         for (const auto& call : calls_of(0, recorded(scene))) {
             prepare(scene);
@@ -123,7 +123,7 @@ public:
         }
     }
 
-    /// The shim in the background, with what the launcher says of it.
+    /// The detached shim; also checks what the launcher says about it.
     void kill_detached_at_each_call(const Scene& scene) {
         for (const auto& call : calls_of(1, recorded(scene))) {
             prepare(scene);
@@ -143,8 +143,8 @@ public:
         for (const bool both : {false, true})
             for (const auto& call : calls) {
                 prepare(scene);
-                // strace counts in each process, and the same number would hit the shim as well: so
-                // the call is only held up, for long enough to be killed from here.
+                // strace counts calls per process, so the same number would hit the shim as well.
+                // The call is therefore only delayed, long enough to kill the process from here.
                 auto tracer = box_.spawn(
                     inject_with_children(call, "delay_enter=150000", trace_, command(scene)),
                     surroundings_);
@@ -156,8 +156,8 @@ public:
             }
     }
 
-    /// A folder with a job whose shim was killed at the first call that contains `part`, or at the
-    /// one after it.
+    /// The files of a job whose shim was killed at the first call that contains `part`, or `after`
+    /// calls later.
     Files left_by_a_kill(const Scene& scene, const std::string& part, int after = 0) {
         const auto calls = calls_of(0, recorded(scene));
         const auto at = std::find_if(calls.begin(), calls.end(),
@@ -170,14 +170,14 @@ public:
         return files_now();
     }
 
-    /// A folder with a job that ended.
+    /// The files of a job that ended.
     Files left_by_a_run(const Scene& scene) {
         prepare(scene);
         box_.run(command(scene), surroundings_);
         return files_now();
     }
 
-    /// jobctl reap at each of its calls, while it settles this.
+    /// jobctl reap at each of its calls while it settles these files.
     void kill_reap_at_each_call(const std::string& name, const std::string& reason,
                                 const Files& files) {
         const Scene scene{.name = name, .files = files};
@@ -193,7 +193,7 @@ public:
         }
     }
 
-    /// `least`: how many points there are at the least.
+    /// `least`: the number of points must be greater than this.
     void check(int least) const {
         CHECK(matrix_.lies() == 0);
         CHECK(matrix_.total() == points_);
@@ -241,11 +241,11 @@ private:
         return now;
     }
 
-    /// Waits until the worker's process has begun that call.
+    /// Waits until the worker's process has begun that call, then kills it.
     void kill_in_the_call(const Process& tracer, int nth, bool both) {
         const bool there = wait_until([&] {
-            // Whoever comes first in the trace, strace's own child is the shim (once strace is done
-            // with trying out what the kernel can, which takes children as well).
+            // Whichever process comes first in the trace, the shim is strace's own child (once
+            // strace has finished probing the kernel's features, for which it forks children too).
             auto shims = children_of(tracer.pid());
             std::erase_if(
                 shims, [](pid_t pid) { return process_name(pid) != fs::path(jobshim).filename(); });
@@ -254,7 +254,7 @@ private:
             int calls = 0;
             for (const auto& line : lines_of(slurp(trace_))) {
                 const auto pid = line.substr(0, line.find(' '));
-                // Not all of it is there yet; the shim's; the rest of an earlier one.
+                // Skip an incomplete line, the shim's calls, and the rest of an earlier call.
                 if (!contains(line, "(") || pid == shim || contains(line, "resumed>")) continue;
                 if (++calls < nth) continue;
                 if (both) kill(shims[0], SIGKILL);
@@ -268,8 +268,8 @@ private:
 
     bool was_killed() const { return contains(slurp(trace_), "+++ killed by SIGKILL"); }
 
-    /// The trace has the worker's end by strace before its shim's (who may follow by the same
-    /// signal).
+    /// True if the trace shows that strace killed the worker before its shim (the same signal may
+    /// end the shim next).
     bool worker_was_killed_first(const Json& record) const {
         const auto worker = at(record, "/jobshim/worker/pid").dump();
         for (const auto& line : lines_of(slurp(trace_))) {
@@ -290,7 +290,7 @@ private:
     void look(const Call& call, const std::string& fault,
               const std::function<ReportedOutcome()>& truth) {
         if (!was_killed()) {
-            // What waits for signals makes now a call more, now one less.
+            // Waiting for signals takes a call more in one run and a call less in another.
             ++missed_;
             return;
         }
@@ -317,7 +317,7 @@ private:
         return parsed.empty() ? Json() : parsed[0];
     }
 
-    /// What is told of a job that was just killed. Throws a Lie.
+    /// What is reported about a job that was just killed. Throws a Lie.
     ReportedOutcome truth_of(const Scene& scene, Then then) {
         said_ = {};
         const auto before = scene.files.contains("job.json") ? scene.files.at("job.json") : "";
@@ -328,7 +328,7 @@ private:
         if (fs::exists(job_) || !before.empty())
             retry_transient(dead.is_object(), "the job file is torn: " + text);
         insist_on_host_bytes(before);
-        // The end of this run, if the shim has put it anywhere.
+        // The end of this run, if the shim has recorded it anywhere.
         Json end;
         if (!beat.run.empty() && beat.run != former_run) end = beat.exit;
         if (dead.is_object() && run_in(dead) != former_run && !at(dead, "/jobshim/exit").is_null())
@@ -336,7 +336,8 @@ private:
 
         const Json seen =
             wait_for_the_worker(then == Then::run_unread ? Words{"--no-reap"} : Words{}, beat);
-        // The worker's process may write that it was never let go, a moment after its shim's death.
+        // Just after the shim's death, the worker's process may still record that it was never
+        // released to exec.
         const HeartbeatFile late(heartbeat_of(job_));
         if (end.is_null() && late.run == beat.run && at(late.exit, "/reason") == "shim-lost")
             end = late.exit;
@@ -373,7 +374,7 @@ private:
         const bool settled = at(dead, "/jobshim/exit").is_object();
         if (settled) retry_transient(same_end(exit_of(job_), end), "half a settler's end");
         const auto state = at(status({"--no-reap"}), "/verdict/state").get<std::string>();
-        // A known end is told, though it is not written down.
+        // A known end is reported even if it is not written down.
         const auto known = HeartbeatFile(heartbeat_of(job_)).exit;
         const auto expected = settled           ? at(dead, "/status").get<std::string>()
                               : known.is_null() ? "lost"
@@ -397,15 +398,16 @@ private:
             retry_transient(launcher.out == "job\n", "the launcher says: " + word);
             retry_transient(HeartbeatFile(heartbeat_of(job_)).worker != 0 || fs::exists(job_),
                             "the launcher says that a job runs which is not there");
-        } else if (launcher.ended() != "SIGKILL") {  // the same call may have been its end too
+        } else if (launcher.ended() != "SIGKILL") {  // the same call may have ended it too
             retry_transient(launcher.out.empty(), "the launcher says: " + word);
-            // It once said that COMMAND was not executed, and could not know.
-            retry_transient(launcher.err.empty() || contains(launcher.err, "not known here"),
-                            "the launcher says: " + word);
+            // The launcher once said that COMMAND was not executed, which it could not know.
+            retry_transient(
+                launcher.err.empty() || contains(launcher.err, "was executed is unknown"),
+                "the launcher says: " + word);
         }
     }
 
-    /// The verdict, once the worker is gone.
+    /// The verdict once the worker is gone.
     Json wait_for_the_worker(const Words& options, const HeartbeatFile& beat) {
         Json seen;
         const bool gone = wait_until([&] {
@@ -432,7 +434,7 @@ private:
             return ReportedOutcome::nothing;
         }
         const bool is_former = !former_run.empty() && run_in(record) == former_run;
-        // A status that the worker wrote stands, whatever lies beside it.
+        // A status that the worker wrote stands, whatever is recorded beside it.
         if (at(seen, "/verdict").contains("notRecorded") && at(record, "/status") != "completed") {
             const auto& known = is_former ? scene.former : end;
             retry_transient(!known.is_null() && state == status_of(known),
@@ -440,7 +442,7 @@ private:
             return ReportedOutcome::true_end;
         }
         if (is_former) {
-            // The record is still that of the last run, so this one must not have got far.
+            // The record is still the last run's, so this run must not have got far.
             retry_transient(!has_proof("started"),
                             "the last run's record, but a new one was started");
             retry_transient(state == "lost" || same_end(exit, scene.former),
@@ -453,7 +455,7 @@ private:
         if (has_proof("spoken")) {
             retry_transient(state == "completed",
                             "the worker said completed, jobctl says " + state);
-            // Whose word stands, whatever the shim has or has not yet put beside it.
+            // The worker's word stands, whether or not the shim has added its own yet.
             retry_transient(exit.is_null() || same_end(exit, end), "the recorded end changed");
             return ReportedOutcome::true_end;
         }
@@ -462,11 +464,11 @@ private:
             return ReportedOutcome::true_end;
         }
         if (state == "lost" && !end.is_null())
-            return ReportedOutcome::true_end;  // a reader may not write
+            return ReportedOutcome::true_end;  // a reader with --no-reap must not write it
         if (!end.is_null()) retry_transient(same_end(exit, end), "the recorded end became another");
         if (state == "lost" || at(exit, "/reason") == "shim-lost") {
             retry_transient(state == "lost" || state == "failed", "shim-lost, but " + state);
-            // A process that never executed its worker records just that.
+            // A process that never executed its worker records exactly that.
             retry_transient(end.is_null() || at(end, "/reason") == "shim-lost",
                             "the end was recorded, and is said to be lost");
             retry_transient(at(record, "/jobshim/worker").is_object() || !has_proof("started"),
@@ -505,7 +507,8 @@ private:
         std::set<std::string> mine;
         if (fs::exists(job_)) mine.insert("job.json");
         if (scene.has_log) mine.insert("job.log");
-        // An adopted file's stays, and so does that of a file which the dead run left behind.
+        // An adopted file's heartbeat file stays, and so does that of a job file that the dead run
+        // left behind.
         mine.insert("job.heartbeat");
         for (const auto& name : names_in(folder_, ""))
             retry_transient(mine.contains(name), after + " left " + name);
@@ -547,21 +550,21 @@ private:
     Sandbox& box_;
     const fs::path folder_ = box_.dir / "jobs", proofs_ = box_.dir / "proofs";
     const fs::path job_ = folder_ / "job.json", trace_ = box_.dir / "trace";
-    // A short PATH is a short search, and the working directory is not the folder (strace.hpp).
+    // A short PATH makes the search short, and the working directory is not the job's (strace.hpp).
     const Options surroundings_{.env = {{"PATH", "/usr/bin:/bin"}}, .cwd = "/"};
     Then then_ = Then::run;
     Json said_;
     int points_ = 0, missed_ = 0;
 };
 
-// Says `completed` itself, as hosts' workers do.
+// Writes `completed` itself, as hosts' workers do.
 const std::string speaks =
     "until grep -q '\"phase\": *\"running\"' \"$JOBSHIM_JOB_FILE\"; do sleep 0.01; done\n"
     "sed 's/\"status\": *\"running\"/\"status\": \"completed\"/' \"$JOBSHIM_JOB_FILE\" > said\n"
     "echo > speaking\nmv said \"$JOBSHIM_JOB_FILE\"\necho > spoken";
 
 const Files host{{"job.json", queued}};
-// The run before, for one over it.
+// The previous run, for a run over its files.
 const Scene first{.work = "sleep 0.02", .code = 5, .files = host};
 const Scene in_the_background{.name = "in the background",
                               .options = {"--detach", "--on-shim-death", "keep"},
@@ -569,7 +572,7 @@ const Scene in_the_background{.name = "in the background",
                               .code = 7,
                               .has_log = true};
 
-/// A run over what is left in these files.
+/// A run over the files left by an earlier one.
 Scene scene_over(Sweep& sweep, const std::string& name, const Files& files, const fs::path& log) {
     Scene again{.name = name,
                 .options = {"--log", log},
@@ -577,7 +580,7 @@ Scene scene_over(Sweep& sweep, const std::string& name, const Files& files, cons
                 .code = 7,
                 .files = files,
                 .has_log = true};
-    // What the next run makes of it, undisturbed, is the end that must be kept.
+    // The end that an undisturbed next run makes of these files is the one that must be kept.
     again.former = at(parse(sweep.left_by_a_run(again).at("job.json")), "/jobshim/previous");
     return again;
 }

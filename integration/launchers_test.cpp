@@ -1,4 +1,4 @@
-// Launchers as they are in the world: Node, Python, a shell, --detach, make.
+// Launchers as found in practice: Node, Python, a shell, --detach, make.
 
 #include <signal.h>
 #include <unistd.h>
@@ -10,8 +10,7 @@
 using namespace harness;
 
 TEST_CASE_METHOD(
-    Sandbox,
-    "a Node program spawns the job detached and exits, the worker's death is known within a second",
+    Sandbox, "after a Node program detaches a job and exits the worker's death is known within 1 s",
     "[serial]") {
     if (!in_path("node")) SKIP_TEST("no node in PATH");
     const auto host = run(
@@ -67,9 +66,9 @@ TEST_CASE_METHOD(Sandbox,
 
 TEST_CASE_METHOD(
     Sandbox,
-    "a detached start comes back once the command was executed, with the id alone on stdout",
+    "a detached start returns once the command is executed and prints only the id on stdout",
     "[quick][libc]") {
-    // The substitution ends only if nobody keeps its pipe.
+    // The substitution ends only if no process keeps its pipe open.
     const auto result = run({"sh", "-c",
                              "id=$($JOBSHIM --detach --id far -- sh -c 'cat; echo out; echo err "
                              ">&2; exec sleep 600') && echo \"<$id>\""},
@@ -92,8 +91,7 @@ TEST_CASE_METHOD(
     CHECK(ctl({"wait", "far"}).ended() == "exit 1");
 }
 
-TEST_CASE_METHOD(Sandbox, "a detached start that fails says why, on stderr alone",
-                 "[quick][libc]") {
+TEST_CASE_METHOD(Sandbox, "a detached start that fails says why on stderr only", "[quick][libc]") {
     put(dir / "text", "no program");
     put(dir / "mine.json", R"({"id":"mine"})");
     struct Row {
@@ -116,7 +114,8 @@ TEST_CASE_METHOD(Sandbox, "a detached start that fails says why, on stderr alone
     }
 }
 
-TEST_CASE_METHOD(Sandbox, "make -j2 of a source tree, detached: listed, followed, waited for") {
+TEST_CASE_METHOD(Sandbox,
+                 "a detached make -j2 of a source tree is listed and followed and waited for") {
     if (!in_path("make") || !in_path("cc")) SKIP_TEST("no make or no cc in PATH");
     const auto tree = dir / "tree";
     fs::create_directory(tree);
@@ -147,9 +146,10 @@ TEST_CASE_METHOD(Sandbox, "make -j2 of a source tree, detached: listed, followed
     CHECK(at(ctl_json({"result", id}), "/job/title") == "build");
 }
 
-TEST_CASE_METHOD(Sandbox, "a Node program hears of its child what it hears without the shim") {
+TEST_CASE_METHOD(Sandbox,
+                 "a Node program gets the same events from its child as without the shim") {
     if (!in_path("node")) SKIP_TEST("no node in PATH");
-    // Each step waits for the one before: so that the order of the events is the only one possible.
+    // Each step waits for the one before, so that only one order of events is possible.
     const std::string closing =
         "echo one; exec >&-; read word; echo two >&2; exec 2>&-; read word; ";
     const std::string leaving =
@@ -185,8 +185,8 @@ TEST_CASE_METHOD(Sandbox, "Node's channel to its child works through the shim") 
     CHECK(talk({jobshim, "-j", job, "--"}) == bare);
 }
 
-TEST_CASE_METHOD(Sandbox, "five thousand quick jobs leave nothing in their launcher", "[sweep]") {
-    // In memory, if that can be: it is not the disk that is tried here.
+TEST_CASE_METHOD(Sandbox, "five thousand quick jobs leak nothing in their launcher", "[sweep]") {
+    // In memory if possible: the disk is not under test here.
     const auto folder = (access("/dev/shm", W_OK) == 0 ? fs::path("/dev/shm") : dir) /
                         ("jobshim-test-" + std::to_string(getpid()));
     struct Row {
@@ -204,7 +204,7 @@ TEST_CASE_METHOD(Sandbox, "five thousand quick jobs leave nothing in their launc
         INFO(result.err);
         CHECK(result.ended() == "exit 0");
         CHECK(result.out == "2500 jobs, 0 wrong, 0 descriptors more, children: \"\"\n");
-        // No shim and no worker is left, and no file but the records.
+        // No shim or worker is left, and no files but the records.
         CHECK(children_of(getpid()).empty());
         CHECK(names_in(folder, "").size() == 2500);
         fs::remove_all(folder);

@@ -1,4 +1,4 @@
-// jobctl logs: this run's part of the log, to its end.
+// jobctl logs prints this run's part of the log, to its end.
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 
 using namespace harness;
 
-TEST_CASE_METHOD(Sandbox, "logs prints this run's part of an appended log, or the last lines of it",
+TEST_CASE_METHOD(Sandbox, "logs prints this run's part of an appended log or its last lines",
                  "[quick]") {
     put(dir / "log", "before all runs\n");
     run_job(job, "echo one 1; echo one 2 >&2", {"--log", "log"});
@@ -50,7 +50,7 @@ TEST_CASE_METHOD(Sandbox, "logs -f prints everything as it comes and ends with t
     CHECK(result.out.ends_with("20000\nend"));
 }
 
-TEST_CASE_METHOD(Sandbox, "logs -f ends when the shim is lost, too") {
+TEST_CASE_METHOD(Sandbox, "logs -f also ends when the shim is lost") {
     auto shim = start_job(job, "echo begin; " + for_ever, {"--log", dir / "log"});
     worker_of(job);
     auto follower = spawn({jobctl, "logs", "-f", job});
@@ -59,7 +59,7 @@ TEST_CASE_METHOD(Sandbox, "logs -f ends when the shim is lost, too") {
     CHECK(follower.wait(5s).ended() == "exit 0");
 }
 
-TEST_CASE_METHOD(Sandbox, "a log that is started anew by a later run does not mix with it") {
+TEST_CASE_METHOD(Sandbox, "logs -f on a log shared with an earlier run shows only the new run") {
     run_job(job, "echo first", {"--log", "log"});
     auto shim = start_job(job, "echo second; " + until_go + "echo third", {"--log", "log"});
     worker_of(job);
@@ -85,8 +85,8 @@ TEST_CASE_METHOD(Sandbox, "logs -f right after a re-run began follows the new ru
     }
 }
 
-// What a worker writes is anybody's text. Shown on a terminal it could give orders to it.
-TEST_CASE_METHOD(Sandbox, "control characters of a log reach no terminal", "[quick]") {
+// A worker may write arbitrary text. Shown on a terminal, it could control it.
+TEST_CASE_METHOD(Sandbox, "control characters in a log never reach a terminal", "[quick]") {
     const std::string wild =
         "a\tb\r\n\x1b[1;31mred\x1b[0m caf\xc3\xa9 \xc3\n\xc2\x9b"
         "evil\nbell\x07 \x1b]0;title\x07\x1b[2J\x7f\n\x1b";
@@ -97,7 +97,7 @@ TEST_CASE_METHOD(Sandbox, "control characters of a log reach no terminal", "[qui
     CHECK(contains(result.out, "  | \uFFFD[1;31mred\uFFFD[0m caf\u00e9 \uFFFD\n"));
     CHECK(contains(result.out, "  | \uFFFDevil\n"));
     CHECK(contains(result.out, "  | bell\uFFFD \uFFFD]0;title\uFFFD\uFFFD[2J\uFFFD\n"));
-    CHECK(ctl({"logs", job}).out == wild);  // no terminal: as it is
+    CHECK(ctl({"logs", job}).out == wild);  // not a terminal: unchanged
 
     const Fd master(posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
     REQUIRE(master.get() >= 0);
@@ -109,7 +109,7 @@ TEST_CASE_METHOD(Sandbox, "control characters of a log reach no terminal", "[qui
     cfmakeraw(&raw);
     must(tcsetattr(terminal.get(), TCSANOW, &raw), "tcsetattr");
     must(fcntl(master.get(), F_SETFL, O_NONBLOCK), "O_NONBLOCK");
-    // Colours stay, and what is written in two halves is no half.
+    // Colours stay, and a sequence written in two halves is not taken for an incomplete one.
     const std::string tame =
         "a\tb\r\n\x1b[1;31mred\x1b[0m caf\u00e9 \uFFFD\n\uFFFD"
         "evil\nbell\uFFFD \uFFFD]0;title\uFFFD\uFFFD[2J\uFFFD\n\uFFFD";
@@ -159,7 +159,7 @@ TEST_CASE_METHOD(Sandbox, "a record's tail is whole lines of whole characters", 
     };
     const std::string e = "\u00e9";
     CHECK(tail_of("one\ntwo\nthree\n", "9") == "three\n");
-    CHECK(tail_of("one\ntwo\nthree\n", "10") == "two\nthree\n");  // it begins on a line by chance
+    CHECK(tail_of("one\ntwo\nthree\n", "10") == "two\nthree\n");  // happens to begin on a line
     CHECK(tail_of("one\ntwo\nthree", "100") == "one\ntwo\nthree");
     CHECK(tail_of("one\n" + e + e + e + "\n", "6") == "\u2026" + e + e + "\n");
     CHECK(tail_of("one\n" + e + e + e + "\n", "7") == e + e + e + "\n");

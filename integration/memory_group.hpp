@@ -12,11 +12,11 @@
 
 namespace harness {
 
-/// A memory group of cgroup v1. Only one test at a time has one: what the kernel's log tells of the
-/// OOM killer is shared by the whole machine, and cut short if there is much of it.
+/// A memory cgroup (cgroup v1). Only one test at a time may have one: what the kernel's log says
+/// about the OOM killer is shared by the whole machine, and cut short if there is too much of it.
 class MemoryGroup {
 public:
-    /// A sanitized shim alone would fill a small group.
+    /// A sanitized shim alone would fill a small cgroup.
     static int limit_mib() { return is_sanitized() ? 512 : 16; }
 
     explicit MemoryGroup(int mib = limit_mib())
@@ -32,7 +32,7 @@ public:
         put(folder_ / "memory.limit_in_bytes", limit);
         std::error_code none;
         if (fs::exists(folder_ / "memory.memsw.limit_in_bytes", none))
-            put(folder_ / "memory.memsw.limit_in_bytes", limit);  // no way out into swap
+            put(folder_ / "memory.memsw.limit_in_bytes", limit);  // no escape into swap
     }
     ~MemoryGroup() {
         if (folder_.empty()) return;
@@ -40,12 +40,12 @@ public:
             kill(static_cast<pid_t>(std::stol(pid)), SIGKILL);
         wait_until([&] { return remove() || errno == ENOENT; });
     }
-    /// False if somebody is in it.
+    /// False if a process is still in it.
     bool remove() const { return rmdir(folder_.c_str()) == 0; }
     MemoryGroup(const MemoryGroup&) = delete;
     MemoryGroup& operator=(const MemoryGroup&) = delete;
 
-    /// False without root or cgroup v1's memory controller.
+    /// False without root or without cgroup v1's memory controller.
     bool works() const {
         return geteuid() == 0 && !folder_.empty() &&
                contains(slurp(folder_ / "memory.oom_control"), "\noom_kill 0");
@@ -72,7 +72,7 @@ public:
         return "memory.oom_control oom_kill 0 -> " + kills() + " in " + name();
     }
     std::string killed() const {
-        return "Killed by SIGKILL by the out-of-memory killer (group " + name() + ", limit " +
+        return "Killed by the out-of-memory killer (cgroup " + name() + ", limit " +
                std::to_string(mib_) + " MiB)";
     }
 

@@ -1,4 +1,4 @@
-// jobshim ends as its worker ended, and the record says how that was.
+// jobshim ends as its worker ended, and the record says how.
 
 #include <signal.h>
 #include <sys/resource.h>
@@ -24,7 +24,7 @@ void check_ended(const fs::path& job, const std::string& status, const std::stri
     for (const char* time :
          {"/createdAt", "/startedAt", "/updatedAt", "/completedAt", "/jobshim/exit/endedAt"}) {
         CAPTURE(time);
-        // A worker that never started need not say when.
+        // A worker that never started needs no start time.
         if (reason == "spawn-failed" && time == std::string_view("/startedAt")) continue;
         const auto text = at(record, time).dump();
         CHECK(text.size() == std::string_view("\"2026-01-02T03:04:05.678Z\"").size());
@@ -39,8 +39,7 @@ void check_ended(const fs::path& job, const std::string& status, const std::stri
 
 }  // namespace
 
-TEST_CASE_METHOD(Sandbox,
-                 "every exit code comes back as itself and is never taken for anything else",
+TEST_CASE_METHOD(Sandbox, "every exit code is passed through and never mistaken for anything else",
                  "[libc]") {
     for (const int code : {0, 1, 2, 3, 42, 64, 100, 124, 125, 126, 127, 137, 143, 255}) {
         CAPTURE(code);
@@ -60,8 +59,7 @@ TEST_CASE_METHOD(Sandbox,
     }
 }
 
-TEST_CASE_METHOD(Sandbox, "a worker that dies by a signal takes jobshim with it by the same signal",
-                 "[quick][libc]") {
+TEST_CASE_METHOD(Sandbox, "jobshim dies of the same signal as its worker", "[quick][libc]") {
     for (const int number : {SIGHUP, SIGINT, SIGQUIT, SIGILL, SIGABRT, SIGFPE, SIGKILL, SIGSEGV,
                              SIGPIPE, SIGALRM, SIGTERM, SIGUSR1, SIGUSR2, SIGRTMIN, SIGRTMIN + 1}) {
         const auto name = signal_name(number);
@@ -83,8 +81,7 @@ TEST_CASE_METHOD(Sandbox, "a worker that dies by a signal takes jobshim with it 
     }
 }
 
-TEST_CASE_METHOD(Sandbox,
-                 "a worker that dumps core is recorded so, and jobshim adds no second core",
+TEST_CASE_METHOD(Sandbox, "a worker's core dump is recorded and jobshim adds no second core",
                  "[libc]") {
     const Options with_cores{.before_exec = [] {
         rlimit core{};
@@ -106,7 +103,8 @@ TEST_CASE_METHOD(Sandbox,
 }
 
 TEST_CASE_METHOD(
-    Sandbox, "a command that cannot be started fails as env and nice do, and leaves nothing behind",
+    Sandbox,
+    "a command that cannot be started fails as with env and nice and leaves nothing behind",
     "[quick][libc]") {
     fs::create_directory(dir / "folder");
     put(dir / "text", "#!/bin/sh\nexit 0\n");
@@ -135,7 +133,9 @@ TEST_CASE_METHOD(
     }
 }
 
-TEST_CASE_METHOD(Sandbox, "the record tells a worker's own 124 to 127 from ours", "[quick]") {
+TEST_CASE_METHOD(Sandbox,
+                 "the record distinguishes a worker's own exit status of 124 to 127 from jobshim's",
+                 "[quick]") {
     CHECK(run_job(dir / "own.json", "exit 127").code() == 127);
     CHECK(run_shim({"-j", dir / "ours.json", "--", dir / "missing"}).code() == 127);
     CHECK(run_job(dir / "late.json", "sleep 600", {"--timeout", "50ms"}).code() == 124);
@@ -144,9 +144,7 @@ TEST_CASE_METHOD(Sandbox, "the record tells a worker's own 124 to 127 from ours"
     CHECK(at(exit_of(dir / "late.json"), "/reason") == "timeout");
 }
 
-TEST_CASE_METHOD(Sandbox,
-                 "the words on the command line: help, version, and what is no usage at all",
-                 "[quick][libc]") {
+TEST_CASE_METHOD(Sandbox, "the command line: help and version and usage errors", "[quick][libc]") {
     const auto help = run_shim({"--help"});
     CHECK(help.ended() == "exit 0");
     for (const char* code : {"124", "125", "126", "127"}) {

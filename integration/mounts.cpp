@@ -34,14 +34,14 @@ void enter_own_mounts() {
 }
 
 void make_file_system(const std::string& type, const std::string& device, std::size_t inodes) {
-    // -m 0: no blocks that only root may use, for the filler is root.
+    // -m 0: no blocks reserved for root, because the filler runs as root.
     auto command = type == "ext4" ? std::string("mkfs.ext4 -q -F -m 0") : "mkfs.xfs -q -f";
     if (inodes != 0) command += " -N " + std::to_string(inodes);
     command += " " + device + " >&2";
     if (std::system(command.c_str()) != 0) throw std::runtime_error("failed: " + command);
 }
 
-/// True if it took all that it was given.
+/// True if all the bytes were written.
 bool add_bytes(int fd, std::size_t bytes) {
     const std::string zeros(bytes, '\0');
     return write(fd, zeros.data(), bytes) == static_cast<ssize_t>(bytes);
@@ -54,7 +54,8 @@ std::string why_no_volume(const std::string& type) {
     if (type == "tmpfs") return "";
     if (!in_path("mkfs." + type)) return "no mkfs." + type;
     if (access("/dev/loop-control", R_OK | W_OK) != 0) return "no loop devices";
-    // Refused for its type before anybody asks for the source, or else for the source.
+    // The kernel checks the type first, so an unknown type gives ENODEV and a known one fails on
+    // the source.
     if (mount("/nonexistent", "/", type.c_str(), 0, nullptr) != 0 && errno == ENODEV)
         return "no " + type + " in this kernel";
     return "";
@@ -75,7 +76,7 @@ LoopDevice::LoopDevice(std::size_t bytes) {
             device_ = std::move(device);
             return;
         }
-        if (errno != EBUSY) break;  // else somebody was faster
+        if (errno != EBUSY) break;  // else another process took it first
     }
     fail_errno("set up " + path_);
 }
@@ -89,7 +90,7 @@ Mount::Mount(const std::string& source, fs::path where, const std::string& type,
 }
 
 Mount::~Mount() {
-    // If a process of a test that failed is still at work in it: it goes with the process.
+    // A process of a failed test may still be using it: the mount then goes away with that process.
     if (mounted_) umount2(where_.c_str(), MNT_DETACH);
 }
 
@@ -122,7 +123,7 @@ Volume::Volume(const fs::path& where, std::string type, VolumeSize size)
               (size.inodes != 0 ? ",nr_inodes=" + std::to_string(size.inodes) : ""));
         return;
     }
-    // mkfs.xfs makes nothing smaller than 300 MiB. What is never written takes no memory.
+    // mkfs.xfs creates nothing smaller than 300 MiB. Blocks never written use no memory.
     device_ = std::make_unique<LoopDevice>(size.bytes != 0  ? size.bytes
                                            : type_ == "xfs" ? 300 * mib
                                                             : 16 * mib);
@@ -149,7 +150,8 @@ void Volume::sync() const {
 
 void Volume::cut_power() const {
     const Fd fd(checked(open(where_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC), where_));
-    // EXT4_IOC_SHUTDOWN is XFS_IOC_GOINGDOWN; the journal in memory is not flushed either.
+    // EXT4_IOC_SHUTDOWN is the same as XFS_IOC_GOINGDOWN. The journal in memory is not flushed
+    // either.
     constexpr auto shutdown = _IOR('X', 125, std::uint32_t);
     std::uint32_t without_flush = 2;
     checked(ioctl(fd.get(), shutdown, &without_flush), "shut down " + where_.string());
@@ -157,7 +159,7 @@ void Volume::cut_power() const {
 
 void use_up_space(const fs::path& file) {
     const Fd fd(checked(open(file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600), file));
-    // In large strides first, without writing; then what is left of it.
+    // First in large strides, without writing; then whatever is left.
     for (std::size_t stride = std::size_t{1} << 27U; stride >= 4096; stride /= 2)
         while (fallocate(fd.get(), 0, lseek(fd.get(), 0, SEEK_END), static_cast<off_t>(stride)) ==
                0) {
@@ -165,7 +167,7 @@ void use_up_space(const fs::path& file) {
     for (std::size_t size = 65536; size >= 1; size /= 2)
         while (add_bytes(fd.get(), size)) {
         }
-    // Freed late, or promised to others: whatever of it comes back now is used up as well.
+    // Some space is freed late or was reserved for others: use up what comes back now, too.
     checked(syncfs(fd.get()), "syncfs");
     for (std::size_t size = 65536; size >= 1; size /= 2)
         while (add_bytes(fd.get(), size)) {

@@ -1,14 +1,14 @@
 #pragma once
 
-// Small file systems for tests of what goes wrong with one: tmpfs, or ext4 and xfs on a disk of
-// memory (a loop device on a file without a name). They can be filled to the last block and inode,
-// and their power can be cut.
+// Small file systems for tests of what can go wrong with them: tmpfs, or ext4 and xfs on a disk in
+// memory (a loop device over an unnamed file). They can be filled to the last block and inode, and
+// their power can be cut.
 //
 // Caveats
-//  - Mounts are made in a mount namespace of this test process, which it enters for good and which
-//    all that it starts share; a loop device lets go of its memory by itself with its last user.
-//    So nothing stays behind, even if the process is killed.
-//  - Needs root; ask why_no_volume() first.
+//  - Mounts are made in a mount namespace that this test process enters for good and that
+//    everything it starts shares; a loop device frees its memory by itself when its last user is
+//    gone. So nothing stays behind, even if the process is killed.
+//  - Needs root; check why_no_volume() first.
 
 #include <cstddef>
 #include <memory>
@@ -18,10 +18,10 @@
 
 namespace harness {
 
-/// Why there can be none of this type ("tmpfs", "ext4", "xfs") here; empty if there can.
+/// Why a volume of this type ("tmpfs", "ext4", "xfs") is impossible here; empty if it is not.
 std::string why_no_volume(const std::string& type);
 
-/// A block device of so many bytes, all zero, in memory.
+/// A block device of this size, all zeros, in memory.
 class LoopDevice {
 public:
     explicit LoopDevice(std::size_t bytes);
@@ -32,7 +32,7 @@ private:
     Fd device_;
 };
 
-/// Something is mounted over `where`, a folder or a file, until this goes.
+/// Mounts something over `where`, a directory or a file, until this is destroyed.
 class Mount {
 public:
     Mount(const std::string& source, fs::path where, const std::string& type,
@@ -40,7 +40,7 @@ public:
     ~Mount();
     Mount(const Mount&) = delete;
     Mount& operator=(const Mount&) = delete;
-    /// Waits while it is busy; fails the test if it stays so.
+    /// Waits while it is busy; fails the test if it stays busy.
     void unmount();
     const fs::path& path() const { return where_; }
 
@@ -49,16 +49,16 @@ private:
     bool mounted_ = true;
 };
 
-/// Over `where`, a read-only view of itself: what is open stays writable, what is opened by name
-/// does not, as on a mount that an administrator made read-only.
+/// Mounts a read-only view of `where` over itself: files already open stay writable, files opened
+/// by name are not, as on a mount that an administrator made read-only.
 std::unique_ptr<Mount> read_only_over(const fs::path& where);
 
 struct VolumeSize {
-    std::size_t bytes = 0;   ///< 0: the least that is sensible for the type
-    std::size_t inodes = 0;  ///< 0: the file system's own choice; xfs has no limit to set
+    std::size_t bytes = 0;   ///< 0: the smallest sensible size for the type
+    std::size_t inodes = 0;  ///< 0: the file system's default; xfs has no limit to set
 };
 
-/// A new file system, mounted at a folder that is made for it.
+/// A new file system, mounted on a directory that is created for it.
 class Volume {
 public:
     Volume(const fs::path& where, std::string type, VolumeSize size = {});
@@ -67,12 +67,13 @@ public:
     Volume& operator=(const Volume&) = delete;
 
     const fs::path& path() const { return where_; }
-    const std::string& device() const { return device_->path(); }  ///< not of a tmpfs
+    const std::string& device() const { return device_->path(); }  ///< not for a tmpfs
     void mount(const std::string& options = {});
     void unmount();
-    /// All that was written so far reaches the disk.
+    /// Flushes everything written so far to the disk.
     void sync() const;
-    /// What nobody flushed is gone with the next unmount; all writes fail until then. Not a tmpfs.
+    /// Anything not flushed is lost at the next unmount; until then all writes fail. Not for a
+    /// tmpfs.
     void cut_power() const;
 
 private:
@@ -82,9 +83,9 @@ private:
     std::unique_ptr<Mount> mount_;
 };
 
-/// Uses up a file system's space to the last block, into `file`.
+/// Fills a file system to the last block, with `file`.
 void use_up_space(const fs::path& file);
-/// Uses up its inodes, by files in `folder`, which is made.
+/// Uses up its inodes, with files in `folder`, which is created.
 void use_up_inodes(const fs::path& folder);
 
 }  // namespace harness

@@ -1,4 +1,4 @@
-// jobshim among other prefix commands, over and under them, and under another jobshim.
+// jobshim combined with other prefix commands, above and below them, and under another jobshim.
 
 #include <signal.h>
 #include <sys/stat.h>
@@ -19,7 +19,7 @@ Words joined(std::initializer_list<Words> parts) {
     return all;
 }
 
-/// The parent's parent's ... of a process, as far as `depth`.
+/// The ancestor of a process, `depth` generations up.
 pid_t ancestor(pid_t pid, int depth) {
     for (; depth > 0; --depth) pid = process_stat(pid).parent;
     return pid;
@@ -27,10 +27,11 @@ pid_t ancestor(pid_t pid, int depth) {
 
 }  // namespace
 
-TEST_CASE_METHOD(Sandbox, "a prefix over or under jobshim changes neither status nor output") {
+TEST_CASE_METHOD(Sandbox,
+                 "a prefix command above or below jobshim changes neither status nor output") {
     struct Row {
         Words prefix;
-        bool needs_trial = false;  ///< it may be there and not work: no rights, no daemon
+        bool needs_trial = false;  ///< may be installed but not work: no rights, no daemon
     };
     const Row rows[] = {
         {{"timeout", "60"}},
@@ -39,7 +40,7 @@ TEST_CASE_METHOD(Sandbox, "a prefix over or under jobshim changes neither status
         {{"setsid", "-w"}},
         {{"nice", "-n", "2"}},
         {{"env", "-i", "PATH=/usr/bin:/bin"}},
-        {{"stdbuf", "-oL"}, true},  // it preloads a library, which a sanitizer minds
+        {{"stdbuf", "-oL"}, true},  // preloads a library, which a sanitizer objects to
         {{"flock", "lock"}},
         {{"xargs", "-a", "/dev/null"}},
         {{"strace", "-f", "-o", "trace"}, true},
@@ -63,7 +64,7 @@ TEST_CASE_METHOD(Sandbox, "a prefix over or under jobshim changes neither status
             const auto under = run(joined({prefix, shim, worker}), options);
             CHECK(under.ended() == bare.ended());
             CHECK(under.out == bare.out);
-            if (worker == script) CHECK(under.err == bare.err);  // of a death they tell pid or name
+            if (worker == script) CHECK(under.err == bare.err);  // a death message has pid or name
             CHECK(at(exit_of(job), "/reason") == (worker == dies ? "signal" : "exit-code"));
             const auto over = run(joined({shim, prefix, worker}), options);
             CHECK(over.ended() == bare.ended());
@@ -93,14 +94,14 @@ TEST_CASE_METHOD(Sandbox, "jobshim under jobshim: each keeps its own record of t
             CHECK(at(exit_of(file(n)), "/leftovers") == Json::array());
         }
     };
-    // The worker knows the innermost alone.
+    // The worker knows only the innermost job file.
     const auto result =
         run_shim(joined({chain, {"sh", "-c", "printf %s \"$JOBSHIM_JOB_FILE\"; exit 6"}}));
     CHECK(result.ended() == "exit 6");
     CHECK(result.out == file(depth - 1).string());
     end_of_all("/code", 6);
 
-    // A signal to the outermost goes through all.
+    // A signal to the outermost shim passes through all of them.
     for (const std::string group : {"own", "share"}) {
         CAPTURE(group);
         auto outer = start_shim(joined({{"--group", group}, chain, {"sleep", "600"}}));
@@ -112,7 +113,7 @@ TEST_CASE_METHOD(Sandbox, "jobshim under jobshim: each keeps its own record of t
         end_of_all("/signalName", "SIGUSR1");
     }
 
-    // KILL to the outermost: the kernel takes the others down, one after the other.
+    // KILL to the outermost shim: the kernel takes the others down one by one.
     auto outer = start_shim(joined({chain, {"sleep", "600"}}));
     const auto worker = worker_of(file(depth - 1));
     outer.kill(SIGKILL);
@@ -135,7 +136,8 @@ TEST_CASE_METHOD(Sandbox, "timeout over jobshim ends the worker, even if it has 
     for (const Row& row : rows) {
         CAPTURE(Json(row.options).dump());
         fs::remove(job);
-        // Its alarm is what ends its time: so it is up when the worker runs, and not before.
+        // The test sends timeout's own alarm, so the time is up once the worker runs and not
+        // before.
         const auto ended = [&](const Words& prefix) {
             auto timeout =
                 spawn(joined({{"timeout"}, row.options, {"600"}, prefix, {"sleep", "600"}}));
@@ -156,12 +158,12 @@ TEST_CASE_METHOD(Sandbox, "timeout over jobshim ends the worker, even if it has 
     }
 }
 
-TEST_CASE_METHOD(Sandbox, "under nohup the worker does not hear a hangup, and nor does the shim") {
+TEST_CASE_METHOD(Sandbox, "under nohup a hangup ends neither the worker nor the shim") {
     auto shim = spawn({"nohup", jobshim, "-j", job, "--", "sh", "-c", until_go + "exit 3"});
     const auto worker = worker_of(job);
     CHECK(kill(shim.pid(), SIGHUP) == 0);
     CHECK(kill(worker, SIGHUP) == 0);
-    // What a later signal does shows that the earlier was taken, and ignored.
+    // Signals are taken in order: once the later one is handled, the earlier was taken and ignored.
     CHECK(kill(shim.pid(), SIGWINCH) == 0);
     put(dir / "go", "");
     CHECK(shim.wait().ended() == "exit 3");
@@ -176,7 +178,7 @@ TEST_CASE_METHOD(Sandbox, "xargs -P runs many jobs, each with a record of its ow
     CHECK(result.err.empty());
     for (int n = 1; n <= 40; ++n)
         CHECK(at(exit_of(dir / (std::to_string(n) + ".json")), "/code") == n % 7);
-    // 255 and a signal stop xargs: so they must come through.
+    // 255 and a signal stop xargs, so they must come through.
     CHECK(run({"sh", "-c", "seq 9 | xargs -n1 \"$JOBSHIM\" -j x.json -- sh -c 'exit 255'"},
               {.env = {{"JOBSHIM", jobshim}}})
               .ended() == "exit 124");
@@ -185,9 +187,9 @@ TEST_CASE_METHOD(Sandbox, "xargs -P runs many jobs, each with a record of its ow
               .ended() == "exit 125");
 }
 
-// Each of the two waits for the other: with the one job that a make without its server runs, they
-// would wait for ever.
-TEST_CASE_METHOD(Sandbox, "a make under jobshim shares the jobs of the make above it") {
+// The two targets wait for each other: with the single job of a make without its jobserver, they
+// would wait forever.
+TEST_CASE_METHOD(Sandbox, "a make under jobshim shares the jobserver of the make above it") {
     if (!in_path("make")) SKIP_TEST("no make in PATH");
     put(dir / "Makefile", "all: ; +$(JOBSHIM) -j below.json -- $(MAKE) -f below.mk\n");
     put(dir / "below.mk",
@@ -201,8 +203,10 @@ TEST_CASE_METHOD(Sandbox, "a make under jobshim shares the jobs of the make abov
     CHECK(at(exit_of(dir / "below.json"), "/reason") == "success");
 }
 
-TEST_CASE_METHOD(Sandbox, "a worker that forks twice and goes leaves its daemon to whom it fell") {
-    // The daemon keeps nothing of the launcher's: the substitution ends with the worker.
+TEST_CASE_METHOD(Sandbox,
+                 "the daemon of a worker that forks twice is reparented as without the shim") {
+    // The daemon keeps none of the launcher's descriptors, so the substitution ends with the
+    // worker.
     const std::string daemon =
         "(setsid sh -c 'echo $$ > tmp; mv tmp daemon; exec sleep 600' > /dev/null 2>&1 < /dev/null "
         "&); until [ -e daemon ]; do sleep 0.01; done; echo up; exit 4";
@@ -215,18 +219,18 @@ TEST_CASE_METHOD(Sandbox, "a worker that forks twice and goes leaves its daemon 
         CHECK(result.out == "<up> 4\n");
         const auto pid = static_cast<pid_t>(std::stol(slurp(dir / "daemon")));
         CHECK(alive(pid));
-        CHECK(process_stat(pid).parent == getpid());  // ours, for we are the subreaper
+        CHECK(process_stat(pid).parent == getpid());  // ours, because the test is the subreaper
         kill(pid, SIGKILL);
     }
     CHECK(at(exit_of(job), "/code") == 4);
     CHECK(at(exit_of(job), "/leftovers") == Json::array());
 }
 
-// The kernel takes the death signal back when a process changes its user.
+// The kernel clears the parent-death signal when a process changes its user.
 TEST_CASE_METHOD(Sandbox, "a worker that becomes another user outlives its shim and is orphaned") {
     if (geteuid() != 0) SKIP_TEST("needs root, to make a set-uid program");
     auto sleep = run({"sh", "-c", "command -v sleep"}).out;
-    sleep.pop_back();  // the line's end
+    sleep.pop_back();  // the newline
     const auto sleeper = public_copy(sleep);
     must(chown(sleeper.c_str(), 65534, 65534), "chown");
     fs::permissions(sleeper, fs::perms(04755));

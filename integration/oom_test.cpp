@@ -1,5 +1,5 @@
-// The out-of-memory killer at work in a job's memory group (cgroup v1), for real: whom it hit, and
-// what the record says of it.
+// The real out-of-memory killer at work in a job's memory group (cgroup v1): which process it hit,
+// and what the record says.
 
 #include <fcntl.h>
 #include <sched.h>
@@ -24,8 +24,9 @@ bool groups_work() { return MemoryGroup().works(); }
 #define NEEDS_MEMORY_GROUPS() \
     if (!groups_work()) SKIP_TEST("needs root and cgroup v1's memory groups")
 
-// The kernel tells at length of ten kills in 5 s, and of more in one line each. Returns once the
-// next one will be told of at length. For who has a group: nobody else kills meanwhile.
+// The kernel logs ten kills in 5 s in full, and further ones in one line each. Returns once the
+// next kill will be logged in full. Call it with a MemoryGroup held: then no other test kills
+// meanwhile.
 void wait_until_told_at_length() {
     REQUIRE(wait_until(
         [] {
@@ -61,7 +62,7 @@ std::string worker_in_words(const fs::path& job) {
     return "victim was pid " + std::to_string(worker_in(job)) + ", the worker (/dev/kmsg)";
 }
 
-// What is wrong with a record; "" if it is the truth.
+// What is wrong with a record; "" if it is true.
 std::string wrong(const fs::path& job, const std::string& reason, const std::string& certainty,
                   const Json& code, const Json& signal, const std::string& sentence,
                   const Words& evidence) {
@@ -75,7 +76,7 @@ std::string wrong(const fs::path& job, const std::string& reason, const std::str
     return right ? "" : "wanted " + reason + ", " + Json(evidence).dump() + "; " + record.dump(2);
 }
 
-// One round of each kind: a real end, and what is wrong with its record.
+// One round of each kind: a real death, and what is wrong with its record.
 class Deaths : public Sandbox {
 public:
     std::string of_the_worker() {
@@ -102,8 +103,8 @@ public:
             if (const auto told = try_a_neighbour()) return *told;
     }
 
-    // Nothing if the killer took the worker as well, while the neighbour was still about to end:
-    // that is a death of another kind.
+    // No value if the killer hit the worker too, while the neighbour was still dying: that is
+    // another kind of death.
     std::optional<std::string> try_a_neighbour() {
         const MemoryGroup group;
         wait_until_told_at_length();
@@ -141,8 +142,8 @@ public:
         return wrong_if_found({group.rise(), lost_at_work});
     }
 
-    // The shim is the one to be hit first, half of the memory being nobody's (a file in memory,
-    // which is stdout here). The worker may be hit too before it hears of the shim's death.
+    // The shim is hit first, because half of the memory belongs to no process (a file in memory,
+    // which is stdout here). The worker may be hit too before it learns of the shim's death.
     std::string of_the_shim(bool group_is_gone = false) {
         const MemoryGroup group;
         if (group_is_gone) wait_until_told_at_length();
@@ -189,14 +190,15 @@ public:
 
 private:
     static inline const std::string lost_at_work =
-        "the shim was lost while the OOM killer was at work in its group";
+        "the OOM killer was active in the shim's cgroup when the shim was lost";
 
     static std::string other_in_words(const std::string& pid) {
         return "victim was pid " + std::to_string(std::stol(pid)) +
-               " (tail), not the worker, in the same group (/dev/kmsg)";
+               " (tail), not the worker, in the same cgroup (/dev/kmsg)";
     }
 
-    // Of a lost job: after what is always told (that both are dead, and the last beat).
+    // For a lost job. Its evidence comes after the two lines that are always there (that both are
+    // dead, and the last beat).
     std::string wrong_if_found(const Words& evidence) {
         const auto record = read_json(job);
         const auto exit = record_of(job);
@@ -212,7 +214,7 @@ private:
 
 }  // namespace
 
-// The acceptance of "why it died": systems that guess call all five of these the same.
+// The acceptance test of "why it died": systems that guess report all five deaths as the same.
 TEST_CASE_METHOD(Deaths, "OOM: five deaths have five different and true records", "[quick][oom]") {
     NEEDS_MEMORY_GROUPS();
     const std::vector<std::function<std::string()>> deaths{
@@ -233,7 +235,8 @@ TEST_CASE_METHOD(Deaths, "OOM: five deaths have five different and true records"
     CHECK(records.size() == deaths.size());
 }
 
-TEST_CASE_METHOD(Deaths, "OOM: the shim lost while the killer is at work in its group", "[oom]") {
+TEST_CASE_METHOD(Deaths, "OOM: the shim is lost while the killer is active in its cgroup",
+                 "[oom]") {
     NEEDS_MEMORY_GROUPS();
     CHECK(of_the_shim_by_hand() == "");
     fs::remove(job);
@@ -241,16 +244,16 @@ TEST_CASE_METHOD(Deaths, "OOM: the shim lost while the killer is at work in its 
     CHECK(of_the_shim() == "");
 }
 
-// As systemd removes a unit's group before anybody comes to look. No counter can be read then, and
-// the record knew nothing of the OOM killer while the kernel's log named its victims.
-TEST_CASE_METHOD(Deaths, "OOM: the shim lost with its group, which is gone", "[oom]") {
+// As when systemd removes a unit's cgroup before any reader looks. No counter can be read then, and
+// the record said nothing about the OOM killer although the kernel's log named its victims.
+TEST_CASE_METHOD(Deaths, "OOM: the shim is lost and its cgroup removed", "[oom]") {
     NEEDS_MEMORY_GROUPS();
     CHECK(of_the_shim(true) == "");
 }
 
-// No counter of the shim's own group rises then, and the record said that nobody can know who sent
+// No counter of the shim's own cgroup rises then, and the record said that nobody can know who sent
 // SIGKILL.
-TEST_CASE_METHOD(Deaths, "OOM: the worker hit in a group that it moved to", "[oom]") {
+TEST_CASE_METHOD(Deaths, "OOM: the worker is hit in a cgroup that it moved to", "[oom]") {
     NEEDS_MEMORY_GROUPS();
     const MemoryGroup group;
     const auto inner = group.folder() / "inner";
@@ -262,40 +265,41 @@ TEST_CASE_METHOD(Deaths, "OOM: the worker hit in a group that it moved to", "[oo
             {}, group.joined());
     CHECK(wait_until([&] { return rmdir(inner.c_str()) == 0; }));
     CHECK(wrong(job, "oom-kill", "observed", nullptr, SIGKILL,
-                "Killed by SIGKILL by the out-of-memory killer (group " + group.name() + "/inner).",
+                "Killed by the out-of-memory killer (cgroup " + group.name() + "/inner).",
                 {worker_in_words(job)}) == "");
 }
 
-TEST_CASE_METHOD(Deaths, "OOM: the worker hit, every time", "[oom][sweep]") {
+TEST_CASE_METHOD(Deaths, "OOM rounds: the worker is hit", "[oom][sweep]") {
     NEEDS_MEMORY_GROUPS();
     sweep("worker", [&] { return of_the_worker(); });
 }
-TEST_CASE_METHOD(Deaths, "OOM: a child hit and the worker exits 4, every time", "[oom][sweep]") {
+TEST_CASE_METHOD(Deaths, "OOM rounds: a child is hit and the worker exits 4", "[oom][sweep]") {
     NEEDS_MEMORY_GROUPS();
     sweep("child, exit 4", [&] { return of_a_child(4); });
 }
-TEST_CASE_METHOD(Deaths, "OOM: a child hit and the worker exits 0, every time", "[oom][sweep]") {
+TEST_CASE_METHOD(Deaths, "OOM rounds: a child is hit and the worker exits 0", "[oom][sweep]") {
     NEEDS_MEMORY_GROUPS();
     sweep("child, exit 0", [&] { return of_a_child(0); });
 }
-TEST_CASE_METHOD(Deaths, "OOM: a neighbour hit and the worker killed by hand, every time",
+TEST_CASE_METHOD(Deaths, "OOM rounds: a neighbour is hit and the worker killed by hand",
                  "[oom][sweep]") {
     NEEDS_MEMORY_GROUPS();
     sweep("neighbour", [&] { return of_a_neighbour(); });
 }
-TEST_CASE_METHOD(Deaths, "OOM: nobody hit and the worker killed by hand, every time",
+TEST_CASE_METHOD(Deaths, "OOM rounds: nothing is hit and the worker killed by hand",
                  "[oom][sweep]") {
     NEEDS_MEMORY_GROUPS();
     sweep("nobody", [&] { return by_hand(); });
 }
-TEST_CASE_METHOD(Deaths, "OOM: the shim lost while the killer is at work, every time",
+TEST_CASE_METHOD(Deaths, "OOM rounds: the shim is lost while the killer is active",
                  "[oom][sweep]") {
     NEEDS_MEMORY_GROUPS();
     sweep("shim killed", [&] { return of_the_shim_by_hand(); });
     sweep("shim hit", [&] { return of_the_shim(); });
 }
 
-TEST_CASE_METHOD(Deaths, "OOM: who may not read the kernel's log infers, and says so",
+TEST_CASE_METHOD(Deaths,
+                 "OOM: without access to the kernel's log the cause is inferred and marked so",
                  "[quick][oom]") {
     NEEDS_MEMORY_GROUPS();
     if (child_can([] {
@@ -317,12 +321,13 @@ TEST_CASE_METHOD(Deaths, "OOM: who may not read the kernel's log infers, and say
     run({program, "-j", file, "--", "tail", "/dev/zero"}, options);
     CHECK(wrong(file, "oom-kill", "inferred", nullptr, SIGKILL,
                 group.killed() +
-                    "; inferred, a neighbour in the same group may have been its victim.",
-                {group.rise(), "whom it hit cannot be told: /dev/kmsg may not be read"}) == "");
+                    "; inferred: the victim may have been another process in the same cgroup.",
+                {group.rise(), "the victim is unknown: /dev/kmsg cannot be read"}) == "");
 }
 
-// The kernel's log counts pids of the first pid namespace: elsewhere they would be strangers'.
-TEST_CASE_METHOD(Deaths, "OOM: in a pid namespace no pid of the kernel's log is believed",
+// The kernel's log uses pids of the initial pid namespace: elsewhere they would name other
+// processes.
+TEST_CASE_METHOD(Deaths, "OOM: in a pid namespace the pids in the kernel's log are not trusted",
                  "[oom]") {
     NEEDS_MEMORY_GROUPS();
     if (!child_can([] { must(unshare(CLONE_NEWPID), "unshare"); }))
@@ -333,13 +338,13 @@ TEST_CASE_METHOD(Deaths, "OOM: in a pid namespace no pid of the kernel's log is 
         group.joined());
     CHECK(wrong(job, "oom-kill", "inferred", nullptr, SIGKILL,
                 group.killed() +
-                    "; inferred, a neighbour in the same group may have been its victim.",
+                    "; inferred: the victim may have been another process in the same cgroup.",
                 {group.rise(),
-                 "whom it hit cannot be told: the kernel's log counts pids of another "
-                 "namespace"}) == "");
+                 "the victim is unknown: the kernel's log uses the pids of another namespace"}) ==
+          "");
 }
 
-TEST_CASE_METHOD(Deaths, "OOM: what was asked for stays the reason, and the evidence is told",
+TEST_CASE_METHOD(Deaths, "OOM: a timeout stays the reason and the OOM evidence is recorded",
                  "[oom]") {
     NEEDS_MEMORY_GROUPS();
     const MemoryGroup group;
@@ -351,8 +356,9 @@ TEST_CASE_METHOD(Deaths, "OOM: what was asked for stays the reason, and the evid
     CHECK(contains(at(exit, "/evidence").dump(), group.rise()));
 }
 
-// A peak from before the run is not this job's.
-TEST_CASE_METHOD(Deaths, "the memory group's peak is told if it was reached in this run", "[oom]") {
+// A peak from before the run does not belong to this job.
+TEST_CASE_METHOD(Deaths, "the memory group's peak is recorded only if it was reached in this run",
+                 "[oom]") {
     NEEDS_MEMORY_GROUPS();
     const MemoryGroup group;
     const std::string eat = "head -c 4m /dev/zero | tail > /dev/null";
@@ -362,15 +368,15 @@ TEST_CASE_METHOD(Deaths, "the memory group's peak is told if it was reached in t
     REQUIRE(first.is_number_integer());
     CHECK(first.get<int>() >= 4096);
     CHECK(first.get<int>() <= MemoryGroup::limit_mib() * 1024);
-    CHECK(contains(ctl({"result", job}).out, "its memory group at most "));
+    CHECK(contains(ctl({"result", job}).out, "its cgroup at most "));
     run_job(job, "exit 0", {}, group.joined());
     CHECK(at(record_of(job), "/resources/groupPeakKiB") == "<missing>");
-    CHECK_FALSE(contains(ctl({"result", job}).out, "its memory group at most "));
+    CHECK_FALSE(contains(ctl({"result", job}).out, "its cgroup at most "));
 }
 
-// A reader of forged files must open nothing by their word, nor tell what only root may know.
-TEST_CASE_METHOD(Deaths,
-                 "a forged baseline makes a reader open no file but the kernel's counters") {
+// A reader of forged files must not open any file they name, nor reveal what only root may know.
+TEST_CASE_METHOD(
+    Deaths, "a forged baseline never makes a reader open a file other than the kernel's counters") {
     if (!in_path("strace")) SKIP_TEST("no strace");
     auto shim = start_job(job, for_ever);
     kill_shim(shim, job);
@@ -398,7 +404,8 @@ TEST_CASE_METHOD(Deaths,
     }
 }
 
-TEST_CASE_METHOD(Sandbox, "a core dump: where it went, by core_pattern", "[quick]") {
+TEST_CASE_METHOD(Sandbox, "the record says where a core dump went according to core_pattern",
+                 "[quick]") {
     const auto pattern = lines_of(slurp("/proc/sys/kernel/core_pattern")).at(0);
     Options options;
     options.before_exec = [] {
@@ -415,6 +422,6 @@ TEST_CASE_METHOD(Sandbox, "a core dump: where it went, by core_pattern", "[quick
     REQUIRE(told.size() == 1);
     CHECK(contains(told[0], "core_pattern '" + pattern + "'"));
     const bool is_relative = pattern.find_first_of("|/@") != 0;
-    CHECK(contains(told[0], "(it was started in " + dir.string() + ")") == is_relative);
+    CHECK(contains(told[0], "(started in " + dir.string() + ")") == is_relative);
     if (is_relative && pattern == "core") CHECK_FALSE(names_in(dir, "core").empty());
 }

@@ -1,7 +1,7 @@
-// The power is cut at each step of a job's life: the file system of its record forgets at that
-// moment what nobody has flushed. After the next mount the job file is the old or the new record,
-// whole, and what its readers say is true.
-// Readers see the boot id change, as it does then.
+// The power is cut at each step of a job's life: at that moment the file system of its record loses
+// everything that was not flushed. After the next mount the job file is either the old or the new
+// record, whole, and what readers say is true.
+// Readers see a new boot id, as after a real power cut.
 
 #include <fcntl.h>
 #include <signal.h>
@@ -21,7 +21,7 @@ using namespace harness;
 
 namespace {
 
-/// What is there before the shim starts.
+/// What exists before the shim starts.
 enum class Before { nothing, queued, ended };
 
 struct Life {
@@ -35,11 +35,11 @@ struct Life {
     }
 };
 
-/// Those by which the shim changes the file system.
+/// The calls by which the shim changes the file system.
 const std::set<std::string> changing{
     "openat", "write",  "pwrite64",  "fsync",     "fdatasync", "renameat2", "rename",    "renameat",
     "link",   "unlink", "ftruncate", "fallocate", "fchmod",    "fchown",    "utimensat", "mkdir"};
-constexpr int end_before = 5;  ///< how the run before ended
+constexpr int end_before = 5;  ///< how the previous run ended
 constexpr int end_now = 7;
 
 class PowerCut : public Sandbox {
@@ -56,7 +56,7 @@ public:
                 "touch '" + marker.string() + "'; exit " + std::to_string(end_now)};
     }
 
-    /// A job file in a new folder, as it is before the shim starts, on the disk for certain.
+    /// A job file in a new directory, as it is before the shim starts, and safely on disk.
     fs::path prepare(const Volume& volume, const Life& life) {
         fs::remove(trace);
         fs::remove(marker);
@@ -87,19 +87,19 @@ public:
         return steps;
     }
 
-    /// Without a look at every process of the machine, which takes its time under load.
+    /// Avoids a scan of every process on the machine, which is slow under load.
     static std::vector<pid_t> only_child_of(pid_t parent) {
         const auto id = std::to_string(parent);
         const auto text = slurp("/proc/" + id + "/task/" + id + "/children");
         return text.empty() ? children_of(parent) : std::vector{pid_t{std::stoi(text)}};
     }
 
-    /// Cuts the power right after this step (without one: after the end), with or without
-    /// somebody's fsync of another file just before.
+    /// Cuts the power right after this step (or after the end, if there is none), with or without
+    /// another process's fsync of another file just before.
     void run_until_cut(Volume& volume, const fs::path& file, const Life& life, const Call* step,
                        bool somebody_flushes) {
         const auto argv = command(file, life);
-        // Not its children: nothing holds up the worker.
+        // Only the shim is traced, not its children, so nothing holds up the worker.
         auto tracer = spawn(step != nullptr ? inject(*step, "signal=SIGSTOP", trace, argv) : argv);
         const auto is_held = [&] { return contains(slurp(trace), "--- stopped by SIGSTOP ---"); };
         std::vector<pid_t> shims;
@@ -129,7 +129,7 @@ public:
         boot_anew();
     }
 
-    /// From now on everybody is told another boot id, until this test is over.
+    /// From now on every process sees another boot id, until this test is over.
     void boot_anew() {
         const auto id = std::to_string(100'000 + ++boots_);
         put(dir / "boot-id", "0b007000-0000-4000-8000-000000" + id + "\n");
@@ -138,7 +138,8 @@ public:
                                                "", MS_BIND);
     }
 
-    /// What is on the disk, and what is told of it. `flushed`: the final record must be there.
+    /// What is on the disk, and what is reported about it. `flushed`: the final record must be
+    /// there.
     ReportedOutcome look(const fs::path& file, const Life& life, bool flushed) {
         const bool worker_ran = fs::exists(marker);
         const bool there = fs::exists(file);
@@ -159,7 +160,7 @@ public:
                                               : lie("told of a job without a file");
         }
         if (!record.is_object()) {
-            // What was never flushed may be empty: a file that nobody else had, or any by request.
+            // A file never flushed may be empty: a new one, or any with --sync never.
             if (life.before != Before::nothing && life.sync != "never")
                 return lie("an adopted file is not whole");
             if (flushed || life.sync == "always") return lie("a flushed record is not whole");
@@ -176,7 +177,7 @@ public:
         if (state == "failed" && at(told, "/job/jobshim/exit/code") == end_now)
             return worker_ran ? ReportedOutcome::true_end : lie("an end of what never ran");
         if (flushed) return lie("the flushed end is not there");
-        // The old record: nothing is told of this run.
+        // The old record: nothing is reported about this run.
         const bool is_old =
             life.before == Before::queued
                 ? state == "queued"
@@ -201,7 +202,7 @@ public:
         for (const Life& life : lives) {
             auto steps = steps_of(volume, life);
             REQUIRE(steps.size() >= 10);
-            // Nothing flushes: what counts is which names are there. (Of an empty file a reader
+            // Nothing is flushed, so only the existing names matter. (A reader of an empty file
             // waits a second for more.)
             if (life.sync == "never")
                 std::erase_if(steps, [](const Call& step) { return step.name != "renameat2"; });
@@ -223,8 +224,8 @@ public:
                     const bool flushed = n >= last_flush && life.sync != "never";
                     const auto told = look(file, life, flushed);
                     matrix.count(life.name() + (somebody_flushes ? ", with an fsync" : ""), told);
-                    // Nothing stays in the way of the next run, nor beside it. An empty file would
-                    // be given a second each time: once will do.
+                    // Nothing stays behind in the next run's way or beside it. An empty file would
+                    // get a second's wait each time: once is enough.
                     if (told == ReportedOutcome::unknown && tried_empty) continue;
                     tried_empty = tried_empty || told == ReportedOutcome::unknown;
                     CHECK(run_job(file, "exit 3").ended() == "exit 3");
@@ -252,8 +253,9 @@ private:
 
 }  // namespace
 
-// With --sync final the second write of a run (phase `running`) was not flushed, for it replaces a
-// file of this run's own; but the first one had replaced the host's. A cut left 0 bytes, on both.
+// With --sync final the second write of a run (phase `running`) was not flushed, because it
+// replaces a file of this run's own; but the first one had replaced the host's. A cut left 0 bytes
+// on both file systems.
 TEST_CASE_METHOD(PowerCut, "a power cut on ext4 leaves the old record or the new", "[sweep]") {
     sweep("ext4");
 }

@@ -1,4 +1,5 @@
-// jobctl prune: what ended long ago goes with all that belongs to it, and nothing else does.
+// jobctl prune removes jobs that ended long ago and everything that belongs to them, and nothing
+// else.
 
 #include <fcntl.h>
 #include <signal.h>
@@ -23,7 +24,7 @@ public:
 
     const fs::path jobs = dir / "jobs";
 
-    /// As if it had ended long ago, and its log had been written then.
+    /// As if the job had ended, and its log had been written, long ago.
     void age(const fs::path& file) const {
         auto record = read_json(file);
         record["completedAt"] = long_ago;
@@ -36,7 +37,7 @@ public:
         const timespec times[2] = {then, then};
         REQUIRE(utimensat(AT_FDCWD, file.c_str(), times, 0) == 0);
     }
-    /// An old job with all that may lie about one.
+    /// An old job with every kind of file that may exist beside one.
     void make_rich(const std::string& name) {
         const auto file = jobs / (name + ".json");
         put(file, R"({"host":1})");
@@ -57,13 +58,13 @@ public:
 
 }  // namespace
 
-TEST_CASE_METHOD(Prune, "prune removes an old job with all that belongs to it", "[quick]") {
+TEST_CASE_METHOD(Prune, "prune removes an old job and everything that belongs to it", "[quick]") {
     make_rich("old");
-    // Names that begin alike are other jobs.
+    // Names with the same beginning belong to other jobs.
     run_job(jobs / "older.json", "exit 3");
     put(jobs / "old.json-notes", "x");
     put(jobs / "old.txt", "x");
-    // Its end could not be written there once.
+    // Its end once could not be written beside the job file.
     const auto unrecorded = dir / "state/jobshim/unrecorded";
     fs::create_directories(unrecorded);
     const auto shim = at(read_json(jobs / "old.json"), "/jobshim/shim");
@@ -91,7 +92,7 @@ TEST_CASE_METHOD(Prune, "prune removes an old job with all that belongs to it", 
     CHECK(ctl({"prune", "--dir", jobs}).ended() == "exit 2");
 }
 
-TEST_CASE_METHOD(Prune, "prune spares what is active, young or unknown", "[quick]") {
+TEST_CASE_METHOD(Prune, "prune spares jobs that are active or young or unknown", "[quick]") {
     put(jobs / "queued.json", R"({"status":"queued","updatedAt":"2020-01-01T00:00:00.000Z"})");
     put(jobs / "none.json", R"({"status":"running","completedAt":"2020-01-01T00:00:00.000Z"})");
     put(jobs / "word.json", R"({"status":"paused","completedAt":"2020-01-01T00:00:00.000Z"})");
@@ -100,7 +101,7 @@ TEST_CASE_METHOD(Prune, "prune spares what is active, young or unknown", "[quick
     put(jobs / "future.json", R"({"status":"failed","completedAt":"2099-01-01T00:00:00.000Z"})");
     run_job(jobs / "young.json", "exit 0");
     auto running = start_job(jobs / "running.json", for_ever);
-    // The worker has written its end, of long ago at that, and runs on.
+    // The worker has written its end, dated long ago, and runs on.
     auto reported = start_job(
         jobs / "spoke.json",
         until_running +
@@ -131,7 +132,7 @@ TEST_CASE_METHOD(Prune, "prune spares what is active, young or unknown", "[quick
     ::kill(worker, SIGKILL);
 }
 
-TEST_CASE_METHOD(Prune, "prune leaves a log that is not this job's alone") {
+TEST_CASE_METHOD(Prune, "prune leaves a log that does not belong to this job only") {
     const auto log = jobs / "old.log";
     run_job(jobs / "old.json", "echo line", {"--log", log});
     age(jobs / "old.json");
@@ -156,7 +157,7 @@ TEST_CASE_METHOD(Prune, "prune leaves a log that is not this job's alone") {
     CHECK_FALSE(fs::exists(jobs / "old.json"));
 }
 
-TEST_CASE_METHOD(Prune, "two old jobs with one log go together") {
+TEST_CASE_METHOD(Prune, "prune removes two old jobs together with the log they share") {
     const auto log = jobs / "both.log";
     for (const char* name : {"one.json", "two.json"}) {
         run_job(jobs / name, "echo line", {"--log", log});
@@ -167,8 +168,8 @@ TEST_CASE_METHOD(Prune, "two old jobs with one log go together") {
     CHECK(left() == Words{});
 }
 
-// A heartbeat file whose job is gone was found by nobody.
-TEST_CASE_METHOD(Prune, "prune removes what a deleted job has left, once it is old") {
+// Nothing used to find a heartbeat file whose job is gone.
+TEST_CASE_METHOD(Prune, "prune removes the stale heartbeat file of a deleted job once it is old") {
     for (const char* name : {"adopted", "killed", "young", "live"})
         put(jobs / (std::string(name) + ".json"), "{}");
     run_job(jobs / "adopted.json", "exit 0");
@@ -194,7 +195,7 @@ TEST_CASE_METHOD(Prune, "prune removes what a deleted job has left, once it is o
     CHECK(fs::exists(jobs / "live.json"));
 }
 
-TEST_CASE_METHOD(Prune, "what may not be removed is told and stays whole") {
+TEST_CASE_METHOD(Prune, "prune reports a job that it may not remove and leaves it whole") {
     if (geteuid() != 0) SKIP_TEST("needs root, to be somebody else");
     make_rich("old");
     fs::permissions(jobs, fs::perms(0755));
@@ -210,7 +211,8 @@ TEST_CASE_METHOD(Prune, "what may not be removed is told and stays whole") {
     CHECK(left() == all);
 }
 
-TEST_CASE_METHOD(Prune, "a prune that is killed anywhere is gone on with", "[sweep]") {
+TEST_CASE_METHOD(Prune, "a prune that is killed at any call is completed by the next one",
+                 "[sweep]") {
     if (!in_path("strace")) SKIP_TEST("no strace");
     Matrix matrix("prune: killed");
     const auto outside = dir / "outside";
@@ -235,11 +237,11 @@ TEST_CASE_METHOD(Prune, "a prune that is killed anywhere is gone on with", "[swe
         CAPTURE(call.in_words(), call.line);
         lay_out();
         run(inject(call, "signal=SIGKILL", dir / "trace", argv), options);
-        // What there is of it is the truth.
+        // What is reported matches what is left.
         const bool is_there = fs::exists(jobs / "old.json");
         const auto said = ask(*this, jobs / "old.json");
         bool good = said.state == (is_there ? "completed" : "no such job");
-        // A temporary name is a reaper's to clear.
+        // A temporary file is a reaper's to remove.
         good = ctl({"reap", "--dir", jobs}).code() == 0 && good;
         good = run(argv).code() == 0 && left() == young && good;
         for (const auto& name : young) good = slurp(jobs / name) == files[name] && good;
@@ -254,8 +256,8 @@ TEST_CASE_METHOD(Prune, "a prune that is killed anywhere is gone on with", "[swe
     REQUIRE(matrix.lies() == 0);
 }
 
-// Between any two calls of a prune the host asks for the job anew, or a shim takes it on.
-TEST_CASE_METHOD(Prune, "a new run at any moment of a prune loses nothing", "[sweep]") {
+// Between any two calls of a prune the host queues the job again, or a shim starts it.
+TEST_CASE_METHOD(Prune, "a run that starts at any moment of a prune loses nothing", "[sweep]") {
     if (!in_path("strace")) SKIP_TEST("no strace");
     Matrix matrix("prune: meanwhile");
     const Words argv{jobctl, "prune", "--dir", jobs, "--older-than", "1h"};
@@ -294,7 +296,7 @@ TEST_CASE_METHOD(Prune, "a new run at any moment of a prune loses nothing", "[sw
                 continue;
             }
             auto shim = start_job(file, until_go + "echo new", {"--log", jobs / "new.log"});
-            // It runs, or waits for the lock that the prune has.
+            // It runs, or waits for the lock that prune holds.
             wait_until(
                 [&] {
                     return at(Json::parse(slurp(file), nullptr, false), "/phase") == "running" ||

@@ -1,5 +1,5 @@
-// Every reason of the contract, each reached by a real death: what the record says of it, and with
-// what sentence.
+// Every reason in the contract, reached by a real death: what the record says about it, and in
+// which sentence.
 
 #include <signal.h>
 #include <sys/mount.h>
@@ -27,9 +27,9 @@ void allow_cores() {
 
 struct Death {
     std::string reason, certainty, status;
-    std::string sentence;  ///< a part of it; "" for none at all
+    std::string sentence;  ///< part of it; "" if there is none
     std::function<void(const fs::path& file)> cause;
-    std::string why_not = {};  ///< why it cannot be had here
+    std::string why_not = {};  ///< why it cannot be caused here
 };
 
 }  // namespace
@@ -37,7 +37,7 @@ struct Death {
 TEST_CASE_METHOD(Sandbox, "every reason is reached by a real death", "[libc][oom]") {
     Matrix matrix("reasons");
     const MemoryGroup group;
-    // A host that was restarted, and one that nobody knows.
+    // A host that was restarted, and an unknown one.
     put(dir / "boot", "11111111-2222-3333-4444-555555555555\n");
     put(dir / "no-machine", "");
     const auto instead_of = [this](const std::string& file, const std::string& other) {
@@ -70,23 +70,23 @@ TEST_CASE_METHOD(Sandbox, "every reason is reached by a real death", "[libc][oom
          [&](const fs::path& file) { run_job(file, "exit 3"); }},
         {"signal", "observed", "failed", "Killed by SIGKILL; who sent it cannot be known.",
          [&](const fs::path& file) { run_job(file, "kill -KILL $$"); }},
-        {"core-dump", "observed", "failed", "Ended by SIGABRT, core dumped",
+        {"core-dump", "observed", "failed", "Killed by SIGABRT (core dumped)",
          [&](const fs::path& file) {
              run_job(file, suicide.back(), {}, {.before_exec = allow_cores});
          },
          has_cores ? "" : "this system writes no core dumps here"},
-        {"oom-kill", "", "failed", "Killed by SIGKILL by the out-of-memory killer (group /",
+        {"oom-kill", "", "failed", "Killed by the out-of-memory killer (cgroup /",
          [&](const fs::path& file) {
              run_job(file, "exec tail /dev/zero", {}, {.before_exec = [&] { group.join(); }});
          },
          group.works() ? "" : "no memory group of cgroup v1 to be had"},
         {"timeout", "observed", "failed",
-         "Timed out after 200 ms; the worker was ended by SIGTERM.",
+         "Timed out after 200 ms; the worker was killed by SIGTERM.",
          [&](const fs::path& file) {
              run_job(file, "exec sleep 600", {"--timeout", "200ms"});
          }},
         {"cancelled", "observed", "cancelled",
-         "jobctl): no longer needed; the worker was ended by SIGTERM.",
+         "jobctl): no longer needed; the worker was killed by SIGTERM.",
          [&](const fs::path& file) {
              auto shim = start_job(file, "exec sleep 600");
              worker_of(file);
@@ -94,20 +94,20 @@ TEST_CASE_METHOD(Sandbox, "every reason is reached by a real death", "[libc][oom
              shim.wait();
          }},
         {"spawn-failed", "observed", "failed",
-         "Could not be started: no-such-tool: no such file (PATH searched).",
+         "Could not be started: no-such-tool: not found in PATH.",
          [&](const fs::path& file) {
              run_shim({"-j", file, "--", "no-such-tool"});
          }},
         {"no-result", "observed", "failed", "Exited with status 0 without recording a result.",
          [&](const fs::path& file) { run_job(file, "exit 0", {"--expect-record"}); }},
         {"shim-lost", "inferred", "failed",
-         "The shim died and the worker is gone; how it ended is not known.",
+         "The shim died and the worker is gone; how it ended is unknown.",
          [&](const fs::path& file) {
              lose(file);
              ctl({"status", file});
          }},
         {"host-rebooted", "inferred", "failed",
-         "The host was restarted while the job ran; how it ended is not known.",
+         "The host was restarted while the job ran; how it ended is unknown.",
          [&](const fs::path& file) {
              lose(file);
              ctl({"status", file}, restarted);
@@ -127,7 +127,7 @@ TEST_CASE_METHOD(Sandbox, "every reason is reached by a real death", "[libc][oom
          },
          no_mounts},
     };
-    CHECK(deaths.size() == 12);  // as many as the contract has words
+    CHECK(deaths.size() == 12);  // the number of reasons in the contract
     for (const Death& death : deaths) {
         CAPTURE(death.reason);
         if (!death.why_not.empty()) {
@@ -146,7 +146,7 @@ TEST_CASE_METHOD(Sandbox, "every reason is reached by a real death", "[libc][oom
         const std::string sentence = message.is_string() ? message.get<std::string>() : "";
         CHECK(contains(sentence, death.sentence));
         CHECK(sentence.empty() == death.sentence.empty());
-        // Whoever asks is told the same.
+        // Every command reports the same.
         const auto result = ctl({"result", file});
         CHECK(result.code() == (death.status == "completed" ? 0
                                 : death.status == "failed"  ? 1

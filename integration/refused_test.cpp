@@ -1,5 +1,5 @@
-// Where the record cannot be kept, the worker is not started: 125, a message that names the file,
-// and nothing lost.
+// If the record cannot be kept, the worker is not started: exit status 125, a message that names
+// the file, and nothing lost.
 
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -11,7 +11,7 @@ using namespace harness;
 
 namespace {
 
-/// Runs a worker that would leave a marker; checks that it did not.
+/// Runs a worker that would leave a marker, and checks that it did not.
 void check_refused(Sandbox& box, const fs::path& file, const Options& options = {},
                    const fs::path& program = jobshim, const std::string& named = "job.json") {
     const auto marker = box.dir / "open" / "marker";
@@ -28,7 +28,7 @@ void check_refused(Sandbox& box, const fs::path& file, const Options& options = 
 
 }  // namespace
 
-TEST_CASE_METHOD(Sandbox, "a job file that cannot be one is refused before anything is started",
+TEST_CASE_METHOD(Sandbox, "an unusable job file is refused before anything is started",
                  "[quick][libc]") {
     SECTION("its folder is missing") {
         check_refused(*this, dir / "nowhere" / "job.json");
@@ -95,8 +95,9 @@ TEST_CASE_METHOD(Sandbox, "JSON beyond 64 MiB or 512 levels is refused and left 
     CHECK(names_in(dir, ".corrupt-").empty());
 }
 
-TEST_CASE_METHOD(Sandbox,
-                 "a folder that may not be written is refused, the host's file in it intact") {
+TEST_CASE_METHOD(
+    Sandbox,
+    "a directory that cannot be written is refused and the host's file in it stays intact") {
     const auto folder = dir / "closed";
     fs::create_directory(folder);
     const auto program = public_copy(jobshim);
@@ -114,7 +115,7 @@ TEST_CASE_METHOD(Sandbox,
     }
 }
 
-TEST_CASE_METHOD(Sandbox, "a host's file whose owner could not be kept is refused") {
+TEST_CASE_METHOD(Sandbox, "a host's file whose owner cannot be preserved is refused") {
     if (geteuid() != 0) SKIP_TEST("only root can make another user's file");
     const auto folder = dir / "shared";
     fs::create_directory(folder);

@@ -13,12 +13,12 @@ using namespace harness;
 
 namespace {
 
-/// As the job of another host, or of a container, looks from here: its shim is not to be found.
+/// How the job of another host or of a container looks from here: its shim cannot be found.
 enum class Far { other_host, other_namespace };
 
 class Settle : public Sandbox {
 public:
-    /// A job whose shim died elsewhere and was seen to beat so long ago.
+    /// A job whose shim died elsewhere and whose last beat is `silence` old.
     void make_far(const fs::path& file, Far far, std::chrono::seconds silence) {
         auto shim = start_job(file, for_ever);
         worker_of(file);
@@ -68,7 +68,7 @@ public:
 
 }  // namespace
 
-TEST_CASE_METHOD(Settle, "settle records a person's verdict on what is unknown, and whose it is",
+TEST_CASE_METHOD(Settle, "settle records a person's verdict on an unknown job and who gave it",
                  "[quick]") {
     Far far = Far::other_host;
     std::string as = "failed";
@@ -105,7 +105,7 @@ TEST_CASE_METHOD(Settle, "settle records a person's verdict on what is unknown, 
     check_refused(job, "it has ended");
 }
 
-TEST_CASE_METHOD(Settle, "settle works where no shim has ever been", "[quick]") {
+TEST_CASE_METHOD(Settle, "settle works on a job that never had a shim", "[quick]") {
     put(job, R"({"id":"old","status":"running","pid":1})");
     REQUIRE(ask(*this, job).state == "unknown");
     CHECK(settle(job).ended() == "exit 0");
@@ -114,13 +114,13 @@ TEST_CASE_METHOD(Settle, "settle works where no shim has ever been", "[quick]") 
     CHECK(at(exit_of(job), "/certainty") == "told");
     CHECK(ask(*this, job).state == "failed");
     CHECK(names_in(dir, "") == Words{"job.json"});
-    // And whoever runs it again finds it in order.
+    // And the next run finds it in order.
     CHECK(run_job(job, "exit 0").ended() == "exit 0");
     CHECK(at(read_json(job), "/jobshim/previous/certainty") == "told");
 }
 
-// The lock needs a file, and so one was made: its time passed for a beat, just now.
-TEST_CASE_METHOD(Settle, "settle works where the heartbeat file is gone") {
+// The lock needs a file, so one was created, and its mtime was taken for a beat just now.
+TEST_CASE_METHOD(Settle, "settle works when the heartbeat file is gone") {
     make_far(job, Far::other_host, 1s);
     fs::remove(heartbeat_of(job));
     REQUIRE(ask(*this, job).state == "unknown");
@@ -131,12 +131,12 @@ TEST_CASE_METHOD(Settle, "settle works where the heartbeat file is gone") {
     CHECK(names_in(dir, "") == Words{"job.json"});
 }
 
-TEST_CASE_METHOD(Settle, "what is known is not for a person to settle") {
+TEST_CASE_METHOD(Settle, "settle refuses a job whose state is known") {
     CHECK(settle(job).ended() == "exit 4");
     CHECK(ctl({"settle", job, "--as", "completed", "--because", "x"}).ended() == "exit 2");
     CHECK(ctl({"settle", job, "--as", "failed"}).ended() == "exit 2");
     put(job, R"({"status":"queued"})");
-    check_refused(job, "nobody has started it yet");
+    check_refused(job, "it has not started yet");
     fs::remove(job);
 
     auto shim = start_job(job, "touch ready; " + for_ever,
@@ -154,7 +154,7 @@ TEST_CASE_METHOD(Settle, "what is known is not for a person to settle") {
     CHECK(alive(worker));
     ::kill(worker, SIGKILL);
     REQUIRE(wait_until([&] { return !alive(worker); }));
-    // Dead: it is settled by what is known, and that is not undone.
+    // Dead: it is settled from what is known, and that is not undone.
     const auto result = settle(job);
     CHECK(result.ended() == "exit 125");
     CHECK(contains(result.err, "it has ended"));
@@ -168,7 +168,7 @@ TEST_CASE_METHOD(Settle, "what is known is not for a person to settle") {
     check_refused(dir / "torn.json", "not a JSON object");
 }
 
-TEST_CASE_METHOD(Settle, "what may be alive elsewhere is not for a person to settle") {
+TEST_CASE_METHOD(Settle, "settle refuses a job that may be alive elsewhere") {
     make_far(job, Far::other_host, 1s);
     check_refused(job, "it may be alive");
     INFO("a beat from the future is as fresh as can be");
@@ -194,7 +194,7 @@ TEST_CASE_METHOD(Settle, "a living shim in another pid namespace is not settled"
     CHECK(settle(job).ended() == "exit 0");
 }
 
-TEST_CASE_METHOD(Settle, "of many who settle at once one does, and the others are told") {
+TEST_CASE_METHOD(Settle, "of many concurrent settlers one succeeds and the others are refused") {
     make_far(job, Far::other_host, 1h);
     std::vector<Process> settlers;
     for (int i = 0; i < 8; ++i)
@@ -210,7 +210,7 @@ TEST_CASE_METHOD(Settle, "of many who settle at once one does, and the others ar
     CHECK(at(exit_of(job), "/requestedBy/pid") == by);
 }
 
-TEST_CASE_METHOD(Settle, "a verdict that cannot be written is no success") {
+TEST_CASE_METHOD(Settle, "settle fails if its verdict cannot be written") {
     if (geteuid() != 0) SKIP_TEST("needs root, to be somebody else");
     make_far(job, Far::other_host, 1h);
     for (const auto& file : {job, heartbeat_of(job)}) fs::permissions(file, fs::perms(0644));
@@ -226,7 +226,7 @@ TEST_CASE_METHOD(Settle, "a verdict that cannot be written is no success") {
 
 // ---- reap --presume-dead
 
-TEST_CASE_METHOD(Settle, "reap presumes dead what was silent for so long, and nothing else",
+TEST_CASE_METHOD(Settle, "reap --presume-dead settles only jobs that have been silent long enough",
                  "[quick]") {
     const auto jobs = dir / "jobs";
     fs::create_directory(jobs);
@@ -270,7 +270,7 @@ TEST_CASE_METHOD(Settle, "reap presumes dead what was silent for so long, and no
     for (const auto& [name, text] : before)
         if (name != "old.json") CHECK(slurp(jobs / name) == text);
 
-    // However short DUR is, a job that may beat yet is alive.
+    // However short DUR is, a job that may still beat is alive.
     CHECK(ctl({"reap", "--dir", jobs, "--presume-dead", "1ms"}).ended() == "exit 0");
     CHECK(slurp(fresh) == before["fresh.json"]);
     CHECK(slurp(jobs / "future.json") == before["future.json"]);

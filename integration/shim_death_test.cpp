@@ -1,4 +1,4 @@
-// The shim itself dies: what happens to the worker, and what readers make of it.
+// The shim itself dies: what happens to the worker, and what readers report.
 
 #include <signal.h>
 #include <string.h>
@@ -34,7 +34,7 @@ std::string state_of(Sandbox& box, const fs::path& job, const Words& extra = {})
     return at(box.ctl_json(arguments), "/0/verdict/state").get<std::string>();
 }
 
-// Linux 6.15 and later keep a process's exit status for those who hold a pidfd of it.
+// Linux 6.15 and later keep a process's exit status for holders of a pidfd for it.
 bool kernel_tells_strangers() {
     utsname names{};
     return uname(&names) == 0 && strverscmp(names.release, "6.15") >= 0;
@@ -42,7 +42,7 @@ bool kernel_tells_strangers() {
 
 }  // namespace
 
-TEST_CASE_METHOD(Sandbox, "the shim killed: its worker goes too, and a waiter knows within 200 ms",
+TEST_CASE_METHOD(Sandbox, "killing the shim ends its worker too and a waiter knows within 200 ms",
                  "[serial]") {
     for (const std::string written : {"", R"({"id":"host-1","host":[1.10]})"}) {
         CAPTURE(written);
@@ -64,9 +64,9 @@ TEST_CASE_METHOD(Sandbox, "the shim killed: its worker goes too, and a waiter kn
     }
 }
 
-TEST_CASE_METHOD(
-    Sandbox, "whoever settles a lost job ends the rest of the worker's group, but no daemon of it",
-    "[quick]") {
+TEST_CASE_METHOD(Sandbox,
+                 "settling a lost job ends the rest of the worker's group but none of its daemons",
+                 "[quick]") {
     auto shim = start_job(job,
                           "sleep 600 & echo $! > in-group; setsid sh -c 'echo $$ > daemon; exec "
                           "sleep 600' & touch ready; " +
@@ -85,7 +85,8 @@ TEST_CASE_METHOD(
     kill(daemon, SIGKILL);
 }
 
-TEST_CASE_METHOD(Sandbox, "kept alive, the worker is orphaned while it lives and lost after",
+TEST_CASE_METHOD(Sandbox,
+                 "a worker that is kept alive is orphaned while it lives and lost afterwards",
                  "[quick]") {
     auto shim = start_job(job, until_go + "exit 0", {"--on-shim-death", "keep"});
     const auto worker = worker_of(job);
@@ -103,7 +104,7 @@ TEST_CASE_METHOD(Sandbox, "kept alive, the worker is orphaned while it lives and
     check_lost(job);
 }
 
-TEST_CASE_METHOD(Sandbox, "wait goes on through orphaned, and ends with the worker") {
+TEST_CASE_METHOD(Sandbox, "wait continues while the worker is orphaned and ends with it") {
     auto shim = start_job(job, until_go + "exit 0", {"--on-shim-death", "keep"});
     worker_of(job);
     auto waiter = spawn({jobctl, "wait", job});
@@ -112,7 +113,7 @@ TEST_CASE_METHOD(Sandbox, "wait goes on through orphaned, and ends with the work
     CHECK_FALSE(wait_until([&] { return !waiter.running(); }, 300ms));
     wait_until_parked(waiter);
     put(dir / "go", "");
-    // From Linux 6.15 on it knows how: see "a wait that watched an orphan".
+    // From Linux 6.15 on it knows how the worker ended: see "a wait that watched an orphan".
     CHECK(waiter.wait(5s).ended() == (kernel_tells_strangers() ? "exit 0" : "exit 1"));
     if (!kernel_tells_strangers()) check_lost(job);
 }
@@ -159,7 +160,7 @@ TEST_CASE_METHOD(Sandbox, "a wait that watched an orphan to its end records how 
     }
 }
 
-TEST_CASE_METHOD(Sandbox, "asked not to reap, a reader shows lost and touches nothing", "[quick]") {
+TEST_CASE_METHOD(Sandbox, "with --no-reap a reader shows lost and touches nothing", "[quick]") {
     auto shim = start_job(job, for_ever);
     kill_shim(shim, job);
     const auto record = slurp(job), heartbeat = slurp(heartbeat_of(job));
@@ -181,7 +182,7 @@ TEST_CASE_METHOD(Sandbox, "asked not to reap, a reader shows lost and touches no
     check_lost(job);
 }
 
-TEST_CASE_METHOD(Sandbox, "reap settles what is dead and nothing else, a dry run only says so",
+TEST_CASE_METHOD(Sandbox, "reap settles only dead jobs and a dry run only reports them",
                  "[quick]") {
     auto lost = start_job(dir / "lost.json", for_ever);
     kill_shim(lost, dir / "lost.json");
@@ -251,7 +252,7 @@ TEST_CASE_METHOD(Sandbox, "sixteen readers at once settle each of twenty dead jo
 }
 
 TEST_CASE_METHOD(Sandbox,
-                 "a verdict that may not be written is shown all the same, marked not recorded") {
+                 "a verdict that cannot be written is still shown and marked not recorded") {
     const auto folder = dir / "closed";
     fs::create_directory(folder);
     const auto file = folder / "job.json";
@@ -275,13 +276,14 @@ TEST_CASE_METHOD(Sandbox,
     }
 }
 
-TEST_CASE_METHOD(Sandbox, "a shim lost with its pid namespace is unknown, and nobody settles it") {
+TEST_CASE_METHOD(Sandbox,
+                 "a shim lost with its pid namespace is unknown and no reader settles it") {
     if (!in_path("unshare") || run({"unshare", "-pf", "--mount-proc", "--", "true"}).status != 0)
         SKIP_TEST("no pid namespace of our own (needs root)");
     auto outer = spawn(
         {"unshare", "-pf", "--mount-proc", "--", jobshim, "-j", job, "--", "sh", "-c", for_ever});
     worker_of(job);
-    CHECK(state_of(*this, job) == "running");  // the lock is seen from everywhere
+    CHECK(state_of(*this, job) == "running");  // the lock is visible from every namespace
     for (pid_t inner : children_of(outer.pid())) kill(inner, SIGKILL);
     outer.wait();
     const auto before = slurp(job);

@@ -1,4 +1,4 @@
-// Signals, groups, time-outs, and jobshim as pid 1.
+// Signals, process groups, timeouts, and jobshim as pid 1.
 
 #include <signal.h>
 #include <sys/stat.h>
@@ -12,11 +12,12 @@ using namespace harness;
 
 namespace {
 
-/// Makes a sleeper. Until it is a sleep it is a copy of the shell, whose trap would take a signal.
+/// Starts a sleeper. Until its exec it is a copy of the shell, whose trap would take a signal.
 const std::string sleep_behind =
     "sleep 600 & until grep -q sleep /proc/$!/comm; do sleep 0.01; done; ";
 
-/// Two in a group: a shell and a sleeper that it started, whose pid is in the file "sleeper".
+/// Two processes in a group: a shell and a sleeper that it started, whose pid is in the file
+/// "sleeper".
 const std::string with_a_child =
     sleep_behind + "echo $! > sleeper.tmp; mv sleeper.tmp sleeper; wait; wait";
 
@@ -34,9 +35,9 @@ void check_requested_by_us(const Json& exit) {
 
 }  // namespace
 
-TEST_CASE_METHOD(Sandbox,
-                 "TERM to the shim reaches the worker's whole group, and the record says who asked",
-                 "[quick]") {
+TEST_CASE_METHOD(
+    Sandbox, "TERM to the shim reaches the worker's whole group and the record says who sent it",
+    "[quick]") {
     auto shim = start_job(job, with_a_child);
     const auto worker = worker_of(job);
     const auto sleeper = sleeper_of(dir);
@@ -55,7 +56,7 @@ TEST_CASE_METHOD(Sandbox,
     CHECK(at(read_json(job), "/status") == "failed");
 }
 
-TEST_CASE_METHOD(Sandbox, "a worker that answers TERM with an exit code of its own is mirrored so",
+TEST_CASE_METHOD(Sandbox, "the exit code of a worker that handles TERM and exits is mirrored",
                  "[quick]") {
     auto shim = start_job(job, "trap 'exit 7' TERM; touch ready; " + for_ever);
     REQUIRE(wait_until([&] { return fs::exists(dir / "ready"); }));
@@ -66,8 +67,8 @@ TEST_CASE_METHOD(Sandbox, "a worker that answers TERM with an exit code of its o
     check_requested_by_us(exit_of(job));
 }
 
-TEST_CASE_METHOD(Sandbox, "every catchable signal goes on to the worker", "[libc]") {
-    const std::vector<int> kept{SIGKILL, SIGSTOP, SIGCHLD,  // not for us to forward
+TEST_CASE_METHOD(Sandbox, "every catchable signal is forwarded to the worker", "[libc]") {
+    const std::vector<int> kept{SIGKILL, SIGSTOP, SIGCHLD,  // not for the shim to forward
                                 SIGILL,  SIGTRAP, SIGABRT, SIGBUS,
                                 SIGFPE,  SIGSEGV, SIGSYS};  // the shim's own faults
     std::vector<int> forwarded;
@@ -79,8 +80,8 @@ TEST_CASE_METHOD(Sandbox, "every catchable signal goes on to the worker", "[libc
     for (int number : forwarded)
         script += "trap 'echo got " + std::to_string(number) + ". >> log' " +
                   std::to_string(number) + "; ";
-    // No child in its group: TSTP would stop it, and the shell would wait for it instead of running
-    // its traps.
+    // No child in the worker's group: TSTP would stop it, and the shell would wait for it instead
+    // of running its traps.
     REQUIRE(mkfifo((dir / "fifo").c_str(), 0600) == 0);
     auto shim = start_job(
         job, script + "exec 3<>fifo; touch ready; until read line <&3; do :; done; exit 3");
@@ -97,7 +98,8 @@ TEST_CASE_METHOD(Sandbox, "every catchable signal goes on to the worker", "[libc
     CHECK(shim.wait().ended() == "exit 3");
 }
 
-TEST_CASE_METHOD(Sandbox, "a shared group is the shim's own, and only the worker is signalled",
+TEST_CASE_METHOD(Sandbox,
+                 "with a shared group the worker is in the shim's group and only it is signalled",
                  "[quick]") {
     auto shim =
         start_job(job, "trap 'kill $!; exit 9' TERM; " + with_a_child, {"--group", "share"});
@@ -111,7 +113,8 @@ TEST_CASE_METHOD(Sandbox, "a shared group is the shim's own, and only the worker
 }
 
 TEST_CASE_METHOD(
-    Sandbox, "a time-out ends the worker with the signal asked for, and with KILL after the grace",
+    Sandbox,
+    "a timeout ends the worker with the requested signal and with KILL after the grace period",
     "[quick][libc]") {
     struct Row {
         const char* what;
@@ -175,7 +178,7 @@ TEST_CASE_METHOD(
 }
 
 TEST_CASE_METHOD(
-    Sandbox, "what stays of the worker's group is named in the record, and killed on request only",
+    Sandbox, "leftovers of the worker's group are named in the record and killed only on request",
     "[quick]") {
     for (const std::string choice : {"keep", "kill"}) {
         CAPTURE(choice);
@@ -192,7 +195,7 @@ TEST_CASE_METHOD(
             kill(sleeper, SIGKILL);
         }
     }
-    // A session of its own is a daemon: not ours.
+    // A process in its own session is a daemon: not a leftover.
     fs::remove(dir / "sleeper");
     CHECK(run_job(job,
                   "setsid sh -c 'echo $$ > sleeper.tmp; mv sleeper.tmp sleeper; exec sleep 600' & "
@@ -204,7 +207,7 @@ TEST_CASE_METHOD(
     kill(daemon, SIGKILL);
 }
 
-TEST_CASE_METHOD(Sandbox, "as pid 1 of a namespace it ends with 128 + n and reaps strangers",
+TEST_CASE_METHOD(Sandbox, "as pid 1 of a namespace jobshim exits with 128 + n and reaps orphans",
                  "[libc]") {
     const Words unshare{"unshare", "-pf", "--mount-proc", "--"};
     if (!in_path("unshare") || run({"unshare", "-pf", "--mount-proc", "--", "true"}).status != 0)
@@ -225,8 +228,8 @@ TEST_CASE_METHOD(Sandbox, "as pid 1 of a namespace it ends with 128 + n and reap
         CHECK(at(exit_of(job), "/certainty") == "observed");
     }
 
-    // Ten orphans fall to pid 1 and end; a worker that waits until there is no zombie says it
-    // reaped them.
+    // Ten orphans are reparented to pid 1 and end. A worker that waits until no zombie is left
+    // shows that jobshim reaped them.
     const std::string orphans =
         "for i in 1 2 3 4 5 6 7 8 9 10; do (sleep 0.05 &) ; done; "
         "for try in $(seq 200); do sleep 0.02; cat /proc/[0-9]*/stat 2>/dev/null | grep -q -e ' Z "
@@ -251,14 +254,14 @@ TEST_CASE_METHOD(Sandbox, "SIGSTOP stops the shim alone", "[quick]") {
     const auto before = slurp(dir / "alive");
     CHECK(wait_until([&] { return slurp(dir / "alive") != before; }));
     put(dir / "go", "");
-    CHECK(wait_until([&] { return !alive(worker); }));  // its end waits for the shim
+    CHECK(wait_until([&] { return !alive(worker); }));  // its zombie waits for the shim
     shim.kill(SIGCONT);
     CHECK(shim.wait().ended() == "exit 3");
     CHECK(at(exit_of(job), "/code") == 3);
 }
 
-// SIGCONT right behind SIGTERM made GNU make exit with 2 instead of dying by the signal.
-TEST_CASE_METHOD(Sandbox, "a time-out continues what is stopped, and only that") {
+// SIGCONT right after SIGTERM made GNU make exit with 2 instead of dying of the signal.
+TEST_CASE_METHOD(Sandbox, "a timeout continues a worker that is stopped and no other") {
     const std::string traps =
         "trap 'echo continued >> conts' CONT; trap 'echo asked > asked; exit 3' TERM; ";
     CHECK(run_job(job, traps + "while :; do sleep 0.01; done", {"--timeout", "100ms"}).ended() ==
@@ -273,9 +276,9 @@ TEST_CASE_METHOD(Sandbox, "a time-out continues what is stopped, and only that")
     CHECK(at(exit_of(job), "/code") == 3);
 }
 
-// A worker that had been told to reload, and was killed by somebody else an hour later, was
-// recorded as killed by whoever had sent the HUP.
-TEST_CASE_METHOD(Sandbox, "who sent one signal is not blamed for another", "[quick]") {
+// A worker was told to reload and an hour later killed by another sender. The record blamed the
+// sender of the HUP.
+TEST_CASE_METHOD(Sandbox, "the sender of one signal is not blamed for another", "[quick]") {
     auto shim = start_job(job, "trap 'touch reloaded' HUP; touch ready; " + for_ever);
     REQUIRE(wait_until([&] { return fs::exists(dir / "ready"); }));
     const auto worker = worker_of(job);
@@ -288,18 +291,18 @@ TEST_CASE_METHOD(Sandbox, "who sent one signal is not blamed for another", "[qui
     CHECK(contains(at(exit_of(job), "/evidence").dump(), "SIGHUP from uid "));
 }
 
-TEST_CASE_METHOD(Sandbox, "a time-out is that of GNU timeout, and its record tells the steps") {
+TEST_CASE_METHOD(Sandbox, "a timeout works as in GNU timeout and the record lists its steps") {
     struct Row {
         const char* what;
         std::string script;
         Words options;
-        Words evidence;  ///< the beginnings of its lines
+        Words evidence;  ///< how its lines begin
         Json code, signal;
     };
     const std::string stubborn = "trap '' TERM; " + for_ever;
     const std::string stops = "kill -STOP $$; " + for_ever;
     const Row rows[] = {
-        {"it obeys", for_ever, {}, {"SIGTERM sent: the time-out was reached after "}, nullptr, 15},
+        {"it obeys", for_ever, {}, {"SIGTERM sent: timeout reached after "}, nullptr, 15},
         {"it ends otherwise",
          "trap 'exit 5' TERM; " + for_ever,
          {},
@@ -315,7 +318,7 @@ TEST_CASE_METHOD(Sandbox, "a time-out is that of GNU timeout, and its record tel
         {"KILL at once",
          stubborn,
          {"--signal", "KILL"},
-         {"SIGKILL sent: the time-out was reached after "},
+         {"SIGKILL sent: timeout reached after "},
          nullptr,
          9},
         {"KILL at once and never again",
@@ -356,10 +359,11 @@ TEST_CASE_METHOD(Sandbox, "a time-out is that of GNU timeout, and its record tel
          {"SIGTERM sent: "},
          nullptr,
          15},
-        // (A shim in a shared group stops with its worker, and then no time passes for it either.)
+        // (A shim in a shared group stops with its worker, and then its timeout does not run
+        // either.)
         {"in a shared group", for_ever, {"--group", "share"}, {"SIGTERM sent: "}, nullptr, 15},
     };
-    // Side by side, so that each has time enough to set its traps.
+    // Run them in parallel, so that each has enough time to set its traps.
     const auto time = std::to_string(patience(2s).count()) + "ms";
     std::vector<Process> shims;
     const auto file_of = [&](std::size_t n) { return dir / (std::to_string(n) + ".json"); };
@@ -386,7 +390,7 @@ TEST_CASE_METHOD(Sandbox, "a time-out is that of GNU timeout, and its record tel
         for (std::size_t i = 0; i < row.evidence.size(); ++i)
             CHECK(told[i].get<std::string>().starts_with(row.evidence[i]));
     }
-    // Without KILL it is waited for as long as it takes.
+    // Without KILL the shim waits for as long as it takes.
     auto shim = start_job(job, "trap 'touch asked' TERM; " + until_go + "exit 3",
                           {"--timeout", time, "--kill-after", "0"});
     REQUIRE(wait_until([&] { return fs::exists(dir / "asked"); }));

@@ -44,7 +44,7 @@ struct Job {
     bool was_hit = false;
     Process shim;
     Result ended;
-    Json seen_end = nullptr;  // the first terminal record that a reader was shown
+    Json seen_end = nullptr;  // the first terminal record that a reader showed
 };
 
 class Soak {
@@ -60,7 +60,7 @@ public:
             look_on();
         }
         for (Looker& looker : lookers_) finish(looker);
-        // Orphans are let go on, and come to their end.
+        // Orphans run on and come to their end.
         CHECK(wait_until([&] { return settle_the_rest(); }, 60s));
         for (const Job& job : ended_) check(job);
         CHECK(names_in(folder_, ".jobshim-").empty());
@@ -128,7 +128,7 @@ private:
             job.shim.kill(SIGKILL);
     }
 
-    // ---- those who look on
+    // ---- readers and reapers
 
     struct Looker {
         std::vector<Words> commands;
@@ -160,7 +160,7 @@ private:
         for (const Json& shown : jobs) take_in(shown);
     }
 
-    // No reader may say what is not, nor may one end become another later.
+    // No reader may report anything false, and a reported end must not change later.
     void take_in(const Json& shown) {
         const std::string id = at(shown, "/id");
         const auto is_it = [&](const Job& job) { return job.id == id; };
@@ -175,7 +175,7 @@ private:
             CHECK(state != (job->code == 0 ? "failed" : "completed"));
         }
         if (state != "completed" && state != "failed" && state != "cancelled") return;
-        // A known end that is told and not yet written down has no record to compare with.
+        // A known end that is reported but not yet recorded has no record to compare with.
         if (at(shown, "/verdict").contains("notRecorded")) return;
         const Json end{state, at(shown, "/job/jobshim/exit/reason"),
                        at(shown, "/job/jobshim/exit/code")};
@@ -192,7 +192,7 @@ private:
         });
     }
 
-    // Hit before it had so much as a lock: to the host's file nothing has happened.
+    // Hit before the shim even had a lock: nothing has happened to the host's file.
     static bool was_never_begun(const Job& job, const Json& record) {
         return died_of_the_fault(job) && (record.is_discarded() || !record.contains("jobshim"));
     }
@@ -242,7 +242,7 @@ private:
             return was_hit && at(exit, "/signal") == signal ? ReportedOutcome::true_end
                                                             : ReportedOutcome::lie;
         }
-        // Called off before the worker ran.
+        // Cancelled before the worker ran.
         if (reason == "cancelled")
             return job.fault == Fault::shim_termed && !fs::exists(proof_of(job))
                        ? ReportedOutcome::true_end
@@ -270,7 +270,8 @@ private:
 
 }  // namespace
 
-TEST_CASE_METHOD(Sandbox, "soak: thousands of jobs and random deaths, and never a lie", "[sweep]") {
+TEST_CASE_METHOD(Sandbox, "soak: thousands of jobs with random deaths and never a false report",
+                 "[sweep]") {
     const char* jobs = std::getenv("JOBSHIM_SOAK_JOBS");
     const char* seed = std::getenv("JOBSHIM_SOAK_SEED");
     const auto chosen =

@@ -1,5 +1,5 @@
-// Everything that keeps COMMAND from being executed: the exit status that env and nice would give,
-// the reason in words in the record and on stderr, and no process left behind.
+// Everything that keeps COMMAND from being executed: the same exit status as from env and nice, the
+// reason in words in the record and on stderr, and no process left behind.
 
 #include <fcntl.h>
 #include <sys/mount.h>
@@ -23,12 +23,12 @@ struct Failure {
     Words command;
     int code;
     std::string error;
-    std::string sentence;  ///< the end of it
+    std::string sentence;  ///< how the message ends
     std::function<void()> before_exec = {};
-    Words prefix = {};       ///< of the shim's command
-    bool to_its_end = true;  ///< else the sentence only contains it
+    Words prefix = {};       ///< before the shim's command
+    bool to_its_end = true;  ///< else the message only contains `sentence`
     std::string path = {};   ///< PATH; "" for the test's own
-    bool as_nobody = false;  ///< last, behind before_exec
+    bool as_nobody = false;  ///< last, after before_exec
 };
 
 class StartFailures : public Sandbox {
@@ -63,7 +63,7 @@ public:
                 if (failure.as_nobody) become_nobody();
             };
             const auto result = run(argv, options);
-            // A process that the shim left would be ours by now, and unreaped at first.
+            // A process that the shim left behind would be our child by now, and not yet reaped.
             if (!detach) CHECK(children_of(getpid()).empty());
             CHECK(wait_until([] { return children_of(getpid()).empty(); }));
             INFO(result.err << slurp(file));
@@ -77,7 +77,7 @@ public:
                 CHECK(in_glibc_words(told).ends_with(failure.sentence + "."));
             else
                 CHECK(contains(in_glibc_words(told), failure.sentence));
-            // On stderr the same words, and one line of them.
+            // stderr has the same words, on one line.
             const auto spoken = told.substr(22, told.size() - 23);
             CHECK(contains(result.err, "jobshim: " + spoken + "\n"));
             CHECK(std::none_of(told.begin(), told.end(), [](char c) { return c >= 0 && c < ' '; }));
@@ -104,7 +104,7 @@ private:
     int jobs_ = 0;
 };
 
-/// strace, that this call of a child, on `path` alone unless it is "", fails.
+/// strace that makes these calls fail; only on `path`, unless it is "".
 Words with_failing(const std::string& calls, const std::string& error, const std::string& path) {
     Words words{"strace",
                 "-f",
@@ -121,7 +121,8 @@ Words with_failing(const std::string& calls, const std::string& error, const std
 
 }  // namespace
 
-TEST_CASE_METHOD(StartFailures, "what cannot be started is told in words and leaves no process",
+TEST_CASE_METHOD(StartFailures,
+                 "a command that cannot be started is explained in words and leaves no process",
                  "[libc]") {
     const auto text = program("text", "#!/bin/sh\nexit 3\n", 0644);
     const auto script = program("script", "#!/nowhere/lua -w\n");
@@ -139,47 +140,43 @@ TEST_CASE_METHOD(StartFailures, "what cannot be started is told in words and lea
     const auto paths = (dir / "paths").string();
 
     std::vector<Failure> failures{
-        {"not in PATH",
-         {"no-such-tool"},
-         127,
-         "ENOENT",
-         "no-such-tool: no such file (PATH searched)"},
+        {"not in PATH", {"no-such-tool"}, 127, "ENOENT", "no-such-tool: not found in PATH"},
         {"not in PATH, which is not set",
          {"no-such-tool"},
          127,
          "ENOENT",
-         "no-such-tool: no such file (PATH is not set; /bin and /usr/bin searched)",
+         "no-such-tool: not found (PATH is not set; searched /bin and /usr/bin)",
          [] { unsetenv("PATH"); }},
         {"not in PATH, which is empty",
          {"no-such-tool"},
          127,
          "ENOENT",
-         "no-such-tool: no such file (PATH is empty; the working directory searched)",
+         "no-such-tool: not found (PATH is empty; searched the working directory)",
          [] { setenv("PATH", "", 1); }},
-        {"an empty name", {""}, 127, "ENOENT", "'': an empty name is no command"},
+        {"an empty name", {""}, 127, "ENOENT", "'': an empty name is not a command"},
         {"no such file", {missing}, 127, "ENOENT", missing + ": no such file"},
         {"a relative name", {"./missing"}, 127, "ENOENT", "./missing: no such file"},
         {"a name with controls",
          {"no\x1b[31m\nsuch"},
          127,
          "ENOENT",
-         "no\uFFFD[31m\uFFFDsuch: no such file (PATH searched)"},
+         "no\uFFFD[31m\uFFFDsuch: not found in PATH"},
         {"a link to nothing",
          {dir / "dangling"},
          127,
          "ENOENT",
-         "dangling: is a symbolic link to what is not there"},
+         "dangling: is a dangling symbolic link"},
         {"a path through a file",
          {text.string() + "/x"},
          126,
          "ENOTDIR",
-         "/x: a part of its path is no directory (Not a directory)"},
+         "/x: a component of its path is not a directory (Not a directory)"},
         {"a long name", {std::string(300, 'x')}, 126, "ENAMETOOLONG", "x: its name is too long"},
         {"a link to itself",
          {dir / "loop"},
          126,
          "ELOOP",
-         "loop: too many symbolic links, or they lead round in a circle"},
+         "loop: too many symbolic links, or a loop of them"},
         {"not executable", {text}, 126, "EACCES", "text: is not executable (mode 0644)"},
         {.what = "not executable, in PATH",
          .command = {"tool"},
@@ -188,12 +185,12 @@ TEST_CASE_METHOD(StartFailures, "what cannot be started is told in words and lea
          .sentence = "tool: " + found.string() + ": is not executable (mode 0644)",
          .path = paths + ":/bin"},
         {"a directory", {dir}, 126, "EACCES", ": is a directory"},
-        {"a device", {"/dev/null"}, 126, "EACCES", "/dev/null: is no regular file"},
+        {"a device", {"/dev/null"}, 126, "EACCES", "/dev/null: is not a regular file"},
         {"a binary of no kind",
          {junk},
          126,
          "ENOEXEC",
-         "junk: no program that this system can run (Exec format error)"},
+         "junk: not a program that this system can run (Exec format error)"},
         {"a missing interpreter",
          {script},
          126,
@@ -215,7 +212,7 @@ TEST_CASE_METHOD(StartFailures, "what cannot be started is told in words and lea
          {crlf},
          126,
          "ENOENT",
-         "crlf: its interpreter /bin/sh is missing (a carriage return follows its name)"},
+         "crlf: its interpreter /bin/sh is missing (its name ends in a carriage return)"},
         {"an interpreter that is a directory",
          {by_folder},
          126,
@@ -230,7 +227,7 @@ TEST_CASE_METHOD(StartFailures, "what cannot be started is told in words and lea
          {circle},
          126,
          "ELOOP",
-         "circle: its interpreter is a script, and so on, too many times"},
+         "circle: its interpreter is a script too, and so on, for too many levels"},
     };
 
     auto binary = slurp("/bin/true");
@@ -251,7 +248,7 @@ TEST_CASE_METHOD(StartFailures, "what cannot be started is told in words and lea
                             {busy},
                             126,
                             "ETXTBSY",
-                            "busy: somebody has it open for writing (Text file busy)"});
+                            "busy: it is open for writing (Text file busy)"});
 
     const auto closed = dir / "closed";
     std::unique_ptr<Mount> noexec;
@@ -261,7 +258,7 @@ TEST_CASE_METHOD(StartFailures, "what cannot be started is told in words and lea
                             .command = {theirs},
                             .code = 126,
                             .error = "EACCES",
-                            .sentence = "theirs: may not be executed by this user",
+                            .sentence = "theirs: cannot be executed by this user",
                             .as_nobody = true});
         program("closed/tool", "#!/bin/sh\nexit 3\n");
         fs::permissions(closed, fs::perms(0700));
@@ -269,13 +266,13 @@ TEST_CASE_METHOD(StartFailures, "what cannot be started is told in words and lea
                             .command = {closed / "tool"},
                             .code = 126,
                             .error = "EACCES",
-                            .sentence = "tool: lies in a directory that may not be searched",
+                            .sentence = "tool: is in a directory that cannot be searched",
                             .as_nobody = true});
         failures.push_back({.what = "in a closed directory of PATH",
                             .command = {"tool"},
                             .code = 126,
                             .error = "EACCES",
-                            .sentence = "tool: lies in a directory that may not be searched",
+                            .sentence = "tool: is in a directory that cannot be searched",
                             .path = closed.string() + ":/bin",
                             .as_nobody = true});
         const auto no_more = [] {
@@ -283,7 +280,8 @@ TEST_CASE_METHOD(StartFailures, "what cannot be started is told in words and lea
             const rlimit none{0, 0};
             must(setrlimit(RLIMIT_NPROC, &none), "setrlimit");
         };
-        // The launcher's own fork of --detach fails before there is a job: not one of these.
+        // With --detach, the launcher's own fork fails before there is a job, so it is not in the
+        // list.
         const auto crowded = dir / "out" / "crowded.json";
         Options options{.env = no_leak_search};
         options.before_exec = no_more;
@@ -292,7 +290,7 @@ TEST_CASE_METHOD(StartFailures, "what cannot be started is told in words and lea
         CHECK(at(exit_of(crowded), "/reason") == "spawn-failed");
         CHECK(at(exit_of(crowded), "/errno") == "EAGAIN");
         const std::string words =
-            "no process could be made for it: a limit of processes is reached (fork: Resource "
+            "cannot create a process for it: a process limit has been reached (fork: Resource "
             "temporarily unavailable)";
         CHECK(at(read_json(crowded), "/errorMessage") == "Could not be started: " + words + ".");
         CHECK(result.err == "jobshim: " + words + "\n");
@@ -314,7 +312,7 @@ TEST_CASE_METHOD(StartFailures, "what cannot be started is told in words and lea
                                 {program("noexec/tool", "#!/bin/sh\nexit 3\n")},
                                 126,
                                 "EACCES",
-                                "tool: lies on a file system that is mounted noexec"});
+                                "tool: is on a file system mounted noexec"});
         }
     }
     if (in_path("strace")) {
@@ -323,8 +321,8 @@ TEST_CASE_METHOD(StartFailures, "what cannot be started is told in words and lea
             const char *error, *words;
         };
         for (const auto& [error, words] :
-             {Injected{"EAGAIN", "good: the user's limit of processes is exceeded (Resource"},
-              Injected{"ENOMEM", "good: there is not enough memory (Cannot allocate memory)"},
+             {Injected{"EAGAIN", "good: the user's process limit has been reached (Resource"},
+              Injected{"ENOMEM", "good: not enough memory (Cannot allocate memory)"},
               Injected{"EPERM", "good: Operation not permitted"},
               Injected{"EIO", "good: Input/output error"},
               Injected{"ENFILE", "good: Too many open files in system"},
@@ -346,7 +344,7 @@ TEST_CASE_METHOD(StartFailures, "what cannot be started is told in words and lea
         CHECK(run(argv, {.env = no_leak_search}).ended() == "exit 125");
         CHECK(at(exit_of(file), "/errno") == "ENOMEM");
         CHECK(in_glibc_words(at(read_json(file), "/errorMessage")) ==
-              "Could not be started: no process could be made for it: it failed (fork: Cannot "
+              "Could not be started: cannot create a process for it: it failed (fork: Cannot "
               "allocate memory).");
         matrix.count("ENOMEM of fork", at(exit_of(file), "/errno") == "ENOMEM"
                                            ? ReportedOutcome::refused
@@ -356,16 +354,16 @@ TEST_CASE_METHOD(StartFailures, "what cannot be started is told in words and lea
     REQUIRE(matrix.lies() == 0);
 }
 
-// The shim's own arguments may be as long as the kernel takes them, and then JOBSHIM_JOB_FILE comes
-// on top of the worker's.
-TEST_CASE_METHOD(StartFailures, "arguments that are too long with our variable are told so",
-                 "[libc]") {
+// The shim's own arguments may be as long as the kernel accepts; the worker's environment then gets
+// JOBSHIM_JOB_FILE on top.
+TEST_CASE_METHOD(StartFailures,
+                 "arguments that JOBSHIM_JOB_FILE makes too long are reported as such", "[libc]") {
     constexpr std::size_t limit = std::size_t{128}
-                                  << 10U;  // execve(2), with a stack of 4 times that
+                                  << 10U;  // execve(2): a quarter of the stack limit
     std::size_t environment = 0;
     for (char** at = environ; *at != nullptr; ++at)
         environment += std::strlen(*at) + 1 + sizeof *at;
-    // A place with a long name, so that the shim's own words are fewer than the worker's.
+    // A directory with a long name, so that the shim's own arguments are shorter than the worker's.
     auto state = dir;
     for (int i = 0; i < 10; ++i) state /= std::string(100, 'd');
     Options options{.env = {{"XDG_STATE_HOME", state}}};
@@ -383,7 +381,7 @@ TEST_CASE_METHOD(StartFailures, "arguments that are too long with our variable a
         const auto file = state / "jobshim/jobs/long.json";
         if (result.ended() == "exit 0") continue;
         CHECK(result.ended() == "exit 126");
-        CHECK(contains(result.err, "its arguments and its environment take too much space"));
+        CHECK(contains(result.err, "its arguments and environment are too long"));
         CHECK(at(exit_of(file), "/reason") == "spawn-failed");
         CHECK(at(exit_of(file), "/errno") == "E2BIG");
         CHECK(children_of(getpid()).empty());
@@ -395,8 +393,8 @@ TEST_CASE_METHOD(StartFailures, "arguments that are too long with our variable a
     REQUIRE(matrix.lies() == 0);
 }
 
-// As execvp(3): what stands in the way in one directory of PATH does not hide the next.
-TEST_CASE_METHOD(StartFailures, "a later directory of PATH may have the program", "[quick][libc]") {
+// As in execvp(3): an obstacle in one directory of PATH does not hide the next.
+TEST_CASE_METHOD(StartFailures, "a later directory in PATH may have the program", "[quick][libc]") {
     program("first/tool", "#!/bin/sh\nexit 3\n", 0644);
     program("second/tool", "#!/bin/sh\nexit 4\n");
     program("out/tool", "#!/bin/sh\nexit 5\n");

@@ -14,8 +14,8 @@ bool is_number(const std::string& text) {
                                         [](unsigned char c) { return std::isdigit(c) != 0; });
 }
 
-/// The folder itself, or a file in it, wherever a line has them: in quotes, or as what a descriptor
-/// leads to. The working directory, which stands in AT_FDCWD<...>, is none of them.
+/// The paths in a line that are the directory itself or a file in it, either quoted or as the
+/// target of a file descriptor. The working directory in AT_FDCWD<...> does not count.
 std::set<std::string> paths_in(const std::string& line, const std::string& folder) {
     std::set<std::string> found;
     for (auto at = line.find(folder); at != std::string::npos; at = line.find(folder, at + 1)) {
@@ -29,8 +29,8 @@ std::set<std::string> paths_in(const std::string& line, const std::string& folde
     return found;
 }
 
-/// The process that a look at all of them is at: the number in the first "/proc/NUMBER/" of a line,
-/// or in getpgid(NUMBER).
+/// The process that a scan of all processes is looking at: the number in the first "/proc/NUMBER/"
+/// of a line, or in getpgid(NUMBER).
 std::string number_looked_at(const std::string& line) {
     for (const std::string before : {"/proc/", "getpgid("}) {
         const auto at = line.find(before);
@@ -91,7 +91,7 @@ std::vector<Call> record(Sandbox& box, const Words& argv, const fs::path& folder
 
     std::vector<Call> calls;
     std::map<std::string, int> processes;  // pid -> Call::process
-    std::map<std::string, int> counts;     // of a name in a process, and of those the folder's
+    std::map<std::string, int> counts;     // per process and name; the directory's also apart
     std::set<std::string> paths;
     const auto lines = lines_of(slurp(trace));
     for (const auto& line : lines) processes.emplace(line.substr(0, line.find(' ')), 0);
@@ -102,7 +102,7 @@ std::vector<Call> record(Sandbox& box, const Words& argv, const fs::path& folder
         if (seen.insert(pid).second) processes[pid] = static_cast<int>(seen.size()) - 1;
         const auto begin = line.find_first_not_of(' ', pid.size());
         const auto end = line.find('(', begin);
-        // A signal, an end, the rest of an unfinished call.
+        // A signal, an exit, or the rest of an unfinished call.
         if (begin == std::string::npos || end == std::string::npos ||
             !std::all_of(line.begin() + static_cast<long>(begin),
                          line.begin() + static_cast<long>(end),
@@ -111,8 +111,8 @@ std::vector<Call> record(Sandbox& box, const Words& argv, const fs::path& folder
         Call call{line.substr(begin, end - begin), 0, processes[pid], line.substr(begin), {}};
         const auto mine = paths_in(line, folder);
         paths.insert(mine.begin(), mine.end());
-        if (!mine.empty()) call.paths = {folder};  // all of them, once they are known
-        // The program's own exec comes before strace can do anything to it.
+        if (!mine.empty()) call.paths = {folder};  // replaced by all of them once they are known
+        // The program's own exec happens before strace can inject anything.
         if (call.name == "execve" && calls.empty()) continue;
         call.nth = ++counts[pid + " " + call.name];
         if (!mine.empty()) call.nth = ++counts[pid + " " + call.name + " in the folder"];

@@ -1,6 +1,6 @@
 // A worker that SIGKILL cannot end: it sleeps in the kernel and does not wake for any signal (state
-// D), as on a dead disk or network file system. It is recorded as such, and not waited for without
-// end. Here it writes to a file system that is frozen (fsfreeze(8)).
+// D), as on a dead disk or network file system. It is recorded as such, and the wait for it is
+// bounded. Here it writes to a frozen file system (fsfreeze(8)).
 
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -20,8 +20,9 @@ using namespace harness;
 
 namespace {
 
-/// Whoever writes to this volume is stuck until this goes, be it by a death of the test process:
-/// a guard sees to that, for what is stuck would keep a frozen volume for ever.
+/// A process that writes to this volume is stuck until this object is destroyed or the test process
+/// dies: a guard process sees to that, because a stuck process would otherwise keep the volume
+/// frozen forever.
 class Frozen {
 public:
     explicit Frozen(const Volume& volume)
@@ -122,7 +123,7 @@ TEST_CASE_METHOD(Sandbox, "a worker that KILL cannot end is recorded and not wai
     // KILL at once, and no second one.
     timed_out.push_back(
         start("at-once", {"--timeout", "1s", "--signal", "KILL", "--kill-after", "0"}, touch));
-    if (in_path("python3"))  // its first thread ends, the stuck one is another
+    if (in_path("python3"))  // its first thread ends; another one is stuck
         timed_out.push_back(
             start("thread", soon,
                   {"python3", "-c",
@@ -140,11 +141,11 @@ TEST_CASE_METHOD(Sandbox, "a worker that KILL cannot end is recorded and not wai
                             "no longer needed", cancelled.file});
     kill_shim(orphan.shim, orphan.file);
     auto orphans_canceller = spawn({jobctl, "cancel", "--kill-after", "100ms", orphan.file});
-    // Stopped while it waits for the end, until that is long over.
+    // Stopped while it waits for the end, until long after that wait is over.
     REQUIRE(wait_until([&] { return has_kill_pending(stopped.worker); }));
     stopped.shim.kill(SIGSTOP);
 
-    // Let go within the grace, it ends as any other does.
+    // Released within the grace period, it ends like any other.
     REQUIRE(wait_until([&] { return has_kill_pending(late.worker); }));
     CHECK(ctl({"status", late.file}).ended() == "exit 3");
     frozen_for_a_while.reset();
@@ -177,7 +178,7 @@ TEST_CASE_METHOD(Sandbox, "a worker that KILL cannot end is recorded and not wai
         CHECK(at(end, "/durationMs").get<int>() >= 10'000);
         CHECK(has_evidence(end, "state D"));
         CHECK(has_evidence(end, "SIGKILL sent"));
-        CHECK(has_evidence(end, "in the kernel's "));
+        CHECK(has_evidence(end, "in kernel function "));
         const auto before = slurp(hung.file);
         const auto seen = ctl({"result", hung.file});
         CHECK(seen.ended() == (status == "cancelled" ? "exit 5" : "exit 1"));
@@ -191,25 +192,25 @@ TEST_CASE_METHOD(Sandbox, "a worker that KILL cannot end is recorded and not wai
     for (auto& hung : timed_out) {
         check_stuck(hung, "exit 124", "failed", "Timed out after 1 s");
         CHECK(at(exit_of(hung.file), "/reason") == "timeout");
-        // The first thread of a process that is stuck in another one is a zombie: not listed.
+        // If another thread is stuck, the process's first thread is a zombie: not listed.
         if (hung.name != "shared" && hung.name != "thread")
             CHECK(at(exit_of(hung.file), "/leftovers/0/pid") == hung.worker);
     }
-    // No death by SIGKILL: that would look as if the shim had been killed at its work.
+    // Not a death by SIGKILL: that would look as if the shim had been killed at work.
     const auto me = " uid " + std::to_string(getuid()) + " (pid " +
                     std::to_string(canceller.pid()) + ", jobctl)";
     check_stuck(cancelled, "exit 137", "cancelled",
-                "Cancelled, asked for by" + me + ": no longer needed");
+                "Cancelled, requested by" + me + ": no longer needed");
     CHECK(at(exit_of(cancelled.file), "/reason") == "cancelled");
     CHECK(canceller.wait().ended() == "exit 0");
-    // Of the orphan nothing is known but that it lives.
+    // Nothing is known about the orphan except that it lives.
     const auto refused = orphans_canceller.wait(60s);
     CHECK(refused.ended() == "exit 125");
     CHECK(contains(refused.err, "stuck in the kernel"));
     const auto state = at(ctl_json({"status", orphan.file}), "/0/verdict/state");
     CHECK(state == "orphaned");
     matrix.count("an orphan", state == "orphaned" ? ReportedOutcome::alive : ReportedOutcome::lie);
-    // No KILL was sent: it is waited for, as GNU timeout does.
+    // No KILL was sent, so the shim waits, as GNU timeout does.
     CHECK(unkilled.shim.running());
     CHECK(ctl({"status", unkilled.file}).ended() == "exit 3");
 
@@ -222,7 +223,7 @@ TEST_CASE_METHOD(Sandbox, "a worker that KILL cannot end is recorded and not wai
     matrix.count("no KILL", at(exit_of(unkilled.file), "/signal") == SIGTERM
                                 ? ReportedOutcome::true_end
                                 : ReportedOutcome::lie);
-    // Its time was over long ago, but the end is there to be seen.
+    // Its time ran out long ago, but the end can be observed.
     REQUIRE(wait_until([&] { return !alive(stopped.worker); }));
     stopped.shim.kill(SIGCONT);
     CHECK(stopped.shim.wait().ended() == "exit 124");
@@ -232,7 +233,7 @@ TEST_CASE_METHOD(Sandbox, "a worker that KILL cannot end is recorded and not wai
                                        : ReportedOutcome::lie);
     CHECK(wait_until([&] { return !alive(orphan.worker); }));
     CHECK(ctl({"status", orphan.file}).code() != 3);
-    // Let go at last they end, and that changes nothing.
+    // Once released they end at last, and that changes nothing.
     for (auto& hung : timed_out) CHECK(wait_until([&] { return !alive(hung.worker); }));
     CHECK(wait_until([&] { return !alive(cancelled.worker); }));
     ctl({"reap", "--dir", dir});

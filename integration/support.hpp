@@ -1,6 +1,6 @@
 #pragma once
 
-// All that a black-box test needs, each part with its own promise.
+// Everything a black-box test needs; each part says what it promises.
 
 #include "integration/support/descriptors.hpp"
 #include "integration/support/files.hpp"

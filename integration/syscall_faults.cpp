@@ -60,7 +60,8 @@ long number_of(const std::string& name) {
         {"getpgid", SYS_getpgid},
     };
     const auto found = numbers.find(name);
-    if (found == numbers.end()) throw std::runtime_error("syscall_faults: which call is " + name + "?");
+    if (found == numbers.end())
+        throw std::runtime_error("syscall_faults: which call is " + name + "?");
     return found->second;
 }
 
@@ -118,7 +119,7 @@ private:
         } else if (signal == (SIGTRAP | 0x80)) {
             at_call(pid);
         } else if (signal == SIGSTOP && pid != program_ && greeted_.insert(pid).second) {
-            ordinal_of(pid);  // a new child begins so, maybe before its parent's event
+            ordinal_of(pid);  // a new child starts with this, maybe before its parent's event
         } else {
             pass_on = signal;
         }
@@ -170,7 +171,7 @@ std::function<void()> fault_syscall(const Call& call, SyscallFault how, int erro
             raise(SIGSTOP);
             return;
         }
-        // Whoever waits for the end of a pipe must not wait for us.
+        // A process waiting for the end of a pipe must not wait for this tracer.
         syscall(SYS_close_range, 3, ~0U, 0);
         _exit(Tracer(program, wish).run());
     };

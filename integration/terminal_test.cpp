@@ -1,4 +1,5 @@
-// On a terminal: the shim is in its worker's group, and a shell, make or a pipeline sees one job.
+// On a terminal the shim is in its worker's process group, so a shell, make or a pipeline sees one
+// job.
 
 #include <fcntl.h>
 #include <signal.h>
@@ -46,7 +47,7 @@ public:
         const winsize size{rows, columns, 0, 0};
         must(ioctl(master_.get(), TIOCSWINSZ, &size), "TIOCSWINSZ");
     }
-    /// Waits until `text` was printed, after what was awaited before.
+    /// Waits until `text` has been printed, after the text awaited before.
     void await(const std::string& text) {
         const bool came = wait_until([&] {
             read_on();
@@ -56,11 +57,11 @@ public:
         REQUIRE(came);
         seen_ = printed_.find(text, seen_) + text.size();
     }
-    /// The group in the foreground.
+    /// The foreground process group.
     pid_t foreground() const { return tcgetpgrp(master_.get()); }
-    /// The status that a shell tells of its last command.
+    /// The exit status that a shell reports for its last command.
     int status() {
-        type("echo status:$?\n");  // whose echo, maybe a second one, has no number
+        type("echo status:$?\n");  // its echo, maybe repeated, has no number
         std::size_t number = 0;
         REQUIRE(wait_until([&] {
             read_on();
@@ -75,7 +76,7 @@ public:
         await("\r\n");
         return std::stoi(printed_.substr(number));
     }
-    /// All that was printed.
+    /// Everything printed so far.
     std::string printed() {
         read_on();
         return printed_;
@@ -95,9 +96,9 @@ private:
     std::size_t seen_ = 0;
 };
 
-/// Those who are stopped, or not, out of a job's shim and worker.
+/// Whether both, or neither, of a job's shim and worker are stopped.
 bool both_stopped(pid_t shim, pid_t worker) {
-    // The shell speaks as soon as its own child has stopped.
+    // The shell reports as soon as its own child has stopped.
     return wait_until([&] { return process_state(shim) == 'T' && process_state(worker) == 'T'; });
 }
 bool none_stopped(pid_t shim, pid_t worker) {
@@ -119,13 +120,13 @@ public:
         terminal.await("ready> ");
         return terminal;
     }
-    /// Ends the shell, and sees that it had the status of its last command.
+    /// Ends the shell, and checks its exit status.
     void leave(Terminal& terminal) {
         terminal.type("exit 0\n");
         CHECK(terminal.program.wait().ended() == "exit 0");
     }
-    /// Until the shell's children have become what they are to be: before that a ^Z, which an
-    /// interactive shell ignores, may be lost on them.
+    /// Waits until the shell's children have executed their programs: before that, a ^Z, which an
+    /// interactive shell ignores, may be lost.
     void await_children(const Terminal& terminal) {
         REQUIRE(wait_until([&] {
             const auto children = children_of(terminal.program.pid());
@@ -144,7 +145,7 @@ public:
             return terminal.foreground() == process_stat(shim).group && none_stopped(shim, worker);
         }));
     }
-    /// ^C, which ends the job and is the shell's status.
+    /// ^C, which ends the job and becomes the shell's status.
     void interrupt(Terminal& terminal) {
         terminal.type(ctrl_c);
         ctl({"wait", job});
@@ -160,7 +161,7 @@ bool no_bash() { return !in_path("bash"); }
 
 }  // namespace
 
-TEST_CASE_METHOD(OnTerminal, "what the terminal sends reaches the worker once") {
+TEST_CASE_METHOD(OnTerminal, "a signal from the terminal reaches the worker exactly once") {
     if (no_bash()) SKIP_TEST("no bash in PATH");
     for (const std::string prefix :
          {"", "$JOBSHIM -j job.json -- ", "$JOBSHIM -j job.json --group own -- "}) {
@@ -172,7 +173,8 @@ TEST_CASE_METHOD(OnTerminal, "what the terminal sends reaches the worker once") 
         terminal.await("ready");
         const auto children = children_of(terminal.program.pid());
         REQUIRE(children.size() == 1);
-        // In a group of its own the worker has them from the shim; a bare one from the kernel.
+        // In a group of its own the worker gets the signals from the shim; otherwise from the
+        // kernel.
         const bool own = contains(prefix, "own");
         const std::string sender = own ? std::to_string(children.front()) : std::string("0");
         terminal.type(ctrl_c);
@@ -183,7 +185,7 @@ TEST_CASE_METHOD(OnTerminal, "what the terminal sends reaches the worker once") 
         terminal.await("20 " + sender + " 0\r\n");
         terminal.resize(100, 30);
         terminal.await("28 " + sender + " 0\r\n");
-        // All that is forwarded comes before this, which the shim forwards last.
+        // Everything forwarded arrives before this, which the shim forwards last.
         kill(children.front(), SIGRTMAX);
         terminal.await("64 ");
         terminal.await("ready> ");
@@ -196,7 +198,7 @@ TEST_CASE_METHOD(OnTerminal, "what the terminal sends reaches the worker once") 
     }
 }
 
-TEST_CASE_METHOD(OnTerminal, "a worker that the terminal's keys end is told as without the shim") {
+TEST_CASE_METHOD(OnTerminal, "a worker ended from the keyboard is reported as without the shim") {
     if (no_bash()) SKIP_TEST("no bash in PATH");
     for (const auto& [key, code, name] :
          {std::tuple{ctrl_c, 130, "SIGINT"}, {ctrl_backslash, 131, "SIGQUIT"}}) {
@@ -232,7 +234,7 @@ TEST_CASE_METHOD(OnTerminal, "a job is stopped, continued and put in the backgro
         terminal.type("bg\n");
         terminal.await("&");
         CHECK(both_stopped(shim, worker));
-        // The stop that was seen may have been the one before.
+        // The stop seen above may have been the earlier one.
         terminal.type("until jobs | grep 'Stop[p]ed'; do sleep 0.02; done\n");
         terminal.await("Stopped");
         back_to_front(terminal, shim, worker);
@@ -241,7 +243,8 @@ TEST_CASE_METHOD(OnTerminal, "a job is stopped, continued and put in the backgro
     ctl({"wait", job});
     CHECK(at(exit_of(job), "/reason") == "success");
 
-    // What does not read goes on in the background, until it is called back and interrupted.
+    // A worker that does not read runs on in the background until it is brought back and
+    // interrupted.
     fs::remove(job);
     terminal.type("$JOBSHIM -j job.json -- sleep 600\n");
     const auto second = executed_worker_of(job);
@@ -257,7 +260,8 @@ TEST_CASE_METHOD(OnTerminal, "a job is stopped, continued and put in the backgro
     leave(terminal);
 }
 
-// As editors do it: the whole group, by the program itself; and as SIGSTOP does, to it alone.
+// As editors do: the program stops its whole group; and as with SIGSTOP, which stops only the
+// worker.
 TEST_CASE_METHOD(OnTerminal, "a worker that stops itself stops the job and is continued with it") {
     if (no_bash()) SKIP_TEST("no bash in PATH");
     for (const std::string how : {"kill -TSTP 0", "kill -STOP $$"}) {
@@ -282,13 +286,13 @@ TEST_CASE_METHOD(OnTerminal, "a worker that stops itself stops the job and is co
     }
 }
 
-// It was taken for one that the worker had too, and neither stopped. Had it come a little later,
-// the worker would have stopped in front of the exec, and the shim have waited for that without
-// end.
+// The shim assumed that the worker had got the stop too, and neither stopped. Had it come a little
+// later, the worker would have stopped before its exec, and the shim would have waited for it
+// forever.
 TEST_CASE_METHOD(OnTerminal, "a stop that comes before the worker is started stops the job") {
     if (no_bash()) SKIP_TEST("no bash in PATH");
-    // A shim waits some seconds for whoever holds byte 1: as if a reader were at work. A lock of
-    // the process would go with the next look at the file.
+    // A shim waits some seconds for the holder of byte 1: this looks as if a reader were at work. A
+    // process-owned lock would be dropped by the next look at the file.
     put(heartbeat_of(job), "");
     const Fd heartbeat(open(heartbeat_of(job).c_str(), O_RDWR | O_CLOEXEC));
     struct flock byte {};
@@ -302,7 +306,7 @@ TEST_CASE_METHOD(OnTerminal, "a stop that comes before the worker is started sto
     REQUIRE(wait_until([&] { return life_is_held(heartbeat_of(job)); }));
     await_children(terminal);
     terminal.type(ctrl_z);
-    terminal.await("^Z");  // it is echoed once the signal is sent
+    terminal.await("^Z");  // echoed once the signal is sent
     REQUIRE_FALSE(fs::exists(job));
     byte.l_type = F_UNLCK;
     REQUIRE(fcntl(heartbeat.get(), F_OFD_SETLK, &byte) == 0);
@@ -344,7 +348,7 @@ TEST_CASE_METHOD(OnTerminal, "a pipeline with jobshim in it is one job of the sh
     }
 }
 
-TEST_CASE_METHOD(OnTerminal, "an interrupt ends make and a script with their jobs") {
+TEST_CASE_METHOD(OnTerminal, "an interrupt ends make or a script together with its jobs") {
     if (no_bash() || !in_path("make")) SKIP_TEST("no bash or no make in PATH");
     put(dir / "Makefile",
         "all: one two\n"
@@ -357,7 +361,7 @@ TEST_CASE_METHOD(OnTerminal, "an interrupt ends make and a script with their job
         Words files{"one.json"};
         if (contains(line, "make")) files.push_back("two.json");
         for (const auto& file : files) worker_of(dir / file);
-        // Stopped and continued as one, too.
+        // They are stopped and continued as one, too.
         await_children(terminal);
         terminal.type(ctrl_z);
         terminal.await("Stopped");
@@ -377,7 +381,7 @@ TEST_CASE_METHOD(OnTerminal, "an interrupt ends make and a script with their job
     }
 }
 
-TEST_CASE_METHOD(OnTerminal, "the group asked for overrules the terminal") {
+TEST_CASE_METHOD(OnTerminal, "the requested group overrules the terminal") {
     if (no_bash()) SKIP_TEST("no bash in PATH");
     for (const std::string group : {"own", "share"}) {
         CAPTURE(group);
@@ -390,7 +394,7 @@ TEST_CASE_METHOD(OnTerminal, "the group asked for overrules the terminal") {
         interrupt(terminal);
         fs::remove(job);
         leave(terminal);
-        // Without a terminal it is no error either.
+        // It is no error without a terminal either.
         const auto result = run_job(job, "exit 3", {"--group", group});
         CHECK(result.ended() == "exit 3");
         CHECK(result.err.empty());
@@ -409,8 +413,8 @@ public:
     }
 
     struct Step {
-        Words keys;          ///< as tmux send-keys takes them
-        std::string expect;  ///< a text that is on the screen then
+        Words keys;          ///< as for tmux send-keys
+        std::string expect;  ///< text that is then on the screen
         Words resize = {};   ///< columns and rows before the keys
     };
 
@@ -426,8 +430,8 @@ public:
                 words.insert(words.end(), step.keys.begin(), step.keys.end());
                 tell(words);
             }
-            // The bare run: until what is expected is there, and nothing moves any more. With the
-            // shim: until it is the same.
+            // Bare run: wait until the expected text is there and nothing changes any more. With
+            // the shim: wait until the screen is the same.
             std::string screen, before;
             wait_until([&] {
                 before = std::exchange(screen, look());
@@ -455,7 +459,8 @@ private:
         INFO(Json(words).dump() << result.err);
         REQUIRE(result.ended() == "exit 0");
     }
-    /// Numbers and what surrounds them are taken out: times, loads, and how wide they are.
+    /// With no_numbers, numbers and what surrounds them are replaced by '#': times, loads, and
+    /// their widths.
     std::string look() {
         const auto screen = run(tmux({"capture-pane", "-p", "-t", "it"})).out;
         if (!no_numbers) return screen;
@@ -489,7 +494,7 @@ private:
     }
 
     bool started_ = false;
-    int servers_ = 0;  // one that ends is in the way of the next on its socket
+    int servers_ = 0;  // a server that is ending blocks the next on its socket
 
 public:
     bool no_numbers = false;

@@ -1,4 +1,4 @@
-// What a launcher gives reaches the worker as if the shim were not there.
+// Whatever the launcher sets up reaches the worker as if the shim were not there.
 
 #include <fcntl.h>
 #include <poll.h>
@@ -107,7 +107,7 @@ TEST_CASE_METHOD(Sandbox, "a launcher that ignores or blocks SIGCHLD changes not
 }
 
 TEST_CASE_METHOD(Sandbox,
-                 "a launcher that blocks or ignores a signal still sees it as the worker's end",
+                 "a launcher that blocks or ignores a signal still sees that it ended the worker",
                  "[libc]") {
     const Options deaf{.before_exec = [] {
         block({SIGUSR1});
@@ -178,7 +178,7 @@ TEST_CASE_METHOD(Sandbox,
 }
 
 TEST_CASE_METHOD(
-    Sandbox, "descriptors 0, 1 and 2 that the launcher has closed stay closed and spoil no record",
+    Sandbox, "standard descriptors that the launcher has closed stay closed and corrupt no record",
     "[quick][libc]") {
     for (int closed = 1; closed < 8; ++closed) {
         CAPTURE(closed);
@@ -198,8 +198,8 @@ TEST_CASE_METHOD(
         const auto heartbeat = lines_of(slurp(heartbeat_of(job)));
         REQUIRE_FALSE(heartbeat.empty());
         CHECK(Json::accept(heartbeat.front()));
-        // A complaint has nowhere to go then: it must not go into a file that happened to get the
-        // number 2.
+        // A message has nowhere to go then: it must not go into a file that happened to get
+        // descriptor 2.
         const auto before = slurp(job);
         CHECK(run_shim({"-j", job, "--id", "not this one", "--", "true"}, options).ended() ==
               "exit 125");

@@ -1,6 +1,6 @@
 #pragma once
 
-// Asks jobctl how it stands with a job, and judges the answer by what the test knows to be true.
+// Asks jobctl for the verdict on a job, and checks it against what the test knows to be true.
 
 #include <signal.h>
 
@@ -25,7 +25,7 @@ inline Said said_by(const Result& result) {
     return {at(shown, "/0/verdict/state"), at(shown, "/0/verdict/because"), result};
 }
 
-/// A reader on its way, for said_by(): a test that has many jobs has them looked at side by side.
+/// Starts a reader, for said_by(): a test with many jobs can have them looked at in parallel.
 inline Process start_reader(Sandbox& box, const fs::path& job, const Options& options = {},
                             const std::string& program = jobctl) {
     return box.spawn({program, "status", "--json", job}, options);
@@ -36,10 +36,10 @@ inline Said ask(Sandbox& box, const fs::path& job, const Options& options = {},
     return said_by(start_reader(box, job, options, program).wait());
 }
 
-/// What the test knows of the job.
+/// What the test knows about the job.
 enum class Truth {
-    lives,  ///< its shim does, or its worker
-    dead,   ///< both are, and nobody saw the end
+    lives,  ///< its shim or its worker is alive
+    dead,   ///< both are dead, and nobody saw the end
     ended,  ///< with exit 0, seen by its shim
 };
 
@@ -62,8 +62,7 @@ inline ReportedOutcome told_of(Truth truth, const std::string& state) {
     return ReportedOutcome::lie;
 }
 
-/// A matrix that fails the test for every verdict but those it should be, with the story of the
-/// first few.
+/// A matrix that fails the test for every unexpected verdict, with the details of the first few.
 class Verdicts {
 public:
     explicit Verdicts(const std::string& suite) : suite_(suite), matrix_(suite) {}
@@ -81,7 +80,7 @@ public:
         FAIL_CHECK(fault << ": '" << said.state << "' and not " << Json(expected).dump() << ": "
                          << said.because << said.result.err);
     }
-    /// The record of a job whose shim ended by itself, and by now is gone.
+    /// For the record of a job whose shim ended by itself and is gone by now.
     void count_end(const std::string& fault, const fs::path& job, int code) {
         const auto end = exit_of(job);
         const bool is_true = at(end, "/code") == code && at(end, "/certainty") == "observed";
@@ -101,18 +100,18 @@ private:
 
 /// A process that stops right after one of its system calls, for as long as the test likes.
 ///
-/// Caveat: by its number among the calls of that name, so both runs must make the same ones. If
-/// this run does not come so far, it just ends.
+/// Caveat: the call is identified by its number among the calls of that name, so both runs must
+/// make the same ones. If this run never gets that far, it just ends.
 class Stopped {
 public:
     struct Call {
         std::string name;
-        int nth = 0;       ///< of this name
+        int nth = 0;       ///< among the calls of this name
         std::string line;  ///< as strace wrote it
     };
     using Calls = std::vector<Call>;
-    /// All that argv does, in order, from the first file that it opens (until then it knows
-    /// nothing), but for its heap's calls.
+    /// All calls of argv, in order, from the first open of a file (until then it knows nothing),
+    /// without those of its heap.
     static Calls calls_of(Sandbox& box, const Words& argv, const Options& options = {}) {
         const auto trace = box.dir / "calls";
         box.run(under_strace(trace, {}, argv), traced(options));
@@ -124,7 +123,7 @@ public:
             if (end == std::string::npos || !std::islower(static_cast<unsigned char>(line[0])))
                 continue;
             const auto name = line.substr(0, end);
-            // The program itself comes with the first; the last does not return.
+            // execve starts the program itself; exit_group does not return.
             if (name == "execve" || name == "exit_group") continue;
             ++count[name];
             has_opened = has_opened || kind_of(name) == "openat";

@@ -1,4 +1,4 @@
-// jobctl wait: returns when the job ended, at once, and never with an old result.
+// jobctl wait returns as soon as the job has ended, and never with an old result.
 
 #include <signal.h>
 
@@ -6,7 +6,7 @@
 
 using namespace harness;
 
-TEST_CASE_METHOD(Sandbox, "a waiter that was there before learns of a killed worker at once",
+TEST_CASE_METHOD(Sandbox, "a waiter that is already waiting learns of a killed worker at once",
                  "[serial]") {
     for (const bool adopted : {false, true}) {
         CAPTURE(adopted);
@@ -29,12 +29,12 @@ TEST_CASE_METHOD(Sandbox, "a waiter that was there before learns of a killed wor
     }
 }
 
-TEST_CASE_METHOD(Sandbox, "a waiting jobctl sleeps, it does not poll") {
+TEST_CASE_METHOD(Sandbox, "a waiting jobctl sleeps and does not poll") {
     auto shim = start_job(job, until_go, {"--heartbeat-interval", "100ms"});
     worker_of(job);
     auto waiter = spawn({jobctl, "wait", job});
     wait_until_parked(waiter);
-    // Thirty beats: what it may wake for is each of them, at the very most.
+    // Thirty beats: it may wake up for each of them at the very most.
     const auto beats_seen = [&, last = mtime_of(heartbeat_of(job)), beats = 0]() mutable {
         const auto now = mtime_of(heartbeat_of(job));
         beats += now != last;
@@ -49,7 +49,8 @@ TEST_CASE_METHOD(Sandbox, "a waiting jobctl sleeps, it does not poll") {
     shim.wait();
 }
 
-TEST_CASE_METHOD(Sandbox, "wait: one, all, any, with a time-out, and as the worker ended",
+TEST_CASE_METHOD(Sandbox,
+                 "wait works for one or all or any of several jobs and with --timeout and --mirror",
                  "[quick]") {
     const auto slow = dir / "slow.json", quick = dir / "quick.json", failed = dir / "failed.json",
                killed = dir / "killed.json";
@@ -82,7 +83,7 @@ TEST_CASE_METHOD(Sandbox, "wait: one, all, any, with a time-out, and as the work
     CHECK(shim.wait().ended() == "exit 42");
 }
 
-TEST_CASE_METHOD(Sandbox, "a job that is not there yet may be given time to appear", "[quick]") {
+TEST_CASE_METHOD(Sandbox, "wait --appear gives a job time to appear", "[quick]") {
     fs::create_directories(dir / "state/jobshim/jobs");
     auto by_path = spawn({jobctl, "wait", job, "--appear", "20s"});
     auto by_id = spawn({jobctl, "wait", "late-id", "--appear", "20s"});
@@ -95,9 +96,9 @@ TEST_CASE_METHOD(Sandbox, "a job that is not there yet may be given time to appe
     CHECK(by_id.wait().ended() == "exit 1");
 }
 
-TEST_CASE_METHOD(Sandbox,
-                 "a worker that wrote its own end is not waited past the shim, and not before it",
-                 "[quick]") {
+TEST_CASE_METHOD(
+    Sandbox, "wait for a worker that wrote its own end returns when the shim ends and not before",
+    "[quick]") {
     auto shim = start_job(
         job, until_running + R"(echo '{"status":"completed"}' > job.json; )" + until_go + "exit 3");
     REQUIRE(wait_until([&] { return slurp(job).starts_with(R"({"status":"completed")"); }));
@@ -110,9 +111,10 @@ TEST_CASE_METHOD(Sandbox,
     CHECK(shim.wait().ended() == "exit 3");
 }
 
-TEST_CASE_METHOD(Sandbox, "right after a re-run began, wait never returns the old result") {
-    // Three ways to know that it began: --detach came back, the shim holds its lock, or the host
-    // itself queued the job anew. Old runs fail and new ones succeed, so that a stale answer shows.
+TEST_CASE_METHOD(Sandbox, "wait right after a re-run began never returns the old result") {
+    // Three ways to know that it began: --detach returned, the shim holds its lock, or the host
+    // itself queued the job again. Old runs fail and new ones succeed, so that a stale answer
+    // shows.
     const std::string brief = "sleep 0.05";
     put(job, R"({"id":"again"})");
     for (int i = 0; i < 30; ++i) {

@@ -1,4 +1,4 @@
-// A forked process of one test: told what to do by a function, ended with the test.
+// A forked process for one test: it runs a given function, and is killed when the test ends.
 #pragma once
 
 #include <fcntl.h>
@@ -12,8 +12,8 @@ namespace jobshim {
 
 class Child {
 public:
-    // `body` runs in the child; it calls `ready` once the test may go on, and then waits for its
-    // end by a signal.
+    // Runs `body` in the child. It calls `ready` once the test may go on; the child then waits to
+    // be killed.
     explicit Child(const std::function<void(const std::function<void()>& ready)>& body) {
         int ends[2];
         if (::pipe2(ends, O_CLOEXEC) != 0) ::abort();
@@ -34,7 +34,7 @@ public:
 
     int pid() const { return pid_; }
     void kill(int signal = SIGKILL) const { ::kill(pid_, signal); }
-    // Killed, but not reaped: a zombie.
+    // Killed but not reaped: a zombie.
     void make_zombie() const {
         kill();
         siginfo_t info{};

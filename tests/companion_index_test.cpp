@@ -6,7 +6,7 @@ using namespace jobshim;
 
 namespace {
 
-// As the plugin writes it: JSON.stringify(value, null, 2) and a line feed.
+// As the plugin writes it: JSON.stringify(value, null, 2) plus a line feed.
 const std::string two_jobs = R"({
   "version": 1,
   "config": {
@@ -33,7 +33,7 @@ JobDocument doc(const std::string& text) { return JobDocument::parse(text); }
 
 }  // namespace
 
-TEST_CASE("companion: an index is read and one entry changed every other byte kept") {
+TEST_CASE("companion: changing one entry of an index keeps every other byte") {
     const auto index = CompanionIndex::parse(two_jobs);
     REQUIRE(index);
     CHECK(index->ids() == std::vector<std::string>{"task-2", "task-1"});
@@ -48,7 +48,7 @@ TEST_CASE("companion: an index is read and one entry changed every other byte ke
     CHECK_FALSE(index->with("task-3", "{}"));
 }
 
-TEST_CASE("companion: texts that are no index or hold odd entries") {
+TEST_CASE("companion: texts that are not an index or contain odd entries") {
     for (const char* torn : {"", "{", "[]", "null", "{\"jobs\": [", "7"})
         CHECK_FALSE(CompanionIndex::parse(torn));
     for (const char* empty : {"{}", R"({"jobs": null})", R"({"jobs": {}})", R"({"jobs": "a"})"}) {
@@ -63,7 +63,7 @@ TEST_CASE("companion: texts that are no index or hold odd entries") {
     CHECK(odd->ids() == std::vector<std::string>{"ok"});
 }
 
-TEST_CASE("companion: a job file becomes an entry of the index and the other way round") {
+TEST_CASE("companion: a job file becomes an index entry and vice versa") {
     const auto empty = CompanionIndex::parse("{\n  \"jobs\": []\n}\n");
     const JobDocument job = doc(
         "{\n  \"id\": \"t\",\n  \"result\": {\n    \"a\": 1\n  },\n  \"request\": {\n    \"b\": 2\n"

@@ -16,7 +16,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// As the plugin writes it: JSON.stringify(value, null, 2) and a line feed.
+// As the plugin writes it: JSON.stringify(value, null, 2) plus a line feed.
 const std::string two_jobs = R"({
   "version": 1,
   "config": {
@@ -48,7 +48,7 @@ FinalWord killed() {
     return judge_witnessed(end);
 }
 
-// A state directory as the plugin leaves it for one running job and one that is over.
+// A state directory as the plugin leaves it, with one running job and one that has ended.
 struct StateDirectory {
     StateDirectory() : places(dir.path()) {
         fs::create_directory(places.jobs);
@@ -67,7 +67,7 @@ struct StateDirectory {
 
 }  // namespace
 
-TEST_CASE("companion: both files are put right and a second time nothing is written") {
+TEST_CASE("companion: both files are put right and a second step writes nothing") {
     const StateDirectory state;
     CompanionMirror mirror = state.mirror();
     CHECK(mirror.step());
@@ -131,10 +131,10 @@ TEST_CASE("companion: an empty index is waited for and never taken for an empty 
     CHECK(doc(read_text(state.places.job_file("task-1"))).status() == Status::failed);
 }
 
-// Seen with eight unlocked writers: two had opened the file, and the one that wrote last had less
-// to say. The plugin takes it for no jobs at all, and nothing that waits for it to be whole ever
-// ends.
-TEST_CASE("companion: the remains of a longer text behind a whole one are taken away") {
+// Seen with eight unlocked writers: two had the file open, and the one that wrote last wrote less.
+// The plugin reads such a file as having no jobs at all, and whatever waits for it to become whole
+// waits forever.
+TEST_CASE("companion: the remains of a longer text after a whole one are removed") {
     const StateDirectory state;
     const std::string file = state.places.job_file("task-1");
     const std::string remains = "r-2\",\n      \"status\": \"running\"\n    }\n  ]\n}\n";
@@ -168,13 +168,13 @@ TEST_CASE("companion: a file that was torn long ago is not waited for") {
     const timespec long_ago{1'700'000'000, 0};
     const timespec times[]{long_ago, long_ago};
     REQUIRE(::utimensat(AT_FDCWD, state.places.index.c_str(), times, 0) == 0);
-    // An hour of patience would be noticed.
+    // A wait of an hour would be noticed.
     const auto theirs = read_theirs(state.places.index, std::chrono::hours(1));
     REQUIRE(theirs);
     CHECK_FALSE(theirs->whole);
 }
 
-TEST_CASE("companion: a job file that its worker left torn is made anew from the index") {
+TEST_CASE("companion: a job file that its worker left torn is rebuilt from the index") {
     const StateDirectory state;
     write_text(state.places.job_file("task-1"), "{\"id\": \"task-1\", \"half");
     CHECK(state.mirror().step());
@@ -187,7 +187,7 @@ TEST_CASE("companion: a job file that its worker left torn is made anew from the
     CHECK(is_kept);
 }
 
-TEST_CASE("companion: mode and owner of the plugin's files stay") {
+TEST_CASE("companion: the mode and owner of the plugin's files are kept") {
     const StateDirectory state;
     ::chmod(state.places.index.c_str(), 0640);
     CHECK(state.mirror().step());

@@ -5,11 +5,11 @@
 
 using namespace jobshim;
 
-TEST_CASE("companion: the name of a workspace's state directory as the plugin makes it") {
+TEST_CASE("companion: the name of a workspace's state directory matches the plugin's") {
     struct Row {
         std::string root, name;
     };
-    // The expected names were made by the plugin's own expression, in Node.
+    // The expected names were produced by the plugin's own expression, in Node.
     for (const auto& [root, name] : {
              Row{"/home/you/project", "project-55e8fbffcaa6d84b"},
              Row{"/home/you/project/", "project-f1089ef5ee0b2ed2"},
@@ -27,7 +27,7 @@ TEST_CASE("companion: the name of a workspace's state directory as the plugin ma
         CAPTURE(root);
         CHECK(companion_name(root, root) == name);
     }
-    // The slug is of the name as given, the hash of the real path.
+    // The slug comes from the name as given, the hash from the real path.
     CHECK(companion_name("/l/link", "/home/you/project") ==
           "link-" + companion_name("/home/you/project", "/home/you/project").substr(8));
 }

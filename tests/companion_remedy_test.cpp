@@ -58,7 +58,7 @@ TEST_CASE("companion: the table of what is to be done") {
              Row{"running", "cancelled", false, true, false, {}},
              Row{"queued", "cancelled", true, true, false, {}},
              Row{"running", "completed", false, true, false, {}},
-             // active | active or missing, and the log says that it was cancelled
+             // active | active or missing, and the log says that the job was cancelled
              Row{"running", "running", true, true, true, cancelled},
              Row{"queued", "running", true, true, true, cancelled},
              Row{"running", "gone", true, true, true, cancelled},
@@ -66,7 +66,7 @@ TEST_CASE("companion: the table of what is to be done") {
              Row{"running", "running", false, true, true, failed},
              Row{"queued", "queued", false, true, true, failed},
              Row{"running", "gone", false, true, true, failed},
-             // A status of which nothing is known here is not final.
+             // A status that is unknown here is not final.
              Row{"dreaming", "running", false, true, true, failed},
              Row{"running", "dreaming", false, true, true, failed},
              // gone | there
@@ -77,7 +77,7 @@ TEST_CASE("companion: the table of what is to be done") {
              // gone | gone
              Row{"gone", "gone", false, false, false, {}},
              Row{"gone", "gone", true, false, false, {}},
-             // A torn file is there, and can be made anew from its entry alone.
+             // The file exists but is torn; it can be rebuilt only from its entry.
              Row{"torn", "running", false, true, true, failed},
              Row{"torn", "running", true, true, true, cancelled},
              Row{"torn", "cancelled", false, true, false, {}},
@@ -92,20 +92,20 @@ TEST_CASE("companion: the table of what is to be done") {
         CHECK(remedy.entry == row.change_entry);
         CHECK((remedy.status == row.status));
         CHECK(remedy.is_none() == (!row.change_file && !row.change_entry));
-        // Any other end is told where this one is.
+        // Any other end is recorded in the same places.
         const CompanionRemedy other = remedy_for(seen, Status::completed);
         CHECK(other.file == row.change_file);
         CHECK(other.entry == row.change_entry);
         CHECK((other.status == (row.status == failed ? Status::completed : row.status)));
     }
-    // An index that cannot be read is not one without the job.
+    // An index that cannot be read may still contain the job.
     CompanionSight blind = sight("running", "gone");
     blind.index_is_whole = false;
     CHECK(remedy_for(blind, Status::failed).file);
     CHECK_FALSE(remedy_for(blind, Status::failed).entry);
 }
 
-TEST_CASE("companion: what stands behind a whole text is taken away with the change or without") {
+TEST_CASE("companion: what follows a whole text is removed with or without a change") {
     struct Row {
         std::string file, entry;
         bool file_remains, index_remains;
@@ -130,7 +130,7 @@ TEST_CASE("companion: what stands behind a whole text is taken away with the cha
     }
 }
 
-TEST_CASE("companion: what the two files shall say") {
+TEST_CASE("companion: what the two files have to say") {
     using Members = std::map<std::string, std::string>;
     const auto in_both = [](const CompanionSight& seen, const CompanionRemedy& remedy,
                             const FinalWord& last) {
@@ -210,7 +210,7 @@ TEST_CASE("companion: the sentence names the reason and the thread") {
           "Could not be started: node: not found.");
 }
 
-TEST_CASE("companion: a line of its own in the log says that the user cancelled it") {
+TEST_CASE("companion: only a separate line in the log says that the user cancelled it") {
     const std::int64_t since = *parse_iso_time("2026-01-01T00:00:00.000Z");
     const std::string line = "[2026-01-01T00:00:01.000Z] Cancelled by user.\n";
     CHECK(says_cancelled(line, since));

@@ -13,7 +13,7 @@ JobDocument doc(const std::string& text) { return JobDocument::parse(text); }
 
 }  // namespace
 
-TEST_CASE("companion: the table of verdicts on a job that no shim watches") {
+TEST_CASE("companion: the table of verdicts on a job that no shim supervises") {
     const std::int64_t now = *parse_iso_time("2026-01-01T01:00:00.000Z");
     constexpr auto alive = Liveness::alive, gone = Liveness::dead, none = Liveness::none;
     struct Row {
@@ -21,71 +21,76 @@ TEST_CASE("companion: the table of verdicts on a job that no shim watches") {
         UnwatchedWorker worker;
         State state;
         bool settle;
-        std::string sentence;  // its beginning
+        std::string sentence;  // how it begins
     };
     for (const Row& row : {
-             // A status of which nothing is known here, whatever its process does.
-             Row{R"({"pid":7})", {}, State::unknown, false, "The record has no status word"},
+             // A status that is unknown here, whatever the process does.
+             Row{R"({"pid":7})", {}, State::unknown, false, "The record's status is not one"},
              Row{R"({"status":"dreaming","pid":7})",
                  {gone, 0, false},
                  State::unknown,
                  false,
-                 "The record has no status word"},
+                 "The record's status is not one"},
              // No pid.
-             Row{R"({"status":"running"})", {}, State::unknown, false, "It says that it runs"},
+             Row{R"({"status":"running"})",
+                 {},
+                 State::unknown,
+                 false,
+                 "The record says that it is running"},
              Row{R"({"status":"running","pid":null})",
                  {},
                  State::unknown,
                  false,
-                 "It says that it runs"},
-             Row{R"({"status":"queued"})", {}, State::queued, false, "Nobody has started it yet."},
+                 "The record says that it is running"},
+             Row{R"({"status":"queued"})", {}, State::queued, false, "Not started yet."},
              Row{R"({"status":"queued","createdAt":"2026-01-01T00:59:00.000Z"})",
                  {},
                  State::queued,
                  false,
-                 "Nobody has started it yet."},
+                 "Not started yet."},
              Row{R"({"status":"queued","createdAt":"2026-01-01T00:58:59.999Z"})",
                  {},
                  State::lost,
                  true,
-                 "Never started: it was queued for over 60 s"},
+                 "Never started: it was queued for more than 60 s"},
              Row{R"({"status":"queued","createdAt":"yesterday"})",
                  {},
                  State::queued,
                  false,
-                 "Nobody has started it yet."},
-             // A pid, and what is seen of its process.
+                 "Not started yet."},
+             // A pid, and what can be seen of its process.
              Row{R"({"status":"running","pid":7})",
                  {gone, 0, false},
                  State::lost,
                  true,
-                 "The worker (pid 7) is gone; how it ended is not known."},
+                 "The worker (pid 7) is gone; how it ended is unknown."},
              Row{R"({"status":"queued","pid":7})",
                  {gone, 0, false},
                  State::lost,
                  true,
-                 "The worker (pid 7) is gone; how it ended is not known."},
+                 "The worker (pid 7) is gone; how it ended is unknown."},
              Row{R"({"status":"running","pid":7})",
                  {Liveness::unknowable, 0, false},
                  State::unknown,
                  false,
-                 "Whether its worker (pid 7) lives cannot be seen from here."},
+                 "Whether its worker (pid 7) is alive cannot be determined from here."},
              Row{R"({"status":"running","pid":7})",
                  {none, 0, false},
                  State::unknown,
                  false,
-                 "Whether its worker (pid 7) lives cannot be seen from here."},
+                 "Whether its worker (pid 7) is alive cannot be determined from here."},
              Row{R"({"status":"running","pid":7})",
                  {alive, now, false},
                  State::running,
                  false,
-                 "The worker (pid 7) is alive; no shim watches it."},
+                 "The worker (pid 7) is alive; no shim supervises it."},
              Row{R"({"status":"queued","pid":7})",
                  {alive, now, false},
                  State::queued,
                  false,
-                 "The worker (pid 7) is alive; no shim watches it."},
-             // A process that began after the job did is another one, but for the plugin's own.
+                 "The worker (pid 7) is alive; no shim supervises it."},
+             // A process that started after the job did is a different one, unless it is the
+             // plugin's own.
              Row{R"({"status":"running","pid":7,"startedAt":"2026-01-01T00:59:58.000Z"})",
                  {alive, now, false},
                  State::running,
@@ -95,13 +100,13 @@ TEST_CASE("companion: the table of verdicts on a job that no shim watches") {
                  {alive, now, false},
                  State::lost,
                  true,
-                 "The worker (pid 7) is gone, and its pid is another process's by now"},
+                 "The worker (pid 7) is gone, and its pid now belongs to another process"},
              Row{R"({"status":"running","pid":7,"startedAt":"2026-01-01T00:00:00.000Z"})",
                  {alive, now, true},
                  State::running,
                  false,
                  "The worker (pid 7) is alive"},
-             // Without a start the creation counts.
+             // Without a start time, the creation time counts.
              Row{R"({"status":"queued","pid":7,"createdAt":"2026-01-01T00:00:00.000Z"})",
                  {alive, now, false},
                  State::lost,
@@ -117,7 +122,7 @@ TEST_CASE("companion: the table of verdicts on a job that no shim watches") {
     }
 }
 
-TEST_CASE("companion: what is a worker's pid and what is none") {
+TEST_CASE("companion: what counts as a worker's pid and what does not") {
     CHECK(worker_pid_in(doc(R"({"pid":7})")) == 7);
     CHECK(worker_pid_in(doc(R"({"pid":2147483647})")) == std::numeric_limits<int>::max());
     for (const char* pid : {"0", "-7", "1.5", "7e1", "2147483648", "null", "\"7\"", "[7]"}) {
@@ -137,7 +142,7 @@ TEST_CASE("companion: when a job began") {
     CHECK(begin_of(doc("{}")) == 0);
 }
 
-TEST_CASE("companion: an end that nobody watched is inferred") {
+TEST_CASE("companion: an end that nobody witnessed is inferred") {
     const FinalWord last = inferred_end({State::lost, "Gone.", false, true}, "now");
     CHECK(last.status == Status::failed);
     CHECK(last.sentence == "Gone.");

@@ -1,4 +1,4 @@
-// Every exit reason of SPEC section 2: from the wait status and the evidence to record and
+// Every exit reason of SPEC section 2: from the wait status and the evidence to the record and the
 // sentence.
 #include "common/exit_reason.hpp"
 
@@ -76,66 +76,67 @@ std::vector<Row> rows() {
         {end_by(exited(125)), R::exit_code, seen, Status::failed, "Exited with status 125."},
         {end_by(SIGKILL), R::signal, seen, Status::failed,
          "Killed by SIGKILL; who sent it cannot be known."},
-        {end_by(SIGSEGV), R::signal, seen, Status::failed, "Ended by SIGSEGV."},
+        {end_by(SIGSEGV), R::signal, seen, Status::failed, "Killed by SIGSEGV."},
         {end_by(dumped(SIGABRT)), R::core_dump, seen, Status::failed,
-         "Ended by SIGABRT, core dumped."},
+         "Killed by SIGABRT (core dumped)."},
         {end_by(dumped(SIGTERM), signalled), R::core_dump, seen, Status::failed,
-         "Ended by SIGTERM, core dumped, asked for by uid 1000 (pid 77, bash)."},
+         "Killed by SIGTERM (core dumped), sent by uid 1000 (pid 77, bash)."},
         {end_by(SIGTERM, signalled), R::signal, seen, Status::failed,
-         "Ended by SIGTERM, asked for by uid 1000 (pid 77, bash)."},
+         "Killed by SIGTERM, sent by uid 1000 (pid 77, bash)."},
         {end_by(exited(143), signalled), R::exit_code, seen, Status::failed,
          "Exited with status 143 after SIGTERM from uid 1000 (pid 77, bash)."},
         {end_by(SIGHUP, hung_up), R::signal, seen, Status::failed,
-         "Ended by SIGHUP, asked for by the kernel."},
+         "Killed by SIGHUP, sent by the kernel."},
         {end_by(exited(1), hung_up), R::exit_code, seen, Status::failed,
          "Exited with status 1 after SIGHUP from the kernel."},
-        // Another signal than the one that was asked for.
+        // Killed by a signal other than the one that was passed on.
         {end_by(SIGKILL, hung_up), R::signal, seen, Status::failed,
          "Killed by SIGKILL; who sent it cannot be known."},
-        {end_by(SIGSEGV, signalled), R::signal, seen, Status::failed, "Ended by SIGSEGV."},
+        {end_by(SIGSEGV, signalled), R::signal, seen, Status::failed, "Killed by SIGSEGV."},
         {end_by(SIGTERM,
                 [](Ending& end) {
                     signalled(end);
                     end.signalled_by = Requester{"signal to the shim", 0, 0, ""};
                 }),
-         R::signal, seen, Status::failed, "Ended by SIGTERM, asked for by uid 0."},
+         R::signal, seen, Status::failed, "Killed by SIGTERM, sent by uid 0."},
         {end_by(exited(0), signalled), R::success, seen, Status::completed, ""},
         {end_by(SIGTERM, time_out), R::timeout, seen, Status::failed,
-         "Timed out after 1 min 30 s; the worker was ended by SIGTERM."},
+         "Timed out after 1 min 30 s; the worker was killed by SIGTERM."},
         {end_by(SIGKILL, time_out), R::timeout, seen, Status::failed,
-         "Timed out after 1 min 30 s; the worker was ended by SIGKILL."},
+         "Timed out after 1 min 30 s; the worker was killed by SIGKILL."},
         {end_by(dumped(SIGQUIT), time_out), R::timeout, seen, Status::failed,
-         "Timed out after 1 min 30 s; the worker was ended by SIGQUIT, core dumped."},
+         "Timed out after 1 min 30 s; the worker was killed by SIGQUIT (core dumped)."},
         {end_by(exited(0), time_out), R::timeout, seen, Status::failed,
          "Timed out after 1 min 30 s; the worker exited with status 0."},
         {end_by(SIGTERM, cancel), R::cancelled, seen, Status::cancelled,
-         "Cancelled, asked for by uid 1000 (pid 7, jobctl): no longer needed; the worker was ended "
-         "by SIGTERM."},
+         "Cancelled, requested by uid 1000 (pid 7, jobctl): no longer needed; the worker was "
+         "killed by SIGTERM."},
         {end_by(SIGTERM,
                 [](Ending& end) {
                     end.cancelled = CancelRequest{{{"jobctl cancel", {}, {}, ""}, ""}, "", {}, {}};
                 }),
          R::cancelled, seen, Status::cancelled,
-         "Cancelled, asked for by an unknown user; the worker was ended by SIGTERM."},
+         "Cancelled, requested by an unknown user; the worker was killed by SIGTERM."},
         {end_by(SIGTERM,
                 [](Ending& end) {
                     cancel(end);
                     end.cancelled->what.reason = "It hung.\nAgain. ";
                 }),
          R::cancelled, seen, Status::cancelled,
-         "Cancelled, asked for by uid 1000 (pid 7, jobctl): It hung.\uFFFDAgain; the worker was "
-         "ended by SIGTERM."},
+         "Cancelled, requested by uid 1000 (pid 7, jobctl): It hung.\uFFFDAgain; the worker was "
+         "killed by SIGTERM."},
         {end_by(exited(0), cancel), R::cancelled, seen, Status::cancelled,
-         "Cancelled, asked for by uid 1000 (pid 7, jobctl): no longer needed; the worker exited "
+         "Cancelled, requested by uid 1000 (pid 7, jobctl): no longer needed; the worker exited "
          "with status 0."},
-        // Asked to end by both: jobshim exits with 124, so the record says the same.
+        // Ended because of both a timeout and a cancel request: jobshim exits with 124, so the
+        // record says timeout.
         {end_by(SIGTERM,
                 [](Ending& end) {
                     time_out(end);
                     cancel(end);
                 }),
          R::timeout, seen, Status::failed,
-         "Timed out after 1 min 30 s; the worker was ended by SIGTERM."},
+         "Timed out after 1 min 30 s; the worker was killed by SIGTERM."},
         {end_by(exited(0), expect_result), R::no_result, seen, Status::failed,
          "Exited with status 0 without recording a result."},
         {end_by(exited(4), expect_result), R::exit_code, seen, Status::failed,
@@ -147,27 +148,26 @@ std::vector<Row> rows() {
                 }),
          R::success, seen, Status::completed, ""},
         {end_by(SIGKILL, [](Ending& end) { end.oom = oom(true); }), R::oom_kill, seen,
-         Status::failed,
-         "Killed by SIGKILL by the out-of-memory killer (group /jobs/x, limit 512 MiB)."},
+         Status::failed, "Killed by the out-of-memory killer (cgroup /jobs/x, limit 512 MiB)."},
         {end_by(SIGKILL, [](Ending& end) { end.oom = oom(false); }), R::oom_kill,
          Certainty::inferred, Status::failed,
-         "Killed by SIGKILL by the out-of-memory killer (group /jobs/x, limit 512 MiB); inferred, "
-         "a neighbour in the same group may have been its victim."},
-        // The neighbour was hit, and the worker killed by somebody.
+         "Killed by the out-of-memory killer (cgroup /jobs/x, limit 512 MiB); inferred: the victim "
+         "may have been another process in the same cgroup."},
+        // The OOM killer hit a neighbour; the worker was killed by somebody else.
         {end_by(SIGKILL,
                 [](Ending& end) {
                     end.oom = oom(false);
                     end.oom->others_were_the_victims = true;
                 }),
          R::signal, seen, Status::failed, "Killed by SIGKILL; who sent it cannot be known."},
-        // The machine's counter alone proves nothing.
+        // The machine's counter proves nothing by itself.
         {end_by(SIGKILL,
                 [](Ending& end) {
                     end.oom = oom(false);
                     end.oom->counter_rose = false;
                 }),
          R::signal, seen, Status::failed, "Killed by SIGKILL; who sent it cannot be known."},
-        // A child of the worker was hit; the worker ended in its own way.
+        // A child of the worker was hit; the worker itself ended on its own.
         {end_by(exited(4), [](Ending& end) { end.oom = oom(false); }), R::exit_code, seen,
          Status::failed, "Exited with status 4."},
         {end_by(exited(0), [](Ending& end) { end.oom = oom(false); }), R::success, seen,
@@ -186,14 +186,14 @@ TEST_CASE("exit reason: every witnessed end") {
         CHECK(last.status == row.status);
         CHECK(last.sentence == row.sentence);
         CHECK(last.exit.wait_status == row.end.wait_status);
-        // One of the two is known, and the other is nothing: never 0 or -1.
+        // Exactly one of the two is known; the other is absent, never 0 or -1.
         CHECK(last.exit.code.has_value() != last.exit.signal.has_value());
         if (row.end.oom) CHECK(last.exit.evidence == row.end.oom->evidence);
         if (row.end.signalled_by) CHECK(last.exit.evidence.size() == 1);
     }
 }
 
-TEST_CASE("exit reason: every end that nobody witnessed, in a sentence") {
+TEST_CASE("exit reason: the sentence for every end that nobody witnessed") {
     using R = ExitReason;
     const Requester root{"jobctl settle", 7, 0, "jobctl"};
     struct Unseen {
@@ -204,20 +204,18 @@ TEST_CASE("exit reason: every end that nobody witnessed, in a sentence") {
         std::string sentence;
     };
     std::vector<Unseen> all{
-        {judge_spawn_failure("ENOENT", "node: no such file (PATH searched)"), R::spawn_failed,
-         Certainty::observed, Status::failed,
-         "Could not be started: node: no such file (PATH searched)."},
+        {judge_spawn_failure("ENOENT", "node: not found in PATH"), R::spawn_failed,
+         Certainty::observed, Status::failed, "Could not be started: node: not found in PATH."},
         {judge_never_started(bash), R::cancelled, Certainty::observed, Status::cancelled,
-         "Called off before it was started, asked for by uid 1000 (pid 77, bash)."},
+         "Cancelled before it started, requested by uid 1000 (pid 77, bash)."},
         {judge_never_started(bash, "no longer needed."), R::cancelled, Certainty::observed,
          Status::cancelled,
-         "Called off before it was started, asked for by uid 1000 (pid 77, bash): no longer "
-         "needed."},
+         "Cancelled before it started, requested by uid 1000 (pid 77, bash): no longer needed."},
         {judge_never_started(std::nullopt), R::cancelled, Certainty::observed, Status::cancelled,
-         "Called off before it was started."},
+         "Cancelled before it started."},
         {judge_cancelled_unseen({bash, "no longer needed"}), R::cancelled, Certainty::inferred,
          Status::cancelled,
-         "Cancelled, asked for by uid 1000 (pid 77, bash): no longer needed; nobody saw how the "
+         "Cancelled, requested by uid 1000 (pid 77, bash): no longer needed; nobody saw how the "
          "worker ended."},
         {judge_told(Status::failed, root, "the host has burnt down"), R::unknown, Certainty::told,
          Status::failed, "Settled as failed by uid 0 (pid 7, jobctl): the host has burnt down."},
@@ -225,13 +223,13 @@ TEST_CASE("exit reason: every end that nobody witnessed, in a sentence") {
          Status::cancelled, "Settled as cancelled by uid 0 (pid 7, jobctl): nobody wants it."},
         {judge_presumed(std::chrono::minutes(3), root, "Its shim runs on another host"),
          R::shim_lost, Certainty::presumed, Status::failed,
-         "Presumed dead by uid 0 (pid 7, jobctl): no beat for 3 min."},
+         "Presumed dead by uid 0 (pid 7, jobctl): no heartbeat for 3 min."},
         {judge_lost(R::shim_lost, true, {}), R::shim_lost, Certainty::inferred, Status::failed,
-         "The shim died and the worker is gone; how it ended is not known."},
+         "The shim died and the worker is gone; how it ended is unknown."},
         {judge_lost(R::shim_lost, false, {}), R::shim_lost, Certainty::inferred, Status::failed,
-         "The shim died before the worker was started."},
+         "The shim died before the worker started."},
         {judge_lost(R::host_rebooted, true, {}), R::host_rebooted, Certainty::inferred,
-         Status::failed, "The host was restarted while the job ran; how it ended is not known."},
+         Status::failed, "The host was restarted while the job ran; how it ended is unknown."},
     };
     OomFinding both;
     both.worker_was_the_victim = both.shim_was_the_victim = true;
@@ -242,8 +240,8 @@ TEST_CASE("exit reason: every end that nobody witnessed, in a sentence") {
     for (const auto& [oom, sentence] : std::vector<std::pair<OomFinding, std::string>>{
              {both, "The shim was killed by the out-of-memory killer, and so was the worker."},
              {shim_only,
-              "The shim was killed by the out-of-memory killer and the worker is gone; how "
-              "it ended is not known."},
+              "The shim was killed by the out-of-memory killer and the worker is gone; how it "
+              "ended is unknown."},
              {worker_only, "The shim died; the worker was killed by the out-of-memory killer."}})
         all.push_back({judge_lost(R::shim_lost, true, {}, oom), R::shim_lost, Certainty::inferred,
                        Status::failed, sentence});
@@ -262,7 +260,7 @@ TEST_CASE("exit reason: every end that nobody witnessed, in a sentence") {
     CHECK(reached.size() == 12);
 }
 
-TEST_CASE("exit reason: whatever wait may say, the record says that and no more") {
+TEST_CASE("exit reason: the record says exactly what wait reports") {
     std::vector<int> statuses;
     for (int code = 0; code < 256; ++code) statuses.push_back(exited(code));
     for (int signal = 1; signal <= SIGRTMAX; ++signal)
@@ -295,7 +293,7 @@ TEST_CASE("exit reason: whatever wait may say, the record says that and no more"
     }
 }
 
-TEST_CASE("exit reason: what was noted while it ran comes first among the evidence") {
+TEST_CASE("exit reason: notes made while the worker ran come first in the evidence") {
     Ending end = end_by(SIGKILL);
     CHECK_FALSE(judge_witnessed(end).exit.resources);
     end.evidence = {"SIGTERM sent: cancelled after 1 s", "SIGKILL sent after 11 s"};
@@ -303,14 +301,14 @@ TEST_CASE("exit reason: what was noted while it ran comes first among the eviden
     end.resources = Resources{12, 34, 56};
     signalled(end);
     const ExitRecord exit = judge_witnessed(end).exit;
-    CHECK(exit.evidence ==
-          std::vector<std::string>{"SIGTERM sent: cancelled after 1 s", "SIGKILL sent after 11 s",
-                                   "memory.oom_control oom_kill 0 -> 1 in /jobs/x",
-                                   "SIGTERM from uid 1000 (pid 77, bash) was passed on before"});
+    CHECK(exit.evidence == std::vector<std::string>{
+                               "SIGTERM sent: cancelled after 1 s", "SIGKILL sent after 11 s",
+                               "memory.oom_control oom_kill 0 -> 1 in /jobs/x",
+                               "SIGTERM from uid 1000 (pid 77, bash) had been passed on earlier"});
     REQUIRE(exit.resources);
     CHECK(exit.resources->user_ms == 12);
     CHECK(exit.resources->max_rss_kib == 56);
-    // One that is stuck has not ended, but what was done to it is as well known.
+    // A stuck worker has not ended, but what was done to it is known all the same.
     end.stuck = StuckWorker{42, 'D', "", std::chrono::seconds(10)};
     end.resources.reset();
     time_out(end);
@@ -320,7 +318,7 @@ TEST_CASE("exit reason: what was noted while it ran comes first among the eviden
     CHECK_FALSE(stuck.resources);
 }
 
-TEST_CASE("exit reason: of what SIGKILL did not end nothing is claimed but that") {
+TEST_CASE("exit reason: a worker that SIGKILL did not end is only reported as stuck") {
     Ending end;
     end.stuck = StuckWorker{42, 'D', "percpu_rwsem_wait", std::chrono::seconds(10)};
     end.oom = oom(false);
@@ -337,11 +335,11 @@ TEST_CASE("exit reason: of what SIGKILL did not end nothing is claimed but that"
         CHECK(last.exit.evidence ==
               std::vector<std::string>{"memory.oom_control oom_kill 0 -> 1 in /jobs/x",
                                        "the worker (pid 42, state D) was still there 10 s after "
-                                       "SIGKILL, in the kernel's percpu_rwsem_wait"});
+                                       "SIGKILL, in kernel function percpu_rwsem_wait"});
     };
     cancel(end);
     check(ExitReason::cancelled,
-          "Cancelled, asked for by uid 1000 (pid 7, jobctl): no longer needed; SIGKILL did not end "
+          "Cancelled, requested by uid 1000 (pid 7, jobctl): no longer needed; SIGKILL did not end "
           "the worker (pid 42, state D): it is stuck in the kernel.");
     time_out(end);
     check(ExitReason::timeout,
@@ -349,18 +347,18 @@ TEST_CASE("exit reason: of what SIGKILL did not end nothing is claimed but that"
           "stuck in the kernel.");
 }
 
-TEST_CASE("exit reason: a failure to start has no code, no signal, no wait status") {
-    const FinalWord last = judge_spawn_failure("ENOENT", "node: no such file (PATH searched)");
+TEST_CASE("exit reason: a failure to start has no code or signal or wait status") {
+    const FinalWord last = judge_spawn_failure("ENOENT", "node: not found in PATH");
     CHECK(last.exit.reason == ExitReason::spawn_failed);
     CHECK(last.status == Status::failed);
     CHECK_FALSE(last.exit.code);
     CHECK_FALSE(last.exit.signal);
     CHECK_FALSE(last.exit.wait_status);
     CHECK_FALSE(last.exit.core_dumped);
-    CHECK(last.sentence == "Could not be started: node: no such file (PATH searched).");
+    CHECK(last.sentence == "Could not be started: node: not found in PATH.");
 }
 
-TEST_CASE("exit reason: what nobody saw is inferred, and unknown in its parts") {
+TEST_CASE("exit reason: an end that nobody saw is inferred and its details are unknown") {
     for (const ExitReason reason : {ExitReason::shim_lost, ExitReason::host_rebooted}) {
         const FinalWord last = judge_lost(reason, true, {"seen"});
         CHECK(last.exit.reason == reason);
@@ -368,13 +366,13 @@ TEST_CASE("exit reason: what nobody saw is inferred, and unknown in its parts") 
         CHECK(last.status == Status::failed);
         CHECK_FALSE(last.exit.code);
         CHECK_FALSE(last.exit.signal);
-        CHECK(last.sentence.find("not known") != std::string::npos);
+        CHECK(last.sentence.find("unknown") != std::string::npos);
     }
     CHECK(judge_lost(ExitReason::shim_lost, false, {}).sentence ==
-          "The shim died before the worker was started.");
+          "The shim died before the worker started.");
 }
 
-TEST_CASE("exit reason: a job that is called off before its start is cancelled") {
+TEST_CASE("exit reason: a job that is called off before it starts is cancelled") {
     const FinalWord last = judge_never_started(bash);
     CHECK(last.exit.reason == ExitReason::cancelled);
     CHECK(last.status == Status::cancelled);
@@ -382,14 +380,13 @@ TEST_CASE("exit reason: a job that is called off before its start is cancelled")
     CHECK(last.exit.requested_by->pid == 77);
 }
 
-TEST_CASE("exit reason: who called a queued job off, and why") {
+TEST_CASE("exit reason: who called off a queued job and why") {
     const FinalWord last =
         judge_never_started(Requester{"jobctl cancel", 7, 1000, "jobctl"}, "changed my mind");
     CHECK(last.sentence ==
-          "Called off before it was started, asked for by uid 1000 (pid 7, jobctl): changed my "
-          "mind.");
+          "Cancelled before it started, requested by uid 1000 (pid 7, jobctl): changed my mind.");
     CHECK(last.exit.certainty == Certainty::observed);
-    CHECK(judge_never_started(std::nullopt).sentence == "Called off before it was started.");
+    CHECK(judge_never_started(std::nullopt).sentence == "Cancelled before it started.");
 }
 
 TEST_CASE("exit reason: a cancelled job whose end nobody saw") {
@@ -403,11 +400,11 @@ TEST_CASE("exit reason: a cancelled job whose end nobody saw") {
                              last.exit.wait_status.has_value(), last.exit.core_dumped.has_value()})
         CHECK_FALSE(known);
     CHECK(last.sentence ==
-          "Cancelled, asked for by uid 1000 (pid 7, jobctl): no longer needed; nobody saw how the "
+          "Cancelled, requested by uid 1000 (pid 7, jobctl): no longer needed; nobody saw how the "
           "worker ended.");
 }
 
-TEST_CASE("exit reason: what a person tells") {
+TEST_CASE("exit reason: an end that a person reports") {
     const Requester by{"jobctl settle", 7, 1000, "jobctl"};
     const FinalWord failed = judge_told(Status::failed, by, "the host burnt down");
     CHECK(failed.exit.reason == ExitReason::unknown);
@@ -423,19 +420,19 @@ TEST_CASE("exit reason: what a person tells") {
     CHECK(cancelled.sentence.ends_with(": Gone."));
 }
 
-TEST_CASE("exit reason: what is presumed") {
+TEST_CASE("exit reason: an end that is presumed") {
     const FinalWord last = judge_presumed(std::chrono::hours(2), {"jobctl reap", 7, 1000, "jobctl"},
-                                          "Its shim runs on another host, box");
+                                          "Its shim runs on another host (box)");
     CHECK(last.exit.reason == ExitReason::shim_lost);
     CHECK(last.exit.certainty == Certainty::presumed);
     CHECK(last.status == Status::failed);
     CHECK_FALSE(last.exit.code);
     CHECK_FALSE(last.exit.signal);
-    CHECK(last.exit.evidence == std::vector<std::string>{"Its shim runs on another host, box"});
-    CHECK(last.sentence == "Presumed dead by uid 1000 (pid 7, jobctl): no beat for 2 h.");
+    CHECK(last.exit.evidence == std::vector<std::string>{"Its shim runs on another host (box)"});
+    CHECK(last.sentence == "Presumed dead by uid 1000 (pid 7, jobctl): no heartbeat for 2 h.");
 }
 
-TEST_CASE("exit reason: words and values agree both ways") {
+TEST_CASE("exit reason: words and values convert both ways") {
     for (const char* text :
          {"success", "exit-code", "signal", "core-dump", "oom-kill", "timeout", "cancelled",
           "spawn-failed", "no-result", "shim-lost", "host-rebooted", "unknown"}) {

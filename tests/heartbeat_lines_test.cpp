@@ -1,4 +1,4 @@
-// The heartbeat file, cut off anywhere, and the cancel request: there and back.
+// Writing and reading back the heartbeat file, cut off anywhere, and the cancel request.
 #include "common/heartbeat_lines.hpp"
 
 #include <csignal>
@@ -18,7 +18,7 @@ RunRecord example_run() {
 
 }  // namespace
 
-TEST_CASE("heartbeat lines: there and back, torn or not") {
+TEST_CASE("heartbeat lines: what is written is read back and torn lines are ignored") {
     const RunRecord run = example_run();
     const std::string first = heartbeat_first_line(run, "/src/j1.json", "start");
     REQUIRE(first.starts_with(heartbeat_magic));
@@ -44,13 +44,13 @@ TEST_CASE("heartbeat lines: there and back, torn or not") {
     }
     CHECK_FALSE(parse_heartbeat(second + third).run);
     CHECK_FALSE(parse_heartbeat("\n\n[]\nnull\n").run);
-    // Forged, and deep enough to use up the stack of a parser that descends by recursion.
+    // Forged, and nested deeply enough to exhaust the stack of a recursive parser.
     const std::string deep = std::string(200'000, '[') + std::string(200'000, ']');
     CHECK_FALSE(parse_heartbeat(R"({"jobshim":{"shim":{"pid":1},"x":)" + deep + "}}\n").run);
     CHECK_FALSE(parse_cancel_request(R"({"at":"t","x":)" + deep + "}"));
 }
 
-TEST_CASE("heartbeat lines: the OOM killer's counters, there and back, and forged") {
+TEST_CASE("heartbeat lines: the OOM counters are read back and forged ones are harmless") {
     const RunRecord run = example_run();
     const OomBaseline oom{"/jobs/x", "/sys/fs/cgroup/jobs/x/memory.events.local", 3, 1, 4, 99};
     CHECK(parse_heartbeat(heartbeat_first_line(run, "j", "s", oom)).oom == oom);
@@ -71,7 +71,7 @@ TEST_CASE("heartbeat lines: the OOM killer's counters, there and back, and forge
     CHECK(*odd == OomBaseline{"", "", 1, {}, {}, 0});
 }
 
-TEST_CASE("cancel request: there and back") {
+TEST_CASE("cancel request: what is written is read back") {
     const CancelRequest request{{{"jobctl cancel", 7, 1000, "jobctl"}, "why"}, "when", 2, {}};
     const auto back = parse_cancel_request(cancel_request_text(request));
     REQUIRE(back);
@@ -90,14 +90,14 @@ TEST_CASE("cancel request: there and back") {
         CHECK_FALSE(parse_cancel_request(text));
 }
 
-TEST_CASE("cancel request: a forged number is cut to what an option would take") {
+TEST_CASE("cancel request: a forged number is limited to what an option would accept") {
     const auto cancel = parse_cancel_request(R"({"at":"t","killAfterMs":9223372036854775807})");
     CHECK(*cancel->kill_after_ms == 86'400'000);
 }
 
-// glibc keeps signals 32 and 33 to itself and has no names for them. "signal 32" was written into
-// the request, and could not be read back: TERM would have been sent.
-TEST_CASE("record: a request names its signal so that it can be read back") {
+// glibc reserves signals 32 and 33 and has no names for them. "signal 32" was written into the
+// request and could not be read back: TERM would have been sent.
+TEST_CASE("cancel request: the signal is written so that it can be read back") {
     for (int signal = 1; signal <= SIGRTMAX; ++signal) {
         CancelRequest request;
         request.at = "now";

@@ -1,4 +1,4 @@
-// The two locks, the three lines, the beat: with real processes and real locks.
+// The two locks, the three lines and the beat, with real processes and real locks.
 #include "common/heartbeat.hpp"
 
 #include <fcntl.h>
@@ -21,7 +21,7 @@ namespace {
 
 const std::string first_line = std::string(heartbeat_magic) + "{}}\n";
 
-// Holds the heartbeat file as a shim does, for as long as the process lives.
+// Holds the heartbeat file as a shim does, until the process dies.
 void hold(const std::string& path, const std::function<void()>& ready) {
     HeartbeatHold held = HeartbeatHold::acquire(path, milliseconds(0));
     held.begin(first_line, 1000);
@@ -31,14 +31,14 @@ void hold(const std::string& path, const std::function<void()>& ready) {
 
 }  // namespace
 
-TEST_CASE("heartbeat: life is the lock, and ends with the process") {
+TEST_CASE("heartbeat: the lock means alive and ends with the process") {
     const TempDir dir;
     const std::string path = dir / "j.heartbeat";
     CHECK(probe_heartbeat(path).lock == LifeLock::no_file);
     Child shim([&](auto ready) { hold(path, ready); });
     CHECK(probe_heartbeat(path).lock == LifeLock::held);
     CHECK(probe_heartbeat(path).text == first_line);
-    // A second shim is refused, and told by whom.
+    // A second shim is refused, and learns who holds the job.
     try {
         HeartbeatHold::acquire(path, milliseconds(0));
         FAIL("two shims held one job");
@@ -47,7 +47,7 @@ TEST_CASE("heartbeat: life is the lock, and ends with the process") {
               std::string::npos);
     }
     CHECK_FALSE(SettlerLock::try_take(path));
-    shim.make_zombie();  // killed and not reaped: its locks are gone all the same
+    shim.make_zombie();  // killed but not reaped: its locks are gone all the same
     CHECK(probe_heartbeat(path).lock == LifeLock::free);
     CHECK(SettlerLock::try_take(path));
 }
@@ -59,7 +59,7 @@ TEST_CASE("heartbeat: probing changes nothing and drops no lock of another proce
     for (int i = 0; i < 100; ++i) REQUIRE(probe_heartbeat(path).lock == LifeLock::held);
 }
 
-TEST_CASE("heartbeat: a settler keeps others out, but is no sign of life") {
+TEST_CASE("heartbeat: a settler keeps others out but is not a sign of life") {
     const TempDir dir;
     const std::string path = dir / "j.heartbeat";
     const Child settler([&](auto ready) {
@@ -69,7 +69,7 @@ TEST_CASE("heartbeat: a settler keeps others out, but is no sign of life") {
     });
     CHECK(probe_heartbeat(path).lock == LifeLock::free);
     CHECK_FALSE(SettlerLock::try_take(path));
-    // A shim waits for it, and gives up in the end.
+    // A shim waits for the settler, but gives up eventually.
     const auto began = monotonic_now();
     CHECK_THROWS_AS(HeartbeatHold::acquire(path, milliseconds(30)), Refusal);
     CHECK(monotonic_now() - began >= milliseconds(30));
@@ -77,20 +77,20 @@ TEST_CASE("heartbeat: a settler keeps others out, but is no sign of life") {
     CHECK(probe_heartbeat(path).lock == LifeLock::free);
 }
 
-TEST_CASE("heartbeat: a shim that starts while a settler is at it gets its turn") {
+TEST_CASE("heartbeat: a shim that starts while a settler is at work gets its turn") {
     const TempDir dir;
     const std::string path = dir / "j.heartbeat";
     Child settler([&](auto ready) {
         const auto lock = SettlerLock::try_take(path);
         ready();
-        // Until the shim has taken byte 0.
+        // Until the shim has locked byte 0.
         while (lock->probe().lock != LifeLock::held) ::sched_yield();
         ::_exit(0);
     });
     CHECK_NOTHROW(HeartbeatHold::acquire(path, milliseconds(5000)));
 }
 
-TEST_CASE("heartbeat: removed under a live shim, it is made and locked anew at the next beat") {
+TEST_CASE("heartbeat: a file removed under a live shim is recreated and locked at the next beat") {
     const TempDir dir;
     const std::string path = dir / "j.heartbeat";
     for (const bool replaced : {false, true}) {
@@ -101,7 +101,7 @@ TEST_CASE("heartbeat: removed under a live shim, it is made and locked anew at t
         std::filesystem::remove(path);
         if (replaced) write_text(path, "");
         held.beat();
-        // Asked by another process: one's own locks are never in one's own way.
+        // Another process has to probe: a process never conflicts with its own locks.
         const Child reader([&](auto ready) {
             const Probe probe = probe_heartbeat(path);
             if (probe.lock == LifeLock::held && probe.text == history)
@@ -115,7 +115,7 @@ TEST_CASE("heartbeat: removed under a live shim, it is made and locked anew at t
     }
 }
 
-TEST_CASE("heartbeat: a beat moves the time of the file, and nothing else") {
+TEST_CASE("heartbeat: a beat changes only the time of the file") {
     const TempDir dir;
     const std::string path = dir / "j.heartbeat";
     HeartbeatHold held = HeartbeatHold::acquire(path, milliseconds(0));
@@ -127,10 +127,10 @@ TEST_CASE("heartbeat: a beat moves the time of the file, and nothing else") {
     REQUIRE(::stat(path.c_str(), &info) == 0);
     CHECK(info.st_mtim.tv_sec > 1);
     CHECK(info.st_size == static_cast<off_t>(first_line.size()));
-    CHECK(info.st_blocks * 512 >= 1000);  // the space for the end is there already
+    CHECK(info.st_blocks * 512 >= 1000);  // space for the end is already allocated
 }
 
-TEST_CASE("heartbeat: what is not ours is not touched") {
+TEST_CASE("heartbeat: files that are not ours are left alone") {
     const TempDir dir;
     const std::string path = dir / "j.heartbeat";
     for (const char* foreign : {"notes\n", "{\"other\":1}\n", "{"}) {
@@ -152,7 +152,7 @@ TEST_CASE("heartbeat: what is not ours is not touched") {
     CHECK(probe_heartbeat(path).text.empty());
 }
 
-TEST_CASE("heartbeat: a start that fails leaves what the run before left") {
+TEST_CASE("heartbeat: a failed start keeps what the last run left") {
     const TempDir dir;
     const std::string path = dir / "j.heartbeat";
     {
@@ -169,9 +169,10 @@ TEST_CASE("heartbeat: a start that fails leaves what the run before left") {
     CHECK(read_text(path) == former);
 }
 
-// Nanoseconds in 64 bits end in the year 2262. A beat of 2400 was taken for one of 1815: overdue,
-// where SPEC says that a beat from the future is fresh (and the sum was undefined behaviour).
-TEST_CASE("heartbeat: a beat from beyond the year 2262 is one from the future") {
+// Nanoseconds in 64 bits end in the year 2262. A beat from 2400 was taken for one from 1815:
+// overdue, although SPEC says that a beat from the future is fresh (and the sum was undefined
+// behaviour).
+TEST_CASE("heartbeat: a beat from after the year 2262 is from the future") {
     const TempDir dir;
     const std::string path = dir / "j.heartbeat";
     write_text(path, first_line);
@@ -182,13 +183,13 @@ TEST_CASE("heartbeat: a beat from beyond the year 2262 is one from the future") 
     };
     const std::int64_t now = wall_now_ms() * 1'000'000;
     CHECK(beat_at(13'569'465'600) > now);   // 2400
-    CHECK(beat_at(-11'676'096'000) < now);  // 1600, where the file system has such a time
+    CHECK(beat_at(-11'676'096'000) < now);  // 1600, if the file system can store such a time
 }
 
-// Found by the model (integration/model): a shim that was refused, because the last one's shim or
-// worker still lived, wrote the heartbeat file anew as it left. Killed on the way, or with the disk
-// full, it took the recorded end of the last run with it, which then became `shim-lost`.
-TEST_CASE("heartbeat: who is refused before it began does not write") {
+// Found by the model (integration/model): a shim that was refused, because the last run's shim or
+// worker was still alive, rewrote the heartbeat file as it left. If it was killed on the way, or if
+// the disk was full, the recorded end of the last run was lost and became `shim-lost`.
+TEST_CASE("heartbeat: a shim that is refused before it begins does not write") {
     const TempDir dir;
     const std::string path = dir / "j.heartbeat";
     write_text(path, first_line + "{\"exit\":{}}\n");
@@ -196,6 +197,6 @@ TEST_CASE("heartbeat: who is refused before it began does not write") {
     REQUIRE(::utimensat(AT_FDCWD, path.c_str(), long_ago.data(), 0) == 0);
     HeartbeatHold held = HeartbeatHold::acquire(path, milliseconds(0));
     held.abandon(held.text());
-    // Nor does it look like a beat.
+    // Nor does it touch the file, which would look like a beat.
     CHECK(probe_heartbeat(path).mtime_ns == std::int64_t{1000} * 1'000'000'000);
 }

@@ -1,4 +1,4 @@
-// The job file as a value: what is ours is set, and every other byte stays.
+// The job file as a value: our members are set, and every other byte stays.
 #include "common/job_document.hpp"
 
 #include <nlohmann/json.hpp>
@@ -37,7 +37,8 @@ JobDocument document(const std::string& text) {
     return parsed;
 }
 
-// The text without the values of the given members: what the host wrote, and nothing of ours.
+// The text with the values of the given members left out: what the host wrote, without anything of
+// ours.
 std::string without(const std::string& text, const std::vector<std::string>& keys) {
     const JsonScan scan = scan_json_object(text);
     REQUIRE(scan.fault == JsonFault::none);
@@ -56,7 +57,7 @@ const std::vector<std::string> always_ours = {
 
 }  // namespace
 
-TEST_CASE("record: a host's bytes stay as and where they are") {
+TEST_CASE("record: the host's bytes stay unchanged and in place") {
     const std::vector<std::string> hosts = {
         R"({"status":"queued","emoji":"\ud83d","big":123456789012345678901234567890})",
         R"({ "x" : 1.10 , "y":1E5,"z":1e400,"status" : "queued" , "x":[ 1 ,{"a":  2}] })",
@@ -73,20 +74,21 @@ TEST_CASE("record: a host's bytes stay as and where they are") {
         const JobDocument after = document(text);
         CHECK(after.status() == Status::failed);
         CHECK(after.run()->exit->code == 3);
-        // Take our members' values out of both, and the ones we added: the same bytes are left.
+        // Remove the values of our members from both texts, and the members that we added: the same
+        // bytes are left.
         const std::string before_rest = without(host, always_ours);
         const std::string after_rest = without(text, always_ours);
         const std::size_t kept = before_rest.find_last_of("}");
         std::size_t common = 0;
         while (common < kept && before_rest[common] == after_rest[common]) ++common;
-        // All up to where new members are appended, and the end.
+        // Everything up to where new members are appended, and the end.
         CHECK(before_rest.substr(common, kept - common).find_first_not_of(" \t\r\n") ==
               std::string::npos);
         CHECK(after_rest.ends_with(before_rest.substr(kept)));
     }
 }
 
-TEST_CASE("record: set only where absent") {
+TEST_CASE("record: members that are set only where absent") {
     const JobDocument host = document(
         R"({"id":"theirs","title":null,"command":"x","cwd":7,"createdAt":"t","status":"queued"})");
     const JobDocument after = document(example_edit().applied_to(host, false));
@@ -98,7 +100,7 @@ TEST_CASE("record: set only where absent") {
     CHECK_FALSE(after.value("logFile"));
 }
 
-TEST_CASE("record: where the worker reported only pid, completedAt and jobshim are ours") {
+TEST_CASE("record: if the worker reported its end we set only pid and completedAt and jobshim") {
     const std::string host =
         R"({"status":"completed","phase":"x","pid":42,"completedAt":null,"errorMessage":"e","r":1})";
     const JobDocument after = document(example_edit().applied_to(document(host), true));
@@ -116,21 +118,21 @@ TEST_CASE("record: where the worker reported only pid, completedAt and jobshim a
     CHECK(dated.string("completedAt") == "theirs");
 }
 
-TEST_CASE("record: of repeated keys the last counts, and all of them are set") {
+TEST_CASE("record: the last of repeated keys counts and all of them are set") {
     const std::string host = R"({"status":"completed","a":1,"status":"queued","a":2})";
     CHECK(document(host).status() == Status::queued);
     const std::string text = example_edit().applied_to(document(host), false);
     CHECK(text.starts_with(R"({"status":"failed","a":1,"status":"failed","a":2,)"));
 }
 
-TEST_CASE("record: the same edit twice changes nothing more") {
+TEST_CASE("record: a repeated edit changes nothing") {
     const std::string once = example_edit().applied_to(document(R"({"k":[1]})"), false);
     CHECK(example_edit().applied_to(document(once), false) == once);
     const std::string fresh = example_edit().as_new_file();
     CHECK(example_edit().applied_to(document(fresh), false) == fresh);
 }
 
-TEST_CASE("record: a new file reads as JSON for everyone") {
+TEST_CASE("record: a new file is JSON to any parser") {
     const std::string text = example_edit().as_new_file();
     const auto json = nlohmann::json::parse(text);
     CHECK(text.back() == '\n');
@@ -146,7 +148,7 @@ TEST_CASE("record: a new file reads as JSON for everyone") {
     CHECK(json["jobshim"]["previous"].is_null());
 }
 
-TEST_CASE("record: a run survives the way to the disk and back") {
+TEST_CASE("record: a run is written and read back") {
     JobEdit edit = example_edit();
     RunRecord& run = edit.run;
     run.log = LogStart{"/src/log", 4711};
@@ -176,7 +178,7 @@ TEST_CASE("record: a run survives the way to the disk and back") {
     CHECK(back.exit->core_dumped == false);
 }
 
-TEST_CASE("record: the run is parsed once, for all copies of a document") {
+TEST_CASE("record: the run is parsed once for all copies of a document") {
     const JobDocument first = document(example_edit().as_new_file());
     const RunRecord* run = &*first.run();
     const JobDocument copy = first;
@@ -184,7 +186,7 @@ TEST_CASE("record: the run is parsed once, for all copies of a document") {
     CHECK(&*copy.run() == run);
 }
 
-TEST_CASE("record: what a settler does not know of a run it keeps") {
+TEST_CASE("record: a settler keeps what it does not know about a run") {
     const JobDocument host = document(
         R"({"status":"running","jobshim":{"shim":{"pid":4,"startTime":5,"bootId":"b"},"future":[1]}})");
     JobEdit edit = example_edit();
@@ -195,8 +197,8 @@ TEST_CASE("record: what a settler does not know of a run it keeps") {
     CHECK(document(text).run()->shim.pid == 4);
 }
 
-// A queued job that is called off, or one without a shim that a person settles.
-TEST_CASE("record: an end without a shim survives the way to the disk and back") {
+// A queued job that is called off, or a job without a shim that a person settles.
+TEST_CASE("record: an end without a shim is written and read back") {
     JobEdit edit;
     edit.set_end(judge_never_started(Requester{"jobctl cancel", 7, 1000, "jobctl"}, "why"), "now");
     const JobDocument after =
@@ -211,12 +213,12 @@ TEST_CASE("record: an end without a shim survives the way to the disk and back")
     CHECK(run->exit->reason == ExitReason::cancelled);
     CHECK(run->exit->requested_by->pid == 7);
     CHECK_FALSE(after.exit_text().empty());
-    // Without shim and exit there is nothing of ours.
+    // Without a shim and an exit, there is nothing of ours.
     CHECK_FALSE(document(R"({"jobshim":{"shim":null,"exit":null}})").run());
     CHECK_FALSE(document(R"({"jobshim":{"shim":{"pid":0}}})").run());
 }
 
-TEST_CASE("record: a forged jobshim member is none, and never crashes") {
+TEST_CASE("record: a forged jobshim member is ignored and never crashes") {
     for (const char* forged :
          {"null", "1", "[]", "{}", R"({"shim":null})", R"({"shim":{"pid":"41"}})",
           R"({"shim":{"pid":-1}})", R"({"shim":{"pid":1e400}})",
@@ -233,11 +235,11 @@ TEST_CASE("record: a forged jobshim member is none, and never crashes") {
     CHECK_FALSE(odd.run()->worker);
     CHECK_FALSE(odd.run()->exit);
     CHECK(odd.run()->previous.empty());
-    // A lone surrogate inside our own member: nlohmann does not take it, so it is not ours.
+    // A lone surrogate inside our own member: nlohmann refuses it, so the member is not ours.
     CHECK_FALSE(document(R"({"jobshim":{"shim":{"pid":4,"host":"\ud83d"}}})").run());
 }
 
-TEST_CASE("record: forged numbers are cut to what an option would take") {
+TEST_CASE("record: forged numbers are limited to what an option would accept") {
     const JobDocument forged = document(
         R"({"jobshim":{"shim":{"pid":4},"heartbeat":{"intervalMs":9223372036854775807}}})");
     CHECK(forged.run()->interval_ms == 3'600'000);
@@ -251,7 +253,7 @@ TEST_CASE("record: status words") {
     CHECK(document("{}").status() == Status::none);
 }
 
-TEST_CASE("record: the command of a run that is not the one of the file") {
+TEST_CASE("record: a run whose command differs from the one in the file") {
     CHECK_FALSE(document("{}").has_other_command({"make"}));
     CHECK_FALSE(document(R"({"command":["make","-j2"]})").has_other_command({"make", "-j2"}));
     CHECK(document(R"({"command":["make"]})").has_other_command({"make", "-j2"}));
@@ -264,7 +266,7 @@ TEST_CASE("record: the command of a run that is not the one of the file") {
     CHECK(after.run()->command == std::vector<std::string>{"other"});
 }
 
-TEST_CASE("record: argv that is not UTF-8 is kept exactly, too") {
+TEST_CASE("record: argv that is not UTF-8 is kept exactly") {
     JobEdit edit = example_edit();
     edit.command = {"a\xff"};
     edit.run.raw_command = {"a\xff"};
@@ -275,8 +277,8 @@ TEST_CASE("record: argv that is not UTF-8 is kept exactly, too") {
     CHECK(json["jobshim"]["raw"]["cwd"] == "L/4=");
 }
 
-// What does not fit was cut to what does: a code of 2^64 - 1 was read as -1.
-TEST_CASE("record: a number that does not fit is none") {
+// A number that did not fit was truncated: a code of 2^64 - 1 was read as -1.
+TEST_CASE("record: a number that does not fit is ignored") {
     const auto exit = document(R"({"jobshim":{"shim":{"pid":1},"exit":{"reason":"signal",
         "code":18446744073709551615,"signal":4294967305,"durationMs":9223372036854775808}}})")
                           .run()

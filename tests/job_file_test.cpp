@@ -1,4 +1,4 @@
-// The job file on disk, with a host that writes at the same time.
+// The job file on disk, while a host writes to it at the same time.
 #include "common/job_file.hpp"
 
 #include <fcntl.h>
@@ -35,7 +35,7 @@ struct Bench {
     }
 };
 
-// Sets "ours" and keeps the rest.
+// Sets "ours", and keeps the rest.
 std::string with_ours(const JobDocument* document, const std::string& value) {
     if (document == nullptr) return R"({"ours":")" + value + "\"}";
     std::string text = document->text();
@@ -47,7 +47,7 @@ std::string with_ours(const JobDocument* document, const std::string& value) {
 
 }  // namespace
 
-TEST_CASE("job file: made new with mode 0600, then replaced whole") {
+TEST_CASE("job file: it is created with mode 0600 and then replaced as a whole") {
     Bench bench;
     CHECK_FALSE(bench.file.load());
     bench.file.update([](const JobDocument* d) { return with_ours(d, "1"); },
@@ -60,7 +60,7 @@ TEST_CASE("job file: made new with mode 0600, then replaced whole") {
     CHECK(bench.names() == std::vector<std::string>{"j.json"});
 }
 
-TEST_CASE("job file: mode and owner of an existing file are kept") {
+TEST_CASE("job file: the mode and owner of an existing file are kept") {
     Bench bench;
     write_text(bench.path(), "{}");
     ::chmod(bench.path().c_str(), 0640);
@@ -77,8 +77,9 @@ TEST_CASE("job file: mode and owner of an existing file are kept") {
     CHECK_FALSE(bench.file.made_the_file());
 }
 
-TEST_CASE("job file: what a host writes between our look and our write is merged, not lost") {
-    // In place (truncate, then write) and by rename, as hosts do it. The edit runs between the two.
+TEST_CASE("job file: what a host writes between our look and our write is merged") {
+    // In place (truncate, then write) and by rename, as hosts do it. The edit runs between our look
+    // and our write.
     for (const bool in_place : {true, false}) {
         Bench bench;
         write_text(bench.path(), R"({"theirs":0})");
@@ -100,14 +101,14 @@ TEST_CASE("job file: what a host writes between our look and our write is merged
     }
 }
 
-TEST_CASE("job file: a host that is slow between truncating and writing still gets its text in") {
+TEST_CASE("job file: a host that is slow between truncating and writing does not lose its text") {
     Bench bench;
     write_text(bench.path(), R"({"theirs":0})");
     int calls = 0;
     bench.file.update(
         [&](const JobDocument* document) {
             if (++calls > 1) return with_ours(document, "x");
-            // The host truncates before our write, and writes once it sees us wait for it.
+            // The host truncates before our write, and writes only once it sees us waiting for it.
             int ready[2];
             REQUIRE(::pipe2(ready, O_CLOEXEC) == 0);
             if (::fork() == 0) {
@@ -132,7 +133,7 @@ TEST_CASE("job file: a host that is slow between truncating and writing still ge
     CHECK(read_text(bench.path()) == R"({"ours":"x","theirs":1})");
 }
 
-TEST_CASE("job file: gone while we look, it is made again") {
+TEST_CASE("job file: a file that disappears while we look is created again") {
     Bench bench;
     write_text(bench.path(), R"({"theirs":0})");
     int calls = 0;
@@ -145,7 +146,8 @@ TEST_CASE("job file: gone while we look, it is made again") {
     CHECK(read_text(bench.path()) == R"({"ours":"x","theirs":0})");
 }
 
-TEST_CASE("job file: no JSON object is set aside after a second, never over another file") {
+TEST_CASE(
+    "job file: what is not a JSON object is set aside after a second without replacing a file") {
     Bench bench;
     write_text(bench.path(), "{torn");
     CHECK_FALSE(bench.file.load());
@@ -157,7 +159,7 @@ TEST_CASE("job file: no JSON object is set aside after a second, never over anot
     CHECK(bench.notices[0].find(names[0]) != std::string::npos);
 }
 
-TEST_CASE("job file: too large, too deep, or no file: refused and untouched") {
+TEST_CASE("job file: one that is too large or too deep or not a file is refused and left alone") {
     Bench bench;
     std::string deep = R"({"a":)" + std::string(600, '[') + std::string(600, ']') + "}";
     write_text(bench.path(), deep);
@@ -174,7 +176,7 @@ TEST_CASE("job file: too large, too deep, or no file: refused and untouched") {
     CHECK(bench.names() == std::vector<std::string>{"j.json"});
 }
 
-TEST_CASE("job file: a failure of another file beside it is told as such") {
+TEST_CASE("job file: a failure of another file beside it is reported as such") {
     Bench bench;
     const auto write = [&] {
         bench.file.update([](const JobDocument* d) { return with_ours(d, "1"); },
@@ -188,7 +190,7 @@ TEST_CASE("job file: a failure of another file beside it is told as such") {
         }
         return "";
     };
-    // A directory cannot be made way for.
+    // A directory cannot simply be removed to make way.
     fs::create_directory(bench.dir / ".j.json.jobshim-new");
     fs::create_directory(bench.dir / ".j.json.jobshim-reserve");
     CHECK(told(write).starts_with("create " + (bench.dir / ".j.json.jobshim-new") + ": "));
@@ -196,12 +198,12 @@ TEST_CASE("job file: a failure of another file beside it is told as such") {
               bench.file.reserve(8192);
           }).starts_with("create " + (bench.dir / ".j.json.jobshim-reserve") + ": "));
     fs::remove(bench.dir / ".j.json.jobshim-new");
-    // One of the job file itself is not.
+    // A failure of the job file itself is not reported that way.
     fs::create_directory(bench.path());
     CHECK_THROWS_AS(write(), Refusal);
 }
 
-TEST_CASE("job file: the reserve takes the last write, and is renewed when the file has grown") {
+TEST_CASE("job file: the reserve takes the last write and grows with the file") {
     Bench bench;
     write_text(bench.path(), "{}");
     bench.file.reserve(8192);
@@ -220,7 +222,7 @@ TEST_CASE("job file: the reserve takes the last write, and is renewed when the f
     CHECK(bench.names() == std::vector<std::string>{"j.json"});
 }
 
-TEST_CASE("job file: stale files of a dead writer are removed, and stand in nobody's way") {
+TEST_CASE("job file: stale files of a dead writer are removed and block nobody") {
     Bench bench;
     write_text(bench.dir / ".j.json.jobshim-new", "half");
     bench.file.update([](const JobDocument*) { return "{}"; }, JobFile::Write::ordinary);
@@ -229,11 +231,11 @@ TEST_CASE("job file: stale files of a dead writer are removed, and stand in nobo
     CHECK(bench.names() == std::vector<std::string>{"j.json"});
 }
 
-TEST_CASE("job file: a dead writer's leaving that holds what a host wrote is kept, and named") {
+TEST_CASE("job file: a stale file that holds what a host wrote is kept and reported") {
     Bench bench;
     write_text(bench.path(), R"({"status":"running","theirs":1,"jobshim":{}})");
     for (const char* name : {".j.json.jobshim-new", ".j.json.jobshim-merged"}) {
-        // A version of ours, or what ours was made from: no loss.
+        // A version of ours, or one that ours was derived from: nothing is lost.
         write_text(bench.dir / name, R"({"status":"queued","theirs":1})");
         bench.file.clear_stale_files();
         CHECK(bench.names() == std::vector<std::string>{"j.json"});
@@ -247,7 +249,7 @@ TEST_CASE("job file: a dead writer's leaving that holds what a host wrote is kep
     CHECK(bench.notices.size() == 1);
 }
 
-TEST_CASE("job file: absent for a moment, it is still somebody else's") {
+TEST_CASE("job file: a file that was absent for a moment still belongs to its creator") {
     Bench bench;
     write_text(bench.path(), "{}");
     CHECK(bench.file.load());

@@ -19,7 +19,7 @@ TEST_CASE("job files: names beside the job file") {
     CHECK(job_files_of(dir / "a.job").heartbeat == dir / "a.job.heartbeat");
 }
 
-TEST_CASE("job files: a symlink is resolved, also one that leads nowhere yet") {
+TEST_CASE("job files: a symlink is resolved even if its target does not exist yet") {
     const TempDir dir;
     fs::create_directory(dir / "real");
     fs::create_symlink("real/job.json", dir / "link.json");
@@ -32,7 +32,7 @@ TEST_CASE("job files: a symlink is resolved, also one that leads nowhere yet") {
     CHECK_THROWS_AS(job_files_of(dir / "loop.json"), std::system_error);
 }
 
-TEST_CASE("job files: what can be no file's name is refused") {
+TEST_CASE("job files: what cannot be the name of a file is refused") {
     const TempDir dir;
     for (const std::string& path : {std::string(), dir.path() + "/", dir / ".", dir / ".."})
         CHECK_THROWS_AS(job_files_of(path), Refusal);
@@ -54,7 +54,7 @@ TEST_CASE("job files: the state directory") {
     CHECK_THROWS_AS(state_directory("", "h"), Refusal);
 }
 
-TEST_CASE("job files: directories are made private, and only where there is none") {
+TEST_CASE("job files: directories are created private and only where missing") {
     const TempDir dir;
     make_directories(dir / "a/b/c");
     CHECK(fs::status(dir / "a").permissions() == fs::perms::owner_all);

@@ -25,7 +25,7 @@ std::map<std::string, std::string> members_of(const std::string& text) {
 
 }  // namespace
 
-TEST_CASE("json: a member of what was scanned is found without another scan") {
+TEST_CASE("json: a member of a scanned text is found without another scan") {
     for (const std::string text : {
              R"({})",
              R"({ "a" : 1 , "b":[ 2, {"c": 3}, "]" ] ,"d": {"a": "}", "e": null}, "x":"" })",
@@ -40,13 +40,13 @@ TEST_CASE("json: a member of what was scanned is found without another scan") {
             CHECK(find_json_member(text, key) == (found == members.end() ? "" : found->second));
         }
     }
-    // Nothing that is no object makes it read beyond the end.
+    // Text that is not an object does not make it read past the end.
     for (const char* text :
          {"", "7", "\"a", "{", "{\"a", "{\"a\"", "{\"a\":", "{\"a\":\"\\", "}}]"})
         CHECK(find_json_member(text, "a").empty());
 }
 
-TEST_CASE("json: what JavaScript's JSON.parse takes") {
+TEST_CASE("json: what JavaScript's JSON.parse accepts") {
     for (const char* text : {
              "{}",
              " \t\r\n{ } \n",
@@ -63,7 +63,7 @@ TEST_CASE("json: what JavaScript's JSON.parse takes") {
     }
 }
 
-TEST_CASE("json: what it does not take") {
+TEST_CASE("json: what JavaScript's JSON.parse refuses") {
     for (const char* text : {
              "",
              " ",
@@ -106,7 +106,7 @@ TEST_CASE("json: what it does not take") {
     CHECK(scan_json_object(std::string("{\0}", 3)).fault == JsonFault::malformed);
 }
 
-TEST_CASE("json: every prefix of a good text is torn, and none crashes") {
+TEST_CASE("json: every prefix of a good text is torn and none crashes") {
     const std::string text =
         R"( {"a":[1,-2.5e+7,{"b":"\ud83d\ude00\n"}],"c":{"d":[[],{}]},"e":null,"f":"x"} )";
     const std::size_t end = text.rfind('}');
@@ -115,19 +115,19 @@ TEST_CASE("json: every prefix of a good text is torn, and none crashes") {
     CHECK(scan_json_object(text.substr(0, end + 1)).fault == JsonFault::none);
 }
 
-TEST_CASE("json: no object") {
+TEST_CASE("json: texts that are not an object") {
     for (const char* text : {"[]", "1", "null", "\"x\"", "[{\"a\":1}]", "true"})
         CHECK(scan_json_object(text).fault == JsonFault::not_object);
 }
 
-TEST_CASE("json: depth is counted, not recursed into") {
+TEST_CASE("json: depth is counted without recursion") {
     CHECK(scan_json_object(nested(max_json_levels)).fault == JsonFault::none);
     CHECK(scan_json_object(nested(max_json_levels + 1)).fault == JsonFault::too_deep);
     CHECK(scan_json_object(nested(10'000)).fault == JsonFault::too_deep);
     CHECK(scan_json_object(std::string(5'000'000, '[')).fault == JsonFault::too_deep);
 }
 
-TEST_CASE("json: the members' places") {
+TEST_CASE("json: the positions of the members") {
     const std::string text = "{ \"a\" : 1 ,\"\\u0062\":[ 1, {\"a\":2} ] , \"c\":{} }";
     const auto members = members_of(text);
     CHECK(members.at("a") == "1");
@@ -140,7 +140,7 @@ TEST_CASE("json: the members' places") {
     CHECK(text[scan.members[0].key_begin] == '"');
 }
 
-TEST_CASE("json: strings are decoded to UTF-8, what has none becomes U+FFFD") {
+TEST_CASE("json: strings are decoded to UTF-8 with U+FFFD for what has none") {
     CHECK(decode_json_string(R"("plain")") == "plain");
     CHECK(decode_json_string(R"("\"\\\/\b\f\n\r\t")") == "\"\\/\b\f\n\r\t");
     CHECK(decode_json_string(R"("\u00e9\u20ac\ud83d\ude00")") == "é€😀");

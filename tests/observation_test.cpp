@@ -1,4 +1,5 @@
-// What is made of forged files and real processes: which run is meant, and what may be settled.
+// What is concluded from forged files and real processes: which run is meant, and what may be
+// settled.
 #include "common/observation.hpp"
 
 #include <fcntl.h>
@@ -19,7 +20,7 @@ namespace {
 
 const std::string dead_worker_line = "{\"worker\":{\"pid\":4194303,\"startTime\":1}}\n";
 
-// A job of a shim that is dead: a number that no process has (pid_max is 2^22).
+// A job whose shim is dead: its pid is one that no process has (pid_max is at most 2^22).
 struct Scene {
     TempDir dir;
     JobFiles files = job_files_of(dir / "j.json");
@@ -28,7 +29,7 @@ struct Scene {
     std::string started_at = "2026-01-01T00:00:00.000Z";
 
     Scene() {
-        observer.here.machine_id = "machine";  // a minimal system has none
+        observer.here.machine_id = "machine";  // a minimal system does not have one
         run.shim = observer.here;
         run.shim.pid = 4194303;
         run.shim.start_time = 1;
@@ -76,21 +77,21 @@ TEST_CASE("observation: shim and worker dead") {
     CHECK_FALSE(record.run()->exit->code);
     CHECK(record.value("pid") == "null");
     CHECK(record.value("host") == "1");
-    // Once more changes no byte.
+    // Settling again does not change a byte.
     const std::string text = record.text();
     CHECK_FALSE(observe_and_settle(scene.files, scene.observer).wrote);
     CHECK(read_text(scene.files.job) == text);
 }
 
-TEST_CASE("observation: a shim that died before its worker was there") {
+TEST_CASE("observation: a shim that died before its worker was started") {
     Scene scene;
     scene.put_record(Status::running);
     scene.put_heartbeat("");
     CHECK(observe_and_settle(scene.files, scene.observer).now.document->string("errorMessage") ==
-          "The shim died before the worker was started.");
+          "The shim died before the worker started.");
 }
 
-TEST_CASE("observation: without the heartbeat file nobody can say that it was never started") {
+TEST_CASE("observation: without the heartbeat file it is unknown whether the worker started") {
     Scene scene;
     scene.put_record(Status::running);
     const Observation seen = scene.look();
@@ -98,7 +99,7 @@ TEST_CASE("observation: without the heartbeat file nobody can say that it was ne
     CHECK_FALSE(seen.verdict.settle);
 }
 
-TEST_CASE("observation: an orphan is not dead") {
+TEST_CASE("observation: an orphaned job is not dead") {
     Scene scene;
     const Child worker([](auto ready) { ready(); });
     scene.run.kill_on_shim_death = false;
@@ -112,12 +113,12 @@ TEST_CASE("observation: an orphan is not dead") {
     CHECK(scene.state() == "lost");
 }
 
-TEST_CASE("observation: a known end is settled as it was, whoever lost the record") {
+TEST_CASE("observation: a known end is settled as it was whoever lost the record") {
     for (const bool with_our_member : {true, false}) {
         Scene scene;
         if (with_our_member)
             scene.put_record(Status::running);
-        else  // the host wrote its own old copy back, from before the start
+        else  // the host wrote back its own old copy, from before the start
             write_text(scene.files.job, R"({"status":"running","host":1})");
         scene.put_heartbeat(dead_worker_line + Scene::exit_line(0, "2026-01-01T00:00:05.000Z"));
         const Settled settled = observe_and_settle(scene.files, scene.observer);
@@ -131,7 +132,7 @@ TEST_CASE("observation: a known end is settled as it was, whoever lost the recor
 }
 
 TEST_CASE(
-    "observation: an old copy that is written back late is put right, whenever it was stamped") {
+    "observation: an old copy that is written back late is put right whatever its timestamp") {
     Scene scene;
     write_text(scene.files.job,
                R"({"status":"running","pid":4,"updatedAt":"2026-01-01T00:00:09.000Z"})");
@@ -140,7 +141,7 @@ TEST_CASE(
     CHECK(scene.record().run()->exit->code == 3);
 }
 
-TEST_CASE("observation: a running that the host puts back over an end that was recorded") {
+TEST_CASE("observation: a host that puts running back over a recorded end") {
     Scene scene;
     scene.run.exit = ExitRecord{};
     scene.put_record(Status::running);
@@ -155,11 +156,11 @@ TEST_CASE("observation: a running that the host puts back over an end that was r
         const Verdict verdict = scene.look().verdict;
         CHECK(verdict.state == State::unknown);
         CHECK(verdict.because ==
-              "It was made active again after its end; no shim has supervised it since.");
+              "It was made active again after it ended; no shim has supervised it since.");
     }
 }
 
-TEST_CASE("observation: a job that is asked for anew is not settled by its last run's end") {
+TEST_CASE("observation: a job that is requested again is not settled by its last run's end") {
     const std::string end = dead_worker_line + Scene::exit_line(768, "2026-01-01T00:00:05.000Z");
     {
         INFO("the host kept our member, whose exit it has seen");
@@ -179,8 +180,8 @@ TEST_CASE("observation: a job that is asked for anew is not settled by its last 
     }
 }
 
-TEST_CASE("observation: a terminal status is the last run's while another shim holds the lock") {
-    // From its lock on; whether it has written its first line or not.
+TEST_CASE("observation: a terminal status is from the last run while another shim holds the lock") {
+    // From the moment it takes the lock, whether or not it has written its first line.
     for (const bool has_begun : {false, true}) {
         Scene scene;
         scene.run.exit = ExitRecord{};
@@ -202,17 +203,17 @@ TEST_CASE("observation: a terminal status is the last run's while another shim h
     }
 }
 
-TEST_CASE("observation: an older run's heartbeat says nothing of a newer record") {
+TEST_CASE("observation: an older run's heartbeat says nothing about a newer record") {
     Scene scene;
     scene.put_heartbeat(dead_worker_line + Scene::exit_line(0, "2026-01-01T00:00:05.000Z"));
     scene.run.shim.start_time = 2;
     scene.put_record(Status::running);
     const Observation seen = scene.look();
     CHECK_FALSE(seen.known_end);
-    CHECK(seen.verdict.state == State::unknown);  // started or not: its own file is gone
+    CHECK(seen.verdict.state == State::unknown);  // it may have started: its own file is gone
 }
 
-TEST_CASE("observation: another job's heartbeat file is not this one's") {
+TEST_CASE("observation: another job's heartbeat file does not count") {
     Scene scene;
     write_text(scene.files.job, R"({"status":"queued"})");
     write_text(scene.files.heartbeat,
@@ -228,7 +229,7 @@ TEST_CASE("observation: an end that could only be copied elsewhere is found ther
     const std::string copy = unrecorded_file(scene.observer.state_directory, scene.run.shim);
     make_directories(scene.observer.state_directory + "/unrecorded");
     const std::string line = Scene::exit_line(11, "2026-01-01T00:00:05.000Z");
-    // Of another job it does not count.
+    // A copy for another job does not count.
     write_text(copy, heartbeat_first_line(scene.run, "/other.json", scene.started_at) + line);
     CHECK_FALSE(scene.look().known_end);
     write_text(copy, heartbeat_first_line(scene.run, scene.files.job, scene.started_at) + line);
@@ -237,8 +238,8 @@ TEST_CASE("observation: an end that could only be copied elsewhere is found ther
     CHECK_FALSE(std::filesystem::exists(copy));
 }
 
-// The heartbeat file had the end as well, so the copy was not looked for, and stayed for ever.
-TEST_CASE("observation: a copy of an end goes when the job is settled, whoever knew the end") {
+// The heartbeat file also held the end, so nobody looked for the copy, and it stayed for ever.
+TEST_CASE("observation: a copy of an end is removed when the job is settled whoever knew the end") {
     Scene scene;
     scene.put_record(Status::running);
     const std::string line = Scene::exit_line(11, "2026-01-01T00:00:05.000Z");
@@ -250,7 +251,7 @@ TEST_CASE("observation: a copy of an end goes when the job is settled, whoever k
     CHECK_FALSE(std::filesystem::exists(copy));
 }
 
-TEST_CASE("observation: other boots, hosts and namespaces") {
+TEST_CASE("observation: other boots and hosts and namespaces") {
     struct Row {
         const char* name;
         std::function<void(ShimIdentity&)> change;
@@ -287,7 +288,7 @@ TEST_CASE("observation: other boots, hosts and namespaces") {
     CHECK(scene.record().run()->exit->reason == ExitReason::host_rebooted);
 }
 
-TEST_CASE("observation: a beat that is seen to move is a sign of life until the next is overdue") {
+TEST_CASE("observation: a beat that moves is a sign of life until the next one is overdue") {
     Scene scene;
     scene.run.shim.host = "far";
     scene.run.shim.boot_id = "theirs";
@@ -308,7 +309,7 @@ TEST_CASE("observation: a beat that is seen to move is a sign of life until the 
     CHECK(look() == State::running);
 }
 
-TEST_CASE("observation: what is no job file is unknown, with the file's name, and left alone") {
+TEST_CASE("observation: a file that is not a job file is unknown and named and left alone") {
     Scene scene;
     const std::string deep = R"({"a":)" + std::string(600, '[') + std::string(600, ']') + "}";
     for (const std::string& text : {std::string("{torn"), std::string("[]"), deep}) {
@@ -320,24 +321,24 @@ TEST_CASE("observation: what is no job file is unknown, with the file's name, an
     }
 }
 
-TEST_CASE("observation: a file that was deleted is not brought back") {
+TEST_CASE("observation: a deleted file is not brought back") {
     Scene scene;
     scene.put_heartbeat(dead_worker_line + Scene::exit_line(0, "2026-01-01T00:00:05.000Z"));
     CHECK_FALSE(observe_and_settle(scene.files, scene.observer).wrote);
     CHECK_FALSE(std::filesystem::exists(scene.files.job));
 }
 
-TEST_CASE("observation: a process that lost its lock a moment ago is given the time to be gone") {
+TEST_CASE("observation: a process that has just lost its lock is given time to disappear") {
     Scene scene;
-    // A shim by all signs but the lock; it ends while we look.
+    // A shim by every sign except the lock; it ends while we look.
     Child shim([](auto ready) { ready(); });
     scene.run.shim.pid = shim.pid();
     scene.run.shim.start_time = read_process_stat(shim.pid())->start_time;
     scene.put_record(Status::running);
     scene.put_heartbeat();
-    CHECK(scene.state() == "running");  // alive for all of the patience: one witness is not enough
+    CHECK(scene.state() == "running");  // alive throughout: one witness is not enough
     const Child killer([&](auto ready) {
-        // Once the reader waits: it sleeps then, and only there.
+        // Once the reader waits: it sleeps then, and at no other time.
         const int reader = ::getppid();
         ready();
         for (;;) {

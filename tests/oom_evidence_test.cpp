@@ -47,7 +47,7 @@ struct Tree {
         std::filesystem::create_directories(std::filesystem::path(*this / path).parent_path());
         write_text(*this / path, text);
     }
-    // Without where the tree is.
+    // Without the path of the tree.
     OomBaseline read() const {
         auto found = read_oom_baseline(dir.path());
         if (!found) return {};
@@ -63,7 +63,7 @@ const std::string v2_counts = "low 0\nhigh 0\nmax 7\noom 2\noom_kill 1\noom_grou
 
 }  // namespace
 
-TEST_CASE("oom: the baseline of a group of cgroup v1") {
+TEST_CASE("oom: the baseline in cgroup v1") {
     const Tree tree;
     tree.put("proc/self/cgroup", "5:cpu,memory:/a/b\n4:cpuset:/\n0::/c\n");
     tree.put("sys/fs/cgroup/memory/memory.oom_control", "oom_kill 99\n");
@@ -76,12 +76,12 @@ TEST_CASE("oom: the baseline of a group of cgroup v1") {
           OomBaseline{"/", "/sys/fs/cgroup/memory/memory.oom_control", 99, {}, {}, 0});
 }
 
-TEST_CASE("oom: the baseline in a container whose mount begins at its own group") {
+TEST_CASE("oom: the baseline in a container whose mount starts at its own cgroup") {
     const Tree tree;
     tree.put("proc/self/cgroup", "5:memory:/docker/1f/x\n");
     tree.put("sys/fs/cgroup/memory/x/memory.oom_control", v1_counts);
     tree.put("sys/fs/cgroup/memory/memory.oom_control", "oom_kill 99\n");
-    CHECK(tree.read().group.empty());  // it may be anybody's
+    CHECK(tree.read().group.empty());  // the counter may be anybody's
     tree.put("proc/self/mountinfo",
              "30 24 0:26 / /sys rw - sysfs sysfs rw\n"
              "35 31 0:32 /docker/1f /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n");
@@ -94,7 +94,7 @@ TEST_CASE("oom: the baseline in a container whose mount begins at its own group"
     }
 }
 
-TEST_CASE("oom: the baseline of a group of cgroup v2") {
+TEST_CASE("oom: the baseline in cgroup v2") {
     const Tree tree;
     tree.put("proc/self/cgroup", "0::/a/b\n");
     tree.put("sys/fs/cgroup/a/b/memory.events", "oom_kill 5\n");
@@ -104,7 +104,7 @@ TEST_CASE("oom: the baseline of a group of cgroup v2") {
     CHECK(tree.read() == OomBaseline{"/a/b", folder + "memory.events.local", 1, 4, 5, 0});
 }
 
-TEST_CASE("oom: the baseline of a hybrid, of no memory controller, of nothing at all") {
+TEST_CASE("oom: the baseline in a hybrid and without a memory controller and without anything") {
     const Tree tree;
     CHECK_FALSE(read_oom_baseline(tree.dir.path()));
     tree.put("proc/vmstat", "oom 1\noom_kill 12\n");
@@ -122,7 +122,7 @@ TEST_CASE("oom: the baseline of a hybrid, of no memory controller, of nothing at
     CHECK(tree.read().group == "/v1");
 }
 
-TEST_CASE("oom: what rose in cgroup v2: the group's own, all of it, those below it") {
+TEST_CASE("oom: what rose in cgroup v2 in the cgroup itself or below it") {
     const Tree tree;
     tree.put("x/memory.events.local", "oom_kill 1\noom_group_kill 0\n");
     tree.put("x/memory.events", "oom_kill 3\n");
@@ -135,10 +135,10 @@ TEST_CASE("oom: what rose in cgroup v2: the group's own, all of it, those below 
     tree.put("x/memory.events", "oom_kill 4\n");
     auto found = compare_oom_counter(before);
     REQUIRE(found);
-    CHECK_FALSE(found->counter_rose);  // nobody of the group itself
+    CHECK_FALSE(found->counter_rose);  // no process in the cgroup itself
     CHECK(found->evidence ==
           std::vector<std::string>{
-              "memory.events oom_kill 3 -> 4 in /jobs/x and the groups below it"});
+              "memory.events oom_kill 3 -> 4 in /jobs/x and the cgroups below it"});
 
     tree.put("x/memory.events.local", "oom_kill 2\noom_group_kill 0\n");
     found = compare_oom_counter(before);
@@ -154,11 +154,11 @@ TEST_CASE("oom: what rose in cgroup v2: the group's own, all of it, those below 
     REQUIRE(found);
     CHECK(found->worker_was_the_victim);
     CHECK(found->evidence.back() ==
-          "memory.events.local oom_group_kill 0 -> 1 in /jobs/x: all of the group were hit");
+          "memory.events.local oom_group_kill 0 -> 1 in /jobs/x: the whole cgroup was killed");
 }
 
-// A group below may be hit as a whole without the worker's being so.
-TEST_CASE("oom: a whole group hit proves the worker's death only where it is his own") {
+// A cgroup below may be killed as a whole without the worker being killed.
+TEST_CASE("oom: a cgroup killed as a whole proves the worker's death only if it is its own") {
     const Tree tree;
     tree.put("x/memory.events", "oom_kill 1\noom_group_kill 1\n");  // before Linux 5.2
     OomBaseline before = baseline(tree / "x/memory.events", 0);
@@ -169,7 +169,7 @@ TEST_CASE("oom: a whole group hit proves the worker's death only where it is his
     CHECK_FALSE(found->worker_was_the_victim);
 }
 
-TEST_CASE("oom: the machine's counter tells of nobody's group") {
+TEST_CASE("oom: the machine's counter says nothing about a cgroup") {
     const Tree tree;
     tree.put("vmstat", "oom_kill 2\n");
     OomBaseline before = baseline(tree / "vmstat", 1);
@@ -181,7 +181,7 @@ TEST_CASE("oom: the machine's counter tells of nobody's group") {
     CHECK_FALSE(group_memory_peak(before));
 }
 
-TEST_CASE("oom: the group's peak, of both versions") {
+TEST_CASE("oom: the cgroup's memory peak in both versions") {
     const Tree tree;
     const OomBaseline v1 = baseline(tree / "memory.oom_control", 0);
     const OomBaseline v2 = baseline(tree / "memory.events.local", 0);

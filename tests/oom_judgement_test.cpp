@@ -1,4 +1,4 @@
-// What the OOM killer's counters and the kernel's log say of a death.
+// What the OOM killer's counters and the kernel log say about a death.
 #include "common/oom_judgement.hpp"
 #include "common/oom_evidence.hpp"
 
@@ -22,7 +22,7 @@ OomBaseline baseline(std::string counter, std::uint64_t kills) {
 
 }  // namespace
 
-TEST_CASE("oom: the count, in cgroup v1's and v2's words") {
+TEST_CASE("oom: the count as cgroup v1 and v2 write it") {
     CHECK(oom_kills("oom_kill_disable 0\nunder_oom 0\noom_kill 3\n") == 3);
     CHECK(oom_kills("low 0\nhigh 0\nmax 7\noom 2\noom_kill 1\noom_group_kill 0\n") == 1);
     CHECK_FALSE(oom_kills("oom_kill_disable 0\n"));
@@ -33,7 +33,7 @@ TEST_CASE("oom: the count, in cgroup v1's and v2's words") {
 
 namespace {
 
-// Of a group of its own: cgroup v2, as the kernel counts since Linux 5.2.
+// For the job's own cgroup: v2, with the counters that the kernel has had since Linux 5.2.
 OomBaseline before_of(const std::string& counter) {
     OomBaseline before = baseline(counter, 1);
     before.group_kills = 2;
@@ -56,8 +56,8 @@ TEST_CASE("oom: what a rise of each counter says") {
         OomCounters now;
         bool is_finding;
         std::uint64_t kills;
-        bool counter_rose;  // in the group itself
-        bool proves_ours;   // the worker and the shim were hit
+        bool counter_rose;  // in the cgroup itself
+        bool proves_ours;   // the worker and the shim were killed
         std::vector<std::string> evidence;
     };
     const std::string local = "/sys/fs/cgroup/jobs/x/memory.events.local";
@@ -65,7 +65,7 @@ TEST_CASE("oom: what a rise of each counter says") {
     const std::string v1 = "/sys/fs/cgroup/memory/jobs/x/memory.oom_control";
     const std::string own_kill = "memory.events.local oom_kill 1 -> 2 in /jobs/x";
     const std::string all_hit =
-        "memory.events.local oom_group_kill 2 -> 3 in /jobs/x: all of the group were hit";
+        "memory.events.local oom_group_kill 2 -> 3 in /jobs/x: the whole cgroup was killed";
     for (const Row& row : std::vector<Row>{
              {"nothing rose", before_of(local), {1, 2, 3}, false, 0, false, false, {}},
              {"the files are gone", before_of(local), {{}, {}, {}}, false, 0, false, false, {}},
@@ -92,7 +92,7 @@ TEST_CASE("oom: what a rise of each counter says") {
               0,
               false,
               false,
-              {"memory.events oom_kill 3 -> 4 in /jobs/x and the groups below it"}},
+              {"memory.events oom_kill 3 -> 4 in /jobs/x and the cgroups below it"}},
              {"both",
               before_of(local),
               {2, 2, 5},
@@ -100,7 +100,7 @@ TEST_CASE("oom: what a rise of each counter says") {
               1,
               true,
               false,
-              {own_kill, "memory.events oom_kill 3 -> 5 in /jobs/x and the groups below it"}},
+              {own_kill, "memory.events oom_kill 3 -> 5 in /jobs/x and the cgroups below it"}},
              {"the group was hit as a whole",
               before_of(local),
               {2, 3, 4},
@@ -117,7 +117,7 @@ TEST_CASE("oom: what a rise of each counter says") {
               true,
               true,
               {all_hit}},
-             {"as a whole, or a group below it: memory.events counts both",
+             {"as a whole, or a cgroup below it: memory.events counts both",
               before_of(events),
               {2, 3, {}},
               true,
@@ -125,7 +125,7 @@ TEST_CASE("oom: what a rise of each counter says") {
               true,
               false,
               {"memory.events oom_kill 1 -> 2 in /jobs/x",
-               "memory.events oom_group_kill 2 -> 3 in /jobs/x or a group below it"}},
+               "memory.events oom_group_kill 2 -> 3 in /jobs/x or a cgroup below it"}},
              {"cgroup v1 counts no more than kills",
               baseline(v1, 1),
               {4, {}, {}},
@@ -165,7 +165,7 @@ TEST_CASE("oom: what a rise of each counter says") {
     }
 }
 
-TEST_CASE("oom: the counters of a text, and of the text of the groups below") {
+TEST_CASE("oom: the counters in a text and in the text of the cgroups below") {
     const OomCounters own = oom_counters_in("oom_kill 1\noom_group_kill 4\n", "oom_kill 5\n");
     CHECK(own.kills == 1);
     CHECK(own.group_kills == 4);
@@ -179,7 +179,7 @@ TEST_CASE("oom: the counters of a text, and of the text of the groups below") {
         CHECK(oom_counter_below(counter).empty());
 }
 
-TEST_CASE("oom: of a heartbeat file's word only the kernel's counters are opened") {
+TEST_CASE("oom: of the paths in a heartbeat file only the kernel's counters are opened") {
     CHECK(is_oom_counter("/sys/fs/cgroup/memory/jobs/x/memory.oom_control"));
     CHECK(is_oom_counter("/sys/fs/cgroup/jobs/x/memory.events.local"));
     CHECK(is_oom_counter("/sys/fs/cgroup/memory.events"));
@@ -195,7 +195,7 @@ TEST_CASE("oom: of a heartbeat file's word only the kernel's counters are opened
 namespace {
 
 constexpr int worker = 42;
-constexpr std::int64_t start = 1'000'000'000;  // us after the boot
+constexpr std::int64_t start = 1'000'000'000;  // us since boot
 
 OomLog log_of(const std::vector<OomVictim>& victims) {
     OomLog log;
@@ -247,21 +247,22 @@ TEST_CASE("oom: the worker is a proven victim") {
         CHECK(finding.evidence ==
               std::vector<std::string>{"victim was pid 42, the worker (/dev/kmsg)"});
     }
-    // The kernel's clock drifts, and a gap takes nothing from what is there.
+    // The kernel's clock drifts; and a gap in the log does not weaken what the log does say.
     CHECK(named(1, {at(the_worker, start - 1'000'000)}).worker_was_the_victim);
     CHECK(named(1, {the_worker}, false, true).worker_was_the_victim);
     CHECK(named(2, {neighbour, the_worker}).evidence.size() == 2);
 }
 
-// With memory.oom.group the first victim is killed twice, and the log says so.
-TEST_CASE("oom: a victim is told once") {
+// With memory.oom.group, the first victim is killed twice, and the log shows both.
+TEST_CASE("oom: a victim is reported once") {
     CHECK(named(2, {the_worker, the_worker}).evidence.size() == 1);
 }
 
-// The worker moved to a group beside its shim's, and was killed there: no counter of the shim's
-// group rose, and the record said "who sent it cannot be known" while the kernel's log named it.
-// Likewise where the group was removed at once, as systemd does, before a reader came.
-TEST_CASE("oom: the log alone proves the worker's death where no counter tells") {
+// The worker moved to a cgroup beside its shim's, and was killed there: no counter of the shim's
+// cgroup rose, and the record said "who sent it cannot be known" although the kernel log named the
+// worker. The same happened if the cgroup was removed at once, as systemd does, before a reader
+// came.
+TEST_CASE("oom: the log alone proves the worker's death where no counter shows it") {
     const auto among = [](const std::vector<OomVictim>& victims, bool groups_agree,
                           const std::optional<std::string>& only_group = {}) {
         OomBaseline before = baseline("", 0);
@@ -281,29 +282,30 @@ TEST_CASE("oom: the log alone proves the worker's death where no counter tells")
     CHECK_FALSE(among({}, true));
     CHECK_FALSE(among({neighbour, stranger, short_of_words}, true));
     CHECK_FALSE(among({at(the_worker, start / 2)}, true));
-    // Long after its end its pid may be anybody's: the group must be that of the job.
+    // Long after its end, its pid may belong to any process: the cgroup must be the job's.
     CHECK_FALSE(among({the_worker}, true, "/else"));
     CHECK_FALSE(among({the_worker}, false, "/jobs/x"));
 }
 
-TEST_CASE("oom: another with the worker's pid, long ago, was not the worker") {
+TEST_CASE("oom: a process that had the worker's pid long ago was not the worker") {
     const OomFinding finding = named(1, {at(the_worker, start / 2)});
     CHECK_FALSE(finding.worker_was_the_victim);
 }
 
-TEST_CASE("oom: others are proven victims only if every kill is told of, group and process") {
+TEST_CASE(
+    "oom: others are proven victims only if the log has the cgroup and process of every kill") {
     CHECK(named(1, {neighbour}).others_were_the_victims);
     CHECK(named(1, {neighbour}).evidence ==
           std::vector<std::string>{
-              "victim was pid 77 (n), not the worker, in the same group (/dev/kmsg)"});
+              "victim was pid 77 (n), not the worker, in the same cgroup (/dev/kmsg)"});
     CHECK(named(1, {short_of_words, stranger, neighbour, stranger}).others_were_the_victims);
     CHECK(named(2, {neighbour, neighbour}).others_were_the_victims);
     for (const auto& victims : std::vector<std::vector<OomVictim>>{
              {},
              {stranger},
              {short_of_words},
-             {neighbour, short_of_words},  // the last may be the one that counted
-             {some_thread},                // it may be the worker's
+             {neighbour, short_of_words},  // the latter may be the one that was counted
+             {some_thread},                // it may be a thread of the worker
              {the_worker, neighbour}}) {
         CHECK_FALSE(named(1, victims).others_were_the_victims);
     }
@@ -313,12 +315,12 @@ TEST_CASE("oom: others are proven victims only if every kill is told of, group a
     CHECK_FALSE(named(1, {neighbour}, false).others_were_the_victims);
     CHECK(named(1, {short_of_words}).evidence ==
           std::vector<std::string>{
-              "/dev/kmsg names a victim of that time, perhaps of another group: pid 99 (q)"});
+              "/dev/kmsg names a victim from that time, possibly in another cgroup: pid 99 (q)"});
     CHECK(named(1, {at(short_of_words, start - 200'000)}).evidence.empty());
-    CHECK(named(20, std::vector<OomVictim>(12, neighbour)).evidence.back() == "and 4 victims more");
+    CHECK(named(20, std::vector<OomVictim>(12, neighbour)).evidence.back() == "and 4 more victims");
 }
 
-TEST_CASE("oom: as many kills since the start as are looked for") {
+TEST_CASE("oom: whether the log has enough kills since the start") {
     OomBaseline before = baseline("", 0);
     before.at_us = start;
     const OomLog log = log_of({at(neighbour, start - 1), at(neighbour, start), the_worker});
@@ -328,8 +330,8 @@ TEST_CASE("oom: as many kills since the start as are looked for") {
     CHECK_FALSE(has_victims_since(OomLog(), before, 1));
 }
 
-// A reader may be anybody, and whose kills the log names besides is not for him.
-TEST_CASE("oom: of others nothing is told where only the suspects may be") {
+// The reader may be any user, who must not learn which other processes the log names as victims.
+TEST_CASE("oom: nothing is disclosed about others where only suspects may be named") {
     OomBaseline before = baseline("", 0);
     before.at_us = start;
     for (const auto& victims : std::vector<std::vector<OomVictim>>{{neighbour}, {short_of_words}}) {
@@ -340,7 +342,7 @@ TEST_CASE("oom: of others nothing is told where only the suspects may be") {
     }
 }
 
-TEST_CASE("oom: the shim is a proven victim, too, and it is not the worker") {
+TEST_CASE("oom: the shim can be a proven victim and is not the worker") {
     OomBaseline before = baseline("", 0);
     before.at_us = start;
     OomFinding finding;

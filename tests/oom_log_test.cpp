@@ -1,5 +1,5 @@
-// What /dev/kmsg says of the OOM killer. The records are a real kernel's (6.18), but for the
-// forged.
+// What /dev/kmsg says about the OOM killer. The records come from a real kernel (6.18), except for
+// the forged ones.
 #include "common/oom_log.hpp"
 
 #include "tests/catch.hpp"
@@ -28,7 +28,7 @@ const std::string kill_line =
 
 }  // namespace
 
-TEST_CASE("kernel log: a kill, told at length") {
+TEST_CASE("kernel log: a kill reported at length") {
     const OomLog log = log_of({header, row, summary, kill_line});
     REQUIRE(log.victims().size() == 1);
     const OomVictim& victim = log.victims()[0];
@@ -40,15 +40,15 @@ TEST_CASE("kernel log: a kill, told at length") {
     CHECK(log.is_complete());
 }
 
-TEST_CASE("kernel log: a kill in one line leaves the rest out") {
+TEST_CASE("kernel log: a kill reported in one line leaves out the rest") {
     const OomLog log = log_of({header, row, summary, kill_line, kill_line});
     REQUIRE(log.victims().size() == 2);
-    // The table that stood before the first kill is not that of the second.
+    // The process table printed before the first kill does not belong to the second.
     CHECK_FALSE(log.victims()[1].thread_group);
     CHECK_FALSE(log.victims()[1].group);
 }
 
-TEST_CASE("kernel log: the words of other kernels and of a global OOM") {
+TEST_CASE("kernel log: the wording of other kernels and of a global OOM") {
     for (const std::string text :
          {"Killed process 77 (a b) total-vm:1kB, anon-rss:1kB",
           "Out of memory: Killed process 77 (a b) total-vm:1kB, anon-rss:1kB",
@@ -60,21 +60,21 @@ TEST_CASE("kernel log: the words of other kernels and of a global OOM") {
         CHECK(log.victims()[0].pid == 77);
         CHECK(log.victims()[0].name == "a b");
     }
-    // 4.14's announcement comes before the kill, and is none.
+    // Linux 4.14 announces a kill beforehand; the announcement itself is not a kill.
     CHECK(log_of({"3,1,2,-;Memory cgroup out of memory: Kill process 77 (x) score 9 or sacrifice "
                   "child\n"})
               .victims()
               .empty());
 }
 
-TEST_CASE("kernel log: a thread is told by its process") {
+TEST_CASE("kernel log: a thread is reported with its process") {
     const OomLog log = log_of(
         {header, "6,903,1,-;[   5206]  1000  5200     4769     4451 0 0 0 0 0 x\n", kill_line});
     CHECK(log.victims()[0].thread_group == 5200);
 }
 
-TEST_CASE("kernel log: names and groups of any bytes") {
-    // The kernel escapes the backslash and what is not printable.
+TEST_CASE("kernel log: names and cgroups with arbitrary bytes") {
+    // The kernel escapes backslashes and unprintable bytes.
     const OomLog log = log_of(
         {"6,1,1,-;oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=/,mems_allowed=0,"
          "global_oom,task_memcg=/user\\x5cx2dslice,a,task=,pid=1,uid=0,pid=9,uid=1000\n",
@@ -87,7 +87,7 @@ TEST_CASE("kernel log: names and groups of any bytes") {
           "a\nb\\x");
 }
 
-TEST_CASE("kernel log: who writes to /dev/kmsg, or names a group so, is not the kernel") {
+TEST_CASE("kernel log: a user's line in /dev/kmsg or a forged cgroup name is not the kernel's") {
     const std::string text = "Killed process 42 (x) total-vm:1kB\n";
     CHECK(log_of({"11,1,2,-;" + text}).victims().empty());  // facility "user"
     CHECK(log_of({"6,1,2,-;Tasks in /Killed process 42 (x) are going to be killed\n"})
@@ -96,7 +96,7 @@ TEST_CASE("kernel log: who writes to /dev/kmsg, or names a group so, is not the 
     CHECK(log_of({"6,1,2,-;usb: Out of memory: " + text}).victims().empty());
 }
 
-TEST_CASE("kernel log: garbage is no record") {
+TEST_CASE("kernel log: garbage is not a record") {
     for (const std::string text : {"",
                                    ";",
                                    "3",

@@ -27,7 +27,7 @@ TEST_CASE("place: where a recorded process can be looked up") {
     const Case cases[] = {
         {"the same in all", here, Place::here},
         {"another process", but([](Identity& it) { it.pid = 1; }), Place::here},
-        // As long as the boot is the same, the host's names may have changed.
+        // While the boot is the same, the host's names may have changed.
         {"another host's name", but([](Identity& it) { it.host = "another"; }), Place::here},
         {"another pid namespace", but([](Identity& it) { it.pid_namespace = 2; }),
          Place::other_namespace},
@@ -59,7 +59,7 @@ TEST_CASE("place: where a recorded process can be looked up") {
     }
 }
 
-TEST_CASE("place: two hosts without a machine id are not one, and none without a boot id is here") {
+TEST_CASE("place: hosts without a machine id differ and without a boot id nothing is here") {
     ShimIdentity here;
     here.boot_id = "this boot";
     here.host = "localhost";

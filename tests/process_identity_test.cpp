@@ -1,4 +1,4 @@
-// Who a process is, asked of real ones.
+// Process identities, tested on real processes.
 #include "common/process_identity.hpp"
 
 #include <pthread.h>
@@ -12,13 +12,13 @@
 using namespace jobshim;
 using std::chrono::milliseconds;
 
-TEST_CASE("process: alive, a zombie, gone, another under the same number") {
+TEST_CASE("process: one that is alive or a zombie or gone or has a reused pid") {
     Child child([](auto ready) { ready(); });
     const auto stat = read_process_stat(child.pid());
     REQUIRE(stat);
     CHECK(stat->parent == ::getpid());
     CHECK(look_up_process(child.pid(), stat->start_time) == Liveness::alive);
-    CHECK(look_up_process(child.pid(), stat->start_time + 1) == Liveness::dead);  // a reused number
+    CHECK(look_up_process(child.pid(), stat->start_time + 1) == Liveness::dead);  // a reused pid
     CHECK(look_up_process(child.pid(), std::nullopt) == Liveness::unknowable);
     child.kill(SIGSTOP);
     CHECK(look_up_process(child.pid(), stat->start_time) == Liveness::alive);
@@ -32,7 +32,7 @@ TEST_CASE("process: alive, a zombie, gone, another under the same number") {
     CHECK(look_up_process(-1, 1) == Liveness::unknowable);
 }
 
-TEST_CASE("process: a zombie leader whose threads run is alive") {
+TEST_CASE("process: a zombie leader whose threads still run is alive") {
     static std::function<void()> tell;
     const Child child([](auto ready) {
         tell = ready;
@@ -50,7 +50,7 @@ TEST_CASE("process: a zombie leader whose threads run is alive") {
                 for (;;) ::pause();
             },
             nullptr);
-        ::syscall(SYS_exit, 0);  // this thread alone
+        ::syscall(SYS_exit, 0);  // only this thread
     });
     const auto stat = read_process_stat(child.pid());
     REQUIRE(stat);
@@ -58,7 +58,7 @@ TEST_CASE("process: a zombie leader whose threads run is alive") {
     CHECK(look_up_process(child.pid(), stat->start_time) == Liveness::alive);
 }
 
-TEST_CASE("process: another user's is alive, though it may not be signalled") {
+TEST_CASE("process: another user's is alive even if it cannot be signalled") {
     if (::geteuid() != 0) {
         WARN("test skipped: needs root to become another user");
         return;
@@ -98,7 +98,7 @@ TEST_CASE("process: a name with parentheses and spaces does not shift the fields
     CHECK(stat->command == ") S 1 (x");
 }
 
-TEST_CASE("process: members of a group") {
+TEST_CASE("process: members of a process group") {
     const Child leader([](auto ready) {
         ::setpgid(0, 0);
         if (::fork() == 0)
@@ -112,14 +112,14 @@ TEST_CASE("process: members of a group") {
     ::kill(-leader.pid(), SIGKILL);
 }
 
-TEST_CASE("process: who this one is") {
+TEST_CASE("process: the identity of this one") {
     const ShimIdentity here = identity_of_this_process(own_process_stat());
     CHECK(here.pid == ::getpid());
     CHECK(here.start_time == read_process_stat(::getpid())->start_time);
     CHECK(place_of(here, here) == Place::here);
 }
 
-TEST_CASE("process: when it began, how it was called, and the number that it keeps") {
+TEST_CASE("process: its start and command line and lasting number") {
     const Child child([](auto ready) { ready(); });
     const auto stat = read_process_stat(child.pid());
     REQUIRE(stat);
@@ -138,8 +138,8 @@ TEST_CASE("process: when it began, how it was called, and the number that it kee
     CHECK_FALSE(lasting_number_of(0));
 }
 
-// Of a child of a child of ours, which reaps it only when told to.
-TEST_CASE("process: who watched a stranger's child knows how it ended, reaped or not") {
+// The process is a grandchild of ours; its parent reaps it only when told to.
+TEST_CASE("process: a watcher of a stranger's child knows how it ended even after it is reaped") {
     const auto thread_ends_last = [] {
         pthread_t thread{};
         ::pthread_create(
@@ -152,7 +152,7 @@ TEST_CASE("process: who watched a stranger's child knows how it ended, reaped or
                 }
             },
             nullptr);
-        ::syscall(SYS_exit, 0);  // the first thread alone
+        ::syscall(SYS_exit, 0);  // only the first thread
     };
     struct Case {
         std::function<void()> end;

@@ -1,4 +1,4 @@
-// Every row of the decision which run a record and a heartbeat file speak of.
+// Every row of the table that decides which run a record and a heartbeat file describe.
 #include "common/run_choice.hpp"
 
 #include <functional>
@@ -9,7 +9,7 @@ using namespace jobshim;
 
 namespace {
 
-// The clock of a day on which a run begins at 10 and ends at 11.
+// A time on the day when a run begins at 10 and ends at 11.
 std::string at(int hour) { return "2026-01-01T" + std::to_string(hour) + ":00:00.000Z"; }
 
 const WorkerIdentity the_worker{42, 7, Group::own, 40};
@@ -27,8 +27,8 @@ FinalWord an_end() {
     return last;
 }
 
-// The record and the heartbeat file tell of the same run, which goes on: no row changes more than
-// what it is about.
+// The record and the heartbeat file describe the same run, which is still going on. Each row
+// changes only what it is about.
 RunSigns both() {
     RunSigns signs;
     signs.status = Status::running;
@@ -54,7 +54,7 @@ RunSigns with_end(RunSigns signs) {
     return signs;
 }
 
-// The record says so, too.
+// The record says so too.
 RunSigns recorded_end(RunSigns signs) {
     signs.recorded->exit = an_end().exit;
     return signs;
@@ -65,8 +65,8 @@ RunSigns says(Status status, RunSigns signs) {
     return signs;
 }
 
-// The record tells of another run: of a shim of this boot that began so much earlier or later than
-// that of the heartbeat file.
+// The record describes another run: its shim is of this boot, and started this many ticks after the
+// heartbeat file's (before it, if negative).
 RunSigns differing(std::int64_t ticks) {
     RunSigns signs = both();
     signs.recorded->shim.start_time = static_cast<std::uint64_t>(1000 + ticks);
@@ -138,14 +138,14 @@ void check(const std::vector<Row>& rows) {
         CHECK(choice.worker_was_started == (row.worker == Worker::started));
         CHECK(choice.new_run_began == (row.new_run == Begun::yes));
         CHECK(choice.has_run_before == (row.before == Before::yes));
-        // The counters are those of the heartbeat file's run.
+        // The OOM counters are those of the heartbeat file's run.
         if (choice.run) CHECK(choice.oom.has_value() == (row.of != Of::record));
     }
 }
 
 }  // namespace
 
-TEST_CASE("run choice: record and heartbeat file tell of the same run") {
+TEST_CASE("run choice: the record and the heartbeat file describe the same run") {
     check({
         {"it goes on", held(both()), Of::both, End::unknown, Agrees::yes, Worker::started,
          Begun::no, Before::no},
@@ -176,13 +176,13 @@ TEST_CASE("run choice: record and heartbeat file tell of the same run") {
     });
 }
 
-TEST_CASE("run choice: the worker of the heartbeat file is added to a record that has none") {
+TEST_CASE("run choice: the heartbeat file's worker is added to a record that has none") {
     RunSigns signs = both();
     signs.recorded->worker.reset();
     CHECK(choose_run(signs).run->worker == the_worker);
 }
 
-TEST_CASE("run choice: made active again after its end was recorded") {
+TEST_CASE("run choice: a job made active again after its end was recorded") {
     const RunSigns ended = recorded_end(with_end(both()));
     check({
         {"queued: asked for anew", says(Status::queued, ended), Of::none, End::unknown, Agrees::yes,
@@ -201,14 +201,14 @@ TEST_CASE("run choice: made active again after its end was recorded") {
         {"running, and the heartbeat file has lost the end: nothing speaks for a new run",
          recorded_end(both()), Of::both, End::unknown, Agrees::yes, Worker::started, Begun::no,
          Before::yes},
-        {"queued, but its shim is still at work", held(says(Status::queued, ended)), Of::both,
+        {"queued, but its shim is still running", held(says(Status::queued, ended)), Of::both,
          End::known, Agrees::yes, Worker::started, Begun::no, Before::yes},
         {"the host's own word instead of a status: not active", says(Status::other, ended),
          Of::both, End::known, Agrees::yes, Worker::started, Begun::no, Before::yes},
     });
 }
 
-TEST_CASE("run choice: the heartbeat file tells of another run than the record") {
+TEST_CASE("run choice: the heartbeat file and the record describe different runs") {
     check({
         {"a new shim holds the lock: its run, whichever began later", held(later_record()),
          Of::heartbeat, End::unknown, Agrees::yes, Worker::started, Begun::yes, Before::no},
@@ -300,7 +300,7 @@ TEST_CASE("run choice: which of two runs came later") {
     });
 }
 
-TEST_CASE("run choice: the record tells of no run of ours") {
+TEST_CASE("run choice: the record describes no run of ours") {
     check({
         {"nothing at all", says(Status::queued, RunSigns{}), Of::none, End::unknown, Agrees::no,
          Worker::not_started, Begun::no, Before::no},

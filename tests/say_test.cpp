@@ -1,11 +1,11 @@
-// What a message looks like on a terminal.
+// How a message looks on a terminal.
 #include "common/say.hpp"
 
 #include "tests/catch.hpp"
 
 using namespace jobshim;
 
-TEST_CASE("say: one line with the program's name, and nothing that moves a cursor") {
+TEST_CASE("say: one line with the program's name and nothing that moves a cursor") {
     CHECK(as_said("jobshim", "open a.json: No such file") ==
           "jobshim: open a.json: No such file\n");
     CHECK(as_said("jobctl", "") == "jobctl: \n");
@@ -15,12 +15,12 @@ TEST_CASE("say: one line with the program's name, and nothing that moves a curso
 }
 
 TEST_CASE("say: a list keeps its lines") {
-    CHECK(as_said("jobctl", "'a' could be any of\n  /x/a1\n  /x/a2", true) ==
-          "jobctl: 'a' could be any of\n  /x/a1\n  /x/a2\n");
+    CHECK(as_said("jobctl", "'a' is ambiguous; it could be any of\n  /x/a1\n  /x/a2", true) ==
+          "jobctl: 'a' is ambiguous; it could be any of\n  /x/a1\n  /x/a2\n");
     CHECK(as_said("jobctl", "a\x1B\nb", true) == "jobctl: a\uFFFD\nb\n");
 }
 
-TEST_CASE("say: what was made printable once stays as it is") {
+TEST_CASE("say: what is already printable stays as it is") {
     const std::string once = as_said("jobctl", "a\x1B\xFF");
     CHECK(as_said("jobctl", "a\uFFFD\uFFFD") == once);
 }

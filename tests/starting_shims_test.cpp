@@ -1,4 +1,5 @@
-// What a command line of jobshim says of its job file, by the one grammar of its options.
+// What a jobshim command line says about its job file, according to the single grammar of its
+// options.
 #include "shim/jobctl/starting_shims.hpp"
 
 #include "common/shim_grammar.hpp"
@@ -6,7 +7,7 @@
 
 using namespace jobshim;
 
-TEST_CASE("grammar: an option is found by either name, and no other word is") {
+TEST_CASE("grammar: an option is found by either name and no other word is") {
     REQUIRE(find_shim_option("--job") != nullptr);
     CHECK(find_shim_option("-j") == find_shim_option("--job"));
     CHECK(find_shim_option("--job")->takes_value());
@@ -18,7 +19,7 @@ TEST_CASE("grammar: an option is found by either name, and no other word is") {
 
 TEST_CASE("starting shims: the job that a command line names") {
     struct Row {
-        std::vector<std::string> words;  // behind "jobshim"
+        std::vector<std::string> words;  // after "jobshim"
         const char* file;
         const char* id;
     };
@@ -31,19 +32,19 @@ TEST_CASE("starting shims: the job that a command line names") {
              Row{{"-ja.json", "true"}, "a.json", ""},
              Row{{"--id", "a", "--", "true"}, "", "a"},
              Row{{"--id=a", "--job=b.json"}, "b.json", "a"},
-             // The value of another option is no option.
+             // The value of another option is not an option.
              Row{{"--title", "--job", "-j", "a.json"}, "a.json", ""},
              Row{{"--title=--job", "b.json"}, "", ""},
-             // A flag takes none, nor does what is not known here.
+             // A flag takes no value, and neither does an option that is unknown here.
              Row{{"--detach", "--job", "a.json"}, "a.json", ""},
              Row{{"--detach=true", "--job", "a.json"}, "a.json", ""},
              Row{{"--of-tomorrow", "--job", "a.json"}, "a.json", ""},
              Row{{"-x", "--job", "a.json"}, "a.json", ""},
-             // What is the worker's is not the shim's.
+             // The worker's options are not the shim's.
              Row{{"--", "--job", "a.json"}, "", ""},
              Row{{"jobshim", "--job", "a.json"}, "", ""},
              Row{{"-", "--job", "a.json"}, "", ""},
-             // The last one counts; one that lacks its value names nothing.
+             // The last one counts; an option without its value names nothing.
              Row{{"-j", "a.json", "--job=b.json"}, "b.json", ""},
              Row{{"--id", "a", "--job"}, "", "a"},
              Row{{"--job="}, "", ""},

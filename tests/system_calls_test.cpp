@@ -1,4 +1,4 @@
-// What every system's calls must do alike.
+// What the system calls must do on every platform.
 #include "common/system_calls.hpp"
 
 #include <fcntl.h>
@@ -18,7 +18,7 @@ bool is_inherited_by_exec(const UniqueFd& fd) {
 
 }  // namespace
 
-TEST_CASE("system: a rename that replaces nothing, and one that exchanges") {
+TEST_CASE("system: a rename that replaces nothing and one that exchanges") {
     const TempDir dir;
     write_text(dir / "one", "1");
     write_text(dir / "two", "2");
@@ -55,7 +55,7 @@ TEST_CASE("system: reserved space leaves the size and the text as they are") {
     CHECK(errno == EBADF);
 }
 
-TEST_CASE("system: a file's times, to the nanosecond") {
+TEST_CASE("system: a file's times to the nanosecond") {
     const TempDir dir;
     const UniqueFd fd(::open((dir / "file").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
     const timespec times[2] = {{0, UTIME_OMIT}, {1'700'000'000, 123'456'789}};
@@ -67,7 +67,7 @@ TEST_CASE("system: a file's times, to the nanosecond") {
     CHECK(ctime_of(info).tv_sec > 1'700'000'000);
 }
 
-TEST_CASE("system: a directory that is opened for lookup alone") {
+TEST_CASE("system: a directory that is opened only for lookup") {
     const TempDir dir;
     write_text(dir / "file", "");
     const UniqueFd directory = open_directory_for_lookup(dir.path());
@@ -81,7 +81,7 @@ TEST_CASE("system: a directory that is opened for lookup alone") {
     CHECK(errno == ENOTDIR);
 }
 
-TEST_CASE("system: a pipe, and a pair of sockets that is read message by message") {
+TEST_CASE("system: a pipe and a socket pair that is read message by message") {
     char bytes[8] = {};
     auto [reader, writer] = make_pipe();
     REQUIRE(reader);

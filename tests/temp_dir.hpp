@@ -1,4 +1,4 @@
-// A directory of one test, gone with it.
+// A directory for one test, removed when the test ends.
 #pragma once
 
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-// How long a torn file is waited for.
+// How long to wait for a torn file.
 #include "common/torn_file.hpp"
 
 #include <filesystem>
@@ -10,7 +10,7 @@
 using namespace jobshim;
 using std::chrono::milliseconds;
 
-TEST_CASE("torn file: what is left of the patience, by the age of the last change") {
+TEST_CASE("torn file: the patience that is left depends on the age of the last change") {
     struct Row {
         const char* name;
         std::optional<milliseconds> age;
@@ -48,16 +48,16 @@ TEST_CASE("torn file: patience is counted from the last change") {
     const auto as_read = age_by(2);
     age_by(3);
     CHECK_FALSE(patience.is_over_for(path, as_read));
-    // It has gone since.
+    // It has been removed since.
     std::filesystem::remove(path);
     CHECK_FALSE(patience.is_over_for(path, as_read));
-    // Another machine may have stamped it.
+    // Another machine may have set its time.
     const std::string elsewhere = "/proc/version";
     CHECK_FALSE(patience.is_over_for(elsewhere, *stamp_at(elsewhere)));
     CHECK(TornPatience(milliseconds(0)).is_over_for(elsewhere, *stamp_at(elsewhere)));
 }
 
-TEST_CASE("torn file: patience ends, however often the file is written") {
+TEST_CASE("torn file: patience ends however often the file is written") {
     const TempDir dir;
     const std::string path = dir / "torn.json";
     TornPatience patience(milliseconds(30));

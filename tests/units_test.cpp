@@ -16,7 +16,7 @@ TEST_CASE("units: durations") {
     CHECK(parse_duration("0.5m") == milliseconds(30'000));
     CHECK(parse_duration("2h") == milliseconds(7'200'000));
     CHECK(parse_duration("1d") == milliseconds(86'400'000));
-    CHECK(parse_duration("0.0001s") == milliseconds(1));  // short, not never
+    CHECK(parse_duration("0.0001s") == milliseconds(1));  // short, but not 0, which means never
     CHECK(parse_duration("99999999999d") == std::chrono::hours(24 * 365 * 100));
     for (const char* text : {"", "s", "-1", "-1s", "+1", "1 s", "1x", "1ss", "nan", "inf", "1e3",
                              "1,5", "0x10", " 1"}) {
@@ -48,7 +48,7 @@ TEST_CASE("units: durations in words") {
 TEST_CASE("units: signals by name and number") {
     for (const char* text : {"TERM", "SIGTERM", "term", "sigterm", "15"})
         CHECK(parse_signal(text) == SIGTERM);
-    CHECK(parse_signal("RTMIN") == 34);  // in glibc as in musl, where SIGRTMIN is 35
+    CHECK(parse_signal("RTMIN") == 34);  // with glibc and with musl, where SIGRTMIN is 35
     CHECK(parse_signal("SIGRTMIN+1") == SIGRTMIN + 1);
     CHECK(parse_signal("RTMAX-2") == SIGRTMAX - 2);
     for (const char* text : {"", "0", "-9", "65", "1000000000000", "NOPE", "SIG", "RTMIN+99",
@@ -64,7 +64,7 @@ TEST_CASE("units: signals by name and number") {
     CHECK(parse_signal(signal_name(SIGRTMAX)) == SIGRTMAX);
 }
 
-TEST_CASE("units: times of day, both ways") {
+TEST_CASE("units: times of day convert both ways") {
     CHECK(iso_time(0) == "1970-01-01T00:00:00.000Z");
     CHECK(iso_time(1'795'368'840'123) == "2026-11-22T17:34:00.123Z");
     CHECK(iso_time(-1) == "1969-12-31T23:59:59.999Z");
@@ -80,12 +80,12 @@ TEST_CASE("units: times of day, both ways") {
     }
 }
 
-TEST_CASE("units: nothing that commands a terminal gets through") {
+TEST_CASE("units: nothing that controls a terminal gets through") {
     CHECK(printable("a\x1b[31mb\x07\n\t\x7f") == "a\uFFFD[31mb\uFFFD\uFFFD\uFFFD\uFFFD");
     CHECK(printable("a\nb\tc\r", true) == "a\nb\tc\uFFFD");
     CHECK(printable("\xc2\x9b\x41") ==
           "\uFFFD"
-          "A");  // C1's CSI
+          "A");  // the C1 control CSI
     CHECK(printable("é\xff") == "é\uFFFD");
 }
 

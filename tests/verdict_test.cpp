@@ -159,7 +159,7 @@ TEST_CASE("verdict: every row of the table") {
     }
 }
 
-TEST_CASE("verdict: whatever is seen, only the dead are settled, and only by two witnesses") {
+TEST_CASE("verdict: only dead jobs are settled and only on the word of two witnesses") {
     for (const LifeLock lock :
          {LifeLock::held, LifeLock::free, LifeLock::no_file, LifeLock::unavailable})
         for (const Liveness shim :
@@ -181,13 +181,13 @@ TEST_CASE("verdict: whatever is seen, only the dead are settled, and only by two
                             milliseconds::max()};
                         seen.beat_age = ages[choice / 16];
                         const Verdict verdict = judge(seen);
-                        // The rows would be too many to be counted one by one.
+                        // There are too many combinations to list one by one.
                         const bool sure =
                             lock != LifeLock::held && is_active(status) &&
                             ((shim == Liveness::dead &&
                               (known || worker == Liveness::dead || worker == Liveness::none)) ||
                              (shim == Liveness::unknowable && seen.rebooted));
-                        // The worker wrote its status; how it ended is still to be added.
+                        // The worker recorded its own status; how it ended still has to be added.
                         const bool to_be_added = lock != LifeLock::held && is_terminal(status) &&
                                                  shim == Liveness::dead && known &&
                                                  !seen.new_run_began;

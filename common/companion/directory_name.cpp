@@ -16,8 +16,8 @@ bool is_slug_character(char c) {
            c == '_' || c == '-';
 }
 
-// The first 16 hexadecimal digits of the SHA-256. Not by SHA256Data(), which lies beside functions
-// for files: those want glibc, and the programs may be linked with musl.
+// The first 16 hexadecimal digits of the SHA-256. Not SHA256Data(): in the library it comes with
+// file functions that need glibc, and the programs may be linked with musl.
 std::string short_hash(std::string_view text) {
     SHA2_CTX context;
     SHA256Init(&context);
@@ -42,7 +42,7 @@ std::string companion_name(std::string_view root, std::string_view real_root) {
     for (std::size_t at = 0; at < root.size(); ++at)
         if (is_slug_character(root[at]))
             slug += root[at];
-        else if (at == 0 || is_slug_character(root[at - 1]))  // one for the whole run
+        else if (at == 0 || is_slug_character(root[at - 1]))  // one for each run of them
             slug += '-';
     slug.erase(0, slug.find_first_not_of('-'));
     slug.erase(slug.find_last_not_of('-') + 1);

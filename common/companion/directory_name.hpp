@@ -1,6 +1,6 @@
-// What codex-companion calls the state directory of a workspace. Pure.
+// The name that codex-companion gives to the state directory of a workspace. Pure.
 //
-// Caveats: in a library of its own, for it needs one that the shim does without.
+// Caveats: this is a library of its own, because it needs one (libmd) that the shim does without.
 #pragma once
 
 #include <string>
@@ -8,7 +8,7 @@
 
 namespace jobshim {
 
-// The directory's name below a state root: "SLUG-HASH". `root` is the workspace's as given,
+// The directory's name in a state root: "SLUG-HASH". `root` is the workspace root as given,
 // `real_root` its real path.
 std::string companion_name(std::string_view root, std::string_view real_root);
 

@@ -9,8 +9,8 @@ namespace jobshim {
 
 namespace {
 
-// Every line but the first moved by `columns` to the right, or to the left as far as it is blank.
-// A JSON string holds no line feed, so no value changes.
+// Shifts every line but the first right by `columns`, or left if negative, as far as it is blank. A
+// JSON string contains no raw line feed, so no value changes.
 std::string indented(std::string_view text, int columns) {
     std::string result;
     for (std::size_t at = 0; at < text.size(); ++at) {

@@ -1,4 +1,4 @@
-// state.json: which jobs it lists, and its text with one of them changed. Pure.
+// state.json: the jobs it lists, and its text with one of them changed. Pure.
 #pragma once
 
 #include <cstddef>
@@ -11,18 +11,18 @@
 
 namespace jobshim {
 
-// state.json: its text, and the places of the jobs in it.
+// The text of state.json and the positions of the jobs in it.
 class CompanionIndex {
 public:
-    // Nothing for a text that is no JSON object: torn.
+    // Nothing if the text is not a JSON object, such as a torn one.
     static std::optional<CompanionIndex> parse(std::string text);
 
     const std::string& text() const { return text_; }
-    // Those of its jobs whose id is one that a file may be named by.
+    // The ids of its jobs, except those that cannot be file names.
     std::vector<std::string> ids() const;
     std::optional<JobDocument> find(std::string_view id) const;
-    // The text with a job's entry replaced, or a new one put first; nothing if there is no such
-    // entry, or no list.
+    // `with`: the text with a job's entry replaced; nothing if there is no such entry.
+    // `with_first`: with a new entry at the front; nothing if there is no list.
     std::optional<std::string> with(std::string_view id, std::string_view entry) const;
     std::optional<std::string> with_first(std::string_view entry) const;
 
@@ -33,11 +33,11 @@ private:
         std::size_t end;
     };
     std::string text_;
-    std::optional<std::size_t> list_;  // behind the opening bracket
+    std::optional<std::size_t> list_;  // just after the opening bracket
     std::vector<Entry> entries_;
 };
 
-// The text of a job file as an entry of the index, and the other way round: two levels deeper.
+// Converts the text of a job file to an index entry, which is nested two levels deeper, and back.
 std::string as_entry(const JobDocument& job);
 std::string as_job_file(const JobDocument& entry);
 

@@ -56,7 +56,7 @@ std::optional<TheirFile> read_theirs(const std::string& path, milliseconds patie
 CompanionSight look_at_companion(const CompanionPaths& places, const std::string& id,
                                  milliseconds patience) {
     CompanionSight sight;
-    // The index first: the plugin removes a job's file before its entry.
+    // The index first, because the plugin removes a job's file before its entry.
     if (auto index = read_theirs(places.index, patience); index && index->whole) {
         sight.index_is_whole = true;
         sight.index_has_remains = index->has_remains;

@@ -1,6 +1,7 @@
-// What the files of a state directory say now, though their writers truncate and write.
+// What the files in a state directory currently say, although their writers truncate and rewrite
+// them.
 //
-// A file that is empty or torn is waited for, never taken for an empty state.
+// An empty or torn file is waited for, and never taken for an empty state.
 #pragma once
 
 #include <chrono>
@@ -14,27 +15,29 @@
 
 namespace jobshim {
 
-// Something of the plugin's or of ours is in it.
+// True if the directory holds something of the plugin's or of ours.
 bool is_companion_directory(const std::string& path);
 
-// Reads a file of theirs. One that is empty or torn is waited for until nobody has touched it for
-// `patience`. Nothing if it is gone. Throws std::system_error or Refusal.
+// Reads one of the plugin's files. Waits for an empty or torn file until nobody has touched it for
+// `patience`, but no longer than `patience` in all. Nothing if it is gone. Throws std::system_error
+// or Refusal.
 struct TheirFile {
     std::string text;
     FileStamp stamp;
     bool whole = false;
-    // Two of them opened the file before either wrote, and the shorter text was written last:
-    // behind `text`, which is all of that, the rest of the longer one stands. Nobody but us can
-    // read it.
+    // Two of the plugin's processes opened the file before either wrote, and the shorter text was
+    // written last: `text` is all of that, and after it in the file comes the rest of the longer
+    // one. Only we can read such a file.
     bool has_remains = false;
 };
 std::optional<TheirFile> read_theirs(const std::string& path, std::chrono::milliseconds patience);
 
-// What the job file and the index say of a job now. Throws likewise.
+// What the job file and the index currently say about a job. Throws likewise.
 CompanionSight look_at_companion(const CompanionPaths& places, const std::string& id,
                                  std::chrono::milliseconds patience);
 
-// The log has a line that says so: see says_cancelled. False also for one that cannot be read.
+// True if the log says that the job was cancelled: see says_cancelled. Also false if the log cannot
+// be read.
 bool log_says_cancelled(const CompanionPaths& places, const std::string& id, std::int64_t since);
 
 }  // namespace jobshim

@@ -29,7 +29,7 @@ constexpr milliseconds look_every{100};
 constexpr milliseconds look_on_for{3000};
 constexpr milliseconds look_on_at_most{30'000};
 
-// One after the other, of all who write for jobshim in this directory.
+// Serializes everything that writes for jobshim in this directory.
 class Turn {
 public:
     explicit Turn(const CompanionPaths& places) {
@@ -40,7 +40,8 @@ public:
         const auto deadline = monotonic_now() + lock_patience;
         while (::flock(fd_.get(), LOCK_EX | LOCK_NB) != 0) {
             if (errno != EWOULDBLOCK && errno != EINTR) throw_errno("lock " + path);
-            if (monotonic_now() >= deadline) throw Refusal(path + ": stays locked by another");
+            if (monotonic_now() >= deadline)
+                throw Refusal(path + ": is still locked by another process");
             pause_for(tick);
         }
     }
@@ -54,8 +55,9 @@ bool is_untouched(const std::string& path, const FileStamp& stamp) {
     return now && now->unchanged(stamp);
 }
 
-// What a swap displaced to `fresh`. It may be truncated, and about to be written by one who had it
-// open. Or he opens it anew: then he has our version, and no more comes.
+// Reads what a swap displaced to `fresh`. The file may have been truncated and be about to be
+// written by a process that had it open. If that process opens it anew instead, it gets our
+// version, and nothing more comes here.
 std::optional<TheirFile> read_displaced(const std::string& fresh, const std::string& path,
                                         const FileStamp& ours, milliseconds patience) {
     auto displaced = read_theirs(fresh, milliseconds(0));
@@ -67,11 +69,11 @@ std::optional<TheirFile> read_displaced(const std::string& fresh, const std::str
     return displaced;
 }
 
-// What is to stand in a file instead of `text`, which may be torn; nothing to leave it.
+// Returns what should replace `text`, which may be torn; nothing to leave it.
 using TheirEdit = std::function<std::optional<std::string>(const TheirFile&)>;
 
-// Puts the edited text in the place of what is there. Whatever others write meanwhile is not lost:
-// it is edited in its turn. True if the file was changed.
+// Replaces the file with the edited text. What others write meanwhile is not lost, but edited too.
+// True if the file was changed.
 bool swap_theirs(const std::string& path, const std::string& fresh, const TheirEdit& edit) {
     auto base = read_theirs(path, torn_companion_patience);
     bool wrote = false;
@@ -81,8 +83,7 @@ bool swap_theirs(const std::string& path, const std::string& fresh, const TheirE
         if (text == base->text && !base->has_remains) break;
         StagedFile staged(fresh, base->stamp);
         staged.write(text);
-        // Cheaper than a swap that has to be taken back; and all there is where files cannot be
-        // exchanged.
+        // Cheaper than undoing a swap, and the only check where files cannot be exchanged.
         if (!is_untouched(path, base->stamp)) {
             base = read_theirs(path, torn_companion_patience);
             continue;
@@ -99,12 +100,12 @@ bool swap_theirs(const std::string& path, const std::string& fresh, const TheirE
             staged.remove();
             continue;
         }
-        // What was torn for good is kept, out of the plugin's sight.
+        // Text that stayed torn is kept, where the plugin does not see it.
         const bool was_torn = !base->whole || base->has_remains;
         if (!was_torn || base->text.empty() ||
             !rename_to_free_name(fresh, fresh + "-torn-" + std::to_string(wall_now_ms())))
             staged.remove();
-        // Written again since, from whatever: that is the latest.
+        // If somebody has written it again since, that is the latest version: go on from there.
         if (is_untouched(path, ours)) break;
         base = read_theirs(path, torn_companion_patience);
     }
@@ -192,15 +193,15 @@ bool CompanionMirror::change_index(const CompanionRemedy& remedy, const Companio
                 if (is_terminal(entry->status())) return std::nullopt;
                 return index->with(job_.id, entry->with(members));
             }
-            // Whoever takes a job out of the index removes its file first. While that is there,
-            // the entry was lost, and not taken out.
+            // To remove a job from the index, the plugin removes its file first. While the file is
+            // there, the entry was lost, not removed.
             if (!sight.job || !stamp_at(places_.job_file(job_.id))) return std::nullopt;
             return index->with_first(as_entry(JobDocument::parse(sight.job->with(members))));
         });
 }
 
-// The plugin's status shows the last lines of the log. Only the log where the plugin itself would
-// have it, whatever a record says of its place; and one that was removed stays so.
+// The plugin's status command shows the last lines of the log. Uses only the log that the plugin
+// itself would use, wherever a record says it is, and does not recreate one that was removed.
 void CompanionMirror::append_to_log(const std::string& sentence) {
     if (sentence.empty() || std::exchange(has_logged_, true)) return;
     const std::string path = places_.log_file(job_.id);
@@ -213,7 +214,7 @@ void CompanionMirror::append_to_log(const std::string& sentence) {
     if (info.st_size > 0) (void)!::pread(log.get(), &last, 1, info.st_size - 1);
     const std::string line = std::string(last == '\n' ? "" : "\n") + "[" + iso_time(wall_now_ms()) +
                              "] " + printable(sentence) + "\n";
-    // A line in a log is no reason to fail.
+    // Failing to log a line is no reason to fail.
     (void)!::write(log.get(), line.data(), line.size());
 }
 
@@ -224,7 +225,7 @@ void keep_in_step(std::vector<CompanionMirror>& mirrors, bool look_on,
     if (look_on) until = began + look_on_for;
     struct Trouble {
         bool is_told = false;
-        bool is_there = true;  // so that each is looked at once
+        bool is_there = true;  // so that each job gets a first look
     };
     std::vector<Trouble> troubles(mirrors.size());
     bool is_first = true;

@@ -1,13 +1,13 @@
-// Puts right what the files of codex-companion (openai/codex-plugin-cc), which is another program,
-// say of jobs that have ended, beside its writers.
+// Corrects what the files of another program, codex-companion (openai/codex-plugin-cc), say about
+// jobs that have ended, while that program may be writing too.
 //
-// They truncate and write, without locks and without rename, and what they write may be made from
-// what they read long ago. So a file of theirs is swapped whole and never created; what the swap
-// displaced is compared with what the new version was made from; and for a while it is looked at
-// again. A file that is empty or torn is waited for, never taken for an empty state.
+// The plugin truncates and writes, without locks or renames, and may write something based on what
+// it read long ago. So its files are swapped whole and never created; the version that a swap
+// displaced is compared with the one that the new version was made from; and for a while the file
+// is checked again. An empty or torn file is waited for, and never taken for an empty state.
 //
-// Caveats: the directory's own `jobshim` folder is ours alone. Nothing else is ever written but
-// `state.json`, `jobs/ID.json` and one line of `jobs/ID.log`, and none of these is made anew.
+// Caveats: only the subdirectory `jobshim` is ours. Outside it nothing is ever written but
+// `state.json`, `jobs/ID.json` and one line of `jobs/ID.log`, and none of these is ever created.
 #pragma once
 
 #include <chrono>
@@ -25,28 +25,28 @@
 
 namespace jobshim {
 
-// Brings the plugin's two files in step with the end of one job.
+// Brings the plugin's two files into line with the end of one job.
 class CompanionMirror {
 public:
     struct Job {
         std::string id;
         FinalWord last;
         std::int64_t since = 0;  // ms since 1970: when the run began
-        bool add_exit = false;   // into the job file, for want of a record of our own
+        bool add_exit = false;   // add the exit to the job file, having no record of our own
     };
     CompanionMirror(CompanionPaths places, Job job);
 
-    // One look, and what is to be done about it. True if something was written. Throws
-    // std::system_error or Refusal; a file is as it was then, or whole.
+    // Looks once and does what is needed. True if something was written. If it throws
+    // std::system_error or Refusal, each file is unchanged or whole.
     bool step();
-    // One of the files was touched since.
+    // True if one of the files was touched since the last step.
     bool is_due() const;
     bool has_written() const { return has_written_; }
 
 private:
     bool change_file(const CompanionRemedy& remedy, const CompanionSight& sight);
     bool change_index(const CompanionRemedy& remedy, const CompanionSight& sight);
-    // Where their new versions are made.
+    // Where the new versions are written.
     std::string fresh_file() const;
     std::string fresh_index() const;
     void append_to_log(const std::string& sentence);
@@ -59,8 +59,9 @@ private:
     bool has_logged_ = false;
 };
 
-// Steps until nobody has undone anything for 3 s after the last write (with `look_on`: after the
-// call even if nothing was to be written), for 30 s at most. What goes wrong is told once a job.
+// Steps until 3 s have passed since the last write without anybody undoing it, for 30 s at most.
+// With `look_on` it also keeps looking for 3 s if there was nothing to write. Reports at most one
+// failure per job.
 void keep_in_step(std::vector<CompanionMirror>& mirrors, bool look_on,
                   const std::function<void(const std::string&)>& complain);
 

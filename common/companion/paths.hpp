@@ -1,4 +1,4 @@
-// Where things lie in the state directories of codex-companion, and where these lie. Pure.
+// The paths in a state directory of codex-companion, and where such directories are. Pure.
 #pragma once
 
 #include <string>
@@ -13,17 +13,17 @@ struct CompanionPaths {
     std::string directory;
     std::string index;  // state.json
     std::string jobs;
-    std::string own;  // jobshim
+    std::string own;  // our subdirectory, jobshim
 
-    // `id` must be a job id (is_job_id): it may have come from a file that anybody wrote.
+    // `id` must be a job id (is_job_id), because it may come from an untrusted file.
     std::string job_file(std::string_view id) const;
     std::string log_file(std::string_view id) const;
     std::string own_record(std::string_view id) const;
     std::string own_stderr(std::string_view id) const;
 };
 
-// Where state directories are looked for; the arguments are environment variables and may be null:
-// CLAUDE_PLUGIN_DATA, and TMPDIR, TMP, TEMP of which the first that is set counts.
+// Where to look for state directories. The arguments are environment variables and may be null:
+// CLAUDE_PLUGIN_DATA, and TMPDIR, TMP and TEMP, of which the first that is set counts.
 std::vector<std::string> companion_roots(const char* plugin_data, const char* tmpdir,
                                          const char* tmp, const char* temp);
 

@@ -18,18 +18,18 @@ CompanionRemedy remedy_for_words(const CompanionSight& sight, Status end) {
     const Status file = status_in(sight.job);
     const Status entry = status_in(sight.entry);
     if (!sight.file_exists) {
-        // Gone from both, for whatever cause: nothing is brought back.
+        // Gone from both, for whatever reason: nothing is brought back.
         if (!sight.entry || is_terminal(entry)) return {};
         return {.entry = true, .status = sight.cancelled_in_log ? Status::cancelled : end};
     }
     if (is_terminal(file)) {
-        // Two final words that differ are not for us to choose from.
+        // If both are final and differ, it is not for us to choose.
         if (!sight.index_is_whole || is_terminal(entry)) return {};
         return {.entry = true};
     }
-    // A file that is torn and stays so can be made anew from its entry alone.
+    // A file that stays torn can be rebuilt only from its entry.
     if (!sight.job && !sight.entry) return {};
-    // The index has a final word and the file has not: it is the plugin's, or ours from a moment
+    // The index is final and the file is not: the status is the plugin's, or ours from a moment
     // ago, before somebody undid the file.
     if (is_terminal(entry)) return {.file = true};
     return {.file = true,
@@ -41,7 +41,7 @@ std::string phase_of(Status status) {
     return std::string(status == Status::completed ? "done" : word(status));
 }
 
-// When the job ended, where it is for us to say: as it was seen, if that is what is told.
+// The end time to write: the recorded one, if it is our own verdict that is written; else `now`.
 std::string end_time(const CompanionRemedy& remedy, const FinalWord& last, const std::string& now) {
     return remedy.status == last.status && !last.exit.ended_at.empty() ? last.exit.ended_at : now;
 }
@@ -57,7 +57,7 @@ CompanionRemedy remedy_for(const CompanionSight& sight, Status end) {
 
 std::string companion_sentence(const FinalWord& last, const std::string& thread) {
     std::string sentence = last.sentence;
-    for (const std::string_view verb : {"Killed ", "Exited ", "Ended "})
+    for (const std::string_view verb : {"Killed ", "Exited "})
         if (sentence.starts_with(verb)) {
             sentence[0] = static_cast<char>(std::tolower(sentence[0]));
             sentence.insert(0, "Worker ");
@@ -72,7 +72,7 @@ std::vector<JobDocument::Member> final_members(const CompanionRemedy& remedy,
                                                const CompanionSight& sight, const FinalWord& last,
                                                const std::string& now) {
     if (!remedy.status) {
-        // In step with the one of the two that is final.
+        // Copy from whichever of the two is final.
         const JobDocument& from = is_terminal(status_in(sight.job)) ? *sight.job : *sight.entry;
         std::vector<JobDocument::Member> members{
             {"status", json_string(word(from.status()))},
@@ -109,7 +109,7 @@ std::vector<JobDocument::Member> final_file_members(const CompanionRemedy& remed
 bool says_cancelled(std::string_view log, std::int64_t since) {
     while (!log.empty()) {
         const std::size_t end = log.find('\n');
-        // Half a line is none yet.
+        // An incomplete line does not count yet.
         if (end == std::string_view::npos) return false;
         const std::string_view line = log.substr(0, end);
         log.remove_prefix(end + 1);

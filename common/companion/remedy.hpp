@@ -1,5 +1,5 @@
-// What is to be done about a job of codex-companion whose end is known, by what its two files say
-// of it: the table of COMPANION.md. Pure.
+// What to do about a codex-companion job whose end is known, depending on what its two files say:
+// the table of COMPANION.md. Pure.
 #pragma once
 
 #include <cstdint>
@@ -14,23 +14,24 @@
 namespace jobshim {
 
 struct CompanionSight {
-    bool file_exists = false;  // the job file; torn, if it has no document
+    bool file_exists = false;  // the job file; it is torn if `job` is empty
     std::optional<JobDocument> job;
     bool index_is_whole = false;
     std::optional<JobDocument> entry;
-    // There is more behind the text: see TheirFile.
+    // There is more after the text: see TheirFile.
     bool file_has_remains = false;
     bool index_has_remains = false;
     bool cancelled_in_log = false;
 };
 
 struct CompanionRemedy {
-    bool file = false;   // the job file is to be changed
-    bool entry = false;  // its entry in the index is, or is to be added
-    // Neither says what it should not, but nobody else can read it.
+    bool file = false;   // change the job file
+    bool entry = false;  // change or add its entry in the index
+    // The text is right, but nobody else can read the file because of what follows it.
     bool mend_file = false;
     bool mend_index = false;
-    // What both shall say; nothing: what the job file says, or if it is not final, the entry.
+    // The status to write; nothing: take the job file's, or the entry's if the job file is not
+    // final.
     std::optional<Status> status = {};
 
     bool is_none() const { return !file && !entry && !mend_file && !mend_index; }
@@ -40,18 +41,18 @@ CompanionRemedy remedy_for(const CompanionSight& sight, Status end);
 // "Worker killed by SIGKILL; ... Resume with thread thr_1."
 std::string companion_sentence(const FinalWord& last, const std::string& thread);
 
-// What the job file and its entry shall say of the end, where the remedy changes them: `last` is
-// what we know of it, `now` an ISO 8601 time.
+// What the remedy writes about the end into the job file and its entry: `last` is what we know of
+// the end, `now` an ISO 8601 time.
 std::vector<JobDocument::Member> final_members(const CompanionRemedy& remedy,
                                                const CompanionSight& sight, const FinalWord& last,
                                                const std::string& now);
-// The same, and what the plugin keeps in the file alone.
+// The same, plus what the plugin keeps only in the file.
 std::vector<JobDocument::Member> final_file_members(const CompanionRemedy& remedy,
                                                     const CompanionSight& sight,
                                                     const FinalWord& last, const std::string& now);
 
-// True if the log has a line of its own "[ISO] Cancelled by user." that is no older than `since`
-// (ms since 1970). The same words inside another text are none.
+// True if the log has a whole line "[ISO] Cancelled by user." that is no older than `since` (ms
+// since 1970). The same words inside other text do not count.
 bool says_cancelled(std::string_view log, std::int64_t since);
 
 }  // namespace jobshim

@@ -20,11 +20,11 @@ Verdict dead(const std::string& because) { return {State::lost, because, false, 
 
 Verdict judge_without_pid(const JobDocument& record, std::int64_t now) {
     if (record.status() != Status::queued)
-        return {State::unknown, "It says that it runs, but names no process."};
+        return {State::unknown, "The record says that it is running, but names no process."};
     const auto created = time_in(record, "createdAt");
     if (created && now - *created > queued_at_most_ms)
-        return dead("Never started: it was queued for over 60 s, and no process was named.");
-    return {State::queued, "Nobody has started it yet."};
+        return dead("Never started: it was queued for more than 60 s without a process.");
+    return {State::queued, "Not started yet."};
 }
 
 }  // namespace
@@ -47,25 +47,28 @@ std::int64_t begin_of(const JobDocument& record) {
 Verdict judge_unwatched(const JobDocument& record, const UnwatchedWorker& worker,
                         std::int64_t now) {
     const Status status = record.status();
-    if (!is_active(status)) return {State::unknown, "The record has no status word known here."};
+    if (!is_active(status))
+        return {State::unknown, "The record's status is not one that jobctl knows."};
     const auto pid = worker_pid_in(record);
     if (!pid) return judge_without_pid(record, now);
     const std::string name = "worker (pid " + std::to_string(*pid) + ")";
     switch (worker.witness) {
         case Liveness::dead:
-            return dead("The " + name + " is gone; how it ended is not known.");
+            return dead("The " + name + " is gone; how it ended is unknown.");
         case Liveness::unknowable:
         case Liveness::none:
-            return {State::unknown, "Whether its " + name + " lives cannot be seen from here."};
+            return {State::unknown,
+                    "Whether its " + name + " is alive cannot be determined from here."};
         case Liveness::alive:
             break;
     }
     const std::int64_t began = begin_of(record);
     if (began != 0 && worker.started > began + start_tolerance_ms && !worker.is_the_plugins)
-        return dead("The " + name + " is gone, and its pid is another process's by now; how it " +
-                    "ended is not known.");
+        return dead(
+            "The " + name +
+            " is gone, and its pid now belongs to another process; how it ended is unknown.");
     return {status == Status::queued ? State::queued : State::running,
-            "The " + name + " is alive; no shim watches it."};
+            "The " + name + " is alive; no shim supervises it."};
 }
 
 FinalWord inferred_end(const Verdict& verdict, const std::string& now) {
@@ -74,7 +77,8 @@ FinalWord inferred_end(const Verdict& verdict, const std::string& now) {
     last.sentence = verdict.because;
     last.exit.reason = ExitReason::unknown;
     last.exit.certainty = Certainty::inferred;
-    last.exit.evidence.emplace_back("no shim watched it; two looks a second apart found it dead");
+    last.exit.evidence.emplace_back(
+        "no shim supervised it; two looks, a second apart, found it dead");
     last.exit.ended_at = now;
     return last;
 }

@@ -1,5 +1,5 @@
-// The verdict on a job of codex-companion that no shim watches: its record names a process, and
-// that is all there is to go by. Pure.
+// The verdict on a codex-companion job that no shim supervises: all there is to go by is the
+// process that its record names. Pure.
 #pragma once
 
 #include <cstdint>
@@ -12,23 +12,23 @@
 
 namespace jobshim {
 
-// The pid that a record gives for its worker; nothing for what is none.
+// The worker's pid in a record; nothing if it is not a valid pid.
 std::optional<int> worker_pid_in(const JobDocument& record);
 
-// When the job was begun, as far as the record tells (ms since 1970); else the beginning of time.
+// When the job began, according to the record (ms since 1970); 0 if unknown.
 std::int64_t begin_of(const JobDocument& record);
 
-// What was seen of the process of that pid.
+// What was seen of the process with that pid.
 struct UnwatchedWorker {
     Liveness witness = Liveness::none;
-    std::int64_t started = 0;     // ms since 1970; of one that is alive, 0 where unknown
+    std::int64_t started = 0;     // ms since 1970; only if it is alive; 0: unknown
     bool is_the_plugins = false;  // its command line is one of codex-companion's
 };
 
-// `record` has no final status; `now` is ms since 1970.
+// `record` must have no final status; `now` is in ms since 1970.
 Verdict judge_unwatched(const JobDocument& record, const UnwatchedWorker& worker, std::int64_t now);
 
-// The end of one that was found dead, and again a second later. `now`: ISO 8601.
+// The end of a job that was found dead, and again a second later. `now` is ISO 8601.
 FinalWord inferred_end(const Verdict& verdict, const std::string& now);
 
 }  // namespace jobshim

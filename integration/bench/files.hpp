@@ -1,4 +1,4 @@
-// Folders to work in, and what /proc tells.
+// Directories to work in, and what /proc shows.
 #pragma once
 
 #include <sys/types.h>
@@ -9,7 +9,7 @@
 
 namespace bench {
 
-// A new folder in `parent`, removed with all that is in it.
+// A new directory in `parent`, removed with everything in it.
 class Folder {
 public:
     explicit Folder(const std::string& parent);
@@ -20,10 +20,10 @@ public:
     std::string path;
 };
 
-std::string file_system_of(const std::string& path);  // "ext4"; "" if it is none that we know
+std::string file_system_of(const std::string& path);  // "ext4"; "" if it is not one we know
 std::string text_of(const std::string& path);         // "" if it cannot be read
 
-// The number behind "KEY:" in a file of /proc; 0 if there is none.
+// The number after "KEY:" in a /proc file; 0 if there is none.
 double number_in(const std::string& path, const std::string& key);
 
 struct Process {
@@ -33,10 +33,10 @@ struct Process {
     std::string name;
 };
 std::vector<Process> processes();
-// Those that the bench has started, and theirs.
+// All descendants of the bench.
 std::vector<Process> descendants();
 
-// True if it sleeps and holds a descriptor whose link contains this: "inotify", "pidfd".
+// True if it is asleep and has a file descriptor whose link contains this: "inotify", "pidfd".
 bool sleeps_with(pid_t pid, const std::string& link);
 
 }  // namespace bench

@@ -15,7 +15,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-// A job that runs, in a file of its own.
+// A running job, in a file of its own.
 class Job {
 public:
     Job(const Places& places, const std::string& folder, const std::string& sync)
@@ -35,7 +35,8 @@ public:
     pid_t worker() const { return worker_; }
 
 private:
-    // Once its program is executed the shim has written all that it writes at the start.
+    // Once the worker's program is executed, the shim has written everything it writes at the
+    // start.
     bool find_worker() {
         for (const Process& process : processes())
             if (process.parent == shim_ && process.name == "sleep") worker_ = process.pid;
@@ -48,7 +49,7 @@ private:
 
 double us_since(Clock::time_point begin) { return Microseconds(Clock::now() - begin).count(); }
 
-// From the worker's death until the record that tells of it is in its place.
+// From the worker's death until the record of it is in place.
 double death_to_record(const Places& places, const std::string& folder, const std::string& sync,
                        int signal) {
     const Job job(places, folder, sync);
@@ -67,7 +68,7 @@ double death_to_record(const Places& places, const std::string& folder, const st
     return us;
 }
 
-// From the death of the worker, or of the shim, until `jobctl wait` has returned.
+// From the death of the worker or of the shim until `jobctl wait` returns.
 double death_to_wait(const Places& places, const std::string& folder, bool of_shim) {
     const Job job(places, folder, "never");
     const pid_t waiter = start({places.jobctl, "wait", job.file()});
@@ -75,7 +76,7 @@ double death_to_wait(const Places& places, const std::string& folder, bool of_sh
                "`jobctl wait` to wait");
     const auto begin = Clock::now();
     ::kill(of_shim ? job.shim() : job.worker(), of_shim ? SIGKILL : SIGTERM);
-    if (of_shim) wait_for(job.shim());  // as the launcher, or process 1, would
+    if (of_shim) wait_for(job.shim());  // as the launcher or pid 1 would
     wait_for(waiter);
     return us_since(begin);
 }
@@ -102,7 +103,7 @@ Json measure_latency(const Places& places, int rounds) {
     const std::string disk = file_system_of(places.disk());
     return {row("worker's death to record, --sync never, " + memory, never),
             row("worker's death to record, --sync final, " + disk, final_on_disk),
-            // Then the kernel's log is asked whether the OOM killer did it.
+            // After a SIGKILL the shim also checks the kernel's log for the OOM killer.
             row("worker's death by SIGKILL to record, --sync never, " + memory, killed),
             row("worker's death to the return of `jobctl wait`, " + memory, worker),
             row("shim's death to the return of `jobctl wait`, " + memory, shim)};

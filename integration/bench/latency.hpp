@@ -1,4 +1,4 @@
-// How long after a death it is known.
+// How long it takes until a death is known.
 #pragma once
 
 #include <nlohmann/json.hpp>

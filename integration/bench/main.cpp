@@ -1,6 +1,6 @@
-// bench: what jobshim costs, beside a bare start and other wrappers, all in one run. A Markdown
-// table goes to stdout, the same as JSON and a plot into files. Its figures decide nothing: counts
-// that do not depend on time have a test of their own (integration/budget_test.cpp).
+// bench: what jobshim costs, compared with a bare start and with other wrappers, all in one run. A
+// Markdown table goes to stdout, the same as JSON and a plot to files. Its figures decide nothing:
+// counts that do not depend on time have a test of their own (integration/budget_test.cpp).
 
 #include <signal.h>
 #include <sys/utsname.h>
@@ -49,7 +49,7 @@ struct Options {
     std::vector<std::string> disks;
     int rounds = 300;
     int runs = 1;
-    int mebibytes = 4096;  // of a stream
+    int mebibytes = 4096;  // of streamed output
     RestPlan rest;
     std::vector<int> jobs{100, 1000, 10'000};
 };
@@ -58,7 +58,7 @@ int number(const std::string& text) {
     int value = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
     if (error != std::errc{} || end != text.data() + text.size() || value < 0)
-        throw std::invalid_argument("'" + text + "' is no number");
+        throw std::invalid_argument("invalid number '" + text + "'");
     return value;
 }
 
@@ -114,7 +114,7 @@ void measure(const Options& options) {
     Places places;
     for (const std::string& disk : options.disks)
         places.disks.push_back(disks.emplace_back(fs::canonical(disk)).path);
-    // No measured program shall find jobs of the user's, or leave any.
+    // The measured programs must neither find the user's jobs nor leave any there.
     ::setenv("XDG_STATE_HOME", memory.path.c_str(), 1);
     const fs::path bin = fs::canonical(options.bin);
     places.jobshim = bin / "jobshim";
@@ -147,7 +147,7 @@ void measure(const Options& options) {
 
 int main(int argc, char** argv) {
     try {
-        // As conmon calls it: no option of ours is called so.
+        // Called by conmon as its runtime: our own arguments begin with a dash.
         if (argc > 1 && argv[1][0] != '-') return bench::act_as_runtime(argc, argv);
         const bench::Words words(argv + 1, argv + argc);
         if (std::find(words.begin(), words.end(), "--help") != words.end()) {
@@ -160,7 +160,7 @@ int main(int argc, char** argv) {
         return 2;
     } catch (const std::exception& error) {
         std::cerr << "bench: " << error.what() << '\n';
-        // What was started to rest would do so for ever.
+        // The resting processes that were started would go on for ever.
         for (const bench::Process& process : bench::descendants()) ::kill(process.pid, SIGKILL);
         return 1;
     }

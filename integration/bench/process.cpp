@@ -61,7 +61,7 @@ double in_us(const timeval& time) {
     return static_cast<double>(time.tv_sec) * 1e6 + static_cast<double>(time.tv_usec);
 }
 
-// The rest of a call that was interrupted by another process's, a signal, an end: no calls.
+// Not calls: the rest of a call that another process's interrupted, a signal, an exit.
 bool is_call(const std::string& line) {
     const std::size_t name = line.find_first_not_of(' ', line.find(' '));
     return name != std::string::npos && (std::isalpha(static_cast<unsigned char>(line[name])) != 0);

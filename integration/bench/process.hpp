@@ -1,11 +1,10 @@
-// Starts programs and measures what they used.
+// Starts programs and measures what they use.
 //
 // Caveats
-//  - The bench is its own child subreaper: what a run leaves behind (conmon goes into the
-//  background)
-//    is waited for too, and counts.
+//  - The bench is a child subreaper: anything that a run leaves behind (conmon goes into the
+//    background) is waited for too, and counts.
 //  - Every program gets a session of its own, /dev/null as stdin, stdout and stderr, and no other
-//    descriptor of ours.
+//    file descriptor of ours.
 #pragma once
 
 #include <sys/types.h>
@@ -21,7 +20,7 @@ using Words = std::vector<std::string>;
 using Clock = std::chrono::steady_clock;
 using Microseconds = std::chrono::duration<double, std::micro>;
 
-// What goes wrong here ends the bench: std::system_error with errno's words, unless ok.
+// Ends the bench unless `ok`: throws std::system_error with errno's message.
 void must(bool ok, const std::string& what);
 
 enum class Start { posix_spawn, vfork };
@@ -31,27 +30,27 @@ pid_t start(const Words& argv, Start how = Start::posix_spawn);
 struct Used {
     double wall_us = 0;
     double cpu_us = 0;  // user and system
-    double faults = 0;  // of pages, minor and major
-    bool fine = true;   // each ended with exit status 0
+    double faults = 0;  // page faults, minor and major
+    bool fine = true;   // all ended with exit status 0
 };
 
-// Runs it, and all that it leaves behind, to the end.
+// Runs it, and everything that it leaves behind, to the end.
 Used run(const Words& argv, Start how = Start::posix_spawn);
 
-// Waits for one process; its raw wait status.
+// Waits for one process; returns its raw wait status.
 int wait_for(pid_t pid);
-// ... for all that there are.
+// Waits for all children.
 void wait_for_all();
 
-// How many system calls a run makes, with all its children: under strace.
+// How many system calls a run makes, children included, counted by strace.
 std::size_t count_system_calls(const Words& argv, const std::string& trace);
 
 void become_subreaper();
 bool in_path(const std::string& program);
-// Asks until `holds`; ends the bench if that takes more than 30 s.
+// Polls until `holds`; ends the bench if that takes more than 30 s.
 void wait_until(const std::function<bool()>& holds, const std::string& what);
 
-// The value that a share of them (0.5: the median) do not exceed. 0 of none.
+// The value that this share of them (0.5: the median) does not exceed; 0 if there are none.
 double quantile(std::vector<double> values, double share);
 
 }  // namespace bench

@@ -22,7 +22,7 @@ constexpr const char* python_loop =
 
 std::string name_of(int number) { return "job-" + std::to_string(number); }
 
-// As many jobs as that, each as one that jobshim has just run, under another name.
+// Fills the directory with `count` jobs: copies of one that jobshim has just run, renamed.
 void fill(const Places& places, const std::string& folder, int count) {
     const std::string first = folder + "/" + name_of(0) + ".json";
     run({places.jobshim, "--sync", "never", "--job", first, "--", "true"});
@@ -56,12 +56,12 @@ Json measure_readers(const Places& places, const std::vector<int>& counts) {
                  {"listMs", best_of(times, {places.jobctl, "list", "--dir", folder.path})}};
         Words status{places.jobctl, "status", "--dir", folder.path};
         for (int i = 0; i < count; ++i) status.push_back(name_of(i));
-        // Beyond that the names do not fit into one command's arguments.
+        // More names than that do not fit on one command line.
         if (count <= 20'000) row["statusMs"] = best_of(times, status);
         const std::string broken = folder / "broken.json";
         if (in_path("python3"))
             row["pythonMs"] = best_of(times, {"python3", "-c", python_loop, folder.path});
-        // As it was found after a power cut, and by now nobody is about to write it.
+        // As a power cut leaves it, and so old that no writer can still be at it.
         std::ofstream(broken) << R"({"id": "broken", "sta)";
         const timespec long_ago[2] = {{1'700'000'000, 0}, {1'700'000'000, 0}};
         must(::utimensat(AT_FDCWD, broken.c_str(), long_ago, 0) == 0, "age " + broken);

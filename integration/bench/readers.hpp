@@ -1,4 +1,4 @@
-// jobctl over many jobs, beside a loop of Python's json over the same files.
+// jobctl over many jobs, compared with a Python loop that reads the same files as JSON.
 #pragma once
 
 #include <nlohmann/json.hpp>

@@ -47,7 +47,7 @@ std::string runners_table(const Json& runners) {
     return text;
 }
 
-// On a busy machine the lower tenth says more than the median.
+// On a busy machine the 10th percentile says more than the median.
 std::string goals(const Json& runs) {
     const std::string alone = "durable replace alone, ";
     std::string text =
@@ -146,11 +146,11 @@ std::string as_markdown(const Json& found) {
     return text;
 }
 
-// Bars: the median wall time, as a multiple of a bare posix_spawn.
+// A bar chart: the median wall time, as a multiple of a bare posix_spawn.
 std::string as_svg(const Json& found) {
     constexpr int left = 250;
     constexpr int right = 70;
-    constexpr int across = 480;  // of the longest bar
+    constexpr int across = 480;  // length of the longest bar
     constexpr int line = 22;
     constexpr int top = 40;
     const Json& runners = found.at("runners").front();

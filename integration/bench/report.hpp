@@ -1,4 +1,4 @@
-// What the bench found, as a person reads it.
+// The bench's results, for people to read.
 #pragma once
 
 #include <nlohmann/json.hpp>

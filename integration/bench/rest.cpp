@@ -14,7 +14,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-// Where `pid` spent how much of a processor so far.
+// How much CPU time `pid` has used so far.
 double ran_for_ns(pid_t pid) {
     return std::strtod(text_of("/proc/" + std::to_string(pid) + "/schedstat").c_str(), nullptr);
 }
@@ -38,7 +38,7 @@ Sums sums_of(const std::vector<pid_t>& waiting) {
     return sums;
 }
 
-// The commands that have been executed, and those that wait for them.
+// The commands that have been executed, and the processes that wait for them.
 struct Pairs {
     std::vector<pid_t> commands, waiting;
 };
@@ -53,7 +53,7 @@ Pairs find_pairs() {
     return pairs;
 }
 
-// Nobody's last steps after the start are to be counted.
+// Waits for the last steps of the start, which must not be counted.
 void wait_until_calm(const std::vector<pid_t>& waiting) {
     double ran = -1;
     wait_until(
@@ -76,7 +76,7 @@ Json look_at(const Runner& runner, int copies, double seconds) {
         },
         "copies of " + runner.name);
     wait_until_calm(pairs.waiting);
-    pairs = find_pairs();  // what conmon's runtime started has become conmon's by now
+    pairs = find_pairs();  // what conmon's runtime started is conmon's child by now
     const Sums before = sums_of(pairs.waiting);
     const auto begin = Clock::now();
     std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
@@ -98,9 +98,9 @@ Json look_at(const Runner& runner, int copies, double seconds) {
 Json measure_rest(const Places& places, const RestPlan& plan) {
     Json rows = Json::array();
     for (const Runner& runner : runners(places)) {
-        if (runner.name == "posix_spawn" || runner.name == "vfork") continue;  // nobody waits
+        if (runner.name == "posix_spawn" || runner.name == "vfork") continue;  // nothing waits
         const bool is_shim = runner.program == places.jobshim;
-        // How it flushes, and where, makes no difference to a shim at rest.
+        // How and where it flushes makes no difference to a shim at rest.
         if (is_shim && runner.name.find("final, tmpfs") == std::string::npos) continue;
         rows.push_back(look_at(runner, 1, plan.seconds));
         if (plan.copies > 1) rows.push_back(look_at(runner, plan.copies, plan.seconds));

@@ -1,4 +1,4 @@
-// What a wrapper costs while its command runs: memory, and how often it wakes.
+// What a wrapper costs while its command runs: memory, and how often it wakes up.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -9,8 +9,8 @@ namespace bench {
 
 struct RestPlan {
     int copies = 100;     // of each wrapper
-    int many = 1000;      // of jobshim alone; 0: none
-    double seconds = 10;  // how long they are looked at
+    int many = 1000;      // of jobshim only; 0: none
+    double seconds = 10;  // how long they are watched
 };
 
 nlohmann::json measure_rest(const Places& places, const RestPlan& plan);

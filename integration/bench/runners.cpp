@@ -33,7 +33,7 @@ Runner prefix(const std::string& name, const Words& words) {
 
 Runner shell() {
     return {"bash -c 'COMMAND; exit'", "bash", [](const Words& command, const std::string&) {
-                std::string script;  // of our own words, which need no quoting
+                std::string script;  // our own words need no quoting
                 for (const std::string& word : command) script += word + " ";
                 return Words{"bash", "-c", script + "; exit"};
             }};
@@ -61,7 +61,7 @@ Runner conmon(const Places& places) {
                      bundle,
                      "--container-pidfile",
                      bundle + "/pid",
-                     "--full-attach",  // its sockets stay in the bundle
+                     "--full-attach",  // keeps its sockets in the bundle
                      "--exit-dir",
                      bundle,
                      "--log-path",
@@ -88,9 +88,9 @@ Runner shim(const Places& places, const std::string& folder, const std::string& 
     return runner;
 }
 
-// What any durable record must cost: a file is replaced, and found again after a power cut.
+// What any durable record must cost: replacing a file so that it survives a power cut.
 double replace_durably(const std::string& folder) {
-    const std::string text(1500, 'x');  // about what a record is
+    const std::string text(1500, 'x');  // about the size of a record
     const std::string from = folder + "/replace.new";
     const std::string to = folder + "/replace";
     const auto begin = Clock::now();
@@ -153,7 +153,7 @@ int act_as_runtime(int argc, char** argv) {
     for (int i = 1; i + 1 < argc; ++i)
         if (std::string(argv[i]) == "--pid-file") pid_file = argv[i + 1];
     const char* set = std::getenv("BENCH_COMMAND");
-    if (pid_file.empty() || set == nullptr) return 0;  // asked to stop or to remove something
+    if (pid_file.empty() || set == nullptr) return 0;  // called to stop or remove something
     Words command;
     const std::string text = set;
     for (std::size_t at = 0; at < text.size();) {
@@ -171,8 +171,8 @@ Json measure_runners(const Places& places, int rounds) {
     const std::vector<Runner> all = runners(places);
     std::vector<Samples> samples(all.size());
     std::vector<std::vector<double>> replaced(places.disks.size());
-    // Each round has an order of its own, so that none is always behind the same one. The first
-    // round warms up and is not counted.
+    // Each round has its own order, so that no runner always follows the same one. The first round
+    // is a warm-up and is not counted.
     std::vector<std::size_t> order(all.size());
     std::iota(order.begin(), order.end(), std::size_t{0});
     std::mt19937 random;

@@ -1,4 +1,4 @@
-// What it costs to start a short program: by itself, and behind each of a row of wrappers.
+// What it costs to start a short program, bare and behind each of several wrappers.
 #pragma once
 
 #include <functional>
@@ -13,30 +13,31 @@ namespace bench {
 // Where everything is.
 struct Places {
     std::string jobshim, jobctl, self;
-    std::string memory;              // a folder on a tmpfs
-    std::vector<std::string> disks;  // folders on disks, one at least
+    std::string memory;              // a directory on a tmpfs
+    std::vector<std::string> disks;  // directories on disks, at least one
 
     const std::string& disk() const { return disks.front(); }
 };
 
 struct Runner {
     std::string name;
-    std::string program;  // which must be in the PATH
-    // What to run so that `command` runs behind it. The word is new for every run.
+    std::string program;  // must be in the PATH
+    // The command line that runs `command` behind the wrapper. `word` is new for every run.
     std::function<Words(const Words& command, const std::string& word)> wrap;
     Start how = Start::posix_spawn;
-    // Removes what the run with this word has left.
+    // Removes what the run with this word left behind.
     std::function<void(const std::string& word)> clean = [](const std::string&) {};
 };
 
-// Those that are installed; of the others stderr tells.
+// The installed ones; stderr names the others.
 std::vector<Runner> runners(const Places& places);
 
-// Part of `main`: what conmon takes for a container runtime. Starts COMMAND of the environment
-// (BENCH_COMMAND, words divided by line feeds) and writes its pid where conmon wants it.
+// Part of `main`: what conmon takes for a container runtime. Starts the command in the
+// environment's BENCH_COMMAND (words separated by line feeds) and writes its pid where conmon wants
+// it.
 int act_as_runtime(int argc, char** argv);
 
-// One row a runner, and one for each disk, interleaved, each so often.
+// One row per runner and one per disk, interleaved, `rounds` times each.
 nlohmann::json measure_runners(const Places& places, int rounds);
 
 }  // namespace bench

@@ -1,4 +1,4 @@
-// What a worker writes in a stream: does a byte of it pass through the shim?
+// What a worker streams: does a byte of it pass through the shim?
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -7,8 +7,8 @@
 
 namespace bench {
 
-// So many MiB to what stdout is, and a quarter of that to a log on the tmpfs; bare and behind the
-// shim in turn. The best of each counts.
+// Streams this many MiB to the inherited stdout, and a quarter of that to a log on the tmpfs,
+// alternately bare and behind the shim. The best of each counts.
 nlohmann::json measure_throughput(const Places& places, int mebibytes);
 
 }  // namespace bench

@@ -1,6 +1,7 @@
-// A worker that takes every signal it gets, one by one, and loses none that was not lost before:
-// listener COUNTER. For each it prints its number, who sent it, and what the counter in that file
-// (eight bytes, shared) said when it had the signal in hand. SIGRTMAX ends it; it comes last.
+// A worker that takes every signal one by one and loses none that was not lost before it arrived:
+// listener COUNTER. For each signal it prints the number, the sender, and the value of the counter
+// in that file (eight bytes, shared) at the moment it took the signal. SIGRTMAX ends it; it is sent
+// last.
 
 #include <fcntl.h>
 #include <signal.h>

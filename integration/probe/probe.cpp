@@ -1,6 +1,6 @@
-// A worker that writes down all that it can see of what it was given: a line each, KEY, tab, VALUE.
-// It is run bare and through jobshim (transparency_test.cpp), and what differs is what a worker
-// could notice. Whatever is long is told by its length and a sum.
+// A worker that prints everything it can see of what it was given, one line each: KEY, tab, VALUE.
+// It is run bare and through jobshim (differential_test.cpp); any difference is something a worker
+// could notice. Long values are given as a length and a checksum.
 
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -58,7 +58,7 @@ void tell(const std::string& key, std::string_view value) {
 
 void tell(const std::string& key, long long value) { tell(key, std::to_string(value)); }
 
-/// What a call returned, or why it did not.
+/// The result of a call, or its errno.
 void tell_result(const std::string& key, long result) {
     if (result < 0)
         tell(key, "errno " + std::to_string(errno));
@@ -84,12 +84,13 @@ void tell_command_line(int argc, char** argv) {
     for (int i = 0; i < argc; ++i) tell("argv " + std::to_string(i), argv[i]);
     tell("executable", target("/proc/self/exe"));
     tell("name", content("/proc/self/comm"));
-    // NOLINTNEXTLINE(performance-no-int-to-ptr): so the kernel gives it
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): the kernel passes it as a number
     tell("executed as", reinterpret_cast<const char*>(getauxval(AT_EXECFN)));
     tell("secure execution", static_cast<long long>(getauxval(AT_SECURE)));
 }
 
-// As systemd tells whom its variables are for (sd_listen_fds(3)).
+// True if a variable of systemd's, which names the process that it is for, names this one
+// (sd_listen_fds(3)).
 bool is_own_id(std::string_view entry) {
     const auto value = entry.substr(entry.find('=') + 1);
     if (entry.starts_with("LISTEN_PIDFDID=")) {
@@ -103,7 +104,7 @@ bool is_own_id(std::string_view entry) {
            value == std::to_string(getpid());
 }
 
-// In their order, and those that occur twice too. The launcher's number is another in each run.
+// In order, duplicates included. The launcher's pid is left out: it differs in each run.
 void tell_environment() {
     int n = 0;
     for (char** at = environ; *at != nullptr; ++at) {
@@ -160,14 +161,14 @@ void tell_limits() {
     }
 }
 
-// Before anything of ours is open.
+// Must come before we open anything ourselves.
 void tell_descriptors() {
     std::set<int> numbers;
     for (const auto& entry : fs::directory_iterator("/proc/self/fd"))
         numbers.insert(std::stoi(entry.path().filename()));
     for (const int fd : numbers) {
         const int flags = fcntl(fd, F_GETFD);
-        if (flags < 0) continue;  // that of the listing itself
+        if (flags < 0) continue;  // the listing's own
         const auto key = "fd " + std::to_string(fd);
         tell(key, target("/proc/self/fd/" + std::to_string(fd)));
         tell(key + " close-on-exec", flags);
@@ -185,7 +186,7 @@ void tell_stdin() {
     tell("stdin", text);
 }
 
-// Signals, capabilities, users: as the kernel shows them.
+// Signals, capabilities and users, as the kernel shows them.
 void tell_status() {
     const std::set<std::string> asked{
         "SigPnd",  "ShdPnd",      "SigBlk", "SigIgn",           "SigCgt",
@@ -231,7 +232,7 @@ void tell_attributes() {
     }
 }
 
-// Numbers of processes as the relations that they stand for: each run has others.
+// Pids as the relations that they stand for: the numbers differ in each run.
 void tell_family(pid_t launcher) {
     const auto relation = [launcher](pid_t pid) -> std::string {
         if (pid == getpid()) return "its own";

@@ -1,6 +1,6 @@
 #pragma once
 
-// Descriptors that are closed with their owner.
+// File descriptors that are closed when their owner is destroyed.
 
 #include <string>
 #include <utility>

@@ -16,7 +16,7 @@ namespace harness {
 std::string slurp(const fs::path& file) {
     std::ifstream in(file, std::ios::binary);
     std::ostringstream text;
-    text << in.rdbuf();  // unlike an iterator it does not throw when a process's file goes away
+    text << in.rdbuf();  // unlike an iterator, does not throw when a process's file goes away
     return text.str();
 }
 
@@ -56,7 +56,7 @@ TempDir::TempDir()
 
 TempDir::~TempDir() {
     std::error_code ignored;
-    // What a test has made unwritable is still ours to remove.
+    // A test may have made directories unwritable; they still have to be removed.
     for (fs::recursive_directory_iterator entry(path, ignored), end; entry != end;
          entry.increment(ignored))
         if (entry->is_directory(ignored) && !entry->is_symlink(ignored))

@@ -1,6 +1,6 @@
 #pragma once
 
-// The files of a test: read, written, and gone with it.
+// The files of a test: reading, writing and cleaning up.
 
 #include <cstdint>
 #include <filesystem>
@@ -14,7 +14,7 @@ namespace harness {
 namespace fs = std::filesystem;
 
 std::string slurp(const fs::path& file);
-void put(const fs::path& file, std::string_view content);  ///< truncate and write, as hosts do
+void put(const fs::path& file, std::string_view content);  ///< truncates, then writes, as hosts do
 /// Names in `folder` that contain `part`, sorted.
 Words names_in(const fs::path& folder, std::string_view part);
 /// Nanoseconds since the epoch; -1 if there is no such file.

@@ -1,6 +1,6 @@
 #pragma once
 
-// A job as a test meets it: its files, its worker, and scripts for that.
+// Helpers for a job under test: its files, its worker, and scripts for the worker.
 
 #include <sys/types.h>
 
@@ -15,19 +15,19 @@ fs::path heartbeat_of(const fs::path& job);
 /// True if a shim holds byte 0 of this heartbeat file.
 bool life_is_held(const fs::path& heartbeat);
 Json exit_of(const fs::path& job);
-/// Waits for the phase `running`, then the worker's pid.
+/// Waits for the phase `running`; returns the worker's pid.
 pid_t worker_of(const fs::path& job);
-/// Waits until this waiter really waits, so that an end after it is one it must notice.
+/// Waits until this waiter is really waiting, so that it must notice an end that comes afterwards.
 void wait_until_parked(const Process& waiter);
-/// SIGKILL to the shim of a job that has been seen running.
+/// Once the worker has executed, kills the shim with SIGKILL and reaps it.
 void kill_shim(Process& shim, const fs::path& job);
-/// worker_of, once COMMAND was executed: before that its process is its shim's twin.
+/// worker_of(), once the worker has executed COMMAND: until then it is a twin of the shim.
 pid_t executed_worker_of(const fs::path& job);
 
-/// The shell's `until a file "go" is there`, in the folder of the test.
+/// Shell code for a worker: waits until the file "go" exists in the test's directory.
 inline const std::string until_go = "while ! [ -e go ]; do sleep 0.02; done; ";
-/// ... until the shim has written that it runs: a record that a worker writes in its very first
-/// moment may cross with that write, and no test shall depend on who is quicker.
+/// Waits until the shim has recorded `running`: a record that a worker writes right after it starts
+/// may race with that write, and no test may depend on which wins.
 inline const std::string until_running =
     "until grep -q '\"phase\": *\"running\"' \"$JOBSHIM_JOB_FILE\"; do sleep 0.01; done; ";
 inline const std::string for_ever = "while :; do sleep 0.05; done";

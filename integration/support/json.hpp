@@ -1,6 +1,6 @@
 #pragma once
 
-// Records and what jobctl prints, as JSON.
+// Records and jobctl's output, as JSON.
 
 #include <nlohmann/json.hpp>
 #include <string>
@@ -12,7 +12,7 @@ namespace harness {
 using Json = nlohmann::json;
 
 Json read_json(const fs::path& file);
-/// The value at a JSON pointer, or "<missing>": a CHECK then says what is wrong instead of
+/// The value at a JSON pointer, or "<missing>", so that a CHECK reports what is wrong instead of
 /// throwing.
 Json at(const Json& value, const std::string& pointer);
 

@@ -1,30 +1,30 @@
 #pragma once
 
-// What came of the faults that the tests inject: one word for each, counted.
+// Outcomes of the faults that the tests inject: one word for each, counted.
 
 #include <map>
 #include <string>
 
 namespace harness {
 
-/// What a job's record, and its readers, say once a fault has hit it. Every word but the last is
-/// the truth, or says that the truth cannot be known.
+/// What a job's record and its readers report after a fault. Every word but the last is the truth,
+/// or an admission that the truth cannot be known.
 enum class ReportedOutcome {
     true_end,  ///< the worker's real end is on record
-    lost,      ///< dead, settled as such, and no end claimed that nobody saw
-    alive,     ///< running, stalled, orphaned: and it is
+    lost,      ///< dead and settled as such; no end claimed that nobody saw
+    alive,     ///< reported as running, stalled or orphaned, and it is
     refused,   ///< nothing was started, and a message says why
-    unknown,   ///< said in words
-    nothing,   ///< no job was there, and none is told of
+    unknown,   ///< reported as unknown
+    nothing,   ///< there was no job, and none is reported
     lie,
 };
 std::string word(ReportedOutcome told);
 
-/// Counts what came of each fault. Written when it goes, to JOBSHIM_MATRIX_DIR (from the
-/// environment, else beside the test programs), where `./dev test` makes one table of all.
+/// Counts the outcomes of each fault. The destructor writes them to JOBSHIM_MATRIX_DIR (from the
+/// environment; default: beside the test programs), where `./dev test` makes one table of them all.
 class Matrix {
 public:
-    explicit Matrix(std::string suite);  ///< one per test case, a name of its own
+    explicit Matrix(std::string suite);  ///< one per test case, with a unique name
     ~Matrix();
     Matrix(const Matrix&) = delete;
     Matrix& operator=(const Matrix&) = delete;

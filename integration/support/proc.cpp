@@ -30,7 +30,7 @@ std::vector<pid_t> pids() {
 ProcessStat process_stat(pid_t pid) {
     const auto text = slurp("/proc/" + std::to_string(pid) + "/stat");
     ProcessStat stat;
-    // The name may hold anything, even ") R": look from the end.
+    // The name may contain anything, even ") R", so search from the end.
     const auto name_end = text.rfind(')');
     if (name_end == std::string::npos) return stat;
     std::istringstream in(text.substr(name_end + 1));

@@ -1,6 +1,6 @@
 #pragma once
 
-// What the system tells of any process, from outside.
+// What the system shows of any process from outside.
 
 #include <sys/types.h>
 
@@ -16,17 +16,17 @@ struct ProcessStat {
 };
 ProcessStat process_stat(pid_t pid);
 char process_state(pid_t pid);
-bool alive(pid_t pid);  ///< not gone, not Z, not X
+bool alive(pid_t pid);  ///< neither gone nor in state Z or X
 std::vector<pid_t> children_of(pid_t pid);
-/// Of this process: its children, theirs, and so on.
+/// All descendants of this process that are alive.
 std::vector<pid_t> living_descendants();
-/// Its number and its words, for messages.
+/// Its pid and command line, for messages.
 std::string command_of(pid_t pid);
-/// Where the descriptors of a process lead: number -> link.
+/// The open file descriptors of a process: number -> link target.
 std::map<int, std::string> descriptors_of(pid_t pid);
-/// True if one of the descriptors of `watcher` is a pidfd of `watched`.
+/// True if one of the file descriptors of `watcher` is a pidfd of `watched`.
 bool watches(pid_t watcher, pid_t watched);
-/// Summed over its threads.
+/// Summed over all its threads.
 long voluntary_switches(pid_t pid);
 std::string signal_name(int number);
 bool in_path(const std::string& program);

@@ -28,8 +28,8 @@
 namespace harness {
 namespace {
 
-/// Set by a time-out: Catch2 may swallow its FAIL inside a CHECK, and the rest need not hang as
-/// well.
+/// Set when a wait times out: Catch2 may swallow a FAIL inside a CHECK, and the rest of the test
+/// should not hang as well.
 bool gave_up = false;
 
 Fd memory_file(const char* name, std::string_view content = {}) {
@@ -42,13 +42,13 @@ Fd memory_file(const char* name, std::string_view content = {}) {
 std::string content_of(int fd) {
     std::string text;
     char block[16384];
-    // pread: the offset is shared with the writer.
+    // pread, because the offset is shared with the writer.
     for (ssize_t n; (n = pread(fd, block, sizeof block, static_cast<off_t>(text.size()))) > 0;)
         text.append(block, static_cast<std::size_t>(n));
     return text;
 }
 
-/// For messages: whatever bytes there are.
+/// For messages: argv may hold any bytes.
 std::string in_words(const Words& argv) {
     return Json(argv).dump(-1, ' ', false, Json::error_handler_t::replace);
 }
@@ -60,13 +60,14 @@ std::string in_words(const Words& argv) {
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, nullptr);
-    // 1, not 0: a core_pattern that is a pipe ignores 0, and the wait status would say "dumped".
+    // 1, not 0: a core_pattern that is a pipe ignores 0, and the wait status would then say
+    // "dumped".
     rlimit core{};
     getrlimit(RLIMIT_CORE, &core);
     core.rlim_cur = std::min<rlim_t>(1, core.rlim_max);
     setrlimit(RLIMIT_CORE, &core);
 
-    // First out of each other's way, then to their places, then all else closes at exec.
+    // First move them out of each other's way, then into place; everything else closes at exec.
     constexpr int aside = 300;
     for (auto& [number, ours] : fds)
         ours = static_cast<int>(checked(fcntl(ours, F_DUPFD_CLOEXEC, aside), "dup"));
@@ -119,7 +120,7 @@ Process::Process(const Words& argv, const Options& options, const fs::path& cwd)
 }
 
 void Process::kill(int signal) const {
-    // By pidfd: never somebody else's process, even if it has ended and was reaped.
+    // By pidfd, so that it never hits another process, even if this one has been reaped.
     syscall(SYS_pidfd_send_signal, pidfd_.get(), signal, nullptr, 0);
 }
 

@@ -17,7 +17,7 @@ bool is_sanitized() {
 }
 
 bool is_linked_with_glibc() {
-    // As a library, or by a variable that each static program of it looks for.
+    // It names the library, or a variable that every static glibc program looks for.
     const auto bytes = slurp(jobshim);
     return contains(bytes, "libc.so.6") || contains(bytes, "GLIBC_TUNABLES");
 }

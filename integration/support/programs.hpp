@@ -1,7 +1,7 @@
 #pragma once
 
-// The programs under test: those that were built beside the tests, or another build of them, in the
-// folder that JOBSHIM_TEST_BIN (from the environment) names.
+// The programs under test: those built beside the tests, or another build of them in the directory
+// that JOBSHIM_TEST_BIN (from the environment) names.
 
 #include <string>
 
@@ -11,9 +11,9 @@ std::string program(const std::string& name, const std::string& built);
 inline const std::string jobshim = program("jobshim", JOBSHIM_BIN);
 inline const std::string jobctl = program("jobctl", JOBCTL_BIN);
 
-/// Every process of theirs is slow and large then.
+/// If so, each of their processes is slow and large.
 bool is_sanitized();
-/// Else with musl, which has other calls for some, and other words.
+/// Otherwise with musl, which makes different system calls and words some errors differently.
 bool is_linked_with_glibc();
 
 }  // namespace harness

@@ -15,14 +15,14 @@ Sandbox::Sandbox() {
     checked(prctl(PR_SET_CHILD_SUBREAPER, 1), "PR_SET_CHILD_SUBREAPER");
     begin_processes();
     setenv("XDG_STATE_HOME", (dir / "state").c_str(), 1);
-    // AddressSanitizer would take the worker's core dumps away; limits are inherited.
+    // AddressSanitizer would turn off core dumps for the worker too, because limits are inherited.
     setenv("ASAN_OPTIONS", "disable_coredump=0", 1);
     unsetenv("JOBSHIM_JOB_FILE");
     for (const char* name : {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}) unsetenv(name);
 }
 
 Sandbox::~Sandbox() noexcept(false) {
-    // A process that has just been told to end may take its moment; one that stays is a finding.
+    // A process that has just been told to end may need a moment; one that stays is a finding.
     if (wait_until([] { return living_descendants().empty(); },
                    std::uncaught_exceptions() ? 0s : 2s))
         return;

@@ -1,10 +1,10 @@
 #pragma once
 
-// Runs the built programs as a user would run them, and sees to it that nothing is left of a test:
-// no process, no file. A test case is a method of Sandbox (TEST_CASE_METHOD): a folder of its own,
-// with XDG_STATE_HOME in it, and every process it started a descendant of the test process, which
-// is its own child subreaper. At the end of the test the sandbox fails it if one of them still
-// lives.
+// Runs the built programs as a user would, and makes sure that a test leaves nothing behind: no
+// process, no file. A test case is a method of Sandbox (TEST_CASE_METHOD): it has its own
+// directory, with XDG_STATE_HOME in it, and every process that it starts is a descendant of the
+// test process, which is a child subreaper. If one of them is still alive at the end of the test,
+// the test fails.
 
 #include <string>
 
@@ -21,7 +21,7 @@ public:
 
     Process spawn(const Words& argv, const Options& options = {});
     Result run(const Words& argv, const Options& options = {});
-    /// jobshim with these arguments.
+    /// Starts jobshim with these arguments.
     Process start_shim(const Words& arguments, const Options& options = {});
     Result run_shim(const Words& arguments, const Options& options = {});
     /// jobshim -j JOB EXTRA... -- sh -c SCRIPT

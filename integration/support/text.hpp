@@ -1,6 +1,6 @@
 #pragma once
 
-// Words and lines of what programs write.
+// Words and lines of program output.
 
 #include <string>
 #include <string_view>
@@ -12,10 +12,10 @@ using Words = std::vector<std::string>;
 
 Words lines_of(const std::string& text);
 bool contains(std::string_view text, std::string_view part);
-/// What a program says of an error, in glibc's words: musl, with which jobshim may be linked, has
-/// others for some.
+/// Program output with errors as glibc words them: musl, which jobshim may be linked with, words
+/// some differently.
 std::string in_glibc_words(std::string text);
-/// True if it says what this errno means.
+/// True if the text contains this errno's message.
 bool tells(const std::string& text, int error);
 std::string base64(std::string_view bytes);
 

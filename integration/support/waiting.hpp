@@ -1,7 +1,7 @@
 #pragma once
 
-// Waits for a condition, never for a time alone. Whoever ends meanwhile is reaped, so that strays
-// do not stay zombies, and its end is kept for whoever asks.
+// Waits for a condition, never just for a time. Any child that ends meanwhile is reaped, so that
+// strays do not stay zombies, and its status is kept for later.
 
 #include <sys/types.h>
 
@@ -15,19 +15,19 @@ using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 using Milliseconds = std::chrono::milliseconds;
 
-/// `time`, stretched for a slow build: by JOBSHIM_TEST_SLOW from the environment, else 5 under
-/// sanitizers.
+/// `time`, stretched for a slow build: by JOBSHIM_TEST_SLOW from the environment, else 5 times
+/// under sanitizers.
 Milliseconds patience(Milliseconds time);
-/// True as soon as `holds`, which is asked every few ms; false once `limit` (stretched) has passed.
+/// True as soon as `holds`, which is checked every few ms; false once `limit` (stretched) is over.
 bool wait_until(const std::function<bool()>& holds, Milliseconds limit = 10s);
 
-/// The raw status of a child that was reaped.
+/// The raw status of a child that has been reaped.
 std::optional<int> end_of(pid_t child);
-/// A child that was reaped elsewhere.
+/// Keeps the status of a child that was reaped elsewhere.
 void keep_end(pid_t child, int status);
-/// Of a child that is new: the number may have been another's.
+/// For a new child: its pid may be a reused one.
 void forget_end(pid_t child);
-/// Reaps whoever has ended, and forgets all ends: a new test begins.
+/// Reaps every child that has ended, and forgets all statuses: a new test begins.
 void forget_all_ends();
 
 }  // namespace harness

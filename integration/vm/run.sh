@@ -56,7 +56,7 @@ fetch_kernel() {
         update_lists >"$work/apt.log" 2>&1 || true
         package=$(kernel_package)
     fi
-    [ -n "$package" ] || skip 'apt knows no linux-image-cloud-amd64'
+    [ -n "$package" ] || skip 'apt has no linux-image-cloud-amd64'
     fetch "$package"
     deb=$(find "$work" -name 'linux-image-*.deb')
     # A disk in memory, for swap.
@@ -90,7 +90,7 @@ make_initramfs() {
     (cd "$guest" && find . | cpio --quiet -o -H newc) >"$work/initramfs"
 }
 
-[ "$(uname -m)" = x86_64 ] || skip 'the programs of this machine are not for x86_64'
+[ "$(uname -m)" = x86_64 ] || skip 'this machine's programs are not for x86_64'
 for tool in qemu-system-x86_64 cpio python3 timeout; do
     command -v "$tool" >/dev/null || skip "no $tool"
 done
@@ -114,7 +114,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 if [ ! -e "$cache/vmlinuz" ] || [ ! -e "$cache/busybox" ]; then
-    command -v apt-get >/dev/null || skip 'no apt to download a kernel and busybox with'
+    command -v apt-get >/dev/null || skip 'no apt, so the kernel and busybox cannot be downloaded'
     [ -e "$cache/vmlinuz" ] || fetch_kernel
     [ -e "$cache/busybox" ] || fetch_busybox
 fi

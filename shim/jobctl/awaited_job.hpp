@@ -1,4 +1,4 @@
-// One job that `jobctl wait` waits for, whichever kind it is of.
+// A job that `jobctl wait` waits for, of either kind.
 #pragma once
 
 #include <poll.h>
@@ -22,28 +22,29 @@ public:
     AwaitedJob(const AwaitedJob&) = delete;
     AwaitedJob& operator=(const AwaitedJob&) = delete;
 
-    // The first look.
+    // Takes the first look.
     virtual void begin() = 0;
-    // After a sleep: looks again, if there is cause to. Of one that is awaited.
+    // Called after each sleep while the job is awaited; looks again if there is reason to.
     virtual void go_on(const FileWatch::News& news) = 0;
-    // When to go on at the latest; adds what to poll for POLLIN until then besides the watch's
-    // descriptor.
+    // When to call go_on() at the latest. Adds the descriptors to poll for POLLIN until then,
+    // besides the watch's own.
     virtual std::chrono::nanoseconds wake_at(std::vector<pollfd>& descriptors) const = 0;
 
-    // Neither: there is no such job, or it is out of reach. That was complained of.
+    // Neither is true if there is no such job, or if it cannot be examined; a complaint was printed
+    // then.
     virtual bool has_ended() const = 0;
     virtual bool is_awaited() const = 0;
 
-    // A job that is still awaited, when the time is over, has none of its own.
+    // Outcome::timed_out for a job that is still awaited when the time is up.
     virtual Outcome outcome() const = 0;
-    // Nothing for a job that is not there.
+    // Nothing if the job is not there.
     virtual std::optional<JobReport> report() const = 0;
-    // How its worker ended; nothing if that is not known.
+    // How its worker ended; nothing if that is unknown.
     virtual std::optional<ExitRecord> end() const = 0;
     virtual void say_timed_out() const = 0;
 };
 
-// A job with a file. `deadline`: the end of all waiting.
+// A job with a job file. All waiting ends at `deadline`.
 std::unique_ptr<AwaitedJob> await_job_file(std::string job, const CtlOptions& options,
                                            const Context& context, FileWatch& watch,
                                            std::chrono::nanoseconds deadline);

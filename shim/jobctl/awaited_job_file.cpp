@@ -1,9 +1,9 @@
-// jobctl wait for a job with a file.
+// jobctl wait for a job with a job file.
 //
-// A host may run the same job again and again, and wait right after it spawned the shim. Then the
-// record still holds the last run's end, which is not the one that is waited for. So an end that
-// was there from the beginning is believed only after a moment's grace, and not while a shim is on
-// its way for this job.
+// A host may run the same job again and again, and wait as soon as it has started the shim. At that
+// moment the record still holds the end of the last run, which is not the one being waited for. So
+// an end that was there from the beginning is believed only after a short grace time, and only if
+// no shim is starting for this job.
 #include <algorithm>
 #include <utility>
 
@@ -22,9 +22,9 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::nanoseconds;
 
-// Between looks for a file whose directory is missing, or cannot be watched.
+// Between looks for a file whose directory is missing or cannot be watched.
 constexpr milliseconds absent_tick{50};
-// A file that vanishes under us may be one that its host replaces by removing it first.
+// A file that vanishes under us may be about to be replaced: some hosts remove it first.
 constexpr milliseconds vanished_patience{1000};
 
 class AwaitedJobFile : public AwaitedJob {
@@ -122,7 +122,8 @@ public:
     void say_timed_out() const override {
         const auto seen = report();
         std::string state = seen ? std::string(word(seen->verdict.state)) : "not there";
-        // Of a shim on its way nothing is known yet, and what the record says is the last run's.
+        // Nothing is known yet about a shim that is starting, and the record describes the last
+        // run.
         if (stage_ == Stage::starting)
             state = "starting";
         else if (seen && !options_.json)
@@ -135,21 +136,21 @@ private:
     enum class Stage {
         absent,        // no file yet
         grace,         // the first look found an end, which may be the last run's
-        starting,      // so it did, and there is a shim on its way
-        running,       // to all we know
+        starting,      // it was the last run's, and a shim is starting
+        running,       // as far as we know
         over,          // ended
-        no_such_job,   // nor did it appear
+        no_such_job,   // it did not appear either
         out_of_reach,  // cannot be looked at; complained of
     };
 
-    // True once the file is there.
+    // True once the file exists.
     bool find_it() {
         stage_ = Stage::absent;
         try {
             if (select()) return true;
             if (monotonic_now() < absent_until_) {
                 watch_whereabouts();
-                return select();  // it may have come between the look and the watch
+                return select();  // it may have appeared between the look and the watch
             }
             complain_of_no_such_job(job_);
             stage_ = Stage::no_such_job;
@@ -176,7 +177,7 @@ private:
         absent_look_at_ = gives_signs ? end_of_time : monotonic_now() + absent_tick;
     }
 
-    // Only looks: what may be the last run's end is not settled before it is certain.
+    // Only looks: what may be the end of the last run must not be settled before that is certain.
     void first_look() {
         watcher_->look(context_.observer, false);
         if (!watcher_->is_over()) return watch_it();
@@ -186,7 +187,8 @@ private:
         grace_ends_ = std::min(monotonic_now() + grace_time, deadline_);
     }
 
-    // The end that is seen now is still the one of the first look. Otherwise goes on from there.
+    // True if the end seen now is still the one that the first look found. Otherwise goes on from
+    // what it sees now.
     bool is_previous_end() {
         const Observation& seen = watcher_->look(context_.observer, false).now;
         const bool another_run = seen.run && seen.run->shim != last_shim_;
@@ -200,7 +202,7 @@ private:
         if (!is_previous_end()) return;
         starting_ = find_starting_shims(watcher_->files(), last_shim_, context_.observer);
         stage_ = Stage::starting;
-        // It may have taken the lock just before it was looked for, or ended since.
+        // A shim may have taken the lock just before the search, or ended since.
         if (starting_.empty() && is_previous_end()) watch_it();
     }
 

@@ -1,7 +1,8 @@
 // jobctl cancel JOB: ends a job, and waits until the record says so.
 //
-// The request (who, why, how) is on disk before the first signal, so that whoever sees the end
-// knows that it was asked for. The shim carries it out; an orphan, which has none, is ended here.
+// The request (who, why, how) is on disk before the first signal, so that anybody who sees the end
+// knows that it was requested. The shim carries the request out; an orphaned worker has no shim, so
+// it is ended here.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -28,11 +29,13 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds default_grace{10'000};
-// What SIGKILL does not end in this time is stuck in the kernel.
+// What SIGKILL does not end within this time is stuck in the kernel.
 constexpr milliseconds kill_patience{10'000};
-// Another canceller may die before his signal: so often it is asked whether he is at it.
+// Another canceller may die before it sends its signal: how often to check that it is still at
+// work.
 constexpr milliseconds other_cancellers_turn{1000};
-// A request that cannot be read is being written, for so long; then it is a leaving.
+// A request that cannot be read is taken to be still being written for this long; after that it is
+// stale.
 constexpr milliseconds unreadable_patience{1000};
 
 class Canceller {
@@ -47,8 +50,8 @@ public:
         request_.start_time = context.observer.here.start_time;
     }
 
-    // Returns once the job has ended, or it is clear that it cannot be ended from here. A request
-    // whose end is not recorded yet stays: it is part of what is to be recorded.
+    // Returns once the job has ended, or once it is clear that it cannot be ended from here. A
+    // request stays while the end is not recorded yet: it belongs in the record.
     Settled run() {
         Settled seen = end_it();
         if (is_terminal(seen.now.status())) withdraw();
@@ -64,7 +67,7 @@ private:
                 case State::failed:
                 case State::cancelled:
                     if (seen.now.verdict.ended) return seen;
-                    // The worker wrote this, and runs on; or its shim is just about to go.
+                    // The worker wrote this and is still running, or its shim is about to exit.
                     ask_shim(seen.now);
                     break;
                 case State::lost:
@@ -84,7 +87,7 @@ private:
         }
     }
 
-    // Nobody has taken it up: the job had ended before, or cannot be asked.
+    // Removes a request that was not acted on: the job had already ended, or cannot be reached.
     void withdraw() {
         const auto there = placed_ ? read_cancel_request(files_, ::geteuid()) : std::nullopt;
         if (there && there->what.by.pid == request_.what.by.pid && there->at == request_.at)
@@ -92,7 +95,7 @@ private:
         placed_ = false;
     }
 
-    // True if it is this process that has to see to it: not another one whose request is there.
+    // True if it is up to this process to cancel the job; false if another one's request is there.
     bool place_request() {
         if (placed_) return true;
         const auto deadline = monotonic_now() + unreadable_patience;
@@ -103,12 +106,12 @@ private:
                 pause_for(milliseconds(5));
                 continue;
             }
-            // Whoever made it has died, or is nobody to wait for. There is one all the time: the
-            // shim may be about to read it.
+            // The other canceller has died, or is not worth waiting for. Rename, so that there is a
+            // request at every moment: the shim may be about to read it.
             const std::string next =
                 own_path_beside(files_, "cancel-" + std::to_string(::getpid()));
-            ::unlink(next.c_str());  // of one who died under the same number
-            if (!make_request(next)) throw_errno("make " + next);
+            ::unlink(next.c_str());  // left by a process that died with the same pid
+            if (!make_request(next)) throw_errno("create " + next);
             if (::rename(next.c_str(), files_.cancel.c_str()) != 0) {
                 const int error = errno;
                 ::unlink(next.c_str());
@@ -123,23 +126,23 @@ private:
         return true;
     }
 
-    // It may be half written.
+    // True if a request that cannot be read may be one that is half written and ours to read.
     bool is_ours_to_read() const {
         const auto there = stamp_at(files_.cancel);
         return there && (there->owner == 0 || there->owner == ::geteuid());
     }
 
-    // Who says how it is to be done does not wait for one who does it otherwise.
+    // A caller that says how to cancel does not wait for one that does it differently.
     bool asks_for_more() const { return options_.signal || options_.kill_after; }
 
-    // False, with errno, if there is one.
+    // False, with EEXIST in errno, if the file is already there.
     bool make_request(const std::string& path) const {
         const UniqueFd fd(
             ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644));
         if (!fd && errno == EEXIST) return false;
-        if (!fd) throw_errno("make " + path);
+        if (!fd) throw_errno("create " + path);
         try {
-            // Whatever the umask: the shim may be another user's.
+            // Whatever the umask: the shim may belong to another user.
             if (::fchmod(fd.get(), 0644) != 0) throw_errno("make " + path + " readable");
             write_all(fd.get(), cancel_request_text(request_), path);
             if (!flush_to_disk(fd.get())) throw_errno("flush " + path);
@@ -150,17 +153,17 @@ private:
         return true;
     }
 
-    // Where the shim can be signalled, so can be who else does it.
+    // Where the shim can be signalled, the other canceller can be seen, too.
     static bool is_at_it(const CancelRequest& request) {
         return request.what.by.pid && request.start_time &&
                look_up_process(*request.what.by.pid, request.start_time) == Liveness::alive;
     }
 
-    // The shim, to be signalled and waited for. Empty if it has gone this moment.
+    // The shim, to be signalled and waited for. Empty if it has just gone.
     ProcessHandle shim_of(const Observation& seen) const {
         if (!seen.run || seen.place != Place::here) {
             if (!seen.run && seen.probe.lock == LifeLock::held) {
-                pause_for(milliseconds(5));  // a new run, which has not said yet who it is
+                pause_for(milliseconds(5));  // a new run, whose shim has not identified itself yet
                 return {};
             }
             refuse("its shim cannot be reached from here (" + seen.verdict.because + ")");
@@ -168,8 +171,8 @@ private:
         const ShimIdentity& shim = seen.run->shim;
         ProcessHandle process = open_process(shim.pid, shim.start_time);
         if (!process && look_up_process(shim.pid, shim.start_time) == Liveness::alive)
-            refuse("there are no pidfds here, and without one " + name_of(shim) +
-                   " is not signalled");
+            refuse("no pidfds here, and without one " + name_of(shim) +
+                   " cannot be signalled safely");
         return process;
     }
 
@@ -186,7 +189,7 @@ private:
         if (!shim) return;
         if (!send_signal(shim, 0) && errno == EPERM) cannot_signal(seen);
         bool is_left_to_another = false;
-        // What has ended was not cancelled, though its shim has not seen it yet.
+        // A worker that has already ended was not cancelled, even if its shim has not noticed yet.
         if (!worker_has_ended(seen)) {
             is_left_to_another = !place_request();
             if (!is_left_to_another && !send_signal(shim, SIGTERM) && errno != ESRCH) {
@@ -196,7 +199,7 @@ private:
                 cannot_signal(seen);
             }
         }
-        // A shim that is stopped could not carry it out.
+        // A stopped shim could not carry it out.
         const auto stat = read_process_stat(seen.run->shim.pid);
         if (stat && stat->state == 'T') send_signal(shim, SIGCONT);
         wait_for_end(shim, is_left_to_another ? other_cancellers_turn : milliseconds(-1));
@@ -211,9 +214,10 @@ private:
         return worker && look_up_process(worker->pid, worker->start_time) == Liveness::dead;
     }
 
-    // Nothing if somebody has begun it meanwhile.
+    // Nothing if somebody has started it meanwhile.
     std::optional<Settled> call_off() {
-        // Who may write into the folder could leave a heartbeat file that keeps the owner out.
+        // Anybody who may write to the directory could plant a heartbeat file that keeps the owner
+        // out.
         const auto job = stamp_at(files_.job);
         if (job && ::geteuid() != 0 && job->owner != ::geteuid())
             refuse("it belongs to uid " + std::to_string(job->owner));
@@ -223,13 +227,13 @@ private:
                         if (seen.verdict.state != State::queued) return std::nullopt;
                         return judge_never_started(request_.what.by, request_.what.reason);
                     });
-        // Nothing has called it off unless it is on record.
+        // A job is not called off unless that is on record.
         if (!settled.unwritable.empty()) refuse(settled.unwritable);
         if (!settled.wrote) return std::nullopt;
         return settled;
     }
 
-    // Nothing if it is not an orphan any more, or another canceller is at it.
+    // Nothing if it is no longer orphaned, or if another canceller is at work.
     std::optional<Settled> end_orphan() {
         const auto lock = SettlerLock::try_take(files_.heartbeat);
         if (!lock) {
@@ -242,11 +246,11 @@ private:
         const ProcessHandle process = open_process(worker.pid, worker.start_time);
         if (!process) {
             if (look_up_process(worker.pid, worker.start_time) == Liveness::alive)
-                refuse("there are no pidfds here, and without one its worker is not signalled");
+                refuse("no pidfds here, and without one its worker cannot be signalled safely");
             return std::nullopt;
         }
-        signal_orphan(seen, 0);  // whoever may not shall leave no request
-        place_request();         // or another's is there: whoever has the lock carries it out
+        signal_orphan(seen, 0);  // a user who cannot signal it must not leave a request
+        place_request();         // or another's request is there: the lock holder carries it out
         Eyewitness eyewitness{worker, 0, context_.observer.here.pid, {}};
         end(seen, process, eyewitness.evidence);
         const auto status = wait_status_of(process);
@@ -299,10 +303,10 @@ Outcome cancel_job(const CtlOptions& options, const Context& context) {
     const Verdict& verdict = after.now.verdict;
     if (verdict.state == State::cancelled) return done;
     if (before.ended)
-        complain(job + ": had ended before");
+        complain(job + ": had already ended");
     else if (verdict.state == State::unknown)
-        complain(job + ": not cancelled: whether it lives cannot be told from here " +
-                 "(jobctl settle, if you know that it is dead)");
+        complain(job + ": not cancelled: whether it is alive cannot be determined from here " +
+                 "(if you know that it is dead, use jobctl settle)");
     else
         complain(job + ": ended, but not because it was cancelled");
     return verdict.state == State::unknown ? Outcome::unknown : Outcome::failed;

@@ -1,5 +1,5 @@
 // The commands of jobctl, each in a file of its own name. They print to standard output, complain
-// to standard error, and throw what is jobctl's own failure.
+// to standard error, and throw when jobctl itself fails.
 #pragma once
 
 #include <string>
@@ -11,11 +11,11 @@
 
 namespace jobshim {
 
-// What main knows and the commands need. Made once.
+// What main knows and the commands need. Built once.
 struct Context {
     Observer observer;
-    std::vector<std::string> directories;  // of job files; --dir, else the default one
-    // State directories of codex-companion; where these are asked for, they alone count.
+    std::vector<std::string> directories;  // of job files: --dir, else the default
+    // State directories of codex-companion; if they are requested, only they count.
     bool is_companion = false;
     std::vector<std::string> companions;
 };
@@ -30,7 +30,7 @@ Outcome reap_jobs(const CtlOptions& options, const Context& context);
 Outcome prune_jobs(const CtlOptions& options, const Context& context);
 Outcome show_abilities(const CtlOptions& options, const Context& context);  // doctor
 
-// An exit status and not an outcome, for --mirror.
+// Returns an exit status rather than an Outcome, because of --mirror.
 int wait_for_jobs(const CtlOptions& options, const Context& context);
 
 }  // namespace jobshim

@@ -1,5 +1,5 @@
-// jobctl doctor [JOB]: what this host, and the directory of the jobs, can prove, and what it costs
-// where they cannot. Each ability is tried, not looked up.
+// jobctl doctor [JOB]: what can be proved on this host and in the job directory, and what it costs
+// where something cannot. Each ability is tried out, not looked up.
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -31,11 +31,11 @@ using std::chrono::milliseconds;
 struct Finding {
     std::string what;
     bool works = false;
-    bool may_end_in_unknown = false;  // for want of it
-    std::string words;                // what was found, and if it does not work, what it costs
+    bool may_end_in_unknown = false;  // because it does not work
+    std::string words;                // what was found, and, if it does not work, what that costs
 };
 
-// The directory itself, or what there is of the way to it.
+// The directory itself, or its nearest ancestor that exists.
 std::string existing_part_of(std::string directory) {
     while (directory.size() > 1 && ::access(directory.c_str(), F_OK) != 0)
         directory.resize(std::max<std::size_t>(directory.rfind('/'), 1));
@@ -61,7 +61,7 @@ public:
         } else {
             add("directory", false, true,
                 directory_ +
-                    " cannot be written: no job can be recorded here, no dead one settled");
+                    " cannot be written: no job can be recorded here, and no dead one settled");
         }
         look_at_file_system();
         look_at_processes();
@@ -77,7 +77,7 @@ private:
             {std::move(what), works, !works && may_end_in_unknown, std::move(words)});
     }
 
-    // What a test of an ability throws is what it does not do.
+    // If the test throws, the ability does not work.
     void attempt(const char* what, bool vital, const char* cost,
                  const std::function<std::string()>& test) {
         try {
@@ -89,13 +89,13 @@ private:
 
     void look_at_locks() {
         attempt("locks", true,
-                "a shim is told alive by its pid, start time and boot id alone: from a container "
-                "or another host a living one is unknown",
+                "only its pid, start time and boot id show that a shim is alive: from a container "
+                "or another host, a live one is unknown",
                 [&] {
                     const std::string path = trial_ + ".heartbeat";
                     HeartbeatHold hold = HeartbeatHold::acquire(path, milliseconds(0));
                     if (!hold.locked()) throw Refusal("no POSIX locks on this file system");
-                    // One's own lock is in nobody's way: somebody else has to look.
+                    // A process never conflicts with its own lock: another process has to look.
                     const pid_t child = ::fork();
                     if (child < 0) throw_errno("fork");
                     if (child == 0) ::_exit(probe_heartbeat(path).lock == LifeLock::held ? 0 : 1);
@@ -104,13 +104,13 @@ private:
                     hold.release(HeartbeatHold::Leave::nothing);
                     if (status != 0)
                         throw Refusal("another process does not see a lock that is held");
-                    return std::string("POSIX locks hold, and others see them");
+                    return std::string("POSIX locks work, and other processes see them");
                 });
     }
 
     void look_at_files() {
         attempt("exchange", false,
-                "a host that rewrites a job file in the same moment may lose what it wrote", [&] {
+                "a host that rewrites a job file at the same moment may lose what it wrote", [&] {
                     StagedFile first(trial_ + ".new", std::nullopt);
                     first.write("{}");
                     first.arrive_as_new(trial_);
@@ -119,13 +119,13 @@ private:
                     if (second.arrive_in_exchange(trial_) != StagedFile::Arrival::exchanged)
                         throw Refusal("RENAME_EXCHANGE is not supported here");
                     second.remove();
-                    return std::string("two files change places in one step");
+                    return std::string("two files can be exchanged in one step");
                 });
         attempt("reservation", false, "a disk that fills up may cost a job its final record", [&] {
             StagedFile file(trial_ + ".new", std::nullopt);
             if (!file.reserve(65536)) throw Refusal("space cannot be reserved here");
             file.remove();
-            return std::string("space is kept for the final record");
+            return std::string("space can be reserved for the final record");
         });
         attempt("flushing", false, "a power cut may cost a job its final record", [&] {
             StagedFile file(trial_ + ".new", std::nullopt);
@@ -133,7 +133,7 @@ private:
             const auto began = monotonic_now();
             file.flush();
             const UniqueFd directory = open_directory_to_flush(directory_);
-            if (!directory) throw Refusal("the directory may not be read");
+            if (!directory) throw Refusal("the directory cannot be read");
             if (!flush_to_disk(directory.get())) throw_errno("flush " + directory_);
             file.remove();
             const auto took =
@@ -145,30 +145,31 @@ private:
     void look_at_file_system() {
         const bool local = is_local_file_system(directory_);
         add("file system", local, true,
-            local ? directory_ + " is this host's own"
+            local ? directory_ + " is local to this host"
                   : directory_ +
-                        " may be used by other hosts: what they see of a job, and this "
-                        "host after a restart, is unknown");
+                        " may be shared with other hosts: a job is unknown to them, and to this "
+                        "host after a restart");
     }
 
     void look_at_processes() {
         const auto own = read_process_stat(::getpid());
         add("start times", own.has_value(), true,
-            own ? "/proc tells a process from a later one of the same pid"
-                : "no /proc: a pid that is used again cannot be told");
+            own ? "/proc tells a process from a later one with the same pid"
+                : "no /proc: a reused pid cannot be recognised");
         const bool others = read_process_stat(1).has_value();
         add("other users", others, true,
-            others ? "their processes can be looked up"
-                   : "their processes are hidden (hidepid): whether their shims live is unknown");
+            others
+                ? "their processes can be looked up"
+                : "their processes are hidden (hidepid): whether their shims are alive is unknown");
         const bool handles = bool(open_process(::getpid(), std::nullopt));
         add("pidfds", handles, false,
-            handles ? "waiting without polling, signals without a wrong addressee"
-                    : "none: cancel cannot signal, wait looks again and again");
+            handles ? "waiting needs no polling, and a signal cannot reach the wrong process"
+                    : "none: cancel cannot signal, and wait has to poll");
         const bool statuses = keeps_statuses();
         add("exit statuses", statuses, false,
             statuses
                 ? "a wait that watched an orphan records how it ended"
-                : "only a parent is told (Linux before 6.15): how an orphan ended stays unknown");
+                : "only a parent learns it (Linux before 6.15): how an orphan ended stays unknown");
     }
 
     static bool keeps_statuses() {
@@ -191,8 +192,8 @@ private:
                                  : "a restart is noticed");
         add("machine id", !here.machine_id.empty(), true,
             here.machine_id.empty()
-                ? "/etc/machine-id is empty: after a restart all that ran is unknown"
-                : "this host knows its own jobs after a restart");
+                ? "/etc/machine-id is empty: after a restart, every job that was running is unknown"
+                : "this host recognises its own jobs after a restart");
         const bool initial = here.pid_namespace == initial_pid_namespace;
         add("pid namespace", initial, true,
             initial ? "the host's own"
@@ -203,28 +204,29 @@ private:
         const auto oom = read_oom_baseline();
         const bool counts = oom && !oom->group.empty();
         add("oom counter", counts, false,
-            counts ? oom->counter : "no memory controller: an OOM kill is a bare SIGKILL");
+            counts ? oom->counter
+                   : "no memory controller: an OOM kill looks like any other SIGKILL");
         const bool log = kernel_log_is_readable();
         add("kernel log", log, false,
             log ? "/dev/kmsg names the victims of the OOM killer"
-                : "/dev/kmsg may not be read: whom the OOM killer hit is inferred");
+                : "/dev/kmsg cannot be read: the victim of an OOM kill is inferred");
     }
 
     void look_at_the_rest() {
         FileWatch watch;
         const bool watches = watch.watch_directory(directory_).has_value();
         add("inotify", watches, false,
-            watches ? "changes of a job file are seen at once"
-                    : "no watches left: jobs are looked at every second");
+            watches ? "changes to a job file are seen at once"
+                    : "no watches left: jobs are checked every second");
         const std::string pattern = read_core_pattern();
         add("core dumps", !pattern.empty(), false,
-            pattern.empty() ? "core_pattern cannot be read: where a core went is not told"
+            pattern.empty() ? "core_pattern cannot be read: where a core dump went is not recorded"
                             : "core_pattern is " + printable(pattern));
         const std::string clock = source_of_time();
         add("clock", true, false, "source " + (clock.empty() ? "unknown" : printable(clock)));
         add("set-uid workers", false, false,
-            "a worker that executes a set-uid program, or changes its user, outlives a killed shim "
-            "(the kernel clears PDEATHSIG): orphaned, until it ends");
+            "a worker that executes a setuid program or changes its user outlives a killed shim "
+            "(the kernel clears PDEATHSIG): it is orphaned until it ends");
     }
 
     const std::string directory_;
@@ -263,7 +265,7 @@ Outcome show_abilities(const CtlOptions& options, const Context& context) {
     } else if (!context.directories.empty()) {
         directory = existing_part_of(absolute_path(context.directories.front()));
     } else {
-        throw Refusal("no directory to look at (--dir names one)");
+        throw Refusal("no directory to examine (give one with --dir)");
     }
 
     Outcome outcome = done;

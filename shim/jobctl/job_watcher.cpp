@@ -14,7 +14,8 @@ using std::chrono::milliseconds;
 using std::chrono::nanoseconds;
 
 constexpr milliseconds tick{1000};
-// At first, where a process should be there but is not; doubled at each look until it is a tick.
+// The first interval where a process should be there but is not; doubled with each look up to
+// `tick`.
 constexpr milliseconds shortest_tick{1};
 
 std::string name_in(const std::string& directory, const std::string& path) {
@@ -46,7 +47,8 @@ const Settled& JobWatcher::look(const Observer& observer, bool settle) {
     return seen_;
 }
 
-// Who has watched an orphan to its end may know how it ended, where its dead shim cannot tell.
+// A process that watched an orphan until it ended may know how it ended, which the dead shim cannot
+// report.
 void JobWatcher::ask_orphan_for_its_end(const Observer& observer) {
     const Observation& now = seen_.now;
     if (now.verdict.state != State::orphaned || !now.run || !now.run->worker || !process_ ||
@@ -80,7 +82,7 @@ void JobWatcher::plan_next_look() {
     const bool expects_process =
         shim_lives_here(seen_.now) || seen_.now.verdict.state == State::orphaned;
     if (expects_process && !process_) {
-        // It died since the look, or a new shim holds the lock and has not said yet who it is.
+        // It died since the look, or a new shim holds the lock and has not identified itself yet.
         look_again_at_ = monotonic_now() + impatience_;
         impatience_ = std::min(2 * impatience_, tick);
         return;

@@ -1,13 +1,13 @@
-// One job that is waited for: what it looked like last, and when it is worth another look.
+// One job that is being waited for: what the last look found, and when it is worth looking again.
 //
-// No polling on one host. A shim that lives here is waited for by its pidfd alone, for the job ends
-// with it. All else is seen by inotify on the job's directory: a record that is replaced, and the
-// heartbeat file that the kernel closes for a dying shim, in another pid namespace too. Where no
-// sign may come (another host, a network file system, no watches left) it is looked at every
-// second.
+// No polling on a single host. A shim that runs here is waited for by its pidfd alone, because the
+// job ends with it. Everything else shows up through inotify on the job's directory: a record being
+// replaced, and the heartbeat file that the kernel closes when a shim dies, even in another pid
+// namespace. Where events may not arrive (another host, a network file system, no watches left),
+// the job is looked at every second.
 //
-// Why inotify only where it is needed: to close one takes the kernel some 15 ms, at the very moment
-// when somebody waits for us to exit.
+// inotify is used only where it is needed, because closing an inotify descriptor takes the kernel
+// some 15 ms, at the very moment when somebody is waiting for us to exit.
 #pragma once
 
 #include <poll.h>
@@ -26,19 +26,21 @@ class JobWatcher {
 public:
     JobWatcher(JobFiles files, FileWatch& watch);
 
-    // What happens between this look and the wait after it is not lost.
+    // Changes between this look and the following wait are not missed.
     const Settled& look(const Observer& observer, bool settle);
-    // Also for a job that seems to be over. True if that is new, so that it takes another look.
+    // Also works for a job that seems to be over. True if the watch is new, so that another look is
+    // needed.
     bool watch_files();
 
     const JobFiles& files() const { return files_; }
     const Settled& seen() const { return seen_; }
-    // Nothing more will come of it: it ended, or is certainly dead.
+    // No more is to be expected: the job has ended, or is certainly dead.
     bool is_over() const { return seen_.now.verdict.ended || seen_.now.verdict.settle; }
 
-    // What to poll for POLLIN besides the watch's descriptor.
+    // Adds the descriptors to poll for POLLIN besides the watch's own.
     void add_to(std::vector<pollfd>& descriptors) const;
-    // True if it is time to look again, by the news or by the clock or because the process ended.
+    // True if it is time to look again: because of the news or the clock, or because the process
+    // ended.
     bool is_due(const FileWatch::News& news, std::chrono::nanoseconds now) const;
     std::chrono::nanoseconds look_again_at() const { return look_again_at_; }
 
@@ -52,13 +54,13 @@ private:
     JobFiles files_;
     std::string heartbeat_name_;
     FileWatch& watch_;
-    bool is_watched_ = false;  // or was found to be impossible to watch
+    bool is_watched_ = false;  // or watching turned out to be impossible
     std::optional<FileWatch::WatchId> watch_id_;
     bool is_local_;  // no other host changes its files
     Settled seen_;
     Judgement judgement_ = judge_dead;
     BeatMemory beats_;
-    ProcessHandle process_;  // the shim's; the worker's once it is orphaned
+    ProcessHandle process_;  // the shim's, or the worker's once it is orphaned
     std::chrono::nanoseconds look_again_at_ = end_of_time;
     std::chrono::milliseconds impatience_;
 };

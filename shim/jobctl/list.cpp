@@ -22,9 +22,9 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// While watching: beats come without a sign, and ages grow.
+// While watching: beats come without events, and ages grow.
 constexpr milliseconds watch_tick{2000};
-// Where much happens at once.
+// Between two looks when much happens at once.
 constexpr milliseconds shortest_pause{100};
 
 std::optional<std::int64_t> time_in(const std::optional<JobDocument>& job, std::string_view key) {
@@ -42,10 +42,10 @@ std::int64_t modified_ms(const std::string& file) {
 std::string started_in_words(const JobReport& report) {
     const auto started = time_in(report.job, "startedAt");
     if (!started) return "-";
-    return iso_time(*started).substr(0, 19) + "Z";  // the milliseconds are of no use here
+    return iso_time(*started).substr(0, 19) + "Z";  // milliseconds are of no use here
 }
 
-// exit.durationMs. With the scanner alone: a full parse of 10,000 records would be felt.
+// exit.durationMs. Uses only the scanner: a full parse of 10,000 records would be noticeable.
 std::optional<milliseconds> recorded_duration(const JobDocument& job) {
     const auto object_in = [](std::string_view text) {
         return text.starts_with('{') ? text : std::string_view();
@@ -71,16 +71,16 @@ std::string duration_in_table(const JobReport& report, std::int64_t now_ms) {
     } else if (report.job && is_terminal(report.job->status())) {
         duration = recorded_duration(*report.job);
     }
-    // Of a time that is growing the milliseconds are of no use.
+    // Milliseconds are of no use in a duration that long.
     if (duration && *duration >= std::chrono::seconds(1))
         duration = std::chrono::duration_cast<std::chrono::seconds>(*duration);
     return duration ? duration_in_words(*duration) : "-";
 }
 
-// What the table shows of a job.
+// What the table shows about a job.
 struct Row {
     JobReport report;
-    std::int64_t born_ms = 0;  // what the table is sorted by
+    std::int64_t born_ms = 0;  // the sort key of the table
     std::string started, duration, title;
 };
 
@@ -110,13 +110,14 @@ public:
             row.title = report.job->string("title").value_or("");
             if (row.title.empty()) row.title = report.job->command_line();
         }
-        // A table does without the records, and of many they are most of the memory.
+        // The table does not need the records, which take most of the memory if there are many
+        // jobs.
         if (!options_.json) report.job.reset();
         row.report = std::move(report);
         rows_.push_back(std::move(row));
     }
 
-    // The newest first.
+    // Newest first.
     std::list<Row> sorted() && {
         rows_.sort([](const Row& a, const Row& b) {
             return a.born_ms != b.born_ms ? a.born_ms > b.born_ms : a.report.file < b.report.file;
@@ -127,7 +128,7 @@ public:
 private:
     const CtlOptions& options_;
     std::int64_t now_ms_;
-    std::list<Row> rows_;  // that is sorted without a row being moved
+    std::list<Row> rows_;  // a list: sorting it moves no rows
 };
 
 std::list<Row> rows_of(const CtlOptions& options, const Context& context,
@@ -137,7 +138,7 @@ std::list<Row> rows_of(const CtlOptions& options, const Context& context,
     return std::move(rows).sorted();
 }
 
-// Columns on a screen, as far as one character is one column.
+// Columns on the screen, assuming that one character takes one column.
 std::size_t width_of(std::string_view utf8) {
     return static_cast<std::size_t>(
         std::count_if(utf8.begin(), utf8.end(), [](char c) { return (c & 0xC0) != 0x80; }));
@@ -155,7 +156,7 @@ std::string cut_to(std::string text, std::size_t width) {
 
 using Cells = std::vector<std::string>;
 
-// The last column is not padded, and cut where the terminal ends.
+// The last column is not padded; it is cut off where the terminal ends.
 std::string table_of(const std::vector<Cells>& lines, std::size_t screen_width) {
     std::vector<std::size_t> widths(lines.front().size(), 0);
     for (const Cells& cells : lines)
@@ -194,7 +195,8 @@ std::string text_of(const std::list<Row>& rows, bool json) {
     return json_array_of(reports);
 }
 
-// What makes a table worth printing again where it cannot be drawn over: not that time goes by.
+// What makes the table worth printing again where it cannot be redrawn in place. The mere passing
+// of time does not.
 std::string gist_of(const std::list<Row>& rows) {
     std::string gist;
     for (const Row& row : rows)
@@ -220,13 +222,13 @@ void sleep_until_news(FileWatch& watch) {
     while (!is_news(watch.read()) && monotonic_now() < then);
 }
 
-// Where a settled job could not be recorded, the attempt itself has left traces in the directory.
+// If a verdict could not be recorded, the attempt itself has touched files in the directory.
 bool left_traces(const std::list<Row>& rows) {
     return std::any_of(rows.begin(), rows.end(),
                        [](const Row& row) { return !row.report.not_recorded.empty(); });
 }
 
-// Until ^C.
+// Runs until ^C.
 [[noreturn]] void watch_jobs(const CtlOptions& options, const Context& context) {
     FileWatch watch;
     BeatMemory beats;
@@ -235,7 +237,7 @@ bool left_traces(const std::list<Row>& rows) {
     for (;;) {
         for (const std::string& directory : context.directories) watch.watch_directory(directory);
         watch.read();
-        // No patience with a torn file: it is shown again when its writer has closed it.
+        // No waiting for a torn file: it is shown again once its writer has closed it.
         const auto rows =
             rows_of(options, context,
                     {.settle = options.settle, .torn_patience = milliseconds(0), .beats = &beats});

@@ -1,8 +1,8 @@
-// jobctl logs JOB: the bytes that this run put into its log; on a terminal without the control
-// characters among them.
+// jobctl logs JOB: the bytes that this run wrote to its log; on a terminal, without control
+// characters.
 //
-// Caveats: a log that was renamed away (rotated) before this command began is not found again. What
-// another program appends to the same file cannot be told from the worker's.
+// Caveats: a log that was renamed (rotated) before this command started is not found. What another
+// program appends to the same file cannot be distinguished from the worker's output.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -30,11 +30,11 @@ using std::chrono::milliseconds;
 
 constexpr std::size_t block_size = std::size_t{64} << 10U;
 
-// Whose log it is, and whether the run is over.
+// Which job the log belongs to, and whether the run is over.
 struct Run {
     std::string job;
     bool is_over = false;
-    std::optional<std::int64_t> ended_ms;  // where the shim saw the end
+    std::optional<std::int64_t> ended_ms;  // if the shim saw the end
 };
 
 Run run_of(const JobWatcher& watcher) {
@@ -45,7 +45,7 @@ Run run_of(const JobWatcher& watcher) {
     return run;
 }
 
-// A log that is read from where the run began.
+// Reads a log from where the run began.
 class LogReader {
 public:
     // Throws std::system_error.
@@ -58,9 +58,9 @@ public:
     }
 
     void skip_to_last_lines(std::uint64_t lines);
-    // Prints what there is. False if nobody listens any more.
+    // Prints what there is. False if the reader of our output is gone.
     bool print_rest();
-    // Behind the last byte.
+    // To be called after the last byte.
     void finish() { print(filter_.rest()); }
     const std::string& name() const { return name_; }
 
@@ -81,15 +81,16 @@ private:
     TerminalFilter filter_;
 };
 
-// It was truncated after the run began. If that was during the run, what is there now is the run's.
+// The log was truncated after the run began. If that happened during the run, its present content
+// is the run's.
 void LogReader::begin_again_if_ours(const Run& run) {
     const timespec modified = mtime_of(info());
     const std::int64_t modified_ms =
         static_cast<std::int64_t>(modified.tv_sec) * 1000 + modified.tv_nsec / 1'000'000;
     const bool during_the_run = !run.is_over || (run.ended_ms && modified_ms <= *run.ended_ms);
     complain(name_ + ": truncated since " + run.job + " began" +
-             (during_the_run ? "; what came after that follows"
-                             : "; what is there now may not be its own"));
+             (during_the_run ? "; showing what was written after that"
+                             : "; what is there now may not be from this run"));
     at_ = during_the_run ? 0 : size();
 }
 
@@ -113,8 +114,8 @@ void LogReader::skip_to_last_lines(std::uint64_t lines) {
         const off_t from = std::max(at_, begin - static_cast<off_t>(block.size()));
         const std::size_t got = read_at(from, block.data(), static_cast<std::size_t>(begin - from));
         for (std::size_t i = got; i > 0; --i) {
-            const off_t start = from + static_cast<off_t>(i);  // right behind the character
-            // The line feed at the very end closes the last line, it begins no other.
+            const off_t start = from + static_cast<off_t>(i);  // just after the character
+            // The line feed at the very end ends the last line; it does not begin another.
             if (block[i - 1] != '\n' || start == end) continue;
             if (lines-- == 1) {
                 at_ = start;
@@ -147,7 +148,7 @@ bool LogReader::print_rest() {
     return true;
 }
 
-// A pipe whose reader has gone.
+// True if our output is a pipe whose reader is gone.
 bool nobody_listens() {
     pollfd output{STDOUT_FILENO, 0, 0};
     return ::poll(&output, 1, 0) == 1 && (output.revents & (POLLERR | POLLNVAL)) != 0;
@@ -157,7 +158,7 @@ std::optional<LogStart> log_of(const Observation& seen) {
     return seen.run ? seen.run->log : std::nullopt;
 }
 
-// Nobody has started it yet, or it is being started: a log may still come.
+// The job has not been started yet, or is being started: a log may still appear.
 bool may_get_a_log(const JobWatcher& watcher) {
     const State state = watcher.seen().now.verdict.state;
     return state == State::queued ||
@@ -179,12 +180,13 @@ public:
         watcher_.look(context_.observer, false);
         if (options_.follow) let_a_new_run_begin();
         for (;;) {
-            // First whether it is over, then the log: all that the run wrote was there by then.
+            // First check whether the run is over, then read the log: by then it holds all that the
+            // run wrote.
             const bool last_time = !options_.follow || watcher_.is_over();
             open_if_it_came();
             if (log_ && !log_->print_rest()) return done;
             if (!log_ && (last_time || !may_get_a_log(watcher_))) {
-                complain(options_.jobs.front() + ": this run keeps no log (jobshim --log)");
+                complain(options_.jobs.front() + ": this run keeps no log (see jobshim --log)");
                 return Outcome::failed;
             }
             if (last_time && log_) log_->finish();
@@ -194,8 +196,8 @@ public:
     }
 
 private:
-    // A host that runs the same job again and follows it at once means the run that it started, and
-    // not the one whose end is still in the record. As in wait.cpp.
+    // A host that runs the same job again and follows it at once means the new run, not the one
+    // whose end is still in the record. As in awaited_job_file.cpp.
     void let_a_new_run_begin() {
         if (!watcher_.is_over()) return;
         watcher_.watch_files();
@@ -217,14 +219,15 @@ private:
             if (monotonic_now() >= grace_ends)
                 starting = find_starting_shims(watcher_.files(), last, context_.observer);
         } while (monotonic_now() < grace_ends || !starting.empty());
-        // It may have taken the lock just before it was looked for, or ended since.
+        // A shim may have taken the lock just before the search, or ended since.
         is_still_over();
     }
 
     void open_if_it_came() {
         const auto start = log_of(watcher_.seen().now);
         if (log_ || !start) return;
-        // The watch first: what is written between the last read and the sleep is not missed.
+        // The watch comes first, so that nothing written between the last read and the sleep is
+        // missed.
         gives_signs_ = watch_.watch_file(start->file) && watcher_.seen().now.place == Place::here;
         log_.emplace(open_log(*start, watcher_, options_));
     }
@@ -239,7 +242,7 @@ private:
             watcher_.look(context_.observer, false);
     }
 
-    // For logs that others may write to, unseen by this kernel.
+    // For logs that others may write to without this kernel noticing.
     static constexpr milliseconds log_tick{1000};
 
     const CtlOptions& options_;

@@ -29,7 +29,7 @@ public:
             if (!read_job(directory, name)) torn_.push_back({directory, name});
     }
 
-    // Not beside a file that cannot be read: a leaving may be the last good version of it.
+    // Skips a job file that cannot be read: a file left beside it may be its last good version.
     void tidy_up(const std::string& directory) const {
         for (const std::string& name : names_with_stale_files(directory)) {
             const std::string path = path_in(directory, name);
@@ -38,7 +38,7 @@ public:
                 if (!job || JobDocument::parse(job->text).fault() == JsonFault::none)
                     tidy(job_files_of(path));
             } catch (const std::exception&) {
-                continue;  // what is not ours to remove stays
+                continue;  // what we may not remove stays
             }
         }
     }
@@ -57,17 +57,17 @@ private:
         std::string name;
     };
 
-    // False if the file should be read again.
+    // False if the file has to be read again.
     bool read_job(const std::string& directory, const std::string& name) {
         const std::string path = path_in(directory, name);
         try {
             auto contents = read_file(path, max_job_file_bytes);
-            if (!contents) return true;  // deleted since
+            if (!contents) return true;  // deleted meanwhile
             JobDocument document = JobDocument::parse(std::move(contents->text));
             if (document.fault() == JsonFault::too_deep)
                 add_broken(directory, name, path + ": nested too deeply");
             else if (document.is_torn() && !patience_.is_over_for(path, contents->stamp))
-                return false;  // a writer may be at it
+                return false;  // a writer may be at work on it
             else if (document.is_torn())
                 add_torn(directory, name);
             else if (is_terminal(document.status()))
@@ -165,10 +165,10 @@ Settled look_at(const JobFiles& files, const Observer& observer, bool settle,
     Settled looked;
     looked.now = observe(files, observer);
     looked.unwritten = judgement(looked.now);
-    // A known end is known, though it is not for us to write it down.
+    // A known end is known, even if we are not to record it.
     if (looked.unwritten && looked.now.known_end && !is_gone(looked.now)) {
         FinalWord known = *looked.now.known_end;
-        return show_as_settled(std::move(looked), std::move(known), "only looked at");
+        return show_as_settled(std::move(looked), std::move(known), "looking only");
     }
     return looked;
 }
@@ -211,13 +211,13 @@ std::vector<Surveyed> survey(const Context& context, const SurveyOptions& option
 void survey(const Context& context, const SurveyOptions& options, const Visitor& read_job) {
     if (context.directories.empty())
         throw Refusal(
-            "no directory of jobs: neither XDG_STATE_HOME nor HOME is an absolute path (--dir "
-            "names one)");
+            "no directory of jobs: neither XDG_STATE_HOME nor HOME is an absolute path (give one "
+            "with --dir)");
     Surveyor surveyor(context, options, read_job);
     std::vector<std::string> visited;
     for (const std::string& directory : context.directories) {
         const auto real = resolved(directory);
-        // Given twice, or under two names: once is enough.
+        // Once is enough for a directory that was given twice, or under two names.
         if (!real || std::find(visited.begin(), visited.end(), *real) != visited.end()) continue;
         visited.push_back(*real);
         surveyor.visit(*real);

@@ -1,4 +1,4 @@
-// One look at a job, and a survey of all the jobs of some directories.
+// One look at a job, and a survey of all the jobs in some directories.
 #pragma once
 
 #include <chrono>
@@ -12,59 +12,61 @@
 
 namespace jobshim {
 
-// Settles what is certainly dead, if asked to. A job whose file was deleted is gone, whatever its
-// heartbeat file still tells: it is not settled, which would bring it back.
+// Settles what is certainly dead, if `settle` is set. A job whose file was deleted is gone,
+// whatever its heartbeat file still says; settling it would bring it back, so it is not settled.
 Settled look_at(const JobFiles& files, const Observer& observer, bool settle,
                 const Judgement& judgement = judge_dead);
 
-// Absolute and without symlinks. Nothing if the directory is not there; else throws
-// std::system_error.
+// Absolute and free of symlinks. Nothing if the directory does not exist. Throws std::system_error
+// for any other failure.
 std::optional<std::string> resolved(const std::string& directory);
 
-// What a record with a final status says by itself.
+// The verdict that a record with a final status gives by itself.
 Verdict verdict_on_terminal(const JobDocument& document);
 
-// This very process, as the one who asks for something.
+// This process, as the requester of something.
 Requester requester(std::string how, const Context& context);
 
-// No file, and no shim that holds the job.
+// There is no file, and no shim holds the job.
 bool is_gone(const Observation& seen);
 
-// A beat so young that the shim may well be alive, wherever that is; one from the future is as
-// young as can be.
+// The last beat is so recent that the shim may well be alive, wherever it is; a beat from the
+// future counts as recent.
 bool has_fresh_beat(const Observation& seen);
 
-// The end of the run that the verdict speaks of: the recorded one, or the one that would be
-// recorded if it could be. Nothing while it goes on, and where the record tells none.
+// The end of the run that the verdict is about: the recorded one, or the one that would be recorded
+// if it could be. Nothing while the run goes on, or if the record does not give its end.
 std::optional<ExitRecord> end_of(const Settled& settled);
 
-// A job of a directory as the survey found it.
+// A job in a directory, as the survey found it.
 struct Surveyed {
     JobReport report;
     bool wrote = false;             // settled by this survey
     bool would_be_settled = false;  // if it were allowed, or could be written
-    std::string failure;            // what kept the job from being looked at, if the system did
+    std::string failure;            // why the system kept us from looking at the job, if it did
 };
 
 struct SurveyOptions {
     bool settle = true;
     bool terminal_too = true;
-    bool tidy = false;  // remove what killed writers left, beside whatever job, or beside none
-    // How long files that are no JSON object (yet) may take, all together: a writer may be at them.
+    bool tidy = false;  // remove what killed writers left, whether or not their job still exists
+    // How long to wait, in total, for files that are not (yet) a JSON object: a writer may be at
+    // work on them.
     std::chrono::milliseconds torn_patience = torn_job_patience;
     Judgement judgement = judge_dead;
-    BeatMemory* beats = nullptr;  // of one who looks again and again
+    BeatMemory* beats = nullptr;  // for a caller that looks again and again
 };
 
-// In no particular order. A terminal record costs one read and one scan. A directory that is not
-// there holds no jobs. Throws std::system_error for one that cannot be read.
+// In no particular order. A terminal record costs one read and one scan. A directory that does not
+// exist holds no jobs. Throws std::system_error for a directory that cannot be read.
 std::vector<Surveyed> survey(const Context& context, const SurveyOptions& options);
 
-// The same, each as it is found: of 100,000 records not all need to be in memory at once.
+// The same, but hands over each job as it is found: 100,000 records need not all be in memory at
+// once.
 using Visitor = std::function<void(Surveyed)>;
 void survey(const Context& context, const SurveyOptions& options, const Visitor& visit);
 
-// A mistyped --dir; that nobody has made the default one yet is no fault.
+// Complains of a mistyped --dir. A default directory that does not exist yet is not an error.
 void complain_of_missing_directories(const Context& context);
 
 }  // namespace jobshim

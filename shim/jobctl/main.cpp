@@ -1,4 +1,4 @@
-// jobctl: reads what jobshim writes, and says how it stands with a job.
+// jobctl: reads what jobshim writes, and reports the state of a job.
 #include <cstdlib>
 #include <exception>
 #include <string>
@@ -16,7 +16,7 @@ namespace {
 
 using namespace jobshim;
 
-// Jobs that are named by their path need no state directory: "" then.
+// "" if there is none: jobs that are named by their path do not need a state directory.
 std::string state_directory_if_any() {
     try {
         return state_directory(std::getenv("XDG_STATE_HOME"), std::getenv("HOME"));

@@ -18,7 +18,7 @@ using std::chrono::milliseconds;
 milliseconds duration_or_fault(const std::string& text) {
     const auto duration = parse_duration(text);
     if (!duration)
-        throw CLI::ValidationError("'" + text + "' is no duration (250ms, 5s, 3m, 2h, 1d)");
+        throw CLI::ValidationError("invalid duration '" + text + "' (examples: 500ms, 10s, 5m)");
     return *duration;
 }
 
@@ -29,36 +29,123 @@ const std::vector<State> all_states = {State::queued,    State::running, State::
 State state_or_fault(const std::string& text) {
     for (const State state : all_states)
         if (word(state) == text) return state;
-    throw CLI::ValidationError(
-        "'" + text +
-        "' is no status (queued, running, stalled, orphaned, lost, unknown, completed, failed, "
-        "cancelled)");
+    throw CLI::ValidationError("invalid verdict '" + text +
+                               "' (must be queued, running, stalled, orphaned, lost, unknown, "
+                               "completed, failed or cancelled)");
+}
+
+struct ExitStatus {
+    int status;
+    const char* meaning;
+};
+
+// The end of a help text.
+std::string exit_statuses(std::initializer_list<ExitStatus> statuses,
+                          const std::string& note = "") {
+    std::string text = "Exit status:\n";
+    for (const ExitStatus& each : statuses) {
+        const std::string number = std::to_string(each.status);
+        text += "  " + number + std::string(7 - number.size(), ' ') + each.meaning + "\n";
+    }
+    text += note;
+    return text.substr(0, text.find_last_not_of('\n') + 1);
+}
+
+constexpr ExitStatus completed{0, "completed"};
+constexpr ExitStatus failed{1, "failed or lost"};
+constexpr ExitStatus bad_usage{2, "bad usage"};
+constexpr ExitStatus ambiguous{2, "bad usage, or JOB is ambiguous"};
+constexpr ExitStatus active{3, "active: queued, running, stalled or orphaned"};
+constexpr ExitStatus no_such_job{4, "no such job"};
+constexpr ExitStatus cancelled{5, "cancelled"};
+constexpr ExitStatus unknown{6, "unknown"};
+constexpr ExitStatus own_failure{125, "jobctl failed"};
+
+std::string exit_statuses_of(Command command) {
+    switch (command) {
+        case Command::status:
+            return exit_statuses({completed, failed, ambiguous, active, no_such_job, cancelled,
+                                  unknown, own_failure},
+                                 "With several JOBs, the first of 125, 4, 6, 1, 5, 3, 0 that "
+                                 "applies.");
+        case Command::wait:
+            return exit_statuses(
+                {completed,
+                 failed,
+                 ambiguous,
+                 no_such_job,
+                 cancelled,
+                 {124, "timed out"},
+                 own_failure},
+                "With several JOBs, the first of 125, 4, 124, 1, 5, 0 that applies; with --any, "
+                "that of the job\nthat ended. With --mirror, the worker's own, or 128+n if signal "
+                "n killed it.");
+        case Command::result:
+            return exit_statuses({completed, failed, ambiguous, active, no_such_job, cancelled,
+                                  unknown, own_failure});
+        case Command::list:
+            return exit_statuses({{0, "the jobs were listed"}, bad_usage, own_failure});
+        case Command::logs:
+            return exit_statuses({{0, "the log was printed"},
+                                  {1, "this run keeps no log"},
+                                  ambiguous,
+                                  no_such_job,
+                                  own_failure});
+        case Command::cancel:
+            return exit_statuses({{0, "the job ended as cancelled"},
+                                  {1, "it ended otherwise, or had already ended"},
+                                  ambiguous,
+                                  no_such_job,
+                                  {6, "it stays unknown"},
+                                  {125, "it cannot be cancelled, or jobctl failed"}});
+        case Command::settle:
+            return exit_statuses({{0, "the job was settled"},
+                                  ambiguous,
+                                  no_such_job,
+                                  {125, "it cannot be settled, or jobctl failed"}});
+        case Command::reap:
+            return exit_statuses({{0, "every dead job was settled"},
+                                  bad_usage,
+                                  {125, "a job cannot be settled or examined, or jobctl failed"}});
+        case Command::prune:
+            return exit_statuses({{0, "every such job was removed"},
+                                  bad_usage,
+                                  {125, "a job cannot be removed, or jobctl failed"}});
+        case Command::doctor:
+            return exit_statuses({{0, "no job here can end as unknown"},
+                                  {1, "a job here could end as unknown"},
+                                  ambiguous,
+                                  no_such_job,
+                                  own_failure});
+    }
+    return "";
 }
 
 CLI::App* add_command(CLI::App& app, CtlOptions& options, Command command, const char* name,
                       const char* description) {
     CLI::App* sub = app.add_subcommand(name, description);
     sub->callback([&options, command] { options.command = command; });
-    // One directory an option: by CLI11's custom it would swallow the JOBs after it.
+    sub->footer(exit_statuses_of(command));
+    // One directory per option: by default, CLI11 would swallow the JOBs after it.
     sub->add_option("--dir", options.directories,
-                    "Directory of job files, may be repeated "
-                    "($XDG_STATE_HOME/jobshim/jobs, else ~/.local/state/jobshim/jobs)")
+                    "Directory of job files; may be repeated ($XDG_STATE_HOME/jobshim/jobs, else "
+                    "~/.local/state/jobshim/jobs)")
         ->type_name("DIR")
         ->allow_extra_args(false);
     return sub;
 }
 
-// For the commands that know the jobs of codex-companion.
+// For the commands that can show jobs of codex-companion.
 void add_companion(CLI::App* sub, CtlOptions& options) {
     CLI::Option* dir = sub->get_option("--dir");
-    sub->add_option("--companion", options.companions,
-                    "The jobs of codex-companion instead: a state directory of its, or a "
-                    "workspace; may be repeated")
+    sub->add_option(
+           "--companion", options.companions,
+           "Jobs of codex-companion instead, in this state directory or workspace; may be repeated")
         ->type_name("DIR")
         ->allow_extra_args(false)
         ->excludes(dir);
     sub->add_flag("--all-states", options.all_states,
-                  "The jobs of codex-companion instead: all your state directories below "
+                  "Jobs of codex-companion instead, in all your state directories below "
                   "$CLAUDE_PLUGIN_DATA/state and $TMPDIR/codex-companion")
         ->excludes(dir);
 }
@@ -69,11 +156,12 @@ void add_json(CLI::App* sub, CtlOptions& options) {
 
 void add_no_reap(CLI::App* sub, CtlOptions& options) {
     sub->add_flag_callback(
-        "--no-reap", [&options] { options.settle = false; }, "Only look: settle no dead job");
+        "--no-reap", [&options] { options.settle = false; }, "Only look; do not settle dead jobs");
 }
 
 void add_jobs(CLI::App* sub, CtlOptions& options) {
-    sub->add_option("JOB", options.jobs, "Path (with a / or ending in .json), id, or prefix of one")
+    sub->add_option("JOB", options.jobs,
+                    "Path (contains a / or ends in .json), id, or the beginning of an id")
         ->type_name("")
         ->required();
 }
@@ -95,15 +183,15 @@ void add_duration(CLI::App* sub, const char* name, const char* description,
 
 void add_wait(CLI::App& app, CtlOptions& options) {
     CLI::App* sub =
-        add_command(app, options, Command::wait, "wait", "Return when the job(s) have ended");
+        add_command(app, options, Command::wait, "wait", "Wait until all jobs have ended");
     add_jobs(sub, options);
     sub->add_flag("--any", options.any, "Return when the first of them has ended");
     sub->add_flag("--mirror", options.mirror, "Exit as the worker did (one job only)");
-    add_duration(sub, "--timeout", "Give up after DUR, with 124 (0: never)",
+    add_duration(sub, "--timeout", "Give up after DUR, with status 124 (0: never)",
                  [&options](milliseconds timeout) {
                      if (timeout.count() > 0) options.timeout = timeout;
                  });
-    add_duration(sub, "--appear", "Give a job file that is not there yet so long to come",
+    add_duration(sub, "--appear", "Wait up to DUR for the job file to appear",
                  [&options](milliseconds patience) { options.appear = patience; });
     add_json(sub, options);
     add_no_reap(sub, options);
@@ -111,18 +199,17 @@ void add_wait(CLI::App& app, CtlOptions& options) {
 }
 
 void add_list(CLI::App& app, CtlOptions& options) {
-    CLI::App* sub =
-        add_command(app, options, Command::list, "list", "A table of jobs, newest first");
+    CLI::App* sub = add_command(app, options, Command::list, "list", "List jobs, newest first");
     sub->add_option_function<std::vector<std::string>>(
            "--status",
            [&options](const std::vector<std::string>& words) {
                for (const std::string& text : words) options.states.push_back(state_or_fault(text));
            },
-           "Only jobs of this status, may be repeated")
+           "Only jobs with this verdict; may be repeated")
         ->type_name("STATUS")
         ->allow_extra_args(false);
     sub->add_flag("--watch", options.watch,
-                  "Go on: print it again when something changes, until ^C");
+                  "Keep running, and print the table again when something changes");
     add_json(sub, options);
     add_no_reap(sub, options);
     add_companion(sub, options);
@@ -130,14 +217,15 @@ void add_list(CLI::App& app, CtlOptions& options) {
 }
 
 void add_logs(CLI::App& app, CtlOptions& options) {
-    CLI::App* sub = add_command(app, options, Command::logs, "logs", "This run's log");
+    CLI::App* sub =
+        add_command(app, options, Command::logs, "logs", "Show what this run wrote to its log");
     add_job(sub, options);
-    sub->add_flag("-f,--follow", options.follow, "Go on until the job has ended");
+    sub->add_flag("-f,--follow", options.follow, "Keep printing until the job has ended");
     sub->add_option_function<std::string>(
            "-n,--lines",
            [&options](const std::string& text) {
                options.lines = parse_count(text);
-               if (!options.lines) throw CLI::ValidationError("'" + text + "' is no number");
+               if (!options.lines) throw CLI::ValidationError("invalid number '" + text + "'");
            },
            "Begin with the last N lines")
         ->type_name("N");
@@ -152,31 +240,33 @@ void add_cancel(CLI::App& app, CtlOptions& options) {
            "--signal",
            [&options](const std::string& text) {
                options.signal = parse_signal(text);
-               if (!options.signal) throw CLI::ValidationError("'" + text + "' is no signal");
+               if (!options.signal) throw CLI::ValidationError("invalid signal '" + text + "'");
            },
-           "What to send first (TERM)")
+           "First signal to send (TERM)")
         ->type_name("SIG");
-    add_duration(sub, "--kill-after",
-                 "The grace before KILL, 0: none is sent (as the shim was told, 10s)",
-                 [&options](milliseconds grace) { options.kill_after = grace; });
+    add_duration(
+        sub, "--kill-after",
+        "Grace period before KILL; 0: never send it (what the shim was told; 10s for an orphan)",
+        [&options](milliseconds grace) { options.kill_after = grace; });
     add_json(sub, options);
 }
 
 void add_settle(CLI::App& app, CtlOptions& options) {
     CLI::App* sub = add_command(app, options, Command::settle, "settle",
-                                "A person's verdict on a job that stays unknown");
+                                "Record what you know about a job that stays unknown");
     add_job(sub, options);
     sub->add_option_function<std::string>(
            "--as",
            [&options](const std::string& text) {
                options.settle_as = status_from(text);
                if (text != "failed" && text != "cancelled")
-                   throw CLI::ValidationError("'" + text + "' is neither failed nor cancelled");
+                   throw CLI::ValidationError("invalid status '" + text +
+                                              "' (must be failed or cancelled)");
            },
-           "failed or cancelled")
+           "Status to settle the job with: failed or cancelled")
         ->type_name("STATUS")
         ->required();
-    sub->add_option("--because", options.reason, "How that is known, for the record")
+    sub->add_option("--because", options.reason, "How you know, for the record")
         ->type_name("TEXT")
         ->required();
     add_json(sub, options);
@@ -184,17 +274,17 @@ void add_settle(CLI::App& app, CtlOptions& options) {
 
 void add_prune(CLI::App& app, CtlOptions& options) {
     CLI::App* sub = add_command(app, options, Command::prune, "prune",
-                                "Remove ended jobs with their logs, heartbeat files and copies");
+                                "Remove jobs that ended long ago, with their logs");
     add_duration(
-        sub, "--older-than", "Those that ended longer ago than DUR",
+        sub, "--older-than", "Jobs that ended more than DUR ago (0: all that have ended)",
         [&options](milliseconds age) { options.older_than = age; }, true);
-    sub->add_flag("--dry-run", options.dry_run, "Only say which");
+    sub->add_flag("--dry-run", options.dry_run, "Only list them, change nothing");
     add_json(sub, options);
 }
 
 void add_doctor(CLI::App& app, CtlOptions& options) {
     CLI::App* sub = add_command(app, options, Command::doctor, "doctor",
-                                "What this host, and a job's directory, can prove and what not");
+                                "Show what can be proved on this host, and what cannot");
     add_jobs(sub, options);
     sub->get_option("JOB")->required(false)->expected(0, 1);
     add_json(sub, options);
@@ -202,9 +292,10 @@ void add_doctor(CLI::App& app, CtlOptions& options) {
 
 void add_reap(CLI::App& app, CtlOptions& options) {
     CLI::App* sub = add_command(app, options, Command::reap, "reap",
-                                "Settle every dead job of the directories");
-    sub->add_flag("--dry-run", options.dry_run, "Only say which");
-    add_duration(sub, "--presume-dead", "Also what is unknown and gave no beat for DUR",
+                                "Settle every dead job in the directories");
+    sub->add_flag("--dry-run", options.dry_run, "Only list them, change nothing");
+    add_duration(sub, "--presume-dead",
+                 "Also settle jobs that are unknown and have shown no heartbeat for DUR",
                  [&options](milliseconds silence) { options.presume_dead = silence; });
     add_json(sub, options);
     add_companion(sub, options);
@@ -212,20 +303,36 @@ void add_reap(CLI::App& app, CtlOptions& options) {
 }
 
 void set_up(CLI::App& app, CtlOptions& options) {
-    app.set_version_flag("--version", std::string("jobctl ") + JOBSHIM_VERSION);
+    app.set_help_flag("-h,--help", "Print this help and exit");
+    app.set_version_flag("--version", std::string("jobctl ") + JOBSHIM_VERSION,
+                         "Print the version and exit");
     app.require_subcommand(1);
-    app.footer(std::string(exit_status_table));  // the commands inherit it
+    app.get_formatter()->label("SUBCOMMAND", "COMMAND");
+    app.get_formatter()->label("SUBCOMMANDS", "Commands");
+    app.get_formatter()->label("Subcommands", "Commands");
+    app.footer(exit_statuses({completed,
+                              failed,
+                              ambiguous,
+                              active,
+                              no_such_job,
+                              cancelled,
+                              unknown,
+                              {124, "wait timed out"},
+                              own_failure},
+                             "'jobctl COMMAND --help' lists the statuses of COMMAND; see "
+                             "jobctl(1)."));
     app.failure_message([](const CLI::App*, const CLI::Error& error) {
-        return as_said("jobctl", error.what(), true) + "See jobctl --help.\n";
+        return as_said("jobctl", error.what(), true) + "Try 'jobctl --help'.\n";
     });
-    CLI::App* status =
-        add_command(app, options, Command::status, "status", "One verdict a job, with the reason");
+    CLI::App* status = add_command(app, options, Command::status, "status",
+                                   "Print one line per job: the verdict and the reason");
     add_jobs(status, options);
     add_json(status, options);
     add_no_reap(status, options);
     add_companion(status, options);
     add_wait(app, options);
-    CLI::App* result = add_command(app, options, Command::result, "result", "The final record");
+    CLI::App* result =
+        add_command(app, options, Command::result, "result", "Show the final record");
     add_job(result, options);
     add_json(result, options);
     add_no_reap(result, options);
@@ -239,8 +346,8 @@ void set_up(CLI::App& app, CtlOptions& options) {
     add_doctor(app, options);
 }
 
-// Before an operand that CLI11 would take for syntax of its own: an option, a list, the end of a
-// command's words.
+// Put before an operand that CLI11 would take for syntax of its own: an option, a list, or the end
+// of a subcommand's arguments.
 constexpr char shield = '\x02';
 
 bool is_syntax(const std::string& operand) {
@@ -248,8 +355,9 @@ bool is_syntax(const std::string& operand) {
            operand.starts_with(shield);
 }
 
-// The words of the command line as CLI11 takes them, the last one first. Throws CLI::ParseError for
-// an option that the command does not have: CLI11 might complain of what follows it instead.
+// The words of the command line as CLI11 expects them, last one first. Throws CLI::ParseError for
+// an option that the command does not have, because CLI11 might complain of the word after it
+// instead.
 std::vector<std::string> words_of(const CLI::App& app, int argc, const char* const* argv) {
     const auto commands = app.get_subcommands(
         [&](const CLI::App* command) { return argc > 1 && command->get_name() == argv[1]; });
@@ -262,7 +370,7 @@ std::vector<std::string> words_of(const CLI::App& app, int argc, const char* con
             continue;
         }
         if (word == "--") {
-            // CLI11 would give what follows it to the command only while a JOB is missing.
+            // CLI11 would pass what follows to the subcommand only while a JOB is missing.
             operands_only = true;
             continue;
         }
@@ -271,11 +379,11 @@ std::vector<std::string> words_of(const CLI::App& app, int argc, const char* con
         const CLI::Option* option =
             commands.empty() ? nullptr : commands.front()->get_option_no_throw(name);
         if (option == nullptr && !commands.empty() && name.starts_with("--"))
-            throw CLI::ParseError(name + " is no option of " + argv[1],
+            throw CLI::ParseError(std::string(argv[1]) + " has no option " + name,
                                   CLI::ExitCodes::ExtrasError);
         const bool takes_value = option != nullptr && option->get_items_expected_max() > 0;
         if (takes_value && name.starts_with("--") && equals == word.size() - 1) {
-            // Of `--dir=` it would take the next word for the value.
+            // For `--dir=`, CLI11 would take the next word as the value.
             words.insert(words.end(), {name, ""});
         } else {
             words.push_back(word);
@@ -291,24 +399,25 @@ std::vector<std::string> words_of(const CLI::App& app, int argc, const char* con
 
 std::variant<CtlOptions, EarlyExit> parse_options(int argc, const char* const* argv) {
     CtlOptions options;
-    CLI::App app("Tells the truth about jobs that run under jobshim.", "jobctl");
+    CLI::App app("Shows, waits for and ends jobs that run under jobshim.", "jobctl");
     set_up(app, options);
     try {
         app.parse(words_of(app, argc, argv));
         for (std::string& job : options.jobs)
             if (job.starts_with(shield)) job.erase(0, 1);
         if (options.mirror && options.jobs.size() != 1)
-            throw CLI::ValidationError("--mirror takes one JOB only");
+            throw CLI::ValidationError("--mirror takes only one JOB");
     } catch (const CLI::RequiredError& error) {
-        // CLI11 only says that a subcommand is missing, whatever stands in its place.
+        // CLI11 only says that a subcommand is missing, whatever was written in its place.
         const std::string wrong = argc > 1 && app.get_subcommands().empty()
-                                      ? "'" + std::string(argv[1]) + "' is no command"
+                                      ? "invalid command '" + std::string(argv[1]) + "'"
                                       : std::string(error.what());
-        return EarlyExit{usage_exit_status, "", as_said("jobctl", wrong) + "See jobctl --help.\n"};
+        return EarlyExit{usage_exit_status, "",
+                         as_said("jobctl", wrong) + "Try 'jobctl --help'.\n"};
     } catch (const CLI::ParseError& error) {
         std::ostringstream out;
         std::ostringstream err;
-        // CLI11 has statuses of its own for each kind of error.
+        // CLI11 has its own exit status for each kind of error.
         const bool wrong = app.exit(error, out, err) != 0;
         return EarlyExit{wrong ? usage_exit_status : 0, out.str(), err.str()};
     }

@@ -21,13 +21,13 @@ struct CtlOptions {
     std::vector<std::string> companions;   // --companion
     bool all_states = false;               // of codex-companion
     bool json = false;
-    bool settle = true;  // not --no-reap
+    bool settle = true;  // false: --no-reap
 
     // wait
     bool any = false;
     bool mirror = false;
-    std::optional<std::chrono::milliseconds> timeout;  // nothing: never
-    std::chrono::milliseconds appear{0};  // how long a missing job file may take to come
+    std::optional<std::chrono::milliseconds> timeout;  // nothing: no limit
+    std::chrono::milliseconds appear{0};               // how long to wait for a missing job file
 
     // list
     std::vector<State> states;  // empty: all
@@ -40,7 +40,7 @@ struct CtlOptions {
     // cancel
     std::string reason;                                   // cancel --reason, settle --because
     std::optional<int> signal;                            // nothing: TERM
-    std::optional<std::chrono::milliseconds> kill_after;  // nothing: the shim's own
+    std::optional<std::chrono::milliseconds> kill_after;  // nothing: the shim's own grace
 
     // settle
     Status settle_as = Status::failed;  // or cancelled
@@ -51,7 +51,7 @@ struct CtlOptions {
     std::chrono::milliseconds older_than{0};
 };
 
-// The command line asked for a text, or was wrong: say this, and leave.
+// The command line asked only for some text, or was wrong: print this and exit.
 struct EarlyExit {
     int status = 0;
     std::string out;

@@ -4,24 +4,6 @@
 
 namespace jobshim {
 
-const std::string_view exit_status_table =
-    "Exit status:\n"
-    "  0    completed\n"
-    "  1    failed, or lost\n"
-    "  2    bad usage, or a JOB that could be several\n"
-    "  3    active: queued, running, stalled or orphaned\n"
-    "  4    no such job\n"
-    "  5    cancelled\n"
-    "  6    unknown: it cannot be told from here\n"
-    "  124  wait: timed out\n"
-    "  125  jobctl itself failed\n"
-    "Several jobs: the first of 125, 4, 124, 6, 1, 5, 3, 0 that occurred; wait --any: that of\n"
-    "the job that ended; wait --mirror: the worker's own, 128+n for a signal.\n"
-    "list, logs, settle, reap and prune: 0 if they did their work; logs: 1 if the job keeps no "
-    "log.\n"
-    "cancel: 0 if the job ended as cancelled, else 1; doctor: 1 if a job here could end in "
-    "unknown.";
-
 int exit_status(Outcome outcome) {
     switch (outcome) {
         case Outcome::completed:

@@ -1,7 +1,6 @@
-// What a command came to, and the exit status that says so (SPEC section 1). Pure.
+// The result of a command, and the exit status for it (SPEC section 1). Pure.
 #pragma once
 
-#include <string_view>
 #include <vector>
 
 #include "common/verdict.hpp"
@@ -22,15 +21,12 @@ enum class Outcome {
 int exit_status(Outcome outcome);
 Outcome outcome_of(State state);
 
-// The one that several jobs come to together: what needs attention most.
+// The outcome of several jobs together: the one that needs attention most.
 Outcome gravest_of(const std::vector<Outcome>& outcomes);
 
-// A command that does its work and has no job's verdict to tell.
+// For a command that has done its work and has no job's verdict to report.
 constexpr Outcome done = Outcome::completed;
 
 constexpr int usage_exit_status = 2;
-
-// For the end of --help.
-extern const std::string_view exit_status_table;
 
 }  // namespace jobshim

@@ -13,7 +13,8 @@ namespace jobshim {
 
 namespace {
 
-// The status word as it stands in the record, the host's own words too; null if there is none.
+// The status as it stands in the record, including words that only the host knows; null if there is
+// none.
 std::string status_json(const std::optional<JobDocument>& job) {
     const auto status = job ? job->string("status") : std::nullopt;
     return status ? json_string(*status) : "null";
@@ -32,11 +33,11 @@ std::string verdict_json(const JobReport& report) {
 std::string record_json(const std::optional<JobDocument>& job) {
     if (!job) return "null";
     std::string text = to_utf8(job->text());
-    text.resize(text.find_last_of('}') + 1);  // without the white space after it
+    text.resize(text.find_last_of('}') + 1);  // without trailing white space
     return text;
 }
 
-// The length of the sequence at text[i] that sets colours, as far as it is there; 0 if it is none.
+// The length of the colour sequence at text[i], as far as it is there; 0 if there is none.
 struct Colour {
     std::size_t length = 0;
     bool is_whole = false;
@@ -50,7 +51,7 @@ Colour colour_at(std::string_view text, std::size_t i) {
     return text[end] == 'm' ? Colour{end + 1 - i, true} : Colour{};
 }
 
-// How many bytes at the end may be half a character.
+// How many bytes at the end may be part of an incomplete character.
 std::size_t half_a_character(std::string_view text) {
     for (std::size_t k = 1; k <= std::min<std::size_t>(3, text.size()); ++k) {
         const auto byte = static_cast<unsigned char>(text[text.size() - k]);
@@ -83,7 +84,7 @@ std::string fit_for_terminal(std::string_view text) {
 std::string TerminalFilter::pass(std::string_view block) {
     std::string text = std::exchange(held_, {});
     text += block;
-    constexpr std::size_t longest = 64;  // no colour is
+    constexpr std::size_t longest = 64;  // no colour sequence is that long
     const std::size_t escape = text.rfind('\x1B');
     std::size_t half = half_a_character(text);
     if (escape != std::string::npos && text.size() - escape < longest)
@@ -132,7 +133,7 @@ void complain(std::string_view message) { say("jobctl", message); }
 void complain_of_no_such_job(const std::string& job) {
     const bool is_path = job.find('/') != std::string::npos || job.ends_with(".json");
     complain(job + ": no such job" +
-             (is_path ? "" : " (a job file is named by its path, with a slash in it)"));
+             (is_path ? "" : " (for a job file, give its path, with a slash in it)"));
 }
 
 }  // namespace jobshim

@@ -1,9 +1,10 @@
-// jobctl prune --older-than DUR: removes jobs that ended so long ago, with all that belongs to
-// them.
+// jobctl prune --older-than DUR: removes jobs that ended at least that long ago, with everything
+// that belongs to them.
 //
-// The job file goes last but for the heartbeat file, so that whoever is killed in the middle can be
-// gone on with; a heartbeat file without a job is found by itself. All under the writer lock: a
-// shim that starts meanwhile waits for it, finds the heartbeat file gone and begins anew.
+// The job file goes last but one and the heartbeat file last, so that after a kill in the middle
+// the next run can carry on; a heartbeat file without a job is found by itself. All of this happens
+// under the writer lock: a shim that starts meanwhile waits for the lock, finds that the heartbeat
+// file is gone, and starts over.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -26,7 +27,8 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// How much later than the end a log may have been written to: by the rest of the worker's group.
+// How long after the end a log may still have been written to, by the rest of the worker's process
+// group.
 constexpr milliseconds late_lines{60'000};
 
 std::optional<std::int64_t> end_time_of(const JobDocument& job) {
@@ -88,7 +90,7 @@ private:
         }
     }
 
-    // False if it is not for us to remove (any more).
+    // False if it is not (or no longer) ours to remove.
     bool prune(const JobFiles& files) {
         const auto lock = SettlerLock::try_take(files.heartbeat);
         if (!lock) return false;
@@ -117,13 +119,13 @@ private:
         return true;
     }
 
-    // A host may ask for a new run at this very moment, and a shim may wait for us with it. Aside
-    // first: what is taken there is what is looked at.
+    // At this very moment a host may request a new run, and a shim may be waiting for our lock. So
+    // the file is first moved aside: then the file that is checked is the one that is removed.
     static bool remove_job(const SettlerLock& lock, const JobFiles& files,
                            const std::string& text) {
         remove(files.fresh);
         if (!rename_to_free_name(files.job, files.fresh)) {
-            if (errno == ENOENT) return true;  // deleted this moment
+            if (errno == ENOENT) return true;  // deleted just now
             throw_errno("remove " + files.job);
         }
         const auto taken = read_file(files.fresh, max_job_file_bytes);
@@ -132,20 +134,20 @@ private:
             return true;
         }
         if (!rename_to_free_name(files.fresh, files.job))
-            remove(files.fresh);  // a newer one is there
+            remove(files.fresh);  // there is a newer one
         return false;
     }
 
-    // Not one that other jobs append to, nor one that has found another use since; and only one of
-    // the job file's owner: a record is anybody's who may write the directory, and what it names as
-    // its log may be another's file.
+    // Spares a log that other jobs append to, and one that has been put to another use since.
+    // Removes it only if it belongs to the owner of the job file: anybody who may write to the
+    // directory can write a record, and the log that it names may be somebody else's file.
     void remove_log(const JobDocument& job, const JobFiles& files) const {
         const std::string log = log_of(job);
         const auto ended = end_time_of(job);
         const auto record = stamp_at(files.job);
         const std::size_t slash = log.rfind('/');
         if (slash == std::string::npos || !ended || !record || logs_in_use_.contains(log)) return;
-        // Whoever owns a directory on the way could have it lead elsewhere between look and
+        // Anybody who owns a directory on the path could redirect it between the check and the
         // removal.
         const UniqueFd directory = open_directory_for_lookup(log.substr(0, slash + 1));
         const std::string name = log.substr(slash + 1);
@@ -159,7 +161,8 @@ private:
             throw_errno("remove " + log);
     }
 
-    // Of a job file that was deleted: by its host, or by one of us that was killed right then.
+    // Heartbeat files of deleted job files: deleted by the host, or by a prune that was killed
+    // right then.
     void remove_lonely_heartbeats() {
         for (const std::string& directory : context_.directories)
             for (const std::string& name : heartbeat_names_in(directory))
@@ -188,7 +191,7 @@ private:
         return true;
     }
 
-    // What was set aside, and what a killed writer left.
+    // Copies that were set aside, and files that a killed writer left.
     std::vector<std::string> copies_of(const JobFiles& files) {
         auto [at, is_new] = possible_copies_.try_emplace(files.directory);
         if (is_new) at->second = possible_copies_in(files.directory);

@@ -1,5 +1,5 @@
-// jobctl reap: settles every dead job of the directories. Any number of reapers may run at once: of
-// those that find the same job one writes, and only that one says so.
+// jobctl reap: settles every dead job in the directories. Any number of reapers may run at once: if
+// several find the same job, only one writes, and only that one reports it.
 #include "shim/jobctl/commands.hpp"
 #include "shim/jobctl/companion/survey.hpp"
 #include "shim/jobctl/look.hpp"
@@ -21,8 +21,8 @@ std::string count_line(std::size_t count, std::size_t unknown, bool dry_run) {
            (unknown == 0 ? "" : ", " + std::to_string(unknown) + " unknown") + "\n";
 }
 
-// --presume-dead: also what cannot be known, if nothing was heard of it for so long, and for longer
-// than a live shim takes between two beats.
+// --presume-dead: also jobs whose fate cannot be determined, if nothing was heard of them for that
+// long, and for longer than a live shim takes between two beats.
 Judgement judgement_of(const CtlOptions& options, const Context& context) {
     if (!options.presume_dead || options.presume_dead->count() == 0) return judge_dead;
     return [silence = *options.presume_dead,

@@ -1,4 +1,4 @@
-// jobctl result JOB: the final record, for people or as JSON. The same look as status has, so that
+// jobctl result JOB: the final record, for people or as JSON. It looks the way status does, so that
 // the two never disagree.
 #include <algorithm>
 
@@ -15,7 +15,8 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// "name        value" lines; a value of several lines is indented to stay in its column.
+// "name        value" lines. Further values of a name stay in the value column; a text of several
+// lines is indented below its name.
 class Sheet {
 public:
     void add(std::string_view name, const std::string& value) {
@@ -72,9 +73,8 @@ std::string resources_in_words(const std::optional<Resources>& used) {
     return "user " + duration_in_words(milliseconds(used->user_ms)) + ", system " +
            duration_in_words(milliseconds(used->system_ms)) + ", at most " +
            size_in_words(used->max_rss_kib) + " resident" +
-           (used->group_peak_kib
-                ? ", its memory group at most " + size_in_words(*used->group_peak_kib)
-                : "");
+           (used->group_peak_kib ? ", its cgroup at most " + size_in_words(*used->group_peak_kib)
+                                 : "");
 }
 
 std::vector<std::string> leftovers_in_words(const ExitRecord& end) {
@@ -118,7 +118,7 @@ std::string sheet_of(const JobReport& report, const std::string& log,
     return sheet.text();
 }
 
-// Active or unknown: there is no result yet.
+// An active or unknown job has no result yet.
 bool has_a_result(const Verdict& verdict) {
     const Outcome outcome = outcome_of(verdict.state);
     return outcome != Outcome::active && outcome != Outcome::unknown;

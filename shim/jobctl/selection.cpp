@@ -27,7 +27,7 @@ bool means_not_there(const std::system_error& error) {
     return error.code().value() == ENOENT || error.code().value() == ENOTDIR;
 }
 
-// Nothing if the way to the file is missing.
+// Nothing if part of the path does not exist.
 std::optional<JobFiles> files_if_reachable(const std::string& path) {
     try {
         return job_files_of(path);
@@ -42,7 +42,7 @@ std::optional<JobFiles> files_if_there(const std::string& path) {
     return files && is_there(*files) ? files : std::nullopt;
 }
 
-// Unless it is there already: the same directory may have been given twice, under two names.
+// Skips duplicates: the same directory may have been given twice, under two names.
 void add(std::vector<JobFiles>& found, std::optional<JobFiles> files) {
     if (files && std::none_of(found.begin(), found.end(),
                               [&](const JobFiles& other) { return other.job == files->job; }))
@@ -89,7 +89,7 @@ std::vector<JobFiles> with_prefix(const std::string& prefix,
     return found;
 }
 
-// "" for a file that has none, or cannot be read.
+// "" for a file that has no id or cannot be read.
 std::string recorded_id(const std::string& path) {
     try {
         auto contents = read_file(job_files_of(path).job, max_job_file_bytes);
@@ -100,7 +100,7 @@ std::string recorded_id(const std::string& path) {
     }
 }
 
-// A record's own id need not be its file's name. Looks into every file, so it comes last.
+// A record's own id may differ from its file name. This reads every file, so it is tried last.
 std::vector<JobFiles> with_recorded_id(const std::string& prefix,
                                        const std::vector<std::string>& directories) {
     std::vector<JobFiles> exact;
@@ -116,11 +116,10 @@ std::optional<JobFiles> only_one_of(std::vector<JobFiles> found, const std::stri
     if (found.empty()) return std::nullopt;
     if (found.size() == 1) return std::move(found.front());
     constexpr std::size_t most = 20;
-    std::string message = "'" + printable(job) + "' could be any of";
+    std::string message = "'" + printable(job) + "' is ambiguous; it could be any of";
     for (std::size_t i = 0; i < std::min(found.size(), most); ++i)
         message += "\n  " + printable(found[i].job);
-    if (found.size() > most)
-        message += "\n  and " + std::to_string(found.size() - most) + " others";
+    if (found.size() > most) message += "\n  and " + std::to_string(found.size() - most) + " more";
     throw AmbiguousJob(message);
 }
 

@@ -1,4 +1,4 @@
-// From what a person writes for a job to its files.
+// Finds a job's files from what a person writes for the job.
 #pragma once
 
 #include <optional>
@@ -12,18 +12,19 @@
 
 namespace jobshim {
 
-// A JOB that could be several. what() names them, one a line and fit for a terminal.
+// A JOB that could mean several jobs. what() names them, one per line and safe for a terminal.
 class AmbiguousJob : public Refusal {
 public:
     using Refusal::Refusal;
 };
 
-// Nothing: no such job. Throws AmbiguousJob, or std::system_error where it cannot be told.
+// Nothing if there is no such job. Throws AmbiguousJob, or std::system_error if the system does not
+// let us find out.
 std::optional<JobFiles> select_job(const std::string& job,
                                    const std::vector<std::string>& directories);
 
-// Where the job's file lies or would appear, for one who waits for it. Only directories that are
-// there; fewer than asked for if some are missing.
+// Where the job's file is or would appear, for a caller that waits for it. Only directories that
+// exist: `complete` is false if some are missing.
 struct Whereabouts {
     std::vector<std::string> directories;
     bool complete = true;
@@ -33,25 +34,25 @@ Whereabouts whereabouts_of(const std::string& job, const std::vector<std::string
 // The names of the job files in a directory: *.json, no dot files. Throws std::system_error.
 std::vector<std::string> job_names_in(const std::string& directory);
 
-// Of any kind, a symlink that leads nowhere too; false where it cannot be told.
+// A file of any kind, even a dangling symlink; false if that cannot be determined.
 bool exists(const std::string& path);
 
-// Through symlinks; false also where it cannot be told.
+// Follows symlinks; false also if that cannot be determined.
 bool is_directory(const std::string& path);
 
-// All names in a directory but . and .., in no particular order. Throws std::system_error.
+// All names in a directory except . and .., in no particular order. Throws std::system_error.
 std::vector<std::string> names_in(const std::string& directory);
 
-// The names of what looks like heartbeat files there; none where there is no such directory.
+// The names of what look like heartbeat files; none if the directory does not exist.
 std::vector<std::string> heartbeat_names_in(const std::string& directory);
 
-// The names of those job files, there or not, beside which a writer's dot files lie. Throws
-// std::system_error.
+// The names of the job files, whether they exist or not, that have a writer's dot files beside
+// them. Throws std::system_error.
 std::set<std::string> names_with_stale_files(const std::string& directory);
-// The names of all that was set aside or left there, of whatever job.
+// The names of everything that was set aside or left there, for any job.
 std::vector<std::string> possible_copies_in(const std::string& directory);
 
-// True if there is a job file, or a shim that holds the job though its file was deleted.
+// True if there is a job file, or if a shim holds a job whose file was deleted.
 bool is_there(const JobFiles& files);
 
 }  // namespace jobshim

@@ -1,4 +1,4 @@
-// jobctl settle JOB --as failed|cancelled --because TEXT: a person's verdict on what no machine can
+// jobctl settle JOB --as failed|cancelled --because TEXT: a person's verdict on what no program can
 // know from here: a lost host, a container that is gone.
 #include "common/units.hpp"
 #include "shim/jobctl/commands.hpp"
@@ -10,23 +10,25 @@ namespace jobshim {
 
 namespace {
 
-// Why this job is not for a person to settle; "" if it is.
+// Why a person may not settle this job; "" if a person may.
 std::string objection(const Observation& seen) {
     switch (seen.verdict.state) {
         case State::unknown:
-            // A known end is not for anybody to tell otherwise.
+            // Nobody may contradict a known end.
             if (!seen.document || !seen.obstacle_to_the_end.empty()) return seen.verdict.because;
             if (has_fresh_beat(seen))
-                return "it may be alive: " + seen.verdict.because + " Ask again after " +
-                       duration_in_words(overdue_after(seen.sighting.interval)) + " without one.";
+                return "it may be alive: " + seen.verdict.because + " Try again after " +
+                       duration_in_words(overdue_after(seen.sighting.interval)) +
+                       " without a heartbeat.";
             return "";
         case State::queued:
-            return "nobody has started it yet (jobctl cancel calls it off)";
+            return "it has not started yet (to stop it from starting, use jobctl cancel)";
         case State::running:
         case State::stalled:
-            return "it is alive: " + seen.verdict.because + " (jobctl cancel ends it)";
+            return "it is alive: " + seen.verdict.because + " (to end it, use jobctl cancel)";
         case State::orphaned:
-            return "its worker is alive: " + seen.verdict.because + " (jobctl cancel ends it)";
+            return "its worker is alive: " + seen.verdict.because +
+                   " (to end it, use jobctl cancel)";
         case State::completed:
         case State::failed:
         case State::cancelled:
@@ -42,7 +44,7 @@ std::string objection(const Observation& seen) {
 Outcome settle_job(const CtlOptions& options, const Context& context) {
     const std::string& job = options.jobs.front();
     const auto files = select_job(job, context.directories);
-    // What is certainly dead is settled by what is known, not by what is told.
+    // What is certainly dead is settled by what is known, not by what the person says.
     const Settled before = files ? look_at(*files, context.observer, true) : Settled{};
     if (!files || is_gone(before.now)) {
         complain_of_no_such_job(job);

@@ -16,7 +16,7 @@ std::string file_of(const NamedJob& named, const RunningCommand& running,
     if (!named.file.empty())
         return running.working_directory.empty() ? ""
                                                  : running.working_directory + "/" + named.file;
-    // Without an id it makes up a new one, and a new file.
+    // Without an id, the shim makes up a new one, and so a new file.
     if (named.id.empty() || default_directory.empty()) return "";
     return default_directory + "/" + named.id + ".json";
 }
@@ -25,7 +25,7 @@ bool is_same_job(const std::string& path, const JobFiles& files) {
     try {
         return !path.empty() && job_files_of(path).job == files.job;
     } catch (const std::exception&) {
-        return false;  // it will not get far with that file
+        return false;  // the shim will not get far with that file
     }
 }
 
@@ -39,7 +39,7 @@ NamedJob job_named_by(const std::vector<std::string>& arguments) {
         const bool is_long = argument[1] == '-';
         const std::size_t name_end = is_long ? std::min(argument.find('='), argument.size()) : 2;
         const ShimOption* option = find_shim_option(argument.substr(0, name_end));
-        // One unknown here, of another version, is taken for a flag.
+        // An option that is unknown here (of another version) is taken for a flag.
         if (option == nullptr || !option->takes_value()) continue;
         std::string value;
         if (name_end < argument.size())
@@ -62,7 +62,7 @@ std::vector<ProcessHandle> find_starting_shims(const JobFiles& files, const Shim
         if (running.pid == last.pid && running.start_time == last.start_time) continue;
         const NamedJob named = job_named_by(running.arguments);
         if (!is_same_job(file_of(named, running, default_directory), files)) continue;
-        // None if it has ended since; a zombie has no command line and was not found above.
+        // Empty if it has ended since; a zombie has no command line, so it was not found above.
         ProcessHandle shim = open_process(running.pid, running.start_time);
         if (shim && !wait_for_end(shim, std::chrono::milliseconds(0)))
             shims.push_back(std::move(shim));

@@ -1,4 +1,4 @@
-// jobctl status JOB...: one verdict a job, with the reason in one sentence.
+// jobctl status JOB...: one verdict per job, with the reason in one sentence.
 #include "shim/jobctl/commands.hpp"
 #include "shim/jobctl/companion/survey.hpp"
 #include "shim/jobctl/look.hpp"
@@ -9,7 +9,7 @@ namespace jobshim {
 
 namespace {
 
-// A job that cannot be looked at does not keep the others from being shown.
+// A job that cannot be examined does not keep the others from being shown.
 Outcome add_report(const std::string& job, const CtlOptions& options, const Context& context,
                    std::vector<JobReport>& reports) {
     try {

@@ -12,7 +12,7 @@ namespace {
 
 using std::chrono::nanoseconds;
 
-// As a shell would tell it; nothing if that is not known.
+// As a shell would report it; nothing if that is unknown.
 std::optional<int> exit_status_of(const std::optional<ExitRecord>& end) {
     if (!end) return std::nullopt;
     if (end->code) return end->code;
@@ -54,7 +54,7 @@ private:
                             [](const auto& job) { return job->is_awaited(); });
     }
 
-    // Null if none has.
+    // Null if none has ended.
     const AwaitedJob* first_to_end() const {
         for (const auto& job : jobs_)
             if (job->has_ended()) return job.get();

@@ -1,7 +1,7 @@
-// Tells that files have changed, as far as this host's kernel sees it, and sleeps until it does.
+// Reports that files have changed, as far as this host's kernel sees it, and sleeps until then.
 //
-// Caveats: what other hosts do to a network file system is not seen. The kernel gives a user only
-// so many watches; without one (`nothing`) the caller has to look again by itself.
+// Caveats: what other hosts do on a network file system is not seen. The kernel limits a user's
+// watches; without one (no WatchId) the caller has to look again by itself.
 #pragma once
 
 #include <poll.h>
@@ -20,19 +20,19 @@ class FileWatch {
 public:
     using WatchId = int;
 
-    // Files that come, go, are replaced or closed by one who could write. Not each write: a busy
-    // log beside the job file shall wake nobody; nor touches: a beat is no news. The same directory
-    // gives the same place.
+    // Reports files that appear, disappear, are replaced, or are closed after being open for
+    // writing. Not every write: a busy log beside the job file must not wake anybody; nor touches:
+    // a beat is not news. The same directory gives the same WatchId.
     std::optional<WatchId> watch_directory(const std::string& path);
-    // Each write to a file.
+    // Reports every write to a file.
     std::optional<WatchId> watch_file(const std::string& path);
 
-    // To be polled for POLLIN; -1 (which poll ignores) while there is none.
+    // To poll for POLLIN; -1 (which poll ignores) while there is none.
     int descriptor() const { return fd_.get(); }
 
     struct Change {
         WatchId watch;
-        std::string name;  // in a directory; "": the place itself
+        std::string name;  // within a directory; "": the watched file or directory itself
     };
     struct News {
         std::vector<Change> changes;
@@ -46,10 +46,10 @@ private:
     UniqueFd fd_;
 };
 
-// Sleeps until one of the descriptors has something, or until then (monotonic clock).
+// Sleeps until one of the descriptors is ready, or until `then` (monotonic clock).
 void sleep_until(std::chrono::nanoseconds then, std::vector<pollfd>& descriptors);
 
-// Never, for sleep_until.
+// "Never", for sleep_until.
 constexpr std::chrono::nanoseconds end_of_time = std::chrono::nanoseconds::max();
 
 }  // namespace jobshim

@@ -18,7 +18,8 @@ constexpr std::uint32_t directory_events = IN_CREATE | IN_DELETE | IN_MOVED_FROM
 
 }  // namespace
 
-// Made at the first use. Without inotify (none left for this user) everything is merely slower.
+// Creates the inotify descriptor on first use. Without inotify (this user has none left),
+// everything still works, but more slowly.
 std::optional<FileWatch::WatchId> FileWatch::add(const std::string& path, std::uint32_t events) {
     if (!fd_) fd_.reset(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
     const int watch = fd_ ? ::inotify_add_watch(fd_.get(), path.c_str(), events) : -1;

@@ -19,10 +19,10 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds gate_patience{10'000};
 constexpr milliseconds gate_tick{20};
-// The plugin writes after it kills: what it has to say comes first.
+// The plugin kills a worker first and writes its record afterwards: give it time to write first.
 constexpr milliseconds after_an_end{250};
 constexpr milliseconds after_a_kill{2000};
-// The plugin's clock and ours are one, but it stamps a moment later or earlier than we do.
+// The plugin reads the same clock as we do, but stamps a moment earlier or later.
 constexpr std::int64_t clock_tolerance_ms = 2000;
 
 std::vector<std::string> ids_in(const std::string& directory) {
@@ -36,33 +36,33 @@ std::vector<std::string> ids_in(const std::string& directory) {
     return ids;
 }
 
-// Never throws: what cannot be read now may be the next time.
+// Never throws: what cannot be read now may be readable next time.
 CompanionSight look(const CompanionPaths& places, const std::string& id) {
     try {
         return look_at_companion(places, id, milliseconds(0));
     } catch (const std::exception&) {
         CompanionSight nothing;
-        nothing.file_exists = true;  // to be on the safe side: it has not gone
+        nothing.file_exists = true;  // to be on the safe side: it is not gone
         return nothing;
     }
 }
 
-// The plugin has ended the job already. "": it has not.
+// Why the worker must not start: the plugin has already ended the job. "" if it has not.
 std::string refusal_by(const CompanionSight& sight, bool was_there) {
     if (sight.job && is_terminal(sight.job->status()))
-        return "the plugin's record was " + std::string(word(sight.job->status())) + " already";
+        return "the plugin's record was already " + std::string(word(sight.job->status()));
     if (was_there && !sight.file_exists) return "the plugin removed its record";
     return "";
 }
 
-// If the record is absent the worker will say so itself.
+// If there is no record, the worker starts and reports that itself.
 CompanionGate::Passage passage_after_patience(const CompanionSight& sight) {
     const std::string seconds = "after 10 s ";
     if (sight.file_exists && !sight.job)
-        return {.refusal = seconds + "the plugin's record was no JSON object"};
-    return {.evidence =
-                "started without the plugin's word: " + seconds +
-                (sight.job ? "its index did not list the job" : "there was no record of the job")};
+        return {.refusal = seconds + "the plugin's record was not a JSON object"};
+    return {.evidence = "started anyway: " + seconds +
+                        (sight.job ? "the plugin's index did not list the job"
+                                   : "the plugin had no record of the job")};
 }
 
 }  // namespace
@@ -99,7 +99,7 @@ bool CompanionGate::find_job_of(int worker_pid) {
                 return std::nullopt;
             }
         }();
-        // An old record may name a pid that is the worker's now.
+        // An old record may name a pid that the worker has been given since.
         if (!stamp || stamp->modified_ns / 1'000'000 < began_ms_) continue;
         const CompanionSight sight = look(places_, id);
         if (!sight.job || sight.job->value("pid") != std::to_string(worker_pid)) continue;
@@ -113,7 +113,7 @@ bool CompanionGate::find_job_of(int worker_pid) {
 }
 
 bool CompanionGate::worker_reported() const {
-    // A foreground command may be one that keeps no job at all.
+    // Some foreground commands keep no job at all.
     if (id_.empty()) return true;
     const CompanionSight sight = look(places_, id_);
     return sight.job && is_terminal(sight.job->status());
@@ -125,7 +125,7 @@ void CompanionGate::keep_in_step(const FinalWord& last, bool was_killed,
     pause_for(was_killed ? after_a_kill : after_an_end);
     std::vector<CompanionMirror> mirrors;
     mirrors.emplace_back(places_, CompanionMirror::Job{id_, last, began_ms_});
-    // Nobody waits for a job in the background, so it is looked at even if all was well.
+    // Nobody waits for a background job, so keep watching its files even if they were right.
     jobshim::keep_in_step(mirrors, was_given_, complain);
 }
 

@@ -1,5 +1,5 @@
-// jobshim --companion: the start gate before a worker of codex-companion runs, and what is made of
-// its end in the plugin's own files (COMPANION.md).
+// jobshim --companion: holds a codex-companion worker at a start gate, and brings the plugin's own
+// files in step with its end (COMPANION.md).
 #pragma once
 
 #include <chrono>
@@ -15,29 +15,29 @@ namespace jobshim {
 
 class CompanionGate {
 public:
-    // `id`: the plugin's job; "" if it is to be found by its worker's pid.
+    // `id`: the plugin's job; "" to find it by its worker's pid.
     CompanionGate(const std::string& state_directory, std::string id);
 
     const CompanionPaths& places() const { return places_; }
     const std::string& job() const { return id_; }
 
-    // Waits, for 10 s at most, until the plugin has written both of its files: it starts the worker
-    // first. `called_off` is asked again and again, and ends the waiting.
+    // Waits up to 10 s for the plugin to write both of its files, because it starts the worker
+    // before it writes them. `called_off` is polled, and ends the wait when it returns true.
     struct Passage {
         std::string refusal = {};   // why the worker must not be started; "" if it may
-        std::string evidence = {};  // what is odd about it all the same
+        std::string evidence = {};  // what was odd, though the worker may start
         bool called_off = false;
     };
     Passage wait_at_gate(const std::function<bool()>& called_off);
 
-    // Looks for the job that names this process as its worker. True once it is known.
+    // Looks for the job whose record names `worker_pid` as its worker. True once it is known.
     bool find_job_of(int worker_pid);
 
-    // The plugin's record is final.
+    // True if the plugin's record is final, or the job is not known.
     bool worker_reported() const;
 
-    // What is to be done after the end was recorded. `was_killed`: by a signal that the plugin may
-    // have sent, or anybody, so that it is yet to write what it has to say of it.
+    // Brings the plugin's files in step, once the end is recorded. `was_killed`: by a signal that
+    // the plugin, among others, may have sent, so it may still have its own account to write.
     void keep_in_step(const FinalWord& last, bool was_killed,
                       const std::function<void(const std::string&)>& complain);
 

@@ -12,13 +12,13 @@ namespace jobshim {
 void ensure_standard_streams() {
     for (int fd = 0; fd <= 2; ++fd)
         if (::fcntl(fd, F_GETFD) < 0 && errno == EBADF)
-            (void)::open("/dev/null", O_RDWR | O_CLOEXEC);  // takes the lowest free number: fd
+            (void)::open("/dev/null", O_RDWR | O_CLOEXEC);  // gets the lowest free number: fd
 }
 
 void close_inherited_descriptors(std::vector<int> ours) {
     const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null < 0)
-        return;  // out of descriptors: better held open than a number free for a record to get
+        return;  // out of descriptors: leave them open rather than free a number for a record
     struct stat info {};
     const bool keep_stderr = ::isatty(STDERR_FILENO) == 1 ||
                              (::fstat(STDERR_FILENO, &info) == 0 && S_ISREG(info.st_mode));

@@ -20,8 +20,8 @@ void put_onto(int from, int to) { ::dup3(from, to, O_CLOEXEC); }
 
 void close_numbers(unsigned first, unsigned last) {
     if (first > last || ::syscall(SYS_close_range, first, last, 0U) == 0) return;
-    // Before Linux 5.9: one by one, as /proc lists them. Closing changes the list, so it is read
-    // to its end first.
+    // Before Linux 5.9: one by one, as listed in /proc. Closing changes the list, so read all of it
+    // first.
     std::vector<int> open;
     if (DIR* directory = ::opendir("/proc/self/fd")) {
         while (const dirent* entry = ::readdir(directory)) {

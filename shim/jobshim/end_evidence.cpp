@@ -13,8 +13,9 @@ namespace jobshim {
 
 namespace {
 
-// False for a worker that started nothing, on a machine where nobody else did meanwhile: there a
-// look through all processes would be a fifth of what a short job costs.
+// False if the worker certainly started no process, because nothing in its pid namespace has
+// started since. Then there is no need to scan all processes, which takes a fifth of what a short
+// job costs.
 bool may_have_descendants(const WorkerIdentity& worker, const Ending& ending, bool kill) {
     return ending.stuck || kill || !is_newest_process(worker.pid);
 }
@@ -51,7 +52,7 @@ std::vector<Leftover> find_leftovers(const WorkerIdentity& worker, const Ending&
     if (worker.group != Group::own || !may_have_descendants(worker, ending, kill)) return leftovers;
     for (const ProcessStat& member : members_of_group(worker.pid, ending.stuck ? 0 : worker.pid))
         leftovers.push_back({member.pid, printable(member.command)});
-    // The zombie is not reaped yet: the group's number is still its.
+    // The worker is not reaped yet, so its pid still names its process group.
     if (kill && !leftovers.empty()) ::kill(-worker.pid, SIGKILL);
     return leftovers;
 }

@@ -1,8 +1,8 @@
-// What is known of an end besides what the supervisor saw of it: what the worker left behind,
-// whether the OOM killer struck, how much memory was needed, where a core went.
+// What is known of an end beyond what the supervisor saw: what the worker left running, whether the
+// OOM killer struck, how much memory was needed, where a core dump went.
 //
-// Caveats: to be asked before the worker is reaped. Until then its number, and its group's, are its
-// own.
+// Caveats: call these before the worker is reaped. After that, its pid and its process group may be
+// reused.
 #pragma once
 
 #include <cstdint>
@@ -15,24 +15,24 @@
 
 namespace jobshim {
 
-// The memory group as it was before the worker began.
+// The memory cgroup as it was before the worker started.
 struct MemoryBefore {
     std::optional<OomBaseline> oom;
     std::optional<std::uint64_t> peak;  // in bytes
 };
 MemoryBefore read_memory_before();
 
-// Whether the OOM killer struck, and whom.
+// Whether the OOM killer struck, and which process it hit.
 std::optional<OomFinding> find_oom(const MemoryBefore& before, const ShimIdentity& here,
                                    const WorkerIdentity& worker, const Ending& ending);
 
-// What the memory group needed at most, in KiB, if that was in this run.
+// The cgroup's peak memory in KiB, if this run raised it.
 std::optional<std::int64_t> group_peak_since(const MemoryBefore& before);
 
-// The members of the worker's own group that are still there. With `kill` they are sent SIGKILL.
+// The members of the worker's own process group that are still there. `kill` sends them SIGKILL.
 std::vector<Leftover> find_leftovers(const WorkerIdentity& worker, const Ending& ending, bool kill);
 
-// Where the core of a worker went that was started in `directory`; "" if it left none.
+// Where the core dump of a worker started in `directory` went; "" if it left none.
 std::string find_core(const Ending& ending, const std::string& directory);
 
 }  // namespace jobshim

@@ -1,7 +1,7 @@
-// Ends the worker when the shim dies, by whatever death.
+// Kills the worker when the shim dies, however it dies.
 //
-// Caveats: the worker's process alone; what that has started lives on. Linux forgets it once the
-// worker executes a set-uid program or changes its user.
+// Caveats: kills only the worker's own process; its descendants live on. Linux drops the request
+// when the worker executes a set-uid program or changes its user.
 #pragma once
 
 #include "common/unique_fd.hpp"
@@ -10,11 +10,11 @@ namespace jobshim {
 
 class Guardian {
 public:
-    // Before the worker's process is made. False, with errno.
+    // Call before the worker is forked. False on failure, with errno set.
     bool start();
-    // In the worker's process, before the exec. False, with errno.
+    // Call in the worker's process, before the exec. False on failure, with errno set.
     bool watch_this_process() const;
-    // What it needs open while the worker runs; -1 for nothing.
+    // The descriptor it needs open while the worker runs; -1 for none.
     int descriptor() const { return fd_.get(); }
 
 private:

@@ -6,7 +6,7 @@
 
 namespace jobshim {
 
-// The kernel does it.
+// Nothing to start: the kernel does the work.
 bool Guardian::start() { return true; }
 
 bool Guardian::watch_this_process() const { return ::prctl(PR_SET_PDEATHSIG, SIGKILL) == 0; }

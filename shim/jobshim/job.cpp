@@ -37,7 +37,7 @@ constexpr milliseconds terminal_patience{50};
 
 void complain(const std::string& message) { say("jobshim", message); }
 
-// What keeps a worker from being started: a signal, the plugin's gate, or its own fault.
+// Why the worker was not started: a signal, the plugin's gate, or a failure to execute COMMAND.
 struct CalledOff {
     siginfo_t signal;
 };
@@ -46,8 +46,8 @@ struct RefusedByPlugin {
 };
 using Stop = std::variant<CalledOff, RefusedByPlugin, StartFailure>;
 
-// True for what calls a job off before its worker is there. Of what the launcher ignored or blocked
-// none does.
+// True for a signal that calls the job off before its worker runs. One that the launcher ignored or
+// blocked never does.
 bool calls_off(const siginfo_t& info, const SignalGate& signals) {
     switch (info.si_signo) {
         case SIGTERM:
@@ -59,7 +59,7 @@ bool calls_off(const siginfo_t& info, const SignalGate& signals) {
     return false;
 }
 
-// Ended by a signal by which the plugin, or a person, ends a job.
+// True if the plugin, or a person, may have ended the worker with a signal.
 bool may_be_the_plugins_doing(const Ending& ending) {
     if (ending.terms > 0 || ending.stuck) return true;
     if (!WIFSIGNALED(ending.wait_status)) return false;
@@ -67,12 +67,11 @@ bool may_be_the_plugins_doing(const Ending& ending) {
     return signal == SIGTERM || signal == SIGINT || signal == SIGKILL;
 }
 
-// The end by which the shim tells its launcher of the worker's.
+// How the shim ends, to show the launcher how the worker ended.
 End mirrored(const Ending& ending, bool recorded) {
     if (!recorded) return {own_failure};
     if (ending.timed_out) return {timed_out};
-    // A plain status: a death of this process by SIGKILL would look like a record that was cut
-    // short.
+    // A plain status: if the shim died by SIGKILL, its record would look cut short.
     if (ending.stuck) return {128 + SIGKILL};
     if (WIFSIGNALED(ending.wait_status))
         return {128 + WTERMSIG(ending.wait_status), WTERMSIG(ending.wait_status)};
@@ -114,10 +113,11 @@ public:
     void report_failure(int exit_status) { launcher_.report_failure(exit_status); }
 
 private:
-    // ---- before the worker is there
+    // ---- before the worker exists
 
-    // Does what keeps a record. Without one it is a failure only if it is insisted on, or if the
-    // job is another's: two workers for one job is nobody's best effort.
+    // Runs an action that the record needs. Its failure ends the job, unless --best-effort was
+    // given. If the job belongs to another shim, it always does: no best effort justifies two
+    // workers for one job.
     template <class Action>
     void keep_record(Action action) {
         try {
@@ -153,11 +153,11 @@ private:
     void open_log() {
         log_ = recorder_ ? jobshim::open_log(options_, &recorder_->files(), recorder_->id())
                          : jobshim::open_log(options_, nullptr, "");
-        // The plugin throws its workers' stderr away, and with it what Node says as it dies.
+        // The plugin discards its workers' stderr, and with it what Node prints as it dies.
         if (!companion_ || !recorder_ || log_ || !leads_to_null_device(STDERR_FILENO)) return;
         log_ = std::make_unique<LogFile>(companion_->places().own_stderr(recorder_->id()));
         only_stderr_ = true;
-        // What this program itself has to say goes there too.
+        // The shim's own messages go there too.
         ::dup2(log_->descriptor(), STDERR_FILENO);
     }
 
@@ -171,8 +171,8 @@ private:
         });
     }
 
-    // Looks through the signals that have come so far. All but the one that calls the job off are
-    // the worker's, as soon as it runs.
+    // Drains the signals that have come so far. All but the one that calls the job off are passed
+    // on to the worker as soon as it runs.
     std::optional<CalledOff> called_off() {
         while (const auto info = signals_.next(milliseconds(0))) {
             if (calls_off(*info, signals_)) return CalledOff{*info};
@@ -220,22 +220,22 @@ private:
         if (recorder_->holds_the_job()) return;
         worker.call_off();
         throw JobIsTaken(job_file_ + ": its heartbeat file was removed, and another shim has " +
-                         "begun this job");
+                         "started this job");
     }
 
     std::optional<Stop> execute(StartedWorker& worker) {
-        // It waits before the exec: what came until now came before the worker ran.
+        // The worker is still waiting before the exec, so any signal so far came before it ran.
         if (const auto off = called_off()) {
             worker.call_off();
             return *off;
         }
-        // What the terminal sent before there was a worker, the worker has not had yet. It has them
-        // all blocked still: what it had already stays one signal.
+        // Pass on the terminal's signals that came before the worker existed. The worker still
+        // blocks all signals, so one that it has already received does not arrive twice.
         if (context_.group == Group::share)
             for (const siginfo_t& info : early_signals_)
                 if (is_from_terminal(info)) ::kill(worker.identity.pid, info.si_signo);
-        // A ^Z that came before the exec stops the child in front of it, and a shell waits for the
-        // shim to stop as well.
+        // A ^Z before the exec stops the child there, and a shell waits for the shim to stop as
+        // well, so do not wait for the exec for long.
         const milliseconds patience =
             context_.group == Group::share ? terminal_patience : exec_patience;
         if (const auto failure = worker.execute(patience)) return *failure;
@@ -259,13 +259,14 @@ private:
             },
             [this] { return recorder_ ? recorder_->cancel_request() : std::nullopt; }};
         ShimOptions pace = options_;
-        // Who looks for the plugin's record by its worker's pid must come before the worker's end.
+        // Without an id, the plugin's record is found by the worker's pid, which has to happen
+        // before the worker ends.
         if (companion_ && companion_->job().empty())
             pace.heartbeat_interval = std::min(pace.heartbeat_interval, milliseconds(250));
         return jobshim::supervise(worker.identity, pace, signals_, hooks, early_signals_);
     }
 
-    // Why COMMAND was never executed, if that took longer than it was waited for.
+    // Why COMMAND was never executed, if execute() gave up waiting before that was known.
     static std::optional<StartFailure> late_failure(const StartedWorker& worker,
                                                     const Ending& ending) {
         return ending.stuck ? std::nullopt : worker.late_failure();
@@ -318,7 +319,7 @@ private:
     }
 
     End call_off(const siginfo_t& info) {
-        complain("called off before COMMAND was started");
+        complain("cancelled before COMMAND started");
         const auto request = recorder_ ? recorder_->cancel_request() : std::nullopt;
         if (request) {
             recorder_->set_cancel(request);
@@ -330,20 +331,20 @@ private:
         return {128 + info.si_signo, info.si_signo};
     }
 
-    // The plugin has ended the job before its worker began: that is as good as a cancellation.
+    // The plugin ended the job before its worker started, which is as good as a cancellation.
     End refuse_to_start(const RefusedByPlugin& refused) {
-        complain("COMMAND is not started: " + refused.why);
+        complain("COMMAND was not started: " + refused.why);
         finish(judge_never_started(std::nullopt, refused.why), 0);
         return {own_failure};
     }
 
-    // True if it is in the job file, or there is none.
+    // True if the end is in the job file, or no record is kept.
     bool finish(FinalWord last, int terms_so_far) {
         if (!recorder_) return true;
         if (companion_) recorder_->set_companion_job(companion_->job());
         last.exit.ended_at = iso_time(wall_now_ms());
         last_ = last;
-        // One TERM may have been meant for the worker; the second is for us.
+        // One SIGTERM may have been meant for the worker; the second is for the shim.
         int terms = terms_so_far;
         return recorder_->finish(std::move(last), [&](milliseconds pause) {
             const auto until = monotonic_now() + pause;
@@ -366,13 +367,13 @@ private:
     std::string job_file_;
     std::vector<siginfo_t> early_signals_;
     MemoryBefore memory_before_;
-    std::unique_ptr<Recorder> recorder_;  // null where no record is kept
+    std::unique_ptr<Recorder> recorder_;  // null if no record is kept
     std::unique_ptr<LogFile> log_;
-    bool only_stderr_ = false;  // is what the log takes
+    bool only_stderr_ = false;  // the log takes stderr alone
     std::unique_ptr<CompanionGate> companion_;
-    std::string odd_start_;  // for the evidence
+    std::string odd_start_;  // goes into the evidence
     std::chrono::nanoseconds began_{0};
-    std::optional<FinalWord> last_;  // as it was recorded
+    std::optional<FinalWord> last_;  // as recorded
 };
 
 }  // namespace
@@ -386,7 +387,7 @@ End run_job(const ShimOptions& options, Launcher launcher, const SignalGate& sig
         complain(error.what());
         end = {own_failure};
     }
-    // Nobody listens any more once COMMAND was executed.
+    // Does nothing if COMMAND was executed: the launcher has its report by then.
     if (end.signal != 0)
         job.report_failure(own_failure);
     else if (end.exit_status != 0)

@@ -1,4 +1,4 @@
-// The life of a job: one run of COMMAND, from the first lock to the last.
+// The life of a job: one run of COMMAND, from taking the first lock to releasing the last.
 #pragma once
 
 #include "shim/jobshim/launcher.hpp"
@@ -12,10 +12,10 @@ constexpr int own_failure = 125;  // the exit status of jobshim's own failures
 // How the shim is to end: as the worker did.
 struct End {
     int exit_status = 0;
-    int signal = 0;  // 0: by exit; else by this, and `exit_status` where that cannot be
+    int signal = 0;  // die by it, or if that is impossible exit with `exit_status`; 0: exit
 };
 
-// What goes wrong is said, and is an end with 125. The launcher is told how it went.
+// Reports failures of its own on stderr, and ends with 125. Tells the launcher how the start went.
 End run_job(const ShimOptions& options, Launcher launcher, const SignalGate& signals);
 
 }  // namespace jobshim

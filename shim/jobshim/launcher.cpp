@@ -14,10 +14,11 @@ namespace {
 
 constexpr char started = '+';
 
-// "+ID" or one byte, the exit status; nothing if the shim died before it could tell.
+// `report`: "+ID", or one byte, the exit status; empty if the shim died before it could report.
+// Returns the status to exit with.
 int tell_outcome(const std::string& report) {
     if (report.empty()) {
-        say("jobshim", "the shim died; whether COMMAND was executed is not known here");
+        say("jobshim", "the shim died; whether COMMAND was executed is unknown");
         return 125;
     }
     if (report[0] != started) return static_cast<unsigned char>(report[0]);
@@ -27,7 +28,7 @@ int tell_outcome(const std::string& report) {
         return 0;
     } catch (const std::system_error& error) {
         const std::string why = errno_text(error.code().value());
-        say("jobshim", "the job " + id + " runs, but its id could not be printed: " + why);
+        say("jobshim", "the job " + id + " is running, but its id could not be printed: " + why);
         return 125;
     }
 }
@@ -53,7 +54,7 @@ Launcher::Detached Launcher::detach() {
         writer.reset();
         return {Launcher(), tell_outcome(read_to_end(reader.get()))};
     }
-    ::setsid();  // a new child leads no group, so this cannot fail
+    ::setsid();  // a newly forked child is never a group leader, so this cannot fail
     return {Launcher(std::move(writer)), std::nullopt};
 }
 

@@ -1,5 +1,5 @@
-// The launcher's side of a start: nothing in the foreground; with --detach a process that waits
-// until COMMAND was executed and tells the outcome.
+// Reports the start to the launcher. In the foreground there is nothing to do; with --detach a
+// parent process waits until COMMAND has been executed, and prints the outcome.
 #pragma once
 
 #include <optional>
@@ -14,14 +14,14 @@ public:
     // In the foreground the caller is the shim.
     Launcher() = default;
 
-    // Forks. The child is the shim, in a session of its own, and gets a Launcher to report to. The
-    // parent gets the status to exit with, after it printed the id. Throws std::system_error.
+    // Forks. The child becomes the shim, in a session of its own, and gets a Launcher to report to.
+    // The parent prints the id and gets the status to exit with. Throws std::system_error.
     struct Detached;
     static Detached detach();
 
-    // COMMAND was executed.
+    // COMMAND has been executed.
     void report_start(const std::string& id);
-    // It was not: the parent ends with this status. The reason went to stderr already.
+    // It has not been: the parent exits with this status. The reason is already on stderr.
     void report_failure(int exit_status);
 
 private:

@@ -15,11 +15,11 @@ namespace jobshim {
 
 namespace {
 
-// `text` begins inside a line.
+// `text` starts in the middle of a line.
 std::string without_cut_line(const std::string& text) {
     const std::size_t feed = text.find('\n');
     if (feed != std::string::npos && feed + 1 < text.size()) return to_utf8(text.substr(feed + 1));
-    // One line, longer than what was asked for: its end from a whole character on, marked as cut.
+    // A single line, longer than the limit: its end, from a whole character on, marked as cut.
     std::size_t begin = 0;
     while (begin < text.size() && (static_cast<unsigned char>(text[begin]) & 0xC0U) == 0x80)
         ++begin;
@@ -29,7 +29,7 @@ std::string without_cut_line(const std::string& text) {
 }  // namespace
 
 LogFile::LogFile(const std::string& path) : path_(absolute_path(path)) {
-    // The very descriptor is read back at the end, so that what is shown is what was written to.
+    // The same descriptor is read back at the end, so that what is shown is what was written.
     const int flags = O_APPEND | O_CREAT | O_NOCTTY | O_CLOEXEC;
     fd_.reset(::open(path_.c_str(), O_RDWR | flags, 0600));
     if (!fd_ && errno == EACCES) {
@@ -47,7 +47,7 @@ std::optional<std::string> LogFile::tail(std::size_t bytes) const {
     if (!readable_ || bytes == 0) return std::nullopt;
     try {
         const std::int64_t size = stamp_of(fd_.get(), path_).size;
-        // Shorter than where this run began: it was cut since, and all that is there is newer.
+        // Smaller than at the start of this run: it was truncated since, so all of it is newer.
         const std::int64_t first = size < offset_ ? 0 : offset_;
         const std::int64_t begin = std::max(first, size - static_cast<std::int64_t>(bytes));
         const std::string text = read_from(fd_.get(), begin, bytes, path_);

@@ -1,4 +1,4 @@
-// The worker's log: appended to by the worker alone, read back by the shim for its end.
+// The worker's log: the worker appends to it, and the shim reads its tail back for the record.
 #pragma once
 
 #include <cstdint>
@@ -11,15 +11,15 @@ namespace jobshim {
 
 class LogFile {
 public:
-    // Made with mode 0600 if it is missing. Throws std::system_error.
+    // Creates the file with mode 0600 if it is missing. Throws std::system_error.
     explicit LogFile(const std::string& path);
 
     int descriptor() const { return fd_.get(); }
     const std::string& path() const { return path_; }
     std::int64_t offset() const { return offset_; }  // where this run begins
 
-    // The last whole lines of this run within `bytes`, as UTF-8; of one line that is longer, its
-    // end. Nothing if the log cannot be read back (a FIFO, a terminal, no permission).
+    // The last whole lines of this run that fit into `bytes`, as UTF-8; if the last line alone is
+    // longer, its end. Nothing if the log cannot be read back (a FIFO, a terminal, no permission).
     std::optional<std::string> tail(std::size_t bytes) const;
 
 private:

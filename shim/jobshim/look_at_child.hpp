@@ -1,5 +1,5 @@
-// Looks at the children of this process that have ended, without waiting and without reaping the
-// one that counts.
+// Looks at the children of this process that have ended, without waiting, and without reaping the
+// worker.
 #pragma once
 
 #include <optional>
@@ -9,13 +9,13 @@
 namespace jobshim {
 
 struct ChildEnd {
-    int wait_status = 0;  // as wait(2) tells it
+    int wait_status = 0;  // as wait(2) reports it
     Resources resources;
 };
-// Nothing while the child lives. It stays a zombie.
+// Nothing while the child lives. One that has ended stays a zombie.
 std::optional<ChildEnd> look_at_child(int pid);
 
-// Reaps those that have ended before `own` did.
+// Reaps children that have ended, until there are none left or the next one is `own`.
 void reap_strangers(int own);
 
 }  // namespace jobshim

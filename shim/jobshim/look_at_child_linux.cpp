@@ -16,7 +16,7 @@ Resources resources_of(const rusage& used) {
     return {ms(used.ru_utime), ms(used.ru_stime), used.ru_maxrss};
 }
 
-// The raw status of wait(2), put together from what waitid(2) says: it alone can look at a zombie
+// The raw status of wait(2), rebuilt from waitid(2), the only call that can look at a zombie
 // without reaping it.
 int raw_wait_status(const siginfo_t& info) {
     switch (info.si_code) {
@@ -34,7 +34,7 @@ int raw_wait_status(const siginfo_t& info) {
 std::optional<ChildEnd> look_at_child(int pid) {
     siginfo_t info{};
     rusage used{};
-    // The system call itself: unlike the library's it tells resources, without reaping.
+    // The raw system call: unlike the library's waitid, it also returns the resource usage.
     const long result =
         ::syscall(SYS_waitid, P_PID, pid, &info, WEXITED | WNOHANG | WNOWAIT, &used);
     if (result != 0 || info.si_pid == 0) return std::nullopt;

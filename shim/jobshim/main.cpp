@@ -24,7 +24,7 @@ int main(int argc, char** argv) {
             return line.exit_status;
         }
         const SignalGate signals;
-        name_this_process("jobshim");  // by which a waiter finds it, whatever the file is called
+        name_this_process("jobshim");  // waiters find it by this name, whatever the file's
         ensure_standard_streams();
         Launcher::Detached detached;
         if (line.options->detach) detached = Launcher::detach();

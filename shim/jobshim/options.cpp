@@ -22,22 +22,23 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr const char* description =
-    "Runs COMMAND as a child, waits on it, and on any end (a signal or the OOM killer included)\n"
-    "writes what happened into the job file. A prefix command, like env, timeout or nice.";
+    "Runs COMMAND as a child, waits for it, and however it ends, writes what happened into the "
+    "job\nfile. A prefix command, like env, timeout or nice.";
 
 constexpr const char* footer = R"(
-DUR is a number, fractions allowed, with ms, s (default), m, h or d; 0 means never.
-SIG is a name with or without SIG, or a number. COMMAND finds the job file's path in
+DUR is a number, which may have a fraction, followed by ms, s (default), m, h or d; 0 means never.
+SIG is a number, or a name with or without SIG. COMMAND finds the path of the job file in
 JOBSHIM_JOB_FILE.
 
 Exit status:
-  the worker's own: the same code, or death by the same signal
-         (128+n where that cannot be: process 1 of a pid namespace)
-  124    --timeout ended it
-  125    jobshim itself failed: bad usage, already supervised, record cannot be kept
+  0-255  the worker's own; if a signal killed it, jobshim dies by the same signal
+         (as process 1 of a pid namespace: 128+n)
+  124    --timeout ended the worker
+  125    jobshim failed: bad usage, already supervised, or the record cannot be kept
   126    COMMAND was found but cannot be executed
   127    COMMAND was not found
-The record tells these from a worker that exits so itself. Read it with jobctl(1).)";
+  137    the job was cancelled, and the worker survived SIGKILL
+The record tells these from a worker that exits with the same status; see jobctl(1).)";
 
 class HelpFormatter : public CLI::Formatter {
 public:
@@ -49,11 +50,11 @@ public:
 milliseconds duration_option(const std::string& text) {
     const auto duration = parse_duration(text);
     if (!duration)
-        throw CLI::ValidationError("'" + text + "' is not a duration (such as 500ms, 10s, 5m)");
+        throw CLI::ValidationError("invalid duration '" + text + "' (examples: 500ms, 10s, 5m)");
     return *duration;
 }
 
-// An option of the grammar, by its name. Any other name does not compile.
+// An option of the grammar, looked up by name. An unknown name does not compile.
 struct Known {
     consteval Known(const char* name)
         : option(find_shim_option(name) != nullptr
@@ -62,17 +63,17 @@ struct Known {
     const ShimOption& option;
 };
 
-// "-j,--job", as CLI11 takes it.
+// "-j,--job", the form that CLI11 expects.
 std::string names_of(Known known) {
     std::string names(known.option.short_name);
     if (!names.empty()) names += ',';
     return names += known.option.name;
 }
 
-// True for an option that is to be declared.
+// True for an option to declare.
 using Wanted = std::function<bool(const ShimOption&)>;
 
-// Declares the wanted ones of the options that it is told of; of the others it makes nothing.
+// Declares those of the options it is given that are wanted, and ignores the others.
 class Declaration {
 public:
     Declaration(CLI::App& app, const Wanted& wanted) : app_(app), wanted_(wanted) {}
@@ -86,15 +87,15 @@ public:
     void flag(Known known, bool& value, const char* help) {
         if (wanted_(known.option)) app_.add_flag(names_of(known), value, help);
     }
-    // Of a "file", or whatever `what` is. An empty name is a script's unset variable, and no
-    // request for what holds without the option.
+    // For a "file", or whatever `what` is. An empty name comes from a script's unset variable, and
+    // does not ask for the default.
     void path(Known known, const char* what, std::string& value, const char* help) {
         option(
             known,
             [&value, known, what](const std::string& text) {
                 if (text.empty())
                     throw CLI::ValidationError(names_of(known) + ": the " + what +
-                                               "'s name is empty");
+                                               " name is empty");
                 value = text;
             },
             help);
@@ -104,7 +105,7 @@ public:
         option(
             known, [&value](const std::string& text) { value = duration_option(text); }, help);
     }
-    // One of a few words.
+    // An option that takes one of a few words.
     template <class Value>
     void choice(Known known, Value& value,
                 std::initializer_list<std::pair<const char*, Value>> words, const char* help) {
@@ -118,8 +119,9 @@ public:
                         value = meaning;
                         return;
                     }
-                throw CLI::ValidationError(std::string(known.option.name) + ": '" + word +
-                                           "' is none of " + std::string(known.option.value));
+                throw CLI::ValidationError(std::string(known.option.name) + ": invalid value '" +
+                                           word + "' (must be " + std::string(known.option.value) +
+                                           ")");
             },
             help);
     }
@@ -133,85 +135,86 @@ void declare(CLI::App& app, ShimOptions& options, const Wanted& wanted) {
     app.description(description);
     app.formatter(std::make_shared<HelpFormatter>());
     app.footer(footer);
-    app.set_help_flag(names_of("--help"), "print this help and exit");
+    app.set_help_flag(names_of("--help"), "Print this help and exit");
     app.set_version_flag(names_of("--version"), std::string("jobshim ") + JOBSHIM_VERSION,
-                         "print the version and exit");
+                         "Print the version and exit");
 
     Declaration declare(app, wanted);
     declare.path("--job", "file", options.job,
-                 "the job file ($XDG_STATE_HOME/jobshim/jobs/ID.json, else below ~/.local/state)");
+                 "Job file ($XDG_STATE_HOME/jobshim/jobs/ID.json, else below ~/.local/state)");
     declare.option(
         "--id",
         [&options](const std::string& id) {
             if (!is_job_id(id))
-                throw CLI::ValidationError("--id: '" + id +
-                                           "' is no id ([A-Za-z0-9][A-Za-z0-9._-]{0,127})");
+                throw CLI::ValidationError("--id: invalid id '" + id +
+                                           "' (must match [A-Za-z0-9][A-Za-z0-9._-]{0,127})");
             options.id = id;
         },
-        "the job's id (the file's own; else its name; else made up)");
+        "Id of the job (the one in the file, else the file's name, else generated)");
     declare.option(
         "--title", [&options](const std::string& title) { options.title = title; },
-        "shown by jobctl (the command)");
+        "Title for jobctl to show (the command)");
     declare.option(
         "--heartbeat-interval",
         [&options](const std::string& text) {
             options.heartbeat_interval = duration_option(text);
             if (options.heartbeat_interval < milliseconds(100) ||
                 options.heartbeat_interval > std::chrono::hours(1))
-                throw CLI::ValidationError("--heartbeat-interval: 100ms to 1h");
+                throw CLI::ValidationError("--heartbeat-interval: must be 100ms to 1h");
         },
-        "how often the heartbeat file is touched (5s; 100ms to 1h)");
+        "How often to touch the heartbeat file, 100ms to 1h (5s)");
     declare.path("--log", "file", options.log,
-                 "append the worker's stdout and stderr there (inherit both)");
+                 "Append the worker's stdout and stderr to FILE (inherit both)");
     declare.option(
         "--tail",
         [&options](const std::string& text) {
             const auto bytes = parse_count(text);
             if (!bytes || *bytes > 65536)
-                throw CLI::ValidationError("--tail: '" + text + "' is not 0 to 65536");
+                throw CLI::ValidationError("--tail: invalid number '" + text +
+                                           "' (must be 0 to 65536)");
             options.tail_bytes = *bytes;
         },
-        "how much of the log's end goes into the record (2048; 0 to 65536)");
-    declare.duration("--timeout", options.timeout, "end the worker after DUR (never)");
+        "How much of the end of the log to record, 0 to 65536 (2048)");
+    declare.duration("--timeout", options.timeout, "End the worker after DUR (never)");
     declare.option(
         "--signal",
         [&options](const std::string& text) {
             const auto signal = parse_signal(text);
-            if (!signal) throw CLI::ValidationError("--signal: '" + text + "' is no signal");
+            if (!signal) throw CLI::ValidationError("--signal: invalid signal '" + text + "'");
             options.signal = *signal;
         },
-        "what the time-out sends first (TERM)");
-    declare.duration("--kill-after", options.kill_after, "and KILL so much later (10s)");
+        "First signal to send on timeout (TERM)");
+    declare.duration("--kill-after", options.kill_after,
+                     "Send KILL if it has not ended after another DUR (10s)");
     declare.choice<bool>("--on-shim-death", options.kill_on_shim_death,
                          {{"kill", true}, {"keep", false}},
-                         "what becomes of the worker if the shim dies (kill)");
+                         "What to do with the worker if the shim dies (kill)");
     declare.choice<bool>(
         "--leftovers", options.kill_leftovers, {{"keep", false}, {"kill", true}},
-        "what becomes of members of the worker's own group that are still there at "
-        "its end (keep)");
+        "What to do with processes left in the worker's own group when it ends (keep)");
     declare.choice<std::optional<Group>>(
         "--group", options.group, {{"own", Group::own}, {"share", Group::share}},
-        "the worker's process group (own without a controlling terminal, share with one)");
+        "The worker's process group (own without a controlling terminal, share with one)");
     declare.flag("--expect-record", options.expect_record,
-                 "the worker writes a terminal status itself; exit 0 without one is a failure");
+                 "The worker writes its own final status; exit 0 without one is a failure");
     declare.path("--companion", "directory", options.companion,
-                 "keep a codex-companion state directory in step: the record goes into its jobshim "
-                 "folder; implies --expect-record and --group own");
+                 "Also record the end in this codex-companion state directory; the job file goes "
+                 "into its jobshim directory (implies --expect-record and --group own)");
     declare.flag("--detach", options.detach,
-                 "run in the background: prints the id once COMMAND was executed");
+                 "Run in the background, and print the id once COMMAND has been executed");
     declare.flag("--best-effort", options.best_effort,
-                 "if the record cannot be kept, say so and run COMMAND all the same");
+                 "If the record cannot be kept, say so and run COMMAND anyway");
     declare.choice<SyncPolicy>("--sync", options.sync,
                                {{"always", SyncPolicy::always},
                                 {"final", SyncPolicy::final},
                                 {"never", SyncPolicy::never}},
-                               "which writes of the record are flushed to the disk (final)");
+                               "Which writes of the record to flush to disk (final)");
 }
 
-// Those words of argv that are ours: up to the first that is neither an option nor an option's
-// value. CLI11 is given no more than these; it would take brackets and quotes in the command's
-// words for syntax of its own. And of `--title=` it would take the next word for the value, so the
-// empty one becomes a word.
+// The words of argv that belong to jobshim: up to the first that is neither an option nor an
+// option's value. CLI11 gets only these; it would take brackets and quotes in the command's words
+// for syntax of its own. For `--title=` it would take the next word as the value, so the empty
+// value becomes a word.
 std::vector<std::string> own_words(int argc, char** argv, int& command_at) {
     std::vector<std::string> words;
     for (command_at = 1; command_at < argc; ++command_at) {
@@ -238,22 +241,23 @@ std::vector<std::string> own_words(int argc, char** argv, int& command_at) {
     return words;
 }
 
-// Throws what CLI11 throws.
+// Throws whatever CLI11 throws.
 ShimOptions parse(CLI::App& app, const Wanted& wanted, int argc, char** argv) {
     ShimOptions options;
     declare(app, options, wanted);
     int command_at = argc;
     std::vector<std::string> words = own_words(argc, argv, command_at);
-    std::reverse(words.begin(), words.end());  // as CLI11 likes them
+    std::reverse(words.begin(), words.end());  // the order CLI11 expects
     app.parse(std::move(words));
-    if (command_at >= argc) throw CLI::ValidationError("COMMAND is missing");
+    if (command_at >= argc) throw CLI::ValidationError("missing COMMAND");
     if (!options.companion.empty()) {
         if (!options.job.empty())
-            throw CLI::ValidationError("--job and --companion exclude each other");
+            throw CLI::ValidationError("--job and --companion cannot be combined");
         if (options.group == Group::share)
             throw CLI::ValidationError(
                 "--companion needs --group own: the plugin cancels a process group");
-        // With an id the plugin's job is known; without one, what the worker says may be none.
+        // Without an id the worker may keep no job at all; CompanionGate::worker_reported() allows
+        // for it.
         options.group = Group::own;
         options.expect_record = true;
     }
@@ -264,8 +268,9 @@ ShimOptions parse(CLI::App& app, const Wanted& wanted, int argc, char** argv) {
 }  // namespace
 
 CommandLine parse_command_line(int argc, char** argv) {
-    // To declare an option is most of what parsing costs. So at first there are only those that
-    // some word names, the command's included. Whatever is amiss then is for the second attempt.
+    // Declaring options is most of the cost of parsing. So at first declare only those that some
+    // word of argv names, the command's words included. Whatever fails then is left to the second
+    // attempt.
     const Wanted named = [&](const ShimOption& option) {
         return std::any_of(argv, argv + argc, [&](const char* word) {
             const std::string_view text = word;
@@ -277,7 +282,7 @@ CommandLine parse_command_line(int argc, char** argv) {
         CLI::App app;
         return {parse(app, named, argc, argv), 0, "", ""};
     } catch (const CLI::Error&) {
-        // As if it had not been tried.
+        // Try again with every option.
     }
     CLI::App app;
     try {

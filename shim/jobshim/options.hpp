@@ -1,4 +1,4 @@
-// The command line of jobshim. The only includer of CLI11 here.
+// The command line of jobshim. Nothing else in the shim includes CLI11.
 #pragma once
 
 #include <csignal>
@@ -15,27 +15,27 @@
 namespace jobshim {
 
 struct ShimOptions {
-    std::string job;  // "" for the default place
+    std::string job;  // "" for the default path
     std::string id;
     std::string title;
     std::chrono::milliseconds heartbeat_interval{5000};
     std::string log;  // "" for none
     std::size_t tail_bytes = 2048;
     std::chrono::milliseconds timeout{0};          // 0: never
-    int signal = SIGTERM;                          // what a time-out sends first
+    int signal = SIGTERM;                          // the first signal to send on timeout
     std::chrono::milliseconds kill_after{10'000};  // 0: never
     bool kill_on_shim_death = true;
     bool kill_leftovers = false;
-    std::optional<Group> group;  // nothing: by whether there is a controlling terminal
+    std::optional<Group> group;  // nothing: depends on whether there is a controlling terminal
     bool expect_record = false;
-    std::string companion;  // a state directory of codex-companion; "" for none
+    std::string companion;  // the state directory of codex-companion; "" for none
     bool detach = false;
     bool best_effort = false;
     SyncPolicy sync = SyncPolicy::final;
-    char** command = nullptr;  // into argv, ended by a null pointer; its bytes are the user's
+    char** command = nullptr;  // points into argv, null-terminated; the bytes are the user's
 };
 
-// The options; or, for --help, --version and bad usage, what to say and to exit with at once.
+// The options; or, for --help, --version and bad usage, what to print and the status to exit with.
 struct CommandLine {
     std::optional<ShimOptions> options;
     int exit_status = 0;

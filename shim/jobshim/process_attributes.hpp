@@ -1,18 +1,18 @@
-// What the kernel keeps of this process for itself and others to go by.
+// Attributes that the kernel keeps of this process: its name, core dumps, subreaping.
 #pragma once
 
 namespace jobshim {
 
-// By this name a waiter finds the process, whatever the file is called.
+// Waiters find the process by this name, whatever the file is called.
 void name_this_process(const char* name);
 
-// However it ends: nobody gets a core dump of it.
+// However this process ends, it leaves no core dump.
 void forbid_core_dump();
 
-// True if the launcher made a subreaper of this process (the attribute outlives an exec, and is not
-// inherited): it was meant for the worker, who knows what to do with orphans.
+// Clears the subreaper attribute. True if the launcher had set it (it survives an exec, but a fork
+// does not inherit it): it was meant for the worker, which knows what to do with orphans.
 bool give_up_subreaping();
-// False, with errno.
+// False on failure, with errno set.
 bool become_subreaper();
 
 }  // namespace jobshim

@@ -22,10 +22,10 @@ constexpr milliseconds settler_patience{5000};
 constexpr milliseconds retry_for{30'000};
 constexpr milliseconds retry_every{200};
 
-// For all of the record but the host's members and the tail.
+// For the whole record, except the host's members and the tail.
 constexpr std::size_t room_for_record = 6144;
-// By so much the record grows at most once the worker is known. Without it the first beat would
-// find it grown, and reserve anew.
+// The most that the record grows once the worker is known. Without this room the first beat would
+// find it grown and reserve again.
 constexpr std::size_t room_for_worker = 512;
 
 std::string command_in_words(char** command) {
@@ -35,8 +35,8 @@ std::string command_in_words(char** command) {
     return words;
 }
 
-// Does what concerns the heartbeat file, whose failures are told with the job file's name before
-// them. NAME.heartbeat, of a job file NAME, tells it by itself.
+// Runs an action on the heartbeat file. Its errors get the job file's name in front, unless the
+// heartbeat file is named after the job file and shows it already.
 template <class Action>
 auto with_heartbeat_file(const JobFiles& files, Action action) {
     const auto told = [&](const std::exception& error) {
@@ -76,14 +76,14 @@ void Recorder::take_the_job() {
     describe_this_run(document);
 }
 
-// The job file, once no other run is in the way. One that is certainly dead is settled.
+// The job file, once no other run is in the way. Settles an earlier run that is certainly dead.
 std::optional<JobDocument> Recorder::load_after_the_last_run() {
     std::optional<JobDocument> document = file_.load();
     if (document && (!is_terminal(document->status()) || document->exit_text().empty())) {
         const Observation seen =
             observe(files(), context_.observer, [this] { return hold_->probe(); });
         if (seen.verdict.settle) {
-            // The last run's end comes first: it is part of what this run must not lose.
+            // Record the last run's end first: this run must not lose it.
             settle(file_, seen, final_word_on(seen));
             document = file_.load();
         } else if (!is_terminal(document->status()) && seen.run &&
@@ -118,7 +118,7 @@ void Recorder::describe_this_run(const std::optional<JobDocument>& document) {
         edit_.command.push_back(to_utf8(*word));
         exact = exact && edit_.command.back() == *word;
     }
-    // `command` is set only where it is absent. A job file that is run again with another one must
+    // `command` is set only if it is absent. A job file that is run again with another command must
     // not show the end of one command beside the words of the other.
     if (document && document->has_other_command(edit_.command)) run.command = edit_.command;
     if (!exact)
@@ -126,18 +126,18 @@ void Recorder::describe_this_run(const std::optional<JobDocument>& document) {
             run.raw_command.emplace_back(*word);
 }
 
-// The lock is ours and the record is final, and yet its shim may live: somebody has removed the
-// heartbeat file under it, or it is just about to exit.
+// We hold the lock and the record is final, yet its shim may still be alive: somebody has removed
+// the heartbeat file under it, or it is just about to exit.
 void Recorder::refuse_if_alive(const JobDocument& document) const {
     const auto run = document.run();
     if (!run || place_of(run->shim, context_.observer.here) != Place::here) return;
     if (look_up_patiently(run->shim.pid, run->shim.start_time, death_patience) == Liveness::alive)
         throw JobIsTaken(files().job + ": this job is not over: its shim (pid " +
-                         std::to_string(run->shim.pid) + ") is still at work");
+                         std::to_string(run->shim.pid) + ") is still running");
 }
 
-// Two shims hold "the" lock if somebody removes the heartbeat file in between. The one that finds
-// the other's record does not write over it.
+// If somebody removes the heartbeat file, two shims can each hold "the" lock. The one that finds
+// the other's record does not overwrite it.
 void Recorder::refuse_another_beginner(const JobDocument& document) const {
     if (!is_active(document.status())) return;
     const auto run = document.run();
@@ -146,7 +146,7 @@ void Recorder::refuse_another_beginner(const JobDocument& document) const {
         return;
     if (look_up_process(run->shim.pid, run->shim.start_time) == Liveness::alive)
         throw JobIsTaken(files().job + ": another shim (pid " + std::to_string(run->shim.pid) +
-                         ") has begun this job");
+                         ") has started this job");
 }
 
 void Recorder::choose_id(const std::optional<JobDocument>& document) {
@@ -161,8 +161,8 @@ void Recorder::choose_id(const std::optional<JobDocument>& document) {
 }
 
 std::size_t Recorder::space_for_the_end() const {
-    // Twice the tail: line feeds and quotes are escaped. If that is not enough, the tail is left
-    // out (SPEC 4.7).
+    // Twice the tail, because line feeds and quotes are escaped. If that is not enough, the tail is
+    // left out (SPEC 4.7).
     return room_for_record + 2 * options_.tail_bytes;
 }
 
@@ -173,7 +173,7 @@ void Recorder::begin(const std::optional<LogStart>& log, const std::optional<Oom
     edit_.started_at = edit_.updated_at = edit_.created_at = iso_time(now);
     edit_.run.log = log;
     if (log) edit_.log_file = log->file;
-    // A request that came too late for the last run must not end this one.
+    // A cancel request that came too late for the last run must not end this one.
     if (::unlink(files().cancel.c_str()) != 0 && errno != ENOENT && cancel_request())
         throw_errno("remove " + files().cancel);
     const auto stamp = stamp_at(files().job);
@@ -200,7 +200,7 @@ void Recorder::started(const WorkerIdentity& worker) {
     try {
         write(JobFile::Write::ordinary);
     } catch (const std::exception& error) {
-        // The heartbeat file has the worker; the job file gets it with the end.
+        // The heartbeat file already names the worker; the job file will at the end.
         notice_(error.what());
     }
 }
@@ -212,15 +212,15 @@ void Recorder::beat() {
     try {
         file_.check_reserve(2 * space_for_the_end());
     } catch (const std::exception&) {
-        // No space for a larger reserve now; the next beat asks again.
+        // No space for a larger reserve now; the next beat tries again.
         return;
     }
 }
 
 bool Recorder::reported(const JobDocument& document) const {
     if (!is_terminal(document.status())) return false;
-    // A terminal status beside another run's identity is an old copy that the host wrote back.
-    // So is one without any, if it ended when the last run did.
+    // A terminal status with another run's identity is an old copy that the host wrote back. So is
+    // one with no identity, if its end time is that of the last run.
     if (const auto run = document.run()) return run->shim == edit_.run.shim;
     return former_end_.empty() || document.string("completedAt") != former_end_;
 }
@@ -240,7 +240,7 @@ std::optional<CancelRequest> Recorder::cancel_request() const {
 
 std::string Recorder::text_after(const JobDocument& document) const {
     if (!begun_) refuse_another_beginner(document);
-    // Before the worker is there, no status can be its own.
+    // Before there is a worker, no status can be the worker's own.
     return edit_.applied_to(document, edit_.run.worker && reported(document));
 }
 
@@ -257,14 +257,14 @@ void Recorder::write_last_line(FinalWord& last) {
     try {
         before = stamp_of(hold_->descriptor(), files().heartbeat).size;
     } catch (const std::system_error&) {
-        return;  // half a line could not be taken back then; the job file gets the end all the same
+        return;  // a partial line could not be taken back; the job file still gets the end
     }
     const auto attempt = [&] {
         try {
             hold_->append(heartbeat_last_line(last));
             return true;
         } catch (const std::system_error&) {
-            // Half a line is no line; what follows must not be glued to it.
+            // Remove a partial line, or the next one would be appended to it.
             (void)!::ftruncate(hold_->descriptor(), before);
             return false;
         }
@@ -276,7 +276,7 @@ void Recorder::write_last_line(FinalWord& last) {
     if (attempt()) return;
     last.exit.evidence.clear();
     if (attempt()) return;
-    std::swap(last, shorter);  // the job file may take all of it yet
+    std::swap(last, shorter);  // the job file may still have room for all of it
 }
 
 void Recorder::leave_copy(const FinalWord& last) {
@@ -293,7 +293,8 @@ void Recorder::leave_copy(const FinalWord& last) {
     }
 }
 
-// A failed attempt's file stays where it could not be removed, as on what was read-only then.
+// A failed attempt leaves its temporary file if it cannot remove it, as on a file system that was
+// read-only then.
 void Recorder::clear_stale_files() {
     try {
         file_.clear_stale_files();
@@ -319,7 +320,7 @@ bool Recorder::finish(FinalWord last, const std::function<bool(milliseconds)>& g
                 leave_copy(last);
             }
         }
-        // If the record does not fit: without the tail, then without the evidence.
+        // If the record does not fit, drop the tail, then the evidence.
         if (attempt == 0)
             edit_.run.exit->tail.reset();
         else if (attempt == 1)
@@ -335,7 +336,8 @@ bool Recorder::finish(FinalWord last, const std::function<bool(milliseconds)>& g
     if (!told.empty()) clear_stale_files();
     if (!copy_.empty()) ::unlink(copy_.c_str());
     ::unlink(files().cancel.c_str());
-    // An adopted file's host may yet write an old `running` over the end; then this is the proof.
+    // The host of an adopted file may still overwrite the end with an old `running`; then the
+    // heartbeat file proves the end.
     hold_->release(file_.made_the_file() ? HeartbeatHold::Leave::nothing
                                          : HeartbeatHold::Leave::file);
     return true;

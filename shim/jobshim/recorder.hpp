@@ -1,7 +1,7 @@
-// Which record is written when (SPEC section 4), and what a run leaves behind.
+// Decides which record is written when (SPEC section 4), and what a run leaves behind.
 //
-// The order is the promise: locks, space, first record, before the worker; the exit into the
-// heartbeat file, then into the job file, then the locks go.
+// The order is the promise. Before the worker: locks, reserved space, first record. At the end: the
+// exit goes into the heartbeat file, then into the job file, then the locks are released.
 #pragma once
 
 #include <chrono>
@@ -22,26 +22,26 @@ class Recorder {
 public:
     using Notice = JobFile::Notice;
 
-    // ShimOptions and setting must outlive this object.
+    // `options` and `context` must outlive this object.
     Recorder(const ShimOptions& options, const RunContext& context, const JobFiles& files,
              Notice notice);
-    // If the job was taken and has not begun, all is as it was before.
+    // If the job was taken but not begun, leaves the heartbeat file as it was before.
     ~Recorder();
     Recorder(const Recorder&) = delete;
     Recorder& operator=(const Recorder&) = delete;
 
-    // Takes the locks and the job over: an earlier run that is certainly dead is settled, its exit
-    // becomes `previous`. The record is not written yet. Throws Refusal or std::system_error, whose
-    // text tells the job file, or FailureBesideJobFile.
+    // Takes the locks and the job. Settles an earlier run that is certainly dead; its exit becomes
+    // `previous`. Does not write this run's record yet. Throws Refusal or std::system_error, whose
+    // text names the job file, or FailureBesideJobFile.
     void take_the_job();
-    // The job file says `running` / `starting` afterwards. Throws likewise.
+    // Makes the job file say `running` / `starting`. Throws likewise.
     void begin(const std::optional<LogStart>& log, const std::optional<OomBaseline>& oom);
-    // COMMAND's process is there. A record that cannot be written now is written at the end.
+    // COMMAND's process exists. If the record cannot be written now, it is written at the end.
     void started(const WorkerIdentity& worker);
-    // False if another shim has begun the job, which takes a heartbeat file that was removed.
+    // False if another shim has begun the job, possible only if the heartbeat file was removed.
     bool holds_the_job();
     void beat();
-    // After descriptors were closed that are not ours.
+    // Takes the locks again: closing an inherited descriptor of the file may have released them.
     void lock_again() { hold_->lock_again(); }
 
     // True if the worker wrote a terminal status itself during this run.
@@ -49,14 +49,14 @@ public:
     // A request to cancel this run, if there is one.
     std::optional<CancelRequest> cancel_request() const;
 
-    // The job of a codex-companion state directory that this is the run of.
+    // The job in a codex-companion state directory that this run belongs to.
     void set_companion_job(const std::string& job) { edit_.run.companion_job = job; }
 
     void set_cancel(std::optional<CancelRequest> request) { edit_.run.cancel = std::move(request); }
 
-    // Writes the end. If it cannot be written, a copy goes to `unrecorded/` at once, and it is
-    // tried again for 30 s or until `give_up` says so. True if it is in the job file.
-    // `last.exit.ended_at` says when it was.
+    // Writes the end. If that fails, saves a copy in `unrecorded/` at once, and retries for 30 s or
+    // until `give_up` returns true. True if the end is in the job file. `last.exit.ended_at` says
+    // when the end was.
     bool finish(FinalWord last, const std::function<bool(std::chrono::milliseconds)>& give_up);
 
     const std::string& id() const { return id_; }
@@ -71,7 +71,7 @@ private:
     void refuse_if_alive(const JobDocument& document) const;
     void refuse_another_beginner(const JobDocument& document) const;
     void choose_id(const std::optional<JobDocument>& document);
-    // What to write where `document` is now.
+    // The text to write in place of `document`.
     std::string text_after(const JobDocument& document) const;
     void write(JobFile::Write kind);
     bool reported(const JobDocument& document) const;
@@ -88,7 +88,7 @@ private:
     JobEdit edit_;
     std::string id_;
     std::string former_heartbeat_;
-    std::string former_end_;  // when the run before ended, if the record was final
+    std::string former_end_;  // when the last run ended, if its record was final
     bool begun_ = false;
     bool finished_ = false;
     std::string copy_;

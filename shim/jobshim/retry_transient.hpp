@@ -1,6 +1,6 @@
-// A word between the shim and its own child (or parent) that is lost leaves one of them waiting for
-// ever, or misinformed. So what passes, an interruption or a moment without memory (send(2),
-// recv(2)), is no failure of it.
+// If a message between the shim and its own child (or parent) is lost, one of them waits for ever
+// or is misinformed. So what passes, an interruption or a moment without memory (send(2), recv(2)),
+// is retried.
 #pragma once
 
 #include <sys/types.h>
@@ -12,7 +12,7 @@
 
 namespace jobshim {
 
-// Calls call(), a read or write of such a word, until it fails for good or does not.
+// Calls call(), a read or write of such a message, until it succeeds or fails for good.
 template <class Call>
 ssize_t retry_transient(Call call) {
     for (;;) {

@@ -27,7 +27,7 @@ std::string made_up_id() {
         return text;
     };
     const auto now = static_cast<std::uint64_t>(wall_now_ms());
-    // Unique, not secret: the file is made with O_EXCL, and a lock guards it.
+    // Unique, not secret: the file is created with O_EXCL, and a lock guards it.
     const auto noise = static_cast<std::uint64_t>(monotonic_now().count()) * 6364136223846793005U +
                        static_cast<std::uint64_t>(::getpid()) * 1442695040888963407U;
     return "job-" + base36(now, 1) + "-" + base36((noise >> 16U) % 2176782336U, 6);
@@ -43,7 +43,7 @@ RunContext gather_context(const ShimOptions& options) {
         context.observer.state_directory =
             state_directory(std::getenv("XDG_STATE_HOME"), std::getenv("HOME"));
     } catch (const Refusal&) {
-        // Needed only for the default place of a job file, which says so itself.
+        // Needed only for a job file in the default directory; choose_files() reports it then.
         context.observer.state_directory.clear();
     }
     context.working_directory = current_directory();
@@ -53,12 +53,12 @@ RunContext gather_context(const ShimOptions& options) {
 
 JobFiles choose_files(ShimOptions& options) {
     if (!options.job.empty()) return job_files_of(options.job);
-    // A mistyped one must not be littered. One that is not there yet is made, as the plugin would.
+    // Do not litter a mistyped directory. One that does not exist is created, as the plugin would.
     struct stat info {};
     if (!options.companion.empty() && ::stat(options.companion.c_str(), &info) == 0 &&
         !is_companion_directory(options.companion))
         throw Refusal(options.companion +
-                      ": no state directory of codex-companion (no state.json, no jobs/)");
+                      ": not a codex-companion state directory (no state.json, no jobs/)");
     const std::string jobs =
         options.companion.empty()
             ? state_directory(std::getenv("XDG_STATE_HOME"), std::getenv("HOME")) + "/jobs"
@@ -71,11 +71,11 @@ JobFiles choose_files(ShimOptions& options) {
 std::unique_ptr<LogFile> open_log(const ShimOptions& options, const JobFiles* files,
                                   const std::string& id) {
     if (!options.log.empty()) {
-        // What is appended to the record or to the lock's file would destroy it.
+        // Appending a log to the record or to the heartbeat file would destroy it.
         if (files != nullptr) {
             const std::string log = job_files_of(options.log).job;
             if (log == files->job || log == files->heartbeat)
-                throw Refusal(options.log + ": is the job's own file, and cannot be its log");
+                throw Refusal(options.log + ": is the job's own file and cannot be its log");
         }
         return std::make_unique<LogFile>(options.log);
     }

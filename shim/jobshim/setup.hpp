@@ -1,5 +1,5 @@
-// What is gathered before a job begins: where this process runs, which files are the job's, where
-// its output goes.
+// What is gathered before a job begins: where this process runs, which files belong to the job,
+// where its output goes.
 #pragma once
 
 #include <memory>
@@ -20,12 +20,12 @@ struct RunContext {
 };
 RunContext gather_context(const ShimOptions& options);
 
-// Where the record goes. A folder that the user named must exist; the default one is made, and in
-// it a job without an id gets one, which is put into the options. Throws Refusal or
-// std::system_error.
+// Where the record goes. The directory of a named job file must exist; the default directory and
+// that of --companion are created, and a job there without an id gets one, which is stored in
+// `options`. Throws Refusal or std::system_error.
 JobFiles choose_files(ShimOptions& options);
 
-// The log that the options ask for; null if they ask for none. `files`: the job's, null where no
+// The log that the options ask for; null if they ask for none. `files` are the job's, null if no
 // record is kept. Throws Refusal or std::system_error.
 std::unique_ptr<LogFile> open_log(const ShimOptions& options, const JobFiles* files,
                                   const std::string& id);

@@ -32,7 +32,7 @@ void stop_self(int signal) {
     struct sigaction standard {};
     struct sigaction former {};
     standard.sa_handler = SIG_DFL;
-    ::sigaction(signal, &standard, &former);  // fails for SIGSTOP, which needs it not
+    ::sigaction(signal, &standard, &former);  // fails for SIGSTOP, which does not need it
     ::kill(::getpid(), signal);
     let_through(signal);  // stops here
     ::sigaction(signal, &former, nullptr);

@@ -1,4 +1,4 @@
-// The shim's signals: all blocked, taken one by one where it waits, so that none interrupts
+// The shim's signals: all blocked, and taken one by one where it waits, so that none interrupts
 // anything and none is lost.
 #pragma once
 
@@ -13,57 +13,60 @@ namespace jobshim {
 
 class SignalGate {
 public:
-    // Blocks everything. SIGCHLD gets its default back if the launcher ignored it: else the kernel
-    // would reap the worker and throw its status away.
+    // Blocks every signal. Restores SIGCHLD's default if the launcher ignored it: otherwise the
+    // kernel would reap the worker and discard its status.
     SignalGate();
 
-    // The next signal; nothing at the time-out. Without one it waits for ever.
+    // The next signal, or nothing at the timeout (or earlier, if the process was stopped and
+    // continued). Without a timeout it waits for ever.
     std::optional<siginfo_t> next(std::optional<std::chrono::nanoseconds> timeout) const;
 
-    // Gives a child what the launcher meant it to have. Async-signal-safe.
+    // Gives a child the signal state that the launcher meant for it. Async-signal-safe.
     void restore() const;
 
-    // The launcher blocked or ignored it: not for us to act on before the worker is there.
+    // True if the launcher blocked or ignored it: the shim must not act on it before the worker
+    // runs.
     bool is_unwanted(int signal) const;
 
-    // What it needs open.
+    // The descriptors it needs open.
     std::vector<int> descriptors() const;
 
 private:
-    // As the kernel has it, one bit a signal: the library's sigset leaves out those that it uses
-    // for threads of its own, and those must not end the shim either.
+    // The kernel's own form, one bit per signal: the library's sigset leaves out the signals that
+    // it uses for its own threads, and those must not end the shim either.
     using KernelSignals = std::uint64_t;
 
     KernelSignals original_mask_ = 0;
     bool child_was_ignored_ = false;
 };
 
-// No process sent it.
+// True if the kernel sent it, and not a process.
 bool is_from_kernel(const siginfo_t& info);
 
-// A signal that this process caused itself (SIGPIPE and SIGXFSZ of a write of its own), or that
-// stands for its own fault.
+// True for a signal that this process caused itself, such as SIGPIPE and SIGXFSZ on a write of its
+// own.
 bool is_own_doing(const siginfo_t& info);
 
-// Sent by the terminal to its foreground group, whose members all have it already. A hangup (and
-// the continuation that follows it) goes to the session's leader alone.
+// True if the terminal sent it to its foreground process group, whose members all have it already.
+// A hangup, and the SIGCONT that follows it, does not count in a session leader, which alone gets
+// it.
 bool is_from_terminal(const siginfo_t& info);
 
-// Stops this process as `signal` stopped the worker, until it is continued. A signal that is
-// ignored in an orphaned group (TSTP, TTIN, TTOU) stops nothing, as it should be.
+// Stops this process as `signal` stopped the worker, until it is continued. In an orphaned process
+// group TSTP, TTIN and TTOU are ignored and stop nothing, as it should be.
 void stop_self(int signal);
 
-// Where the shim is in its child's group, a shell sees one job: it must stop as the child did. True
-// if it was stopped, and has been continued.
+// For a shim in its child's process group, which a shell sees as one job: if the child has stopped,
+// stops too. True if it did, and has been continued.
 bool follow_stop(int child);
 
-// Ends this process by `signal`, without a core dump of its own. Returns if that cannot be: as
+// Ends this process by `signal`, without a core dump. Returns if that is impossible, as it is for
 // process 1 of a pid namespace.
 void die_by(int signal);
 
-// Gives a signal its default, also one that the C library keeps for itself.
+// Restores a signal's default action, even for one that the C library reserves for itself.
 void set_default(int signal);
-// Lets one of those that are blocked have its effect, if it is there.
+// Lets a blocked signal take effect, if it is pending.
 void let_through(int signal);
 
 }  // namespace jobshim

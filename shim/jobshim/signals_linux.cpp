@@ -16,8 +16,8 @@ constexpr std::uint64_t every_signal = ~std::uint64_t{0};
 
 constexpr std::uint64_t bit_of(int signal) { return std::uint64_t{1} << (signal - 1); }
 
-// The raw calls, for the library's wrappers keep to themselves what its threads use: 32 and 33,
-// musl's 34 as well.
+// Raw system calls, because the library's wrappers hide the signals that its threads use: 32 and
+// 33, with musl 34 as well.
 void set_mask(std::uint64_t mask, std::uint64_t* former) {
     ::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, former, sizeof mask);
 }
@@ -46,7 +46,7 @@ std::optional<siginfo_t> SignalGate::next(std::optional<std::chrono::nanoseconds
         std::max(timeout.value_or(std::chrono::nanoseconds(0)), std::chrono::nanoseconds(0)));
     for (;;) {
         if (wait_for_signal(info, timeout ? &time : nullptr) > 0) return info;
-        // Stopped and continued. With a time-out the caller works out anew how long to wait.
+        // Stopped and continued. If there is a timeout, the caller recomputes how long to wait.
         if (errno != EINTR || timeout) return std::nullopt;
     }
 }
@@ -71,7 +71,7 @@ std::vector<int> SignalGate::descriptors() const { return {}; }
 bool is_from_kernel(const siginfo_t& info) { return info.si_code == SI_KERNEL; }
 
 void set_default(int signal) {
-    // At least as long as any kernel's. All zero is SIG_DFL, no flag and an empty mask in each.
+    // At least as long as any kernel's struct. All zero means SIG_DFL, no flags and an empty mask.
     const std::uint64_t standard[4] = {};
     ::syscall(SYS_rt_sigaction, signal, standard, nullptr, sizeof every_signal);
 }

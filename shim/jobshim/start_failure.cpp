@@ -18,13 +18,13 @@ namespace jobshim {
 
 namespace {
 
-// Nothing, with errno, if it is not there or may not be looked at.
+// Nothing, with errno set, if it does not exist or cannot be examined.
 std::optional<struct stat> look_at(const std::string& path) {
     struct stat info {};
     return ::stat(path.c_str(), &info) == 0 ? std::optional(info) : std::nullopt;
 }
 
-// What a file's first line asks for; "" if it is no script.
+// The interpreter that a file's first line names; "" if it is not a script.
 std::string interpreter_of(const std::string& path) {
     const std::string head = head_of(path, 256);  // as much as the kernel reads
     const std::size_t begin = head.find_first_not_of(" \t", 2);
@@ -32,8 +32,7 @@ std::string interpreter_of(const std::string& path) {
     return head.substr(begin, head.find_first_of(std::string_view(" \t\n\0", 4), begin) - begin);
 }
 
-// "is missing": what keeps a file from being executed, as far as it is the file's own. "" if that
-// is not seen.
+// What keeps the file itself from being executed, such as "is missing"; "" if nothing is found.
 std::string what_is_wrong_with(const std::string& path) {
     const auto info = look_at(path);
     if (!info) {
@@ -41,23 +40,23 @@ std::string what_is_wrong_with(const std::string& path) {
             case ENOENT:
                 return "is missing";
             case EACCES:
-                return "lies in a directory that may not be searched";
+                return "is in a directory that cannot be searched";
         }
-        return "cannot be looked at (" + errno_text(errno) + ")";
+        return "cannot be examined (" + errno_text(errno) + ")";
     }
     if (S_ISDIR(info->st_mode)) return "is a directory";
-    if (!S_ISREG(info->st_mode)) return "is no regular file";
+    if (!S_ISREG(info->st_mode)) return "is not a regular file";
     if (::faccessat(AT_FDCWD, path.c_str(), X_OK, AT_EACCESS) == 0) return "";
-    if (is_mounted_noexec(path)) return "lies on a file system that is mounted noexec";
-    if ((info->st_mode & 0111U) != 0) return "may not be executed by this user";
+    if (is_mounted_noexec(path)) return "is on a file system mounted noexec";
+    if ((info->st_mode & 0111U) != 0) return "cannot be executed by this user";
     char mode[32];
     std::snprintf(mode, sizeof mode, "(mode %04o)", info->st_mode & 07777U);
     return std::string("is not executable ") + mode;
 }
 
-// The file itself may be executed: then it is what it names that cannot be.
+// For a file that could itself be executed: what is wrong with the interpreter or loader it names.
 std::string what_is_wrong_behind(const std::string& path) {
-    constexpr int levels = 5;  // the kernel follows no more
+    constexpr int levels = 5;  // the kernel follows no more than this
     std::string words;
     std::string link = path;
     for (int level = 0; level < levels; ++level) {
@@ -67,7 +66,7 @@ std::string what_is_wrong_behind(const std::string& path) {
                  printable(next.ends_with('\r') ? next.substr(0, next.size() - 1) : next);
         if (const std::string wrong = what_is_wrong_with(next); !wrong.empty())
             return words + " " + wrong +
-                   (next.ends_with('\r') ? " (a carriage return follows its name)" : "");
+                   (next.ends_with('\r') ? " (its name ends in a carriage return)" : "");
         link = next;
     }
     if (!head_of(link, 4).starts_with("\x7F"
@@ -77,15 +76,15 @@ std::string what_is_wrong_behind(const std::string& path) {
 }
 
 std::string not_found(const std::string& name, const std::string& path) {
-    if (name.empty()) return "an empty name is no command";
+    if (name.empty()) return "an empty name is not a command";
     if (path.empty()) {
         const char* set = std::getenv("PATH");
-        if (set == nullptr) return "no such file (PATH is not set; /bin and /usr/bin searched)";
-        if (*set == '\0') return "no such file (PATH is empty; the working directory searched)";
-        return "no such file (PATH searched)";
+        if (set == nullptr) return "not found (PATH is not set; searched /bin and /usr/bin)";
+        if (*set == '\0') return "not found (PATH is empty; searched the working directory)";
+        return "not found in PATH";
     }
     struct stat link {};
-    if (::lstat(path.c_str(), &link) == 0) return "is a symbolic link to what is not there";
+    if (::lstat(path.c_str(), &link) == 0) return "is a dangling symbolic link";
     return "no such file";
 }
 
@@ -105,22 +104,22 @@ std::string in_words(const std::string& name, const std::string& path, int error
         }
         case ENOTDIR:
             return look_at(path) ? or_errno(what_is_wrong_behind(path))
-                                 : with_errno("a part of its path is no directory");
+                                 : with_errno("a component of its path is not a directory");
         case ELOOP:
-            return look_at(path) ? "its interpreter is a script, and so on, too many times"
-                                 : "too many symbolic links, or they lead round in a circle";
+            return look_at(path) ? "its interpreter is a script too, and so on, for too many levels"
+                                 : "too many symbolic links, or a loop of them";
         case ENAMETOOLONG:
             return "its name is too long";
         case ENOEXEC:
-            return with_errno("no program that this system can run");
+            return with_errno("not a program that this system can run");
         case E2BIG:
-            return with_errno("its arguments and its environment take too much space");
+            return with_errno("its arguments and environment are too long");
         case ETXTBSY:
-            return with_errno("somebody has it open for writing");
+            return with_errno("it is open for writing");
         case EAGAIN:
-            return with_errno("the user's limit of processes is exceeded");
+            return with_errno("the user's process limit has been reached");
         case ENOMEM:
-            return with_errno("there is not enough memory");
+            return with_errno("not enough memory");
     }
     return errno_text(error);
 }
@@ -138,7 +137,7 @@ std::string head_of(const std::string& path, std::size_t length) {
 }
 
 StartFailure explain_start_failure(const std::string& name, const std::string& path, int error) {
-    // A file that is there, and only what it needs is not, was found.
+    // A file that exists was found, even if something that it needs does not exist.
     const bool found = error != ENOENT || (!path.empty() && look_at(path));
     std::string what = (name.empty() ? "''" : printable(name)) + ": ";
     if (!path.empty() && path != name) what += printable(path) + ": ";
@@ -146,9 +145,9 @@ StartFailure explain_start_failure(const std::string& name, const std::string& p
 }
 
 StartFailure explain_fork_failure(int error) {
-    const std::string why = error == EAGAIN ? "a limit of processes is reached" : "it failed";
+    const std::string why = error == EAGAIN ? "a process limit has been reached" : "it failed";
     return {error, 125,
-            "no process could be made for it: " + why + " (fork: " + errno_text(error) + ")"};
+            "cannot create a process for it: " + why + " (fork: " + errno_text(error) + ")"};
 }
 
 }  // namespace jobshim

@@ -1,25 +1,24 @@
-// Why a program cannot be executed, in words.
+// Says in words why a program cannot be executed.
 //
-// Caveats: looks after the failure, so what was put right in between is not found any more; the
-// words are those of errno then.
+// Caveats: looks after the failure, so it does not find what was put right in between; then the
+// words are errno's.
 #pragma once
 
 #include <string>
 
 namespace jobshim {
 
-// What stands between the name and a running program.
+// What kept a name from becoming a running program.
 struct StartFailure {
     int error = 0;        // errno
-    int exit_status = 0;  // 125 (our own doing), 126 or 127
-    std::string what;     // "node: no such file (PATH searched)"; no control characters
+    int exit_status = 0;  // 125 (jobshim's own failure), 126 or 127
+    std::string what;     // "node: not found in PATH"; no control characters
 };
 
-// `name` as it was given, `path` as it was found ("" if it was not), `error` of execve(2) or of the
-// search.
+// `name` as given, `path` as found ("" if not found), `error` of execve(2) or of the search.
 StartFailure explain_start_failure(const std::string& name, const std::string& path, int error);
 
-// No process could be made for it.
+// No process could be created for it.
 StartFailure explain_fork_failure(int error);
 
 // The first `length` bytes of a file; "" if it cannot be read.

@@ -38,7 +38,7 @@ public:
             run_timers();
         }
         if (!ending_.cancelled)
-            ending_.cancelled = hooks_.cancel_request();  // on disk before the end, if at all
+            ending_.cancelled = hooks_.cancel_request();  // written before the end, if at all
         return std::move(ending_);
     }
 
@@ -46,7 +46,7 @@ private:
     bool look_for_end() {
         const auto end = look_at_child(worker_.pid);
         if (!end) return false;
-        ending_.stuck.reset();  // in the last moment
+        ending_.stuck.reset();  // ended at the last moment
         ending_.wait_status = end->wait_status;
         ending_.resources = end->resources;
         return true;
@@ -75,13 +75,13 @@ private:
             time_is_up_.reset();
             ending_.timed_out = !ending_.cancelled;
             ask_to_end(options_.signal, options_.kill_after);
-            note(signal_name(options_.signal) + " sent: the time-out was reached");
+            note(signal_name(options_.signal) + " sent: timeout reached");
         }
     }
 
     void handle(const siginfo_t& info) {
         if (info.si_signo == SIGCHLD) {
-            // As process 1 of a pid namespace the shim is every orphan's parent.
+            // As process 1 of a pid namespace, the shim becomes the parent of every orphan.
             if (::getpid() == 1) reap_strangers(worker_.pid);
             if (worker_.group == Group::share) follow_stop(worker_.pid);
             return;
@@ -106,7 +106,7 @@ private:
         send(info.si_signo);
     }
 
-    // A second request may ask for more than the first: another signal, less grace.
+    // A second request may go further than the first: another signal, or less grace.
     bool is_news(const CancelRequest& request) const {
         return !ending_.cancelled || ending_.cancelled->at != request.at ||
                ending_.cancelled->what.by.pid != request.what.by.pid;
@@ -122,10 +122,10 @@ private:
 
     void ask_to_end(int signal, milliseconds grace) {
         send(signal);
-        // What is stopped could not obey. Only then: a SIGCONT right behind the signal makes GNU
-        // make lose sight of its children.
+        // A stopped process could not obey. Only then: a SIGCONT right after the signal makes GNU
+        // make lose track of its children.
         if (signal != SIGKILL && signal != SIGCONT && somebody_is_stopped()) send(SIGCONT);
-        // Who asks once more does not put off what is to come.
+        // Another request does not postpone a kill that is already scheduled.
         if (grace.count() > 0)
             kill_at_ = std::min(kill_at_.value_or(nanoseconds::max()), monotonic_now() + grace);
         if (signal == SIGKILL && !look_at_) look_at_ = monotonic_now() + between_looks;
@@ -141,7 +141,7 @@ private:
     }
 
     void send(int signal) const {
-        // Not reaped yet, so the number is the worker's.
+        // The worker is not reaped yet, so its pid is still its own.
         ::kill(worker_.group == Group::own ? -worker_.pid : worker_.pid, signal);
     }
 
@@ -184,7 +184,7 @@ private:
     nanoseconds next_beat_;
     std::optional<nanoseconds> time_is_up_;
     std::optional<nanoseconds> kill_at_;
-    std::optional<nanoseconds> look_at_;  // after SIGKILL
+    std::optional<nanoseconds> look_at_;  // set after SIGKILL
     int looks_ = 0;
     Ending ending_;
 };

@@ -1,5 +1,5 @@
-// Waits for the worker's end: passes signals on, beats, times out, cancels, and looks at the end
-// before anybody reaps it.
+// Waits for the worker's end: passes signals on, beats, enforces the timeout, carries out
+// cancellations, and looks at the end before anything reaps the worker.
 #pragma once
 
 #include <chrono>
@@ -19,14 +19,15 @@ struct SupervisorHooks {
     std::function<std::optional<CancelRequest>()> cancel_request;
 };
 
-// What SIGKILL, sent by a time-out or a cancellation, has not ended after so many looks in a row,
-// one a second, is stuck in the kernel. Looks, and not one span of time: they pass only while the
-// shim itself gets on, and none counts that finds a thread of the worker running.
+// A worker that has not ended after SIGKILL, sent on timeout or cancellation, and this many looks
+// in a row, one a second, is stuck in the kernel. Looks, rather than a span of time: they pass only
+// while the shim itself runs, and one that finds a thread of the worker running starts the count
+// anew.
 constexpr int looks_at_the_stuck = 10;
 constexpr std::chrono::milliseconds between_looks{1000};
 
-// The worker is still a zombie, or stuck (then there is nothing to reap): its number is not used
-// again until `reap` is called. `early`: signals that came before the worker ran, and are still to
+// On return the worker is still a zombie, or stuck (then there is nothing to reap): its pid is not
+// reused until `reap` is called. `early`: signals that came before the worker ran, and are still to
 // be passed on.
 Ending supervise(const WorkerIdentity& worker, const ShimOptions& options,
                  const SignalGate& signals, const SupervisorHooks& hooks,
@@ -34,7 +35,7 @@ Ending supervise(const WorkerIdentity& worker, const ShimOptions& options,
 
 void reap(const WorkerIdentity& worker);
 
-// Who sent a signal, as far as it can be known.
+// Who sent a signal, as far as that is known.
 Requester requester_of(const siginfo_t& info);
 
 }  // namespace jobshim

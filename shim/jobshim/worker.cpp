@@ -37,7 +37,7 @@ namespace jobshim {
 
 namespace {
 
-// What the child tells, in one packet each.
+// What the child reports, in one packet each.
 struct Report {
     enum class Stage : int {
         prepared,  // its line is in the heartbeat file
@@ -47,7 +47,7 @@ struct Report {
     int error;
 };
 
-// Nothing once the other end is closed: by exec, or by a death before it.
+// Nothing if the other end was closed: by the exec, or by a death before it.
 std::optional<Report> read_report(const UniqueFd& handshake) {
     Report report{};
     const ssize_t got =
@@ -60,7 +60,7 @@ struct Found {
     int error = 0;
 };
 
-// As execvp(3) looks, but before the fork, so that a failure costs none.
+// Searches as execvp(3) does, but before the fork, so that a failure does not cost one.
 Found find_executable(const std::string& name) {
     if (name.find('/') != std::string::npos) return {name, 0};
     if (name.empty()) return {"", ENOENT};
@@ -86,7 +86,7 @@ Found find_executable(const std::string& name) {
             case ENODEV:
             case ETIMEDOUT:
                 continue;
-            case EACCES:  // there, but not for us; a later directory may have a better one
+            case EACCES:  // exists, but not for us; a later directory may have a better one
                 if (not_for_us.path.empty()) not_for_us = {candidate, EACCES};
                 continue;
         }
@@ -109,8 +109,8 @@ std::vector<char*> environment_with(const std::string& assignment) {
     return result;
 }
 
-// Some variables are for one process alone, and name it: sd_listen_fds(3), sd_watchdog_enabled(3).
-// Those that name the shim are meant for the worker. To be called in its process.
+// Some variables are meant for one process and name it: sd_listen_fds(3), sd_watchdog_enabled(3).
+// Those that name the shim are meant for the worker. Call in the worker's process.
 void readdress(std::vector<char*>& environment, int shim_pid) {
     const auto hand_over = [&](const std::string& name, const std::string& from,
                                const std::string& to) {
@@ -138,7 +138,7 @@ WorkerIdentity identity_of(const ProcessStat& stat, Group group) {
     return worker;
 }
 
-// What happens between fork and exec, hung into Boost's sequence.
+// Hooks into Boost's sequence, for what happens between fork and exec.
 struct Hooks : bp::extend::handler {
     const WorkerPlan* plan = nullptr;
     const SignalGate* signals = nullptr;
@@ -146,15 +146,15 @@ struct Hooks : bp::extend::handler {
     std::vector<char*>* environment = nullptr;
     const Guardian* guardian = nullptr;
     bool subreaper = false;
-    int handshake_fd = -1;  // to the shim
-    int shims_end = -1;     // of that line
+    int handshake_fd = -1;  // the child's end of the socket pair
+    int shims_end = -1;     // the shim's end
     int shim_pid = 0;
     int* fork_error = nullptr;
 
     template <class Executor>
     void on_setup(Executor& executor) const {
         executor.exe = path->c_str();
-        executor.cmd_line = plan->command;  // argv as it came, argv[0] included
+        executor.cmd_line = plan->command;  // argv unchanged, argv[0] included
         executor.env = environment->data();
     }
     template <class Executor>
@@ -163,8 +163,8 @@ struct Hooks : bp::extend::handler {
     }
     template <class Executor>
     void on_exec_setup(Executor&) const {
-        // Without threads in the shim the child may do here whatever the shim may.
-        // While this process itself held the other end, it would never hear that the shim died.
+        // The shim has no threads, so the child may do here whatever the shim may. If this process
+        // kept the shim's end open, it would never notice that the shim died.
         ::close(shims_end);
         readdress(*environment, shim_pid);
         if (subreaper && !become_subreaper()) give_up(Report::Stage::failed_to_prepare, errno);
@@ -181,17 +181,17 @@ struct Hooks : bp::extend::handler {
             give_up(Report::Stage::failed_to_prepare, errno);
         write_own_line();
         // The shim may have died before the line was written. A reader that found it dead, and no
-        // worker, must be right: so the worker is not executed then, whatever --on-shim-death says.
+        // worker, must be right: so then the worker is not executed, whatever --on-shim-death says.
         if (::getppid() != shim_pid) end_with_shim();
         report({Report::Stage::prepared, 0});
-        // Until the shim has written down that it runs, and nobody has called it off.
+        // Wait until the shim has recorded that the worker runs, and has not called it off.
         char go = 0;
         if (retry_transient([&] { return ::read(handshake_fd, &go, 1); }) != 1) end_with_shim();
         signals->restore();
     }
     template <class Executor>
     void on_exec_error(Executor&, const std::error_code& error) const {
-        // As execvp(3): a text without a first line that names an interpreter is the shell's.
+        // As execvp(3) does: a text file without an interpreter line goes to the shell.
         if (error.value() == ENOEXEC && head_of(*path, 256).find('\0') == std::string::npos) {
             std::vector<char*> words{const_cast<char*>("/bin/sh"),
                                      const_cast<char*>(path->c_str())};
@@ -214,21 +214,21 @@ private:
             give_up(Report::Stage::failed_to_prepare, error.code().value());
         }
     }
-    // The shim died before the word. Nobody but this process knows that COMMAND was not executed;
-    // a reader that watches it end would take its status for the worker's.
+    // The shim died before giving the word. Only this process knows that COMMAND was not executed;
+    // a reader that watches it end would take its exit status for the worker's.
     [[noreturn]] void end_with_shim() const {
         if (plan->heartbeat_fd >= 0) try {
                 write_all(plan->heartbeat_fd,
-                          heartbeat_last_line(judge_lost(
-                              ExitReason::shim_lost, false,
-                              {"The worker's process ended with its shim, before the exec."})),
+                          heartbeat_last_line(judge_lost(ExitReason::shim_lost, false,
+                                                         {"The worker's process ended with its "
+                                                          "shim, before COMMAND was executed."})),
                           "");
             } catch (const std::system_error&) {
                 ::_exit(125);
             }
         ::_exit(125);
     }
-    // If nobody reads it, nobody needs it.
+    // If nobody is left to read it, nobody needs it.
     void report(Report report) const {
         retry_transient([&] { return ::write(handshake_fd, &report, sizeof report); });
     }
@@ -241,7 +241,7 @@ private:
 }  // namespace
 
 std::optional<StartFailure> StartedWorker::execute(std::chrono::milliseconds patience) {
-    // If the child is dead by now, nobody takes it; the wait status will tell.
+    // If the child is already dead, nobody reads this; the wait status will tell.
     retry_transient([&] { return ::write(handshake.get(), "x", 1); });
     pollfd answer{handshake.get(), POLLIN, 0};
     if (retry_transient([&] { return ::poll(&answer, 1, static_cast<int>(patience.count())); }) ==
@@ -249,7 +249,7 @@ std::optional<StartFailure> StartedWorker::execute(std::chrono::milliseconds pat
         return std::nullopt;
     const auto report = read_report(handshake);
     handshake.reset();
-    if (!report) return std::nullopt;  // if it was a death, the wait status will tell
+    if (!report) return std::nullopt;  // if the child died, the wait status will tell
     ::waitpid(identity.pid, nullptr, 0);
     return explain_start_failure(name, path, report->error);
 }
@@ -304,19 +304,20 @@ Start start_worker(const WorkerPlan& plan, const SignalGate& signals) {
     hooks.shims_end = worker.handshake.get();
     hooks.shim_pid = ::getpid();
     hooks.fork_error = &fork_error;
-    // ignore_error: Boost waits for no exec then; the record goes on while the worker starts.
+    // ignore_error: then Boost does not wait for the exec, and the shim goes on recording
+    // meanwhile.
     bp::child child(bp::ignore_error, hooks);
     if (fork_error != 0) return {std::nullopt, explain_fork_failure(fork_error)};
     const int pid = child.id();
-    child.detach();                // else Boost would end it in the destructor
-    if (plan.group == Group::own)  // whoever is first; the child may not have come so far yet
+    child.detach();                // else Boost's destructor would kill it
+    if (plan.group == Group::own)  // the child does the same; whichever is first
         (void)::setpgid(pid, pid);
-    // Its number cannot be used again before it is reaped, which is for us to do.
+    // Its pid cannot be reused before it is reaped, which is up to the shim.
     ProcessStat stat = read_process_stat(pid).value_or(ProcessStat{});
     stat.pid = pid;
     worker.identity = identity_of(stat, plan.group);
 
-    // The heartbeat file has the worker before the job file says that it runs (SPEC rule 4.2).
+    // The heartbeat file names the worker before the job file says that it runs (SPEC rule 4.2).
     childs_end.reset();
     const auto prepared = read_report(worker.handshake);
     if (prepared && prepared->stage == Report::Stage::failed_to_prepare) {

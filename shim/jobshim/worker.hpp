@@ -1,11 +1,11 @@
-// Starts the worker. The only includer of Boost.Process.
+// Starts the worker. Nothing else uses Boost.Process.
 //
 // Boost.Process v1, not v2: v2 closes every inherited descriptor above 2 in the child, and brings
-// an event loop that nothing here needs. Its own waiting is not used at all: it cannot tell exit 9
+// an event loop that nothing here needs. Boost's wait is not used at all: it cannot tell exit 9
 // from death by SIGKILL (measured with 1.81), so the supervisor reads the raw wait status.
 //
 // Caveats: PR_SET_PDEATHSIG is tied to the thread that forks, and the kernel clears it when the
-// worker executes a setuid program or changes its user.
+// worker executes a set-uid program or changes its user.
 #pragma once
 
 #include <chrono>
@@ -27,26 +27,26 @@ struct WorkerPlan {
     int heartbeat_fd = -1;  // where the worker's line goes; -1 for none
     int stdin_fd = -1;      // -1: inherited, here and below
     int output_fd = -1;
-    int error_fd = -1;     // for stderr alone, if output_fd is none
+    int error_fd = -1;     // for stderr alone, if there is no output_fd
     std::string job_file;  // for JOBSHIM_JOB_FILE; "" leaves the variable as it is
 };
 
 class StartedWorker {
 public:
     WorkerIdentity identity;
-    // Lets COMMAND be executed, and waits until it is, or nothing came of it (then the child is
-    // gone, and reaped), or `patience` is over: an exec may hang, on a dead disk or because the
-    // child was stopped, and beats and signals must not wait for it.
+    // Lets COMMAND be executed, and waits until it has been, or has failed (then the child is
+    // already reaped), or `patience` is over: an exec may hang, on a dead disk or because the child
+    // was stopped, and must not hold up beats and signals.
     std::optional<StartFailure> execute(std::chrono::milliseconds patience);
-    // Once the child has ended: why it never executed COMMAND, where execute() did not find out.
+    // Once the child has ended: why it never executed COMMAND, if execute() did not find out.
     std::optional<StartFailure> late_failure() const;
-    // Ends the child instead, and reaps it. COMMAND was not executed.
+    // Kills the child instead, and reaps it. COMMAND was not executed.
     void call_off();
 
-    // What the shim keeps open for it.
+    // The descriptors that the shim keeps open for it.
     std::vector<int> descriptors() const;
 
-    UniqueFd handshake;  // to the child; its end is closed by the kernel on exec
+    UniqueFd handshake;  // to the child, whose end is closed on exec
     std::string name;
     std::string path;
     Guardian guardian;

@@ -1,9 +1,9 @@
-# Of the system's headers only those of our libraries: the C library's own, which are not musl's, lie
-# beside them. Where they lie is what find_package has found.
+# Takes only our libraries' headers from the system's directories, because the C library's own
+# headers, which are not musl's, are beside them. find_package has found where they are.
 function(jobshim_take_headers target)
   get_target_property(folders ${target} INTERFACE_INCLUDE_DIRECTORIES)
   if(NOT folders)
-    set(folders "${LIBMD_INCLUDEDIR}") # pkg-config leaves out a folder that each compiler searches
+    set(folders "${LIBMD_INCLUDEDIR}") # pkg-config omits a directory that every compiler searches
   endif()
   set(taken "${PROJECT_BINARY_DIR}/headers")
   file(MAKE_DIRECTORY "${taken}")

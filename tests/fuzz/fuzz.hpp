@@ -1,7 +1,7 @@
-// What the fuzz targets share: values drawn from an input, and promises that can be broken.
+// What the fuzz targets share: values drawn from an input, and promises to be checked.
 //
-// A target is a file NAME_fuzz.cpp with LLVMFuzzerTestOneInput. In the preset `fuzz` it is linked
-// with libFuzzer, elsewhere with replay.cpp, which feeds it the inputs that are kept.
+// A target is a file NAME_fuzz.cpp that defines LLVMFuzzerTestOneInput. In the preset `fuzz` it is
+// linked with libFuzzer, elsewhere with replay.cpp, which feeds it the saved inputs.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +27,7 @@ inline std::string_view view(const std::uint8_t* data, std::size_t size) {
     return {reinterpret_cast<const char*>(data), size};
 }
 
-// Ends the process, as a crash would, if the promise is not kept.
+// Ends the process, as a crash would, if the promise is broken.
 inline void demand(bool kept, const char* promise, std::string_view details = {}) {
     if (kept) return;
     std::fprintf(stderr, "BROKEN: %s\n%s\n", promise, printable(details, true).c_str());
@@ -38,7 +38,7 @@ inline void demand_equal(std::string_view got, std::string_view wanted, const ch
            "got:    " + std::string(got) + "\nwanted: " + std::string(wanted));
 }
 
-// Takes values off the front of an input. When it is used up all are 0 and empty.
+// Takes values off the front of an input. Once the input is used up, all values are 0 or empty.
 class Draw {
 public:
     explicit Draw(std::string_view input) : rest_(input) {}
@@ -53,7 +53,7 @@ public:
     // One of `count` choices, from 0.
     int choice(int count) { return byte() % count; }
 
-    // Small ones, the ends of the range, and anything between.
+    // Small numbers, the ends of the range, and anything between.
     template <class Number>
     Number number() {
         switch (choice(4)) {
@@ -68,14 +68,14 @@ public:
         for (int i = 0; i < 8; ++i) wide = (wide << 8U) | byte();
         return static_cast<Number>(wide);
     }
-    // Any bytes, 255 at most.
+    // Arbitrary bytes, 255 at most.
     std::string bytes() {
         const std::size_t wanted = byte();
         const std::string_view taken = rest_.substr(0, wanted);
         rest_.remove_prefix(taken.size());
         return std::string(taken);
     }
-    // As the callers of job_document hand their texts over.
+    // As the callers of job_document pass their texts.
     std::string text() { return to_utf8(bytes()); }
     std::vector<std::string> texts() {
         std::vector<std::string> all(static_cast<std::size_t>(choice(4)));
@@ -93,7 +93,7 @@ private:
     std::string_view rest_;
 };
 
-// A pid as a record may hold it: not 0, not negative.
+// A pid that a record may hold: neither 0 nor negative.
 inline int draw_pid(Draw& draw) {
     const auto pid = draw.number<int>();
     return pid > 0 ? pid : 1;
@@ -112,8 +112,8 @@ inline CancelRequest draw_cancel(Draw& draw) {
     CancelRequest cancel;
     cancel.what.by = draw_requester(draw, "jobctl cancel");
     cancel.what.reason = draw.text();
-    cancel.at = "at " + draw.text();  // a request without a time is none
-    // Whatever --signal takes.
+    cancel.at = "at " + draw.text();  // a request without a time does not count
+    // Whatever --signal accepts.
     cancel.signal = draw.maybe([&] { return 1 + draw.choice(64); });
     cancel.kill_after_ms = draw.maybe([&] { return std::int64_t{draw.byte()} * 1000; });
     return cancel;
@@ -172,7 +172,7 @@ inline FinalWord draw_final_word(Draw& draw) {
     return last;
 }
 
-// All that a reader learns of a run, as text; its `source` and exact bytes aside.
+// All that a reader learns about a run, as text, except its `source` and exact bytes.
 inline std::string told_of(RunRecord run) {
     run.source.clear();
     run.raw_command.clear();

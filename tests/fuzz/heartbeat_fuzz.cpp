@@ -1,7 +1,7 @@
 // The heartbeat file, cut off anywhere, and the cancel request: the two small files beside a job.
 //
-// The first half of what is tried takes the input as a file's text, the other draws the values of
-// a whole life from it.
+// The first check takes the input as the text of a file; the others draw the values of a whole life
+// from it.
 #include <algorithm>
 
 #include "tests/fuzz/fuzz.hpp"
@@ -29,7 +29,7 @@ void check_any_text(std::string_view text) {
     demand(!beat.last || beat.run, "no end without a beginning");
     demand(!beat.last || is_terminal(beat.last->status), "an end is terminal");
     // A line counts only once its line feed is there.
-    const std::size_t whole = text.rfind('\n') + 1;  // 0 where there is none
+    const std::size_t whole = text.rfind('\n') + 1;  // 0 if there is none
     demand_equal(told_of(parse_heartbeat(text.substr(0, whole))), told_of(beat),
                  "a torn line says nothing");
     const std::string told = told_of(beat);
@@ -57,7 +57,7 @@ void check_life(Draw& draw) {
     demand(first_line.starts_with(heartbeat_magic), "a heartbeat file is known by its first bytes");
     demand(std::count(all.begin(), all.end(), '\n') == 3, "three lines");
 
-    // Cut where the input says, and about one line's end.
+    // Cut where the input says, and around the end of one line.
     const std::size_t anywhere = draw.number<std::uint16_t>() % (all.size() + 1);
     const std::size_t ends[] = {first_line.size(), begun.size(), all.size()};
     const std::size_t end = ends[draw.choice(3)];

@@ -1,6 +1,6 @@
-// The job file: whatever a host (or anybody) has written there, and our members put into it.
+// The job file: anything that a host (or anybody) may have written there, with our members added.
 //
-// The input is the file's text; what follows its first NUL, if it has one, are the values of the
+// The input is the text of the file; after the first NUL, if there is one, come the values of the
 // edit.
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -19,7 +19,7 @@ bool is_one_of(std::string_view word, std::initializer_list<std::string_view> wo
     return std::find(words.begin(), words.end(), word) != words.end();
 }
 
-// What nlohmann refuses though JSON.parse takes it.
+// What nlohmann refuses although JSON.parse accepts it.
 bool is_more_than_nlohmann_takes(const std::string& text) {
     if (!is_utf8(text) || text.find("\\ud") != std::string::npos ||
         text.find("\\uD") != std::string::npos)
@@ -33,10 +33,10 @@ bool is_more_than_nlohmann_takes(const std::string& text) {
     }
 }
 
-// Another parser must see the same text.
+// Another parser must read the text the same way.
 void compare_with_nlohmann(const JobDocument& document) {
     const std::string& text = document.text();
-    // Nothing comes before the brace, not even a byte order mark.
+    // Nothing may come before the brace, not even a byte order mark.
     if (document.fault() == JsonFault::too_deep || text.starts_with("\xEF\xBB\xBF")) return;
     const Json json = Json::parse(text, nullptr, false);
     if (json.is_discarded()) {
@@ -61,7 +61,7 @@ void compare_with_nlohmann(const JobDocument& document) {
     }
 }
 
-// A number that does not fit is none, and not another one.
+// A number that does not fit is dropped, not turned into another one.
 void demand_numbers(const JobDocument& document) {
     const auto run = document.run();
     if (!run || !run->exit) return;
@@ -76,7 +76,7 @@ void demand_numbers(const JobDocument& document) {
     demand_number("durationMs", run->exit->duration_ms);
 }
 
-// Every byte of the host's is where it was. What is new stands behind the last member.
+// Every byte of the host's stays where it was. New members come after the last one.
 void demand_untouched(const std::string& before, const std::string& after, bool worker_reported) {
     const JsonScan old = scan_json_object(before);
     const JsonScan now = scan_json_object(after);
@@ -117,7 +117,7 @@ void demand_untouched(const std::string& before, const std::string& after, bool 
     demand_equal(after.substr(at_now), before.substr(at_old), "the ending stays");
 }
 
-// What a later version has put into our member is kept.
+// What a later version put into our member is kept.
 void demand_unknown_kept(const JobDocument& before, const JobDocument& after) {
     const Json was = Json::parse(*before.value("jobshim"), nullptr, false);
     const Json is = Json::parse(*after.value("jobshim"), nullptr, false);

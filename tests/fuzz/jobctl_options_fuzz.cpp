@@ -1,4 +1,4 @@
-// The command line of jobctl. The input is argv, each word ended by NUL.
+// The command line of jobctl. The input is argv, each word terminated by NUL.
 #include "shim/jobctl/options.hpp"
 
 #include <algorithm>
@@ -19,16 +19,16 @@ struct CommandGrammar {
     int most_jobs;
     std::set<std::string> with_value;
     std::set<std::string> flags;
-    std::set<std::string> needed = {};  // options that must be there
+    std::set<std::string> needed = {};  // options that are required
     bool knows_the_companion = false;   // takes --companion and --all-states
 };
 
-// What these two exclude, where a command has it.
+// What these two exclude, if a command has it.
 const std::set<std::string> not_of_the_companion = {"--dir", "--watch", "--presume-dead"};
 
 constexpr int any_number = 1'000'000;
 
-// Commands that are not here are only looked at for crashes.
+// Commands that are not listed here are only tested for crashes.
 const std::map<std::string, CommandGrammar> commands = {
     {"status", {Command::status, 1, any_number, {}, {"--json", "--no-reap"}, {}, true}},
     {"wait",
@@ -185,7 +185,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const Reading reading = read_words(words, 2, grammar_of(known->second));
     demand(options.command == known->second.command, "the command is the first word");
     if (reading.unusual) return 0;  // --json=1, -fn5
-    // CLI11 takes what can be no option's name (---x, "- x") for a JOB.
+    // CLI11 takes a word that cannot be the name of an option (---x, "- x") for a JOB.
     if (reading.wrong) return 0;
     demand(is_good(reading, known->second), "bad usage is refused");
     check_options(options, reading);

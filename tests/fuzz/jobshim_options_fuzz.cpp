@@ -1,4 +1,4 @@
-// The command line of jobshim. The input is argv, each word ended by NUL.
+// The command line of jobshim. The input is argv, each word terminated by NUL.
 #include <algorithm>
 
 #include "common/shim_grammar.hpp"
@@ -12,7 +12,8 @@ using std::chrono::milliseconds;
 
 namespace {
 
-// Which options there are is no opinion of this reader's; how they are written is.
+// This reader takes the set of options from shim_grammar, but decides for itself how they are
+// written.
 const Grammar grammar = [] {
     Grammar all;
     for (const ShimOption& option : shim_grammar) {
@@ -47,7 +48,7 @@ bool is_good_value(const std::string& name, const std::string& text) {
     return true;
 }
 
-// Each option for itself, and the few that are at odds with one another.
+// Each option by itself, and the few that conflict with one another.
 bool are_good_values(const Reading& reading) {
     if (reading.values.count("--companion") != 0 &&
         (reading.values.count("--job") != 0 || reading.value("--group") == "share"))
@@ -101,7 +102,7 @@ void check_options(const ShimOptions& options, const Reading& reading, Words& wo
         demand(options.detach == reading.has("--detach"), "--detach");
         demand(options.best_effort == reading.has("--best-effort"), "--best-effort");
     }
-    // The command's words are the user's own, not copies.
+    // The words of the command are the original argv, not copies.
     demand(options.command == words.argv() + reading.operands_at && *options.command != nullptr,
            "COMMAND is where the options end");
 }

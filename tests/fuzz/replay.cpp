@@ -1,4 +1,4 @@
-// Feeds a fuzz target the inputs that are kept: each file of the directories that are named.
+// Feeds saved inputs to a fuzz target: every file in the given directories.
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
@@ -21,7 +21,7 @@ int main(int argc, char** argv) {
     }
     std::sort(inputs.begin(), inputs.end());
     for (const auto& path : inputs) {
-        // Said first: whoever reads of a crash then knows by what.
+        // Printed first, so that after a crash it is clear which input caused it.
         std::fprintf(stderr, "%s\n", path.c_str());
         std::ifstream file(path, std::ios::binary);
         const std::string input{std::istreambuf_iterator<char>(file), {}};

@@ -1,4 +1,4 @@
-// Durations, signals, times, ids and texts: whatever is typed, and whatever is shown.
+// Durations, signals, times, ids and texts: whatever a user types, and whatever is shown.
 #include <csignal>
 
 #include <algorithm>
@@ -25,7 +25,7 @@ void check_duration(std::string_view text, std::int64_t number) {
     if (const auto duration = parse_duration(text)) {
         demand(duration->count() >= 0 && duration->count() <= century_ms,
                "a duration is between nothing and a century", text);
-        // 0 means never: no other number may become it.
+        // 0 means never: no other number may become 0.
         demand(duration->count() > 0 || text.find_first_of("123456789") == std::string_view::npos,
                "a short time is not never", text);
         demand(parse_duration(std::string(text) + "x") == std::nullopt, "no unit but ours", text);

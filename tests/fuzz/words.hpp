@@ -1,5 +1,5 @@
-// An argv drawn from an input, and an independent reader of it, to hold CLI11 against: plain
-// options with or without values, as getopt_long reads them.
+// An argv drawn from an input, and an independent reader of it to compare CLI11 with: plain options
+// with or without values, as getopt_long reads them.
 #pragma once
 
 #include <algorithm>
@@ -14,7 +14,8 @@
 
 namespace jobshim::fuzz {
 
-// What main is given: words ended by NUL in the input, and a null pointer at their end.
+// What main receives: the words that NUL terminates in the input, and a null pointer after the
+// last.
 class Words {
 public:
     Words(const char* program, std::string_view input) : words_{program} {
@@ -40,16 +41,16 @@ struct Grammar {
     std::set<std::string> with_value;
     std::set<std::string> flags;
     std::map<std::string, std::string> short_forms;  // "-j": "--job"
-    bool operands_among_options = false;             // else the first operand ends the options
+    bool operands_among_options = false;             // otherwise the first operand ends the options
 };
 
 struct Reading {
-    bool wrong = false;                                      // nobody could take it
-    bool unusual = false;                                    // CLI11 may take it or not
-    std::map<std::string, std::vector<std::string>> values;  // of long names
+    bool wrong = false;                                      // no parser could accept it
+    bool unusual = false;                                    // CLI11 may or may not accept it
+    std::map<std::string, std::vector<std::string>> values;  // by long name
     std::set<std::string> flags;
     std::vector<std::string> operands;
-    std::size_t operands_at = 0;  // of the first one, where they come last
+    std::size_t operands_at = 0;  // index of the first operand, if operands come last
 
     bool has(const std::string& flag) const { return flags.count(flag) != 0; }
     std::string value(const std::string& name) const {
@@ -99,8 +100,8 @@ inline Reading read_words(const Words& words, std::size_t begin, const Grammar& 
     return reading;
 }
 
-// That the grammar has every option of which `help` has a line. One that it lacks would be bad
-// usage to it, which a fuzzer may find out in a minute or never.
+// Checks that the grammar has every option that has a line in `help`. A missing one would count as
+// bad usage, which a fuzzer might find out within a minute, or never.
 inline void demand_all_known(const std::string& help, const Grammar& grammar) {
     std::istringstream lines(help);
     for (std::string line; std::getline(lines, line);) {

@@ -1,5 +1,5 @@
-// jobctl wait --companion: the process is watched, and the directories, where others write whenever
-// they like.
+// jobctl wait --companion: watches the process, and the directories, which others may write to at
+// any time.
 #include "shim/jobctl/awaited_job.hpp"
 
 #include <utility>
@@ -16,9 +16,10 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::nanoseconds;
 
-// A worker that nobody started yet, or one that cannot be watched, is looked at so often.
+// How often to look at a worker that nobody has started yet, or that cannot be watched.
 constexpr milliseconds short_tick{1000};
-// Where a process or a directory gives a sign, for what neither shows.
+// How often to look where the process and the directories are watched, for changes that neither
+// shows.
 constexpr milliseconds long_tick{10'000};
 
 class AwaitedCompanionJob : public AwaitedJob {
@@ -32,7 +33,7 @@ public:
         look();
     }
 
-    // Whatever the news: of the index there is no telling whom it concerns.
+    // Looks whatever the news is: a change of the index does not show which job it concerns.
     void go_on(const FileWatch::News&) override { look(); }
 
     nanoseconds wake_at(std::vector<pollfd>& descriptors) const override {
@@ -66,7 +67,7 @@ public:
     void say_timed_out() const override {
         if (options_.any) return;
         if (report_ && !options_.json) print(status_line(report_->job.report));
-        complain(printable(name_) + ": still not ended after " +
+        complain(printable(name_) + ": has not ended after " +
                  duration_in_words(*options_.timeout));
     }
 
@@ -79,13 +80,13 @@ private:
             report_ = std::move(look_at_companion_jobs({*job_}, context_, options_.settle).front());
         if (report_ && !report_->is_gone) return;
         report_.reset();
-        // A job that was there and went will not come back.
+        // A job that was there and is gone will not come back.
         if (!job_ && monotonic_now() < absent_until_) return;
         complain_of_no_such_job(name_);
         is_no_such_job_ = true;
     }
 
-    // Each time anew: they may have been made since.
+    // Each time anew: the directories may have been created since.
     void watch_directories() {
         for (const std::string& directory : context_.companions) {
             const CompanionPaths places(directory);

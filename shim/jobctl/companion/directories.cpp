@@ -19,8 +19,8 @@ namespace jobshim {
 
 namespace {
 
-// A directory in a folder for all may be anybody's; what lies in it is not acted on by one who was
-// only asked to look everywhere.
+// A directory in a place that everybody may write to may be anybody's. --all-states, which just
+// looks everywhere, must not act on its contents.
 bool is_our_own_directory(const std::string& path) {
     struct stat info {};
     return ::lstat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode) && info.st_uid == ::geteuid();
@@ -37,7 +37,8 @@ std::vector<std::string> roots() {
                            std::getenv("TMP"), std::getenv("TEMP"));
 }
 
-// The nearest directory above that git would take for the top of a work tree, else the given one.
+// The nearest directory, from this one upwards, that git would take for the top of a work tree; if
+// there is none, the given one.
 std::string workspace_of(const std::string& real) {
     for (std::string at = real; !at.empty(); at.resize(at.rfind('/')))
         if (exists(path_in(at, ".git"))) return at;
@@ -76,9 +77,9 @@ std::vector<std::string> companion_directories(const CtlOptions& options) {
                 add(path);
         if (found.size() == before)
             throw Refusal(name +
-                          ": no state directory of codex-companion (state.json, jobs/), and " +
-                          "as a workspace it has none: no " +
-                          path_in(roots().front(), companion_name(real, real)));
+                          ": not a codex-companion state directory (no state.json, no jobs/), nor "
+                          "a workspace that has one (no " +
+                          path_in(roots().front(), companion_name(real, real)) + ")");
     }
     if (options.all_states)
         for (const std::string& root : roots())

@@ -8,8 +8,8 @@
 
 namespace jobshim {
 
-// The state directories that the command line names. A name that is no state directory is taken for
-// a workspace. Throws Refusal where there is none.
+// The state directories that the command line names. A name that is not a state directory is taken
+// for a workspace. Throws Refusal if that has no state directory.
 std::vector<std::string> companion_directories(const CtlOptions& options);
 
 }  // namespace jobshim

@@ -12,7 +12,8 @@ namespace jobshim {
 
 namespace {
 
-// The plugin's job of a record of ours: the one of its name, unless it says otherwise.
+// The plugin's job that a record of ours belongs to: the one with the same name, unless the record
+// says otherwise.
 std::string companion_job_of(const JobDocument& document, const std::string& name) {
     const auto run = document.run();
     const std::string job = run ? run->companion_job : "";
@@ -69,7 +70,7 @@ std::optional<CompanionJob> select_companion_job(const std::string& job, const C
             (candidate.id == job ? exact : longer).push_back(candidate);
     const auto& found = exact.empty() ? longer : exact;
     if (found.size() > 1) {
-        std::string message = "'" + job + "' could be any of";
+        std::string message = "'" + job + "' is ambiguous; it could be any of";
         for (const CompanionJob& each : found)
             message += "\n  " + each.id + " in " + each.directory;
         throw AmbiguousJob(message);

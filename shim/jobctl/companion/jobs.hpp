@@ -1,5 +1,4 @@
-// Which jobs there are in the state directories of codex-companion, those that a shim supervises
-// and those that nobody does.
+// The jobs in the state directories of codex-companion, whether a shim supervises them or not.
 #pragma once
 
 #include <map>
@@ -19,18 +18,18 @@ struct CompanionJob {
     bool operator==(const CompanionJob&) const = default;
 };
 
-// All that the indexes, `jobs/` or our own records tell of. Throws std::system_error or Refusal for
-// a directory that cannot be read.
+// All jobs named by the indexes, `jobs/` or our own records. Throws std::system_error or Refusal
+// for a directory that cannot be read.
 struct CompanionJobs {
     std::vector<CompanionJob> jobs;
     std::vector<std::string> broken_indexes;  // paths of those that cannot be read
 };
 CompanionJobs companion_jobs(const Context& context);
 
-// By its id, or the beginning of one. Nothing: no such job. Throws AmbiguousJob.
+// Finds a job by its id or the beginning of its id. Nothing: no such job. Throws AmbiguousJob.
 std::optional<CompanionJob> select_companion_job(const std::string& job, const Context& context);
 
-// The paths of our own records in a state directory, by the plugin's id.
+// The paths of our own records in a state directory, by the plugin's job id.
 std::map<std::string, std::string> own_records(const CompanionPaths& places);
 
 }  // namespace jobshim

@@ -26,7 +26,7 @@ std::optional<FinalWord> recorded_end(const Observation& own) {
     return FinalWord{*run->exit, own.status(), own.document->string("errorMessage").value_or("")};
 }
 
-// The record to show: one that is final, if there is one.
+// The record to show: a final one, if there is one.
 const JobDocument* choose(const CompanionSight& sight, const std::optional<Settled>& own) {
     for (const auto* document : {&sight.job, &sight.entry})
         if (*document && is_terminal((*document)->status())) return &**document;
@@ -44,7 +44,7 @@ UnwatchedWorker look_up_worker(int pid, const std::optional<ProcessStat>& stat) 
     return worker;
 }
 
-// For a job that has no record of ours.
+// For a job that we have no record of.
 void look_at_unwatched(CompanionLook& seen, const JobDocument& record) {
     UnwatchedWorker worker;
     const auto pid = is_active(record.status()) ? worker_pid_in(record) : std::nullopt;
@@ -99,14 +99,14 @@ void CompanionLooker::look_into(CompanionLook& seen, const CompanionPaths& place
         judge_by_own(seen, *own, *shown, out_of_step);
     } else if (is_terminal(shown->status())) {
         report.verdict = verdict_on_terminal(*shown);
-        // A worker writes the one file some moments after the other.
+        // A worker writes the second file some moments after the first.
         if (out_of_step) seen.to_do = CompanionMirror::Job{"", {}, begin_of(*shown)};
     } else {
         look_at_unwatched(seen, *shown);
     }
     if (seen.to_do) seen.to_do->id = id;
     report.job = *shown;
-    // The plugin's record, and in it how it ended, which only ours tells.
+    // Shows the plugin's record, plus how the job ended, which only our record says.
     if (own && shown != &*own->now.document)
         if (const auto run = own->now.document->value("jobshim"))
             report.job = JobDocument::parse(shown->with({{"jobshim", std::string(*run)}}));
@@ -141,8 +141,8 @@ void CompanionLooker::judge_by_own(CompanionLook& seen, const Settled& own,
         report.verdict.ended = ended || is_terminal(own.now.status());
     }
     seen.report.job.would_be_settled = own.unwritten.has_value();
-    // A shim that lives will see to it itself, when it is time; until then the plugin may yet
-    // have its say.
+    // A live shim will put it right itself, in due time; until then the plugin may still record an
+    // end of its own.
     if (shim_may_live && out_of_step) report.verdict.ended = false;
     auto last = recorded_end(own.now);
     if (last && out_of_step && !shim_may_live)

@@ -14,8 +14,8 @@ namespace {
 
 constexpr std::chrono::milliseconds between_looks{1000};
 
-// Those that would be settled for what one look found get a second, and only what both found is
-// to be done.
+// Jobs that would be settled because of a single look get a second one; only what both looks found
+// is to be done.
 void look_again(std::vector<CompanionLook>& looks, const std::vector<CompanionJob>& jobs,
                 const Context& context) {
     const auto is_suspect = [](const CompanionLook& look) {
@@ -33,7 +33,7 @@ void look_again(std::vector<CompanionLook>& looks, const std::vector<CompanionJo
     }
 }
 
-// Does what is to be done, and looks at what has come of it.
+// Does what is to be done, and looks at the result.
 void put_right(std::vector<CompanionLook>& looks, const std::vector<CompanionJob>& jobs,
                const Context& context) {
     std::vector<CompanionMirror> mirrors;
@@ -51,7 +51,7 @@ void put_right(std::vector<CompanionLook>& looks, const std::vector<CompanionJob
         const bool has_written = mirrors[k].has_written();
         CompanionLook after = looker.look(jobs[mirrored[k]]);
         JobReport& report = after.report.job.report;
-        // It could not be written: it is shown as settled all the same.
+        // It could not be written, but is shown as settled all the same.
         if (!has_written && !trouble.empty()) {
             if (report.verdict.settle)
                 report.verdict = {State::failed,
@@ -86,7 +86,7 @@ std::vector<CompanionReport> look_at_companion_jobs(const std::vector<CompanionJ
 std::vector<Surveyed> survey_companions(const Context& context, bool settle) {
     const CompanionJobs found = companion_jobs(context);
     for (const std::string& index : found.broken_indexes)
-        complain(index + ": empty or torn; codex-companion takes that for no jobs");
+        complain(index + ": empty or torn; codex-companion sees no jobs in it");
     std::vector<Surveyed> jobs;
     for (CompanionReport& report : look_at_companion_jobs(found.jobs, context, settle))
         if (!report.is_gone) jobs.push_back(std::move(report.job));

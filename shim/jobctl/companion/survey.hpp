@@ -1,5 +1,5 @@
-// Looks at jobs of codex-companion, and settles those that are dead. What the plugin wrote as final
-// stands; our own record adds how it ended (COMPANION.md).
+// Looks at jobs of codex-companion, and settles those that are dead. What the plugin recorded as
+// final stands; our own record adds how the job ended (COMPANION.md).
 #pragma once
 
 #include <vector>
@@ -11,13 +11,13 @@
 
 namespace jobshim {
 
-// Looks at each; with `settle`, what is dead is settled: at once where a shim was its witness, and
-// else if a second look, a second later, finds the same.
+// Looks at each job. With `settle`, dead jobs are settled: at once if a shim witnessed the end,
+// otherwise if a second look, a second later, finds the same.
 std::vector<CompanionReport> look_at_companion_jobs(const std::vector<CompanionJob>& jobs,
                                                     const Context& context, bool settle);
 
-// All that the indexes, `jobs/` or our own records tell of. Complains of an index that cannot be
-// read. Throws std::system_error or Refusal for a directory that cannot be.
+// All jobs named by the indexes, `jobs/` or our own records. Complains of an index that cannot be
+// read. Throws std::system_error or Refusal for a directory that cannot be read.
 std::vector<Surveyed> survey_companions(const Context& context, bool settle);
 
 }  // namespace jobshim
