@@ -10,19 +10,11 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstdlib>
-#include <system_error>
+
+#include "integration/support/error.hpp"
 
 namespace harness {
 namespace {
-
-[[noreturn]] void fail_errno(const std::string& what) {
-    throw std::system_error(errno, std::generic_category(), what);
-}
-
-int checked(int result, const std::string& what) {
-    if (result < 0) fail_errno(what);
-    return result;
-}
 
 /// Once for the whole process: see the caveat.
 void enter_own_mounts() {

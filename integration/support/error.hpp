@@ -1,6 +1,6 @@
 #pragma once
 
-// Errors of the test harness itself: a failed call ends the test and says what failed and why.
+// A failed call of the harness itself: the test ends with what failed and why.
 
 #include <cerrno>
 #include <string>
@@ -12,8 +12,9 @@ namespace harness {
     throw std::system_error(errno, std::generic_category(), what);
 }
 
-/// Returns `result`, or fails if it is negative.
-inline long checked(long result, const std::string& what) {
+/// The result, unless it is negative.
+template <typename Number>
+Number checked(Number result, const std::string& what) {
     if (result < 0) fail_errno(what);
     return result;
 }

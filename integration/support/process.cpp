@@ -33,7 +33,7 @@ namespace {
 bool gave_up = false;
 
 Fd memory_file(const char* name, std::string_view content = {}) {
-    Fd fd(static_cast<int>(checked(memfd_create(name, MFD_CLOEXEC), name)));
+    Fd fd(checked(memfd_create(name, MFD_CLOEXEC), name));
     checked(write(fd.get(), content.data(), content.size()), name);
     lseek(fd.get(), 0, SEEK_SET);
     return fd;
@@ -69,9 +69,8 @@ std::string in_words(const Words& argv) {
 
     // First move them out of each other's way, then into place; everything else closes at exec.
     constexpr int aside = 300;
-    for (auto& [number, ours] : fds)
-        ours = static_cast<int>(checked(fcntl(ours, F_DUPFD_CLOEXEC, aside), "dup"));
-    report = static_cast<int>(checked(fcntl(report, F_DUPFD_CLOEXEC, aside), "dup"));
+    for (auto& [number, ours] : fds) ours = checked(fcntl(ours, F_DUPFD_CLOEXEC, aside), "dup");
+    report = checked(fcntl(report, F_DUPFD_CLOEXEC, aside), "dup");
     close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
     for (const auto& [number, ours] : fds) dup2(ours, number);
 
@@ -109,7 +108,7 @@ Process::Process(const Words& argv, const Options& options, const fs::path& cwd)
     Pipe report;
     std::cout.flush();
     begin_ = Clock::now();
-    pid_ = static_cast<pid_t>(checked(fork(), "fork"));
+    pid_ = checked(fork(), "fork");
     if (pid_ == 0)
         become(argv, options, options.cwd.empty() ? cwd : options.cwd, fds, report.write.get());
     forget_end(pid_);
@@ -176,7 +175,7 @@ void must(long result, const char* what) {
 }
 
 bool child_can(const std::function<void()>& attempt) {
-    const auto pid = static_cast<pid_t>(checked(fork(), "fork"));
+    const auto pid = checked(fork(), "fork");
     if (pid == 0) {
         close(2);
         attempt();
