@@ -591,21 +591,21 @@ TEST_CASE_METHOD(Sandbox, "the shim is killed at each call: a new job file", "[s
     if (!in_path("strace")) SKIP_TEST("no strace");
     Sweep sweep(*this, "kill sweep, new");
     sweep.kill_at_each_call({.name = "a new job file", .code = 7});
-    sweep.check(100);
+    sweep.check(130);
 }
 
 TEST_CASE_METHOD(Sandbox, "the worker is killed at each call before its exec", "[sweep]") {
     if (!in_path("strace")) SKIP_TEST("no strace");
     Sweep sweep(*this, "kill sweep, worker");
     sweep.kill_the_child_at_each_call({.code = 7});
-    sweep.check(20);
+    sweep.check(25);
 }
 
 TEST_CASE_METHOD(Sandbox, "the shim is killed at each call: an adopted file", "[sweep]") {
     if (!in_path("strace")) SKIP_TEST("no strace");
     Sweep sweep(*this, "kill sweep, adopted");
     sweep.kill_at_each_call({.name = "a host's file", .work = "sleep 0.02", .files = host});
-    sweep.check(100);
+    sweep.check(150);
 }
 
 TEST_CASE_METHOD(Sandbox, "the shim is killed at each call: a worker that writes its own end",
@@ -617,7 +617,7 @@ TEST_CASE_METHOD(Sandbox, "the shim is killed at each call: a worker that writes
                              .code = 3,
                              .files = host,
                              .worker_speaks = true});
-    sweep.check(100);
+    sweep.check(150);
 }
 
 TEST_CASE_METHOD(Sandbox, "the shim is killed at each call: over a record that ended", "[sweep]") {
@@ -627,7 +627,7 @@ TEST_CASE_METHOD(Sandbox, "the shim is killed at each call: over a record that e
                                   dir / "jobs" / "job.log");
     REQUIRE(at(ended.former, "/code") == 5);
     sweep.kill_at_each_call(ended);
-    sweep.check(100);
+    sweep.check(150);
 }
 
 TEST_CASE_METHOD(Sandbox,
@@ -640,7 +640,7 @@ TEST_CASE_METHOD(Sandbox,
                    sweep.left_by_a_kill(first, R"("{\"exit\")", 1), dir / "jobs" / "job.log");
     REQUIRE(at(known.former, "/code") == 5);
     sweep.kill_at_each_call(known);
-    sweep.check(100);
+    sweep.check(150);
 }
 
 TEST_CASE_METHOD(Sandbox, "the shim is killed at each call: over an end that nobody saw",
@@ -651,7 +651,7 @@ TEST_CASE_METHOD(Sandbox, "the shim is killed at each call: over an end that nob
                                  sweep.left_by_a_kill(first, "waitid("), dir / "jobs" / "job.log");
     REQUIRE(at(lost.former, "/reason") == "shim-lost");
     sweep.kill_at_each_call(lost);
-    sweep.check(100);
+    sweep.check(150);
 }
 
 TEST_CASE_METHOD(Sandbox, "the launcher of a job in the background is killed at each call",
