@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "shim/jobctl/commands.hpp"
+#include "shim/jobctl/file_watch.hpp"
 #include "shim/jobctl/output.hpp"
-#include "shim/jobctl/watch.hpp"
 
 namespace jobshim {
 

@@ -18,9 +18,9 @@
 #include "common/system_calls.hpp"
 #include "common/units.hpp"
 #include "shim/jobctl/commands.hpp"
+#include "shim/jobctl/file_watch.hpp"
 #include "shim/jobctl/output.hpp"
 #include "shim/jobctl/selection.hpp"
-#include "shim/jobctl/watch.hpp"
 
 namespace jobshim {
 

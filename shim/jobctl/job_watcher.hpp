@@ -17,8 +17,8 @@
 #include <string>
 #include <vector>
 
+#include "shim/jobctl/file_watch.hpp"
 #include "shim/jobctl/look.hpp"
-#include "shim/jobctl/watch.hpp"
 
 namespace jobshim {
 

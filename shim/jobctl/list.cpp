@@ -12,9 +12,9 @@
 #include "common/units.hpp"
 #include "shim/jobctl/commands.hpp"
 #include "shim/jobctl/companion/survey.hpp"
+#include "shim/jobctl/file_watch.hpp"
 #include "shim/jobctl/look.hpp"
 #include "shim/jobctl/output.hpp"
-#include "shim/jobctl/watch.hpp"
 
 namespace jobshim {
 

@@ -1,4 +1,5 @@
-// jobctl wait JOB...: returns when the jobs have ended.
+// jobctl wait JOB...: returns when the jobs have ended. One loop for all of them; what wakes it,
+// and why there is no polling on one host, is in job_watcher.hpp.
 #include <algorithm>
 
 #include "common/clocks.hpp"

@@ -244,6 +244,7 @@ private:
 
     void close_inherited_descriptors(const StartedWorker& worker) {
         std::vector<int> ours = worker.descriptors();
+        for (const int fd : signals_.descriptors()) ours.push_back(fd);
         if (recorder_)
             for (const int fd : recorder_->descriptors()) ours.push_back(fd);
         if (log_) ours.push_back(log_->descriptor());

@@ -3,7 +3,7 @@
 
 #include "shim/jobshim/launcher.hpp"
 #include "shim/jobshim/options.hpp"
-#include "shim/jobshim/signals.hpp"
+#include "shim/jobshim/signal_gate.hpp"
 
 namespace jobshim {
 

@@ -12,7 +12,7 @@
 #include "shim/jobshim/launcher.hpp"
 #include "shim/jobshim/options.hpp"
 #include "shim/jobshim/process_attributes.hpp"
-#include "shim/jobshim/signals.hpp"
+#include "shim/jobshim/signal_gate.hpp"
 
 int main(int argc, char** argv) {
     using namespace jobshim;

@@ -10,7 +10,7 @@
 #include "common/exit_reason.hpp"
 #include "common/run_record.hpp"
 #include "shim/jobshim/options.hpp"
-#include "shim/jobshim/signals.hpp"
+#include "shim/jobshim/signal_gate.hpp"
 
 namespace jobshim {
 

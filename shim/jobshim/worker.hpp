@@ -15,7 +15,7 @@
 #include "common/run_record.hpp"
 #include "common/unique_fd.hpp"
 #include "shim/jobshim/guardian.hpp"
-#include "shim/jobshim/signals.hpp"
+#include "shim/jobshim/signal_gate.hpp"
 #include "shim/jobshim/start_failure.hpp"
 
 namespace jobshim {

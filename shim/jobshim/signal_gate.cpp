@@ -1,4 +1,4 @@
-#include "shim/jobshim/signals.hpp"
+#include "shim/jobshim/signal_gate.hpp"
 
 #include <sys/wait.h>
 #include <unistd.h>

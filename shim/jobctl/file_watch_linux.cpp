@@ -7,7 +7,7 @@
 
 #include "common/clocks.hpp"
 #include "common/posix_error.hpp"
-#include "shim/jobctl/watch.hpp"
+#include "shim/jobctl/file_watch.hpp"
 
 namespace jobshim {
 

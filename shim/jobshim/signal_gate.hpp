@@ -1,5 +1,6 @@
 // The shim's signals: all blocked, and taken one by one where it waits, so that none interrupts
-// anything and none is lost.
+// anything and none is lost. What is done with one, such as passing it on to the worker, is in
+// supervisor.cpp.
 #pragma once
 
 #include <csignal>
