@@ -229,7 +229,7 @@ public:
 
     void expect_message(const Point& point, const Result& result, Words& lies) const {
         const bool why = tells(result.err, point.error.number) ||
-                         contains(result.err, "cannot be told");  // where a look-up failed
+                         contains(result.err, "an unknown ");  // where a look-up failed
         bool where = contains(result.err, point.call.name) || contains(result.err, "fork");
         for (const std::string& name :
              Words{jobs, "/bin/sh", "current directory", "the worker's process", "its id", "pipe"})
