@@ -77,7 +77,8 @@ TEST_CASE_METHOD(Sandbox, "logs -f right after a re-run began follows the new ru
         const auto number = std::to_string(i);
         auto shim = start_job(job, "echo begin " + number + "; sleep 0.02; echo end " + number,
                               {"--log", "log"});
-        if (i == 0) worker_of(job);
+        // Not worker_of(): under load the job may be over before it is seen running.
+        REQUIRE(wait_until([&] { return fs::exists(job); }));
         const auto result = ctl({"logs", "-f", job});
         CHECK(result.ended() == "exit 0");
         CHECK(result.out == "begin " + number + "\nend " + number + "\n");

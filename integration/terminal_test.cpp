@@ -237,6 +237,8 @@ TEST_CASE_METHOD(OnTerminal, "a job is stopped, continued and put in the backgro
         // The stop seen above may have been the earlier one.
         terminal.type("until jobs | grep 'Stop[p]ed'; do sleep 0.02; done\n");
         terminal.await("Stopped");
+        // grep, which printed it, may still be in the foreground.
+        REQUIRE(wait_until([&] { return terminal.foreground() == terminal.program.pid(); }));
         back_to_front(terminal, shim, worker);
     }
     terminal.type("\x04");  // end of file

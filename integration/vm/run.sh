@@ -90,7 +90,7 @@ make_initramfs() {
     (cd "$guest" && find . | cpio --quiet -o -H newc) >"$work/initramfs"
 }
 
-[ "$(uname -m)" = x86_64 ] || skip 'this machine's programs are not for x86_64'
+[ "$(uname -m)" = x86_64 ] || skip 'the programs of this machine are not for x86_64'
 for tool in qemu-system-x86_64 cpio python3 timeout; do
     command -v "$tool" >/dev/null || skip "no $tool"
 done
