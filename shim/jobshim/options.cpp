@@ -55,19 +55,24 @@ milliseconds duration_option(const std::string& text) {
 }
 
 // An option of the grammar, looked up by name. An unknown name does not compile.
-struct Known {
-    consteval Known(const char* name)
-        : option(find_shim_option(name) != nullptr
-                     ? *find_shim_option(name)
-                     : throw std::invalid_argument("not in shim_grammar")) {}
-    const ShimOption& option;
+class Known {
+public:
+    // By index, not by address: GCC 12 with UBSan has no constant addresses here.
+    consteval Known(std::string_view name) : index_(0) {
+        while (shim_grammar[index_].name != name) ++index_;
+    }
+    consteval Known(const char* name) : Known(std::string_view(name)) {}
+    const ShimOption& option() const { return shim_grammar[index_]; }
+
+private:
+    std::size_t index_;
 };
 
 // "-j,--job", the form that CLI11 expects.
 std::string names_of(Known known) {
-    std::string names(known.option.short_name);
+    std::string names(known.option().short_name);
     if (!names.empty()) names += ',';
-    return names += known.option.name;
+    return names += known.option().name;
 }
 
 // True for an option to declare.
@@ -80,12 +85,12 @@ public:
 
     template <class OnValue>
     void option(Known known, const OnValue& on_value, const char* help) {
-        if (wanted_(known.option))
+        if (wanted_(known.option()))
             app_.add_option_function<std::string>(names_of(known), on_value, help)
-                ->type_name(std::string(known.option.value));
+                ->type_name(std::string(known.option().value));
     }
     void flag(Known known, bool& value, const char* help) {
-        if (wanted_(known.option)) app_.add_flag(names_of(known), value, help);
+        if (wanted_(known.option())) app_.add_flag(names_of(known), value, help);
     }
     // For a "file", or whatever `what` is. An empty name comes from a script's unset variable, and
     // does not ask for the default.
@@ -109,7 +114,7 @@ public:
     template <class Value>
     void choice(Known known, Value& value,
                 std::initializer_list<std::pair<const char*, Value>> words, const char* help) {
-        if (!wanted_(known.option)) return;
+        if (!wanted_(known.option())) return;
         option(
             known,
             [&value, known,
@@ -119,9 +124,9 @@ public:
                         value = meaning;
                         return;
                     }
-                throw CLI::ValidationError(std::string(known.option.name) + ": invalid value '" +
-                                           word + "' (must be " + std::string(known.option.value) +
-                                           ")");
+                throw CLI::ValidationError(std::string(known.option().name) + ": invalid value '" +
+                                           word + "' (must be " +
+                                           std::string(known.option().value) + ")");
             },
             help);
     }
