@@ -118,7 +118,7 @@ StagedFile::StagedFile(std::string path, const std::optional<FileStamp>& like)
     if (!fd_) throw_errno("create " + path_);
     try {
         stamp_ = stamp_of(fd_.get(), path_);
-        take_after(like);
+        copy_owner_and_mode(like);
     } catch (...) {
         remove();
         throw;
@@ -140,7 +140,7 @@ void StagedFile::remove() {
     ::unlink(path_.c_str());
 }
 
-void StagedFile::take_after(const std::optional<FileStamp>& like) {
+void StagedFile::copy_owner_and_mode(const std::optional<FileStamp>& like) {
     if (!like) return;
     if (stamp_.owner != like->owner || stamp_.group != like->group) {
         if (::fchown(fd_.get(), like->owner, like->group) != 0)
@@ -174,26 +174,26 @@ void StagedFile::flush() {
 
 FileStamp StagedFile::stamp() const { return stamp_; }
 
-StagedFile::Arrival StagedFile::arrive_as_new(const std::string& target) {
+StagedFile::Commit StagedFile::commit_as_new(const std::string& target) {
     if (rename_to_free_name(path_, target)) {
         ours_ = false;
-        return Arrival::done;
+        return Commit::done;
     }
-    if (errno == EEXIST) return Arrival::there_was_one;
+    if (errno == EEXIST) return Commit::target_exists;
     throw_errno("rename " + path_ + " to " + target);
 }
 
-StagedFile::Arrival StagedFile::arrive_in_exchange(const std::string& target) {
+StagedFile::Commit StagedFile::commit_by_exchange(const std::string& target) {
     if (rename_exchange(path_, target)) {
         ours_ = false;  // what is at path_ now may be somebody's only copy
-        return Arrival::exchanged;
+        return Commit::exchanged;
     }
-    if (errno == ENOENT) return Arrival::there_was_none;
+    if (errno == ENOENT) return Commit::target_missing;
     if (!unsupported(errno)) throw_errno("replace " + target);
     if (::rename(path_.c_str(), target.c_str()) != 0)
         throw_errno("rename " + path_ + " to " + target);
     ours_ = false;
-    return Arrival::done;
+    return Commit::done;
 }
 
 }  // namespace jobshim

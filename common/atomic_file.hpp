@@ -67,7 +67,7 @@ bool rename_to_free_name(const std::string& from, const std::string& to);
 UniqueFd open_directory_to_flush(const std::string& path);
 
 // A file that is written under a temporary name and then moved into place. It is created with
-// O_EXCL, and removed unless it arrives.
+// O_EXCL, and removed unless it is committed.
 class StagedFile {
 public:
     // First removes a dead writer's stale file of the same name. The file gets the mode and owner
@@ -82,21 +82,21 @@ public:
     // Reserves disk space without changing the size. False if the file system cannot; throws on any
     // other failure, such as too little space.
     bool reserve(off_t bytes);
-    void take_after(const std::optional<FileStamp>& like);
+    void copy_owner_and_mode(const std::optional<FileStamp>& like);
     void write(std::string_view text);
     void flush();
 
-    enum class Arrival {
+    enum class Commit {
         done,       // in place, and nothing is left under our path
         exchanged,  // in place; the old file is now under our path, and stays until `remove`
-        there_was_one,
-        there_was_none,
+        target_exists,
+        target_missing,
     };
     // Never replaces a file.
-    Arrival arrive_as_new(const std::string& target);
+    Commit commit_as_new(const std::string& target);
     // Only replaces a file. Where the file system cannot exchange two files, this is a plain rename
     // (done).
-    Arrival arrive_in_exchange(const std::string& target);
+    Commit commit_by_exchange(const std::string& target);
 
     const std::string& path() const { return path_; }
     FileStamp stamp() const;

@@ -12,7 +12,8 @@
 namespace jobshim {
 
 // Jobs must work beyond 2038, and logs beyond 2 GiB.
-static_assert(sizeof(time_t) >= 8 && sizeof(off_t) >= 8, "a system of 32 bits is asked for 64");
+static_assert(sizeof(time_t) >= 8 && sizeof(off_t) >= 8,
+              "32-bit systems must be built with 64-bit time_t and off_t");
 
 inline std::chrono::nanoseconds read_clock(clockid_t clock) {
     timespec now{};

@@ -4,7 +4,7 @@
 
 namespace jobshim {
 
-std::string core_in_words(std::string_view pattern, std::string_view directory) {
+std::string describe_core(std::string_view pattern, std::string_view directory) {
     if (pattern.empty()) return "where the core dump went is unknown: core_pattern is empty";
     const std::string quoted = "core_pattern '" + std::string(pattern) + "'";
     if (pattern.front() == '|') {

@@ -11,6 +11,6 @@ std::string read_core_pattern();
 
 // Pure: where the core dump of a process started in `directory` went. Does not guess what the
 // pattern's specifiers (%p and the like) expanded to.
-std::string core_in_words(std::string_view pattern, std::string_view directory);
+std::string describe_core(std::string_view pattern, std::string_view directory);
 
 }  // namespace jobshim

@@ -63,7 +63,7 @@ constexpr std::optional<Value> value_in(const Words& words, std::string_view tex
 }
 
 // "uid 1000 (pid 77, bash)"
-std::string in_words(const Requester& by) {
+std::string describe(const Requester& by) {
     // A signal without a sender came from the kernel: a terminal hangup, a resource limit.
     if (by.how == "signal to the shim" && !by.pid && !by.uid) return "the kernel";
     std::string text = by.uid ? "uid " + std::to_string(*by.uid) : "an unknown user";
@@ -76,8 +76,8 @@ std::string in_words(const Requester& by) {
     return text;
 }
 
-std::string requested_by(const Requester& by) { return "requested by " + in_words(by); }
-std::string sent_by(const Requester& by) { return "sent by " + in_words(by); }
+std::string requested_by(const Requester& by) { return "requested by " + describe(by); }
+std::string sent_by(const Requester& by) { return "sent by " + describe(by); }
 
 // A person's text, trimmed so that our own sentence can go on after it.
 std::string as_clause(std::string_view words) {
@@ -95,7 +95,7 @@ std::string how_it_ended(int wait_status) {
 }
 
 std::string timed_out_sentence(const Ending& end) {
-    return "Timed out after " + duration_in_words(end.timeout);
+    return "Timed out after " + describe_duration(end.timeout);
 }
 
 // Not yet a whole sentence: the caller adds the rest, such as how the worker ended.
@@ -117,14 +117,14 @@ std::vector<std::string> evidence_of(const Ending& end) {
 }
 
 // The worker was asked to end, then killed, and is still there: nobody can know how it will end.
-FinalWord judge_stuck(const Ending& end) {
-    FinalWord last;
+Conclusion judge_stuck(const Ending& end) {
+    Conclusion last;
     ExitRecord& exit = last.exit;
     const StuckWorker& stuck = *end.stuck;
     exit.certainty = Certainty::observed;
     exit.evidence = evidence_of(end);
     exit.evidence.push_back("the worker (" + with_state(stuck) + ") was still there " +
-                            duration_in_words(stuck.after_kill) + " after SIGKILL" +
+                            describe_duration(stuck.after_kill) + " after SIGKILL" +
                             (stuck.where.empty() ? "" : ", in kernel function " + stuck.where));
     if (end.cancelled && !end.timed_out) {
         exit.reason = ExitReason::cancelled;
@@ -193,9 +193,9 @@ Status status_of(ExitReason reason) {
     return Status::failed;
 }
 
-FinalWord judge_witnessed(const Ending& end) {
+Conclusion judge_witnessed(const Ending& end) {
     if (end.stuck) return judge_stuck(end);
-    FinalWord last;
+    Conclusion last;
     ExitRecord& exit = last.exit;
     const int status = end.wait_status;
     exit.certainty = Certainty::observed;
@@ -208,12 +208,12 @@ FinalWord judge_witnessed(const Ending& end) {
     exit.resources = end.resources;
     exit.evidence = evidence_of(end);
     // Whoever sent SIGHUP an hour ago did not request this SIGSEGV.
-    const bool is_asked_for =
+    const bool was_requested =
         end.signalled_by && (!WIFSIGNALED(status) || WTERMSIG(status) == end.signalled_with);
-    if (is_asked_for) exit.requested_by = end.signalled_by;
+    if (was_requested) exit.requested_by = end.signalled_by;
     if (end.signalled_by)
         exit.evidence.push_back(signal_name(end.signalled_with) + " from " +
-                                in_words(*end.signalled_by) + " had been passed on earlier");
+                                describe(*end.signalled_by) + " had been passed on earlier");
 
     // From the most to the least specific. A request that was on disk before the end outweighs how
     // the worker obeyed it; a timeout that was reached is always reported as one.
@@ -236,11 +236,11 @@ FinalWord judge_witnessed(const Ending& end) {
         } else if (WCOREDUMP(status)) {
             exit.reason = ExitReason::core_dump;
             last.sentence = "Killed by " + name + " (core dumped)";
-            if (is_asked_for) last.sentence += ", " + sent_by(*end.signalled_by);
+            if (was_requested) last.sentence += ", " + sent_by(*end.signalled_by);
             last.sentence += ".";
         } else {
             exit.reason = ExitReason::signal;
-            if (is_asked_for)
+            if (was_requested)
                 last.sentence = "Killed by " + name + ", " + sent_by(*end.signalled_by) + ".";
             else if (killed)
                 last.sentence = "Killed by SIGKILL; who sent it cannot be known.";
@@ -252,9 +252,9 @@ FinalWord judge_witnessed(const Ending& end) {
         last.sentence = "Exited with status " + std::to_string(WEXITSTATUS(status));
         if (end.signalled_by)
             last.sentence += " after " + signal_name(end.signalled_with) + " from " +
-                             in_words(*end.signalled_by);
+                             describe(*end.signalled_by);
         last.sentence += ".";
-    } else if (end.result_expected && !end.worker_wrote_terminal_status) {
+    } else if (end.result_expected && !end.worker_wrote_final_status) {
         exit.reason = ExitReason::no_result;
         last.sentence = "Exited with status 0 without recording a result.";
     } else {
@@ -264,8 +264,8 @@ FinalWord judge_witnessed(const Ending& end) {
     return last;
 }
 
-FinalWord judge_spawn_failure(std::string_view errno_name, std::string_view what) {
-    FinalWord last;
+Conclusion judge_spawn_failure(std::string_view errno_name, std::string_view what) {
+    Conclusion last;
     last.exit.reason = ExitReason::spawn_failed;
     last.exit.certainty = Certainty::observed;
     last.exit.errno_name = errno_name;
@@ -274,8 +274,8 @@ FinalWord judge_spawn_failure(std::string_view errno_name, std::string_view what
     return last;
 }
 
-FinalWord judge_never_started(const std::optional<Requester>& by, std::string_view why) {
-    FinalWord last;
+Conclusion judge_never_started(const std::optional<Requester>& by, std::string_view why) {
+    Conclusion last;
     last.exit.reason = ExitReason::cancelled;
     last.exit.certainty = Certainty::observed;
     last.exit.requested_by = by;
@@ -287,8 +287,8 @@ FinalWord judge_never_started(const std::optional<Requester>& by, std::string_vi
     return last;
 }
 
-FinalWord judge_cancelled_unseen(const Cancellation& request) {
-    FinalWord last;
+Conclusion judge_cancelled_unseen(const Cancellation& request) {
+    Conclusion last;
     last.exit.reason = ExitReason::cancelled;
     last.exit.certainty = Certainty::inferred;
     last.exit.requested_by = request.by;
@@ -297,42 +297,42 @@ FinalWord judge_cancelled_unseen(const Cancellation& request) {
     return last;
 }
 
-FinalWord judge_told(Status as, const Requester& by, std::string_view because) {
-    FinalWord last;
+Conclusion judge_told(Status as, const Requester& by, std::string_view because) {
+    Conclusion last;
     last.exit.reason = as == Status::cancelled ? ExitReason::cancelled : ExitReason::unknown;
     last.exit.certainty = Certainty::told;
     last.exit.requested_by = by;
     last.status = as;
-    last.sentence = "Settled as " + std::string(word(as)) + " by " + in_words(by) + ": " +
+    last.sentence = "Settled as " + std::string(word(as)) + " by " + describe(by) + ": " +
                     as_clause(because) + ".";
     return last;
 }
 
-FinalWord judge_presumed(std::chrono::milliseconds silence, const Requester& by,
-                         std::string_view because) {
-    FinalWord last;
+Conclusion judge_presumed(std::chrono::milliseconds silence, const Requester& by,
+                          std::string_view because) {
+    Conclusion last;
     last.exit.reason = ExitReason::shim_lost;
     last.exit.certainty = Certainty::presumed;
     last.exit.requested_by = by;
     last.exit.evidence.emplace_back(because);
     last.status = status_of(last.exit.reason);
-    last.sentence = "Presumed dead by " + in_words(by) + ": no heartbeat for " +
-                    duration_in_words(silence) + ".";
+    last.sentence = "Presumed dead by " + describe(by) + ": no heartbeat for " +
+                    describe_duration(silence) + ".";
     return last;
 }
 
-FinalWord judge_lost(ExitReason reason, bool worker_was_started, std::vector<std::string> evidence,
-                     const std::optional<OomFinding>& oom) {
+Conclusion judge_lost(ExitReason reason, bool worker_was_started, std::vector<std::string> evidence,
+                      const std::optional<OomFinding>& oom) {
     const std::string_view shim_died = oom && oom->shim_was_the_victim
                                            ? "The shim was killed by the out-of-memory killer"
                                            : "The shim died";
-    FinalWord last;
+    Conclusion last;
     last.exit.reason = reason;
     last.exit.certainty = Certainty::inferred;
     last.exit.evidence = std::move(evidence);
     last.status = status_of(reason);
     if (reason == ExitReason::host_rebooted)
-        last.sentence = "The host was restarted while the job ran; how it ended is unknown.";
+        last.sentence = "The host was rebooted while the job ran; how it ended is unknown.";
     else if (!worker_was_started)
         last.sentence = std::string(shim_died) + " before the worker started.";
     else if (oom && oom->worker_was_the_victim)

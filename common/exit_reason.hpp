@@ -1,5 +1,5 @@
 // Turns what was seen of a worker's end into the reason that goes into the record. Pure: no clock,
-// no files, no processes. Every row of SPEC section 2 has a unit test.
+// no files, no processes. Every exit reason of docs/record.md has a unit test.
 #pragma once
 
 #include <chrono>
@@ -21,7 +21,7 @@ enum class ExitReason {
     timeout,
     cancelled,
     spawn_failed,  // COMMAND could not be executed
-    no_result,     // exit 0, but no terminal status where one was expected
+    no_result,     // exit 0, but no final status where one was expected
     shim_lost,     // the shim died, and nobody saw the worker's end
     host_rebooted,
     unknown,
@@ -43,7 +43,7 @@ Status status_from(std::string_view word);
 constexpr bool is_active(Status status) {
     return status == Status::queued || status == Status::running;
 }
-constexpr bool is_terminal(Status status) {
+constexpr bool is_final(Status status) {
     return status == Status::completed || status == Status::failed || status == Status::cancelled;
 }
 
@@ -69,7 +69,8 @@ struct Leftover {
     std::string command;
 };
 
-// `exit` of SPEC section 2, as it is written and read. What is unknown is empty, never 0 or -1.
+// `jobshim.exit` of docs/record.md, as it is written and read. What is unknown is empty, never 0 or
+// -1.
 struct ExitRecord {
     ExitReason reason = ExitReason::unknown;
     Certainty certainty = Certainty::unknown;
@@ -122,8 +123,8 @@ struct StuckWorker {
 };
 
 // The end of a process passes through three values, each made from the one before: Ending (what was
-// seen), FinalWord (how it is judged) and JobEdit (job_document.hpp: what a write of the job file
-// changes). ExitRecord is the part of a FinalWord that the record calls `exit`.
+// seen), Conclusion (how it is judged) and JobEdit (job_document.hpp: what a write of the job file
+// changes). ExitRecord is the part of a Conclusion that the record calls `exit`.
 
 // What was seen of an end by the process that waited for it: the supervisor, or a reader that
 // outlived the shim.
@@ -134,45 +135,45 @@ struct Ending {
     std::optional<CancelRequest> cancelled;  // on disk before the end
     std::optional<Requester> signalled_by;   // who sent the last fatal signal we passed on
     int signalled_with = 0;                  // that signal
-    int terms = 0;                           // how many times SIGTERM came
+    int sigterm_count = 0;                   // how many times SIGTERM came
     std::optional<Resources> resources;
     std::vector<std::string> evidence;  // what was sent, and when
 
     // What the waiting process does not see for itself.
     std::chrono::milliseconds timeout{0};  // for the message
     bool result_expected = false;          // --expect-record
-    bool worker_wrote_terminal_status = false;
+    bool worker_wrote_final_status = false;
     std::optional<OomFinding> oom;
 };
 
 // How an end is judged: what goes into the record, and a sentence for people (empty on success).
-struct FinalWord {
+struct Conclusion {
     ExitRecord exit;
     Status status = Status::failed;
     std::string sentence;
 };
 
 // Leaves ended_at, duration_ms, leftovers and tail to the caller.
-FinalWord judge_witnessed(const Ending& end);
+Conclusion judge_witnessed(const Ending& end);
 
 // COMMAND could not be executed; `what` names the file and the reason.
-FinalWord judge_spawn_failure(std::string_view errno_name, std::string_view what);
+Conclusion judge_spawn_failure(std::string_view errno_name, std::string_view what);
 
 // The job was cancelled before its worker started.
-FinalWord judge_never_started(const std::optional<Requester>& by, std::string_view why = {});
+Conclusion judge_never_started(const std::optional<Requester>& by, std::string_view why = {});
 
 // Cancellation was requested and the worker is gone; nobody saw how it ended.
-FinalWord judge_cancelled_unseen(const Cancellation& request);
+Conclusion judge_cancelled_unseen(const Cancellation& request);
 
 // A person's verdict where no machine can know. `as` is failed or cancelled.
-FinalWord judge_told(Status as, const Requester& by, std::string_view because);
+Conclusion judge_told(Status as, const Requester& by, std::string_view because);
 
 // There was no heartbeat for so long that the caller presumes the job dead.
-FinalWord judge_presumed(std::chrono::milliseconds silence, const Requester& by,
-                         std::string_view because);
+Conclusion judge_presumed(std::chrono::milliseconds silence, const Requester& by,
+                          std::string_view because);
 
 // Nobody saw the end. `evidence` says how we know that it ended.
-FinalWord judge_lost(ExitReason reason, bool worker_was_started, std::vector<std::string> evidence,
-                     const std::optional<OomFinding>& oom = std::nullopt);
+Conclusion judge_lost(ExitReason reason, bool worker_was_started, std::vector<std::string> evidence,
+                      const std::optional<OomFinding>& oom = std::nullopt);
 
 }  // namespace jobshim

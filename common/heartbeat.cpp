@@ -22,7 +22,7 @@ struct Bytes {
     off_t first;
     off_t count;
 };
-constexpr Bytes life_byte{0, 1};
+constexpr Bytes liveness_byte{0, 1};
 constexpr Bytes writer_byte{1, 1};
 constexpr Bytes both_bytes{0, 2};
 constexpr std::size_t text_limit = std::size_t{4} << 20U;
@@ -53,14 +53,14 @@ Locked try_lock(int fd, Bytes bytes, const std::string& path) {
 }
 
 // For messages only: no decision depends on it.
-std::string holder_in_words(int fd, Bytes bytes) {
+std::string describe_holder(int fd, Bytes bytes) {
     struct flock lock = byte_lock(F_WRLCK, bytes);
     if (::fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK && lock.l_pid > 0)
         return " by pid " + std::to_string(lock.l_pid);
     return "";
 }
 
-HeartbeatFile open_or_make(const std::string& path, int more_flags) {
+HeartbeatFile open_or_create(const std::string& path, int more_flags) {
     UniqueFd fd(::open(
         path.c_str(),
         O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC | more_flags, 0600));
@@ -91,12 +91,12 @@ std::int64_t mtime_ns_of(const struct stat& info) {
 
 Probe probe_descriptor(int fd, const std::string& path) {
     Probe probe;
-    struct flock lock = byte_lock(F_WRLCK, life_byte);
+    struct flock lock = byte_lock(F_WRLCK, liveness_byte);
     if (::fcntl(fd, F_GETLK, &lock) != 0) {
-        probe.lock = LifeLock::unavailable;
+        probe.lock = LivenessLock::unavailable;
         probe.obstacle = "Locks cannot be queried (" + errno_text(errno) + ")";
     } else {
-        probe.lock = lock.l_type == F_UNLCK ? LifeLock::free : LifeLock::held;
+        probe.lock = lock.l_type == F_UNLCK ? LivenessLock::free : LivenessLock::held;
     }
     struct stat info {};
     if (::fstat(fd, &info) == 0) {
@@ -119,7 +119,7 @@ Probe probe_heartbeat(const std::string& path) {
     if (fd) return probe_descriptor(fd.get(), path);
     Probe probe;
     if (errno == ENOENT) return probe;
-    probe.lock = LifeLock::unavailable;
+    probe.lock = LivenessLock::unavailable;
     probe.obstacle = "Its heartbeat file cannot be read (" + errno_text(errno) + ")";
     struct stat info {};
     if (::lstat(path.c_str(), &info) == 0) probe.mtime_ns = mtime_ns_of(info);
@@ -132,12 +132,12 @@ HeartbeatHold::HeartbeatHold(std::string path, HeartbeatFile file, bool locked)
 HeartbeatHold HeartbeatHold::acquire(const std::string& path, milliseconds patience) {
     const auto deadline = monotonic_now() + patience;
     for (;;) {
-        HeartbeatFile file = open_or_make(path, 0);
+        HeartbeatFile file = open_or_create(path, 0);
         const int fd = file.fd.get();
         refuse_foreign(fd, path);
         const Locked locked = try_lock(fd, both_bytes, path);
-        if (locked == Locked::busy && try_lock(fd, life_byte, path) == Locked::busy)
-            throw JobIsTaken("this job is already supervised" + holder_in_words(fd, life_byte) +
+        if (locked == Locked::busy && try_lock(fd, liveness_byte, path) == Locked::busy)
+            throw JobIsTaken("this job is already supervised" + describe_holder(fd, liveness_byte) +
                              " (" + path + " is locked)");
         // If the file was removed or replaced between open and lock, two shims would each lock a
         // file of their own.
@@ -146,7 +146,7 @@ HeartbeatHold HeartbeatHold::acquire(const std::string& path, milliseconds patie
             while (try_lock(fd, writer_byte, path) == Locked::busy) {
                 if (monotonic_now() >= deadline)
                     throw JobIsTaken("this job is being settled" +
-                                     holder_in_words(fd, writer_byte) + " (" + path +
+                                     describe_holder(fd, writer_byte) + " (" + path +
                                      " is locked)");
                 // Polled: a blocking lock request could not be given up at the deadline.
                 pause_for(milliseconds(2));
@@ -161,7 +161,7 @@ std::string HeartbeatHold::text() const { return read_from(file_.fd.get(), 0, te
 
 Probe HeartbeatHold::probe() const {
     Probe probe = probe_descriptor(file_.fd.get(), path_);  // F_GETLK ignores our own lock
-    probe.lock = locked_ ? LifeLock::free : LifeLock::unavailable;
+    probe.lock = locked_ ? LivenessLock::free : LivenessLock::unavailable;
     return probe;
 }
 
@@ -172,7 +172,7 @@ void HeartbeatHold::abandon(std::string_view former_text) noexcept {
             return;
         }
         // If `begin` was not called there is nothing to undo, and no reason to take the risk: death
-        // or a full disk between the two calls would cost the last run its recorded end.
+        // or a full disk between the two calls would cost the previous run its recorded end.
         if (text() != former_text && ::ftruncate(file_.fd.get(), 0) == 0) append(former_text);
     } catch (const std::exception&) {
         // The failure that led here is the one to report.
@@ -200,7 +200,7 @@ void HeartbeatHold::lock_again() noexcept {
         if (try_lock(file_.fd.get(), both_bytes, path_) != Locked::busy) return;
         // Whichever process holds one of them now will look at this process next, see that it is
         // alive, and let go.
-        try_lock(file_.fd.get(), life_byte, path_);
+        try_lock(file_.fd.get(), liveness_byte, path_);
         try_lock(file_.fd.get(), writer_byte, path_);
     } catch (const std::exception&) {
         return;  // as in beat(): the next beat tries again
@@ -211,7 +211,7 @@ void HeartbeatHold::beat() noexcept {
     lock_again();
     ::futimens(file_.fd.get(), nullptr);
     try {
-        if (!leads_to(path_, file_)) remake();
+        if (!leads_to(path_, file_)) recreate();
     } catch (const std::exception&) {
         // The next beat tries again; until then readers rely on the shim's identity.
         return;
@@ -222,9 +222,9 @@ bool HeartbeatHold::holds_the_job(milliseconds patience) noexcept {
     try {
         const auto deadline = monotonic_now() + patience;
         while (locked_ && !leads_to(path_, file_)) {
-            const Remade remade = remake();
-            if (remade == Remade::shim_has_it) return false;
-            if (remade == Remade::settler_has_it) {
+            const Recreated recreated = recreate();
+            if (recreated == Recreated::shim_has_it) return false;
+            if (recreated == Recreated::settler_has_it) {
                 if (monotonic_now() >= deadline) return false;
                 pause_for(milliseconds(2));
             }
@@ -235,22 +235,23 @@ bool HeartbeatHold::holds_the_job(milliseconds patience) noexcept {
     return true;
 }
 
-HeartbeatHold::Remade HeartbeatHold::remake() {
+HeartbeatHold::Recreated HeartbeatHold::recreate() {
     // Copy the history from the old descriptor: its file still exists, without a name.
     const std::string history = text();
-    HeartbeatFile file = open_or_make(path_, O_APPEND);
+    HeartbeatFile file = open_or_create(path_, O_APPEND);
     const int fd = file.fd.get();
     refuse_foreign(fd, path_);
-    if (locked_ && try_lock(fd, life_byte, path_) != Locked::yes) return Remade::shim_has_it;
+    if (locked_ && try_lock(fd, liveness_byte, path_) != Locked::yes) return Recreated::shim_has_it;
     // A settler will see that the shim is alive, and let go.
-    if (locked_ && try_lock(fd, writer_byte, path_) != Locked::yes) return Remade::settler_has_it;
-    if (!leads_to(path_, file)) return Remade::not_in_place;
+    if (locked_ && try_lock(fd, writer_byte, path_) != Locked::yes)
+        return Recreated::settler_has_it;
+    if (!leads_to(path_, file)) return Recreated::not_in_place;
     if (::ftruncate(fd, 0) != 0) throw_errno("empty " + path_);
     reserve_space(fd, static_cast<off_t>(space_));
     write_all(fd, history, path_);
     // Closing the old descriptor drops no lock on the new file, which is a different inode.
     file_ = std::move(file);
-    return Remade::yes;
+    return Recreated::yes;
 }
 
 void HeartbeatHold::release(Leave leave) noexcept {
@@ -267,7 +268,7 @@ SettlerLock::SettlerLock(std::string path, HeartbeatFile file)
 
 std::optional<SettlerLock> SettlerLock::try_take(const std::string& path) {
     for (int attempt = 0; attempt < 100; ++attempt) {
-        HeartbeatFile file = open_or_make(path, O_APPEND);
+        HeartbeatFile file = open_or_create(path, O_APPEND);
         refuse_foreign(file.fd.get(), path);
         if (try_lock(file.fd.get(), writer_byte, path) == Locked::busy) return std::nullopt;
         if (leads_to(path, file)) return SettlerLock(path, std::move(file));

@@ -1,4 +1,4 @@
-// The heartbeat file (SPEC section 3): a lock that dies with the shim, the time of the last beat,
+// The heartbeat file (docs/record.md): a lock that dies with the shim, the time of the last beat,
 // and three lines of history.
 //
 // Caveats: a process loses its POSIX locks on a file when it closes *any* descriptor of that file.
@@ -21,7 +21,7 @@ namespace jobshim {
 
 // What a reader sees. Probing changes nothing.
 struct Probe {
-    LifeLock lock = LifeLock::no_file;
+    LivenessLock lock = LivenessLock::no_file;
     std::string text;  // "" if it cannot be read
     // Wall time of the last beat; nothing while the file is empty, because no shim has beaten yet.
     std::optional<std::int64_t> mtime_ns;
@@ -79,8 +79,8 @@ public:
 
 private:
     HeartbeatHold(std::string path, HeartbeatFile file, bool locked);
-    enum class Remade { yes, not_in_place, settler_has_it, shim_has_it };
-    Remade remake();
+    enum class Recreated { yes, not_in_place, settler_has_it, shim_has_it };
+    Recreated recreate();
 
     std::string path_;
     HeartbeatFile file_;

@@ -19,7 +19,7 @@ std::string heartbeat_worker_line(const WorkerIdentity& worker) {
     return dump(Json{{"worker", to_json(worker)}}) + "\n";
 }
 
-std::string heartbeat_last_line(const FinalWord& last) {
+std::string heartbeat_last_line(const Conclusion& last) {
     const Json line = {{"exit", to_json(last.exit)},
                        {"status", word(last.status)},
                        {"errorMessage", or_null(last.sentence)}};
@@ -44,8 +44,8 @@ Heartbeat parse_heartbeat(std::string_view text) {
             beat.run->worker = worker_from(worker);
         } else if (const auto exit = exit_from(object_in(line, "exit")); exit && beat.run) {
             const Status status = status_from(text_in(line, "status"));
-            beat.last = FinalWord{*exit, is_terminal(status) ? status : status_of(exit->reason),
-                                  text_in(line, "errorMessage")};
+            beat.last = Conclusion{*exit, is_final(status) ? status : status_of(exit->reason),
+                                   text_in(line, "errorMessage")};
         }
     }
     return beat;

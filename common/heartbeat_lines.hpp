@@ -1,4 +1,4 @@
-// The lines of the heartbeat file (SPEC section 3), and the cancel request. Pure.
+// The lines of the heartbeat file (docs/record.md), and the cancel request. Pure.
 #pragma once
 
 #include <optional>
@@ -13,7 +13,7 @@ namespace jobshim {
 std::string heartbeat_first_line(const RunRecord& run, std::string_view job_file,
                                  std::string_view started_at,
                                  const std::optional<OomBaseline>& oom = {});
-std::string heartbeat_last_line(const FinalWord& last);
+std::string heartbeat_last_line(const Conclusion& last);
 // Every heartbeat file starts with these bytes.
 constexpr std::string_view heartbeat_magic = R"({"jobshim":)";
 
@@ -22,7 +22,7 @@ struct Heartbeat {
     std::string job_file;
     std::string started_at;
     std::optional<OomBaseline> oom;  // untrusted: `counter` may be any path
-    std::optional<FinalWord> last;
+    std::optional<Conclusion> last;
 };
 
 // Reads the complete lines; never fails.

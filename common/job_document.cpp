@@ -229,7 +229,7 @@ bool same_host_members(const JobDocument& a, const JobDocument& b) {
     return theirs(a) == theirs(b);
 }
 
-void JobEdit::set_end(const FinalWord& last, const std::string& now) {
+void JobEdit::set_end(const Conclusion& last, const std::string& now) {
     status = last.status;
     phase = final_phase(last.status);
     pid.reset();

@@ -1,4 +1,4 @@
-// The job file (SPEC section 2) as text and what it says. Pure.
+// The job file (docs/record.md) as text and what it says. Pure.
 //
 // What the host wrote into a job file is kept byte for byte: a JobDocument holds the text and the
 // positions of its members, and an edit replaces only the values that are ours.
@@ -41,7 +41,7 @@ public:
     // Nothing if the file has no `jobshim` member, or one that we did not write. Parsed only when
     // first needed; copies of the document share the result.
     const std::optional<RunRecord>& run() const;
-    // The JSON text of the last run's exit, which becomes `previous`; "" if there is none.
+    // The JSON text of the previous run's exit, which becomes `previous`; "" if there is none.
     std::string exit_text() const;
     // True if there is a `command` and it differs from this one.
     bool has_other_command(const std::vector<std::string>& command) const;
@@ -93,9 +93,9 @@ public:
     std::string created_at;
 
     // Records the end of the run; `now` (ISO 8601) stands in for an unknown end time.
-    void set_end(const FinalWord& last, const std::string& now);
+    void set_end(const Conclusion& last, const std::string& now);
 
-    // With `worker_reported` (the worker wrote a terminal status itself) this touches only pid,
+    // With `worker_reported` (the worker wrote a final status itself) this touches only pid,
     // jobshim, and completedAt if it is absent or null.
     std::string applied_to(const JobDocument& document, bool worker_reported) const;
     // A new job file.

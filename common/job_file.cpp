@@ -18,11 +18,11 @@ namespace {
 
 // Runs an action on a file other than the job file, and reports its failure as such.
 template <class Action>
-auto beside_job_file(Action action) {
+auto on_sibling_file(Action action) {
     try {
         return action();
     } catch (const std::system_error& error) {
-        throw FailureBesideJobFile(error.what());
+        throw SiblingFileFailure(error.what());
     }
 }
 
@@ -99,7 +99,7 @@ std::optional<JobDocument> JobFile::load() { return find().document; }
 void JobFile::reserve(std::size_t bytes) {
     reserve_.reset();  // frees the name
     const auto like = stamp_at(files_.job);
-    beside_job_file([&] {
+    on_sibling_file([&] {
         reserve_ = std::make_unique<StagedFile>(files_.reserve, like);
         reserve_->reserve(static_cast<off_t>(bytes));
     });
@@ -114,30 +114,30 @@ void JobFile::check_reserve(std::size_t for_us) {
 
 std::unique_ptr<StagedFile> JobFile::stage(Write write, const Found& base) {
     if (write == Write::last && reserve_) {
-        beside_job_file([&] { reserve_->take_after(base.stamp); });
+        on_sibling_file([&] { reserve_->copy_owner_and_mode(base.stamp); });
         return std::move(reserve_);
     }
     const bool taken = displaced_ && displaced_->path() == files_.fresh;
     const std::string& path = taken ? files_.merged : files_.fresh;
     // A file is there if our last write could not examine what it had displaced.
-    if (beside_job_file([&] { return stamp_at(path); })) clear_stale_file(path);
-    return beside_job_file([&] { return std::make_unique<StagedFile>(path, base.stamp); });
+    if (on_sibling_file([&] { return stamp_at(path); })) clear_stale_file(path);
+    return on_sibling_file([&] { return std::make_unique<StagedFile>(path, base.stamp); });
 }
 
 // True if `staged` is in place. If not, `base` is brought up to date for the next attempt.
-bool JobFile::arrive(StagedFile& staged, Found& base, const std::string& text) {
-    using Arrival = StagedFile::Arrival;
-    switch (base.stamp ? staged.arrive_in_exchange(files_.job) : staged.arrive_as_new(files_.job)) {
-        case Arrival::there_was_one:
+bool JobFile::commit(StagedFile& staged, Found& base, const std::string& text) {
+    using Commit = StagedFile::Commit;
+    switch (base.stamp ? staged.commit_by_exchange(files_.job) : staged.commit_as_new(files_.job)) {
+        case Commit::target_exists:
             base = find();
             return false;
-        case Arrival::there_was_none:
+        case Commit::target_missing:
             base.stamp.reset();
             return false;
-        case Arrival::done:
-            made_new_ = made_new_ || !was_there_;
+        case Commit::done:
+            created_ = created_ || !was_there_;
             break;
-        case Arrival::exchanged:
+        case Commit::exchanged:
             break;
     }
     last_written_ = staged.stamp();
@@ -166,10 +166,10 @@ void JobFile::update(const Edit& edit, Write write) {
         // included (seen on ext4 and xfs). What somebody else had written must not be lost.
         const bool flush = lasting || (policy_ == SyncPolicy::final && was_there_);
         // Everything whose failure must stop the write comes before the exchange.
-        const UniqueFd directory = beside_job_file(
+        const UniqueFd directory = on_sibling_file(
             [&] { return lasting ? open_directory_to_flush(files_.directory) : UniqueFd(); });
         auto staged = stage(write, base);
-        beside_job_file([&] {
+        on_sibling_file([&] {
             staged->write(text);
             if (flush && attempt < patient_attempts) staged->flush();
         });
@@ -184,7 +184,7 @@ void JobFile::update(const Edit& edit, Write write) {
             }
         }
         const bool exchanges = base.stamp.has_value();
-        if (!arrive(*staged, base, text)) {
+        if (!commit(*staged, base, text)) {
             expected = base.document ? base.document->text() : "";
             continue;
         }
@@ -237,7 +237,7 @@ void JobFile::clear_stale_file(const std::string& path) {
     // have left the host's latest version here. A half-written version of ours is no loss.
     std::optional<FileContents> left;
     try {
-        left = beside_job_file([&] { return read_file(path, max_job_file_bytes); });
+        left = on_sibling_file([&] { return read_file(path, max_job_file_bytes); });
         if (!left) return;
         const JobDocument theirs = JobDocument::parse(std::move(left->text));
         const auto job = read_file(files_.job, max_job_file_bytes);

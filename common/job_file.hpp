@@ -22,7 +22,7 @@ namespace jobshim {
 
 // A failure that concerns a file beside the job file, or the directory. what() names that file, not
 // the job file.
-class FailureBesideJobFile : public std::runtime_error {
+class SiblingFileFailure : public std::runtime_error {
 public:
     using std::runtime_error::runtime_error;
 };
@@ -55,7 +55,7 @@ public:
     // than once.
     using Edit = std::function<std::string(const JobDocument*)>;
     enum class Write { ordinary, last };
-    // Throws std::system_error or Refusal, whose text names the job file, or FailureBesideJobFile;
+    // Throws std::system_error or Refusal, whose text names the job file, or SiblingFileFailure;
     // the file is then unchanged. Once the new version is in place, nothing is thrown any more.
     void update(const Edit& edit, Write write);
 
@@ -63,7 +63,7 @@ public:
     // wrote is moved aside as NAME.displaced-TIME.
     void clear_stale_files();
     // True if this object created the current file.
-    bool made_the_file() const { return made_new_; }
+    bool created_the_file() const { return created_; }
     // Descriptor of the reserve file; -1 if there is none.
     int reserve_descriptor() const { return reserve_ ? reserve_->descriptor() : -1; }
 
@@ -82,7 +82,7 @@ private:
     void clear_stale_file(const std::string& path);
 
     std::unique_ptr<StagedFile> stage(Write write, const Found& base);
-    bool arrive(StagedFile& staged, Found& base, const std::string& text);
+    bool commit(StagedFile& staged, Found& base, const std::string& text);
     bool look_at_displaced(std::unique_ptr<StagedFile> staged, Found& base,
                            const std::string& expected);
 
@@ -95,7 +95,7 @@ private:
     std::optional<FileStamp> last_written_;
     std::optional<std::string> last_good_;  // the text we last wrote
     bool was_there_ = false;                // we found a file that we had not written
-    bool made_new_ = false;
+    bool created_ = false;
 };
 
 }  // namespace jobshim

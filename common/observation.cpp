@@ -63,7 +63,7 @@ void find_out_which_run(Observation& seen, const JobFiles& files, const Observer
         signs.updated_at = seen.document->string("updatedAt").value_or("");
     }
     signs.beat = parse_heartbeat(seen.probe.text);
-    signs.lock_is_held = seen.probe.lock == LifeLock::held;
+    signs.lock_is_held = seen.probe.lock == LivenessLock::held;
     signs.job_file = to_utf8(files.job);
     signs.boot_id = observer.here.boot_id;
     RunChoice choice = choose_run(std::move(signs));
@@ -97,7 +97,7 @@ void look_for_unrecorded_end(Observation& seen, const JobFiles& files, const Obs
 
 // The wall clock of the machine that sets the file's times. On a remote file system that is the
 // file server: we create a file there and read its time back.
-std::optional<std::int64_t> clock_beside(const JobFiles& files, bool local) {
+std::optional<std::int64_t> file_clock_now(const JobFiles& files, bool local) {
     if (local) return wall_now_ms() * 1'000'000;
     const std::string path = files.reserve + "-clock-" + std::to_string(::getpid());
     const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
@@ -126,22 +126,22 @@ void look_at_processes(Observation& seen, const JobFiles& files, const Observer&
     const bool active = is_active(sighting.status);
     const bool here = seen.place == Place::here;
     // A shim without its lock is about to exit (or its heartbeat file was replaced).
-    const bool has_lost_its_lock = active && sighting.lock == LifeLock::free;
+    const bool has_lost_its_lock = active && sighting.lock == LivenessLock::free;
     sighting.shim = !here ? Liveness::unknowable
                           : look_up_patiently(run.shim.pid, run.shim.start_time,
                                               has_lost_its_lock ? death_patience : milliseconds(0));
     // The lock is held, but not by the recorded shim: the next shim holds it, and is about to write
     // its first lines.
-    if (sighting.lock == LifeLock::held && sighting.shim == Liveness::dead) {
+    if (sighting.lock == LivenessLock::held && sighting.shim == Liveness::dead) {
         sighting.new_run_began = true;
         seen.run.reset();
         return;
     }
-    const bool shim_alive = sighting.lock == LifeLock::held || sighting.shim == Liveness::alive;
+    const bool shim_alive = sighting.lock == LivenessLock::held || sighting.shim == Liveness::alive;
     if (!active) return;
     const bool local = is_local_file_system(files.directory);
     if (seen.probe.mtime_ns)
-        if (const auto now = clock_beside(files, local || here))
+        if (const auto now = file_clock_now(files, local || here))
             sighting.beat_age = milliseconds(*now / 1'000'000 - *seen.probe.mtime_ns / 1'000'000);
     if (shim_alive || sighting.shim == Liveness::unknowable) {
         sighting.rebooted = seen.place == Place::before_reboot && local && !shim_alive;
@@ -153,7 +153,7 @@ void look_at_processes(Observation& seen, const JobFiles& files, const Observer&
                                          : "an unknown pid namespace");
             else if (seen.place == Place::before_reboot)
                 sighting.obstacle =
-                    "Its shim ran before the host was restarted, and other hosts may share this "
+                    "Its shim ran before the host was rebooted, and other hosts may share this "
                     "file system";
             else if (seen.place == Place::elsewhere)
                 sighting.obstacle = "Its shim runs on " +
@@ -178,7 +178,7 @@ void look_at_processes(Observation& seen, const JobFiles& files, const Observer&
 
 // True if a second look must agree with the first before anything is concluded.
 bool rests_on_a_free_lock(const Observation& seen) {
-    return seen.probe.lock != LifeLock::held && is_active(seen.status()) &&
+    return seen.probe.lock != LivenessLock::held && is_active(seen.status()) &&
            (seen.run || seen.known_end);
 }
 
@@ -238,7 +238,7 @@ Observation observe(const JobFiles& files, const Observer& observer, const Probe
                         "The copy of its end cannot be read (" + seen.obstacle_to_the_end + ")."};
     if (seen.file_exists && !seen.document)
         seen.verdict = {State::unknown, seen.trouble + "."};
-    else if (is_terminal(seen.status())) {
+    else if (is_final(seen.status())) {
         seen.sighting.end_sentence = seen.document->end_sentence();
         seen.verdict = judge(seen.sighting);
     }

@@ -1,7 +1,7 @@
 // Gathers what the system shows of a job and judges it. Changes nothing.
 //
 // A free lock counts only if two probes found it free and both reads of the job file returned the
-// same bytes (SPEC rule 4.5); otherwise everything is gathered again.
+// same bytes; otherwise everything is gathered again.
 #pragma once
 
 #include <chrono>
@@ -38,7 +38,7 @@ struct Observation {
     // host has overwritten the record. Nothing if no shim has taken on the current request.
     std::optional<RunRecord> run;
     // An end of this run that is recorded outside the job file.
-    std::optional<FinalWord> known_end;
+    std::optional<Conclusion> known_end;
     // The OOM killer's counters when this run began, if its heartbeat file has them.
     std::optional<OomBaseline> oom;
     // The request to cancel it; only read once the shim is dead.

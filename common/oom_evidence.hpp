@@ -33,7 +33,7 @@ std::optional<OomFinding> compare_oom_counter(const OomBaseline& before);
 // zombie is reaped; afterwards its pid may have been reused.
 std::optional<OomFinding> look_for_oom(const OomBaseline& before, const ShimIdentity& here,
                                        const std::vector<OomSuspect>& suspects,
-                                       OomDisclosure told = OomDisclosure::of_all);
+                                       OomDisclosure disclosure = OomDisclosure::of_all);
 
 // For when no counter can tell: the cgroup may be gone, or the worker may have moved to another.
 // Reads the whole log, so it is only for the few deaths that need it. Nothing if the log names no

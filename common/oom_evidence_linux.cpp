@@ -131,7 +131,7 @@ std::optional<std::uint64_t> oom_kills_since_boot() {
     return counter_in(text_of("/proc/vmstat"), "oom_kill");
 }
 
-bool log_counts_our_pids(const ShimIdentity& here) {
+bool log_uses_our_pids(const ShimIdentity& here) {
     return here.pid_namespace == initial_pid_namespace && !here.time_namespace;
 }
 
@@ -167,11 +167,11 @@ std::optional<OomFinding> compare_oom_counter(const OomBaseline& before) {
 
 std::optional<OomFinding> look_for_oom(const OomBaseline& before, const ShimIdentity& here,
                                        const std::vector<OomSuspect>& suspects,
-                                       OomDisclosure told) {
+                                       OomDisclosure disclosure) {
     auto rise = rise_since(before);
     if (!rise) return std::nullopt;
     OomFinding& finding = rise->finding;
-    if (!log_counts_our_pids(here)) {
+    if (!log_uses_our_pids(here)) {
         finding.evidence.emplace_back(
             "the victim is unknown: the kernel's log uses the pids of another namespace");
         return finding;
@@ -180,7 +180,7 @@ std::optional<OomFinding> look_for_oom(const OomBaseline& before, const ShimIden
         [&](const OomLog& so_far) { return has_victims_since(so_far, before, rise->kills); }, 5);
     if (log)
         name_victims(finding, before, rise->kills, *log, suspects,
-                     is_in_the_initial_cgroup_namespace(), told);
+                     is_in_the_initial_cgroup_namespace(), disclosure);
     else
         finding.evidence.emplace_back("the victim is unknown: /dev/kmsg cannot be read");
     return finding;
@@ -189,7 +189,7 @@ std::optional<OomFinding> look_for_oom(const OomBaseline& before, const ShimIden
 std::optional<OomFinding> look_for_oom_in_log(const OomBaseline& before, const ShimIdentity& here,
                                               const std::vector<OomSuspect>& suspects,
                                               const std::optional<std::string>& only_group) {
-    if (!log_counts_our_pids(here)) return std::nullopt;
+    if (!log_uses_our_pids(here)) return std::nullopt;
     // Many machines never had an OOM kill: spare them reading a log that returns one record per
     // call.
     const auto kills = oom_kills_since_boot();

@@ -25,7 +25,7 @@ std::string change(const std::string& what, std::uint64_t before, std::uint64_t 
 // The most that the kernel log's clock is said to drift from one that NTP disciplines.
 std::int64_t drift_until(std::int64_t at_us) { return 1'000'000 + at_us / 2000; }
 
-std::string in_words(const OomVictim& victim) {
+std::string describe(const OomVictim& victim) {
     return "pid " + std::to_string(victim.pid) + " (" + printable(victim.name) + ")";
 }
 
@@ -120,44 +120,45 @@ bool has_victims_since(const OomLog& log, const OomBaseline& before, std::uint64
 // the cgroup or thread group of any of them, nothing is proven.
 void name_victims(OomFinding& finding, const OomBaseline& before, std::uint64_t rise,
                   const OomLog& log, const std::vector<OomSuspect>& suspects, bool groups_agree,
-                  OomDisclosure told) {
-    constexpr std::size_t most_told = 8;
+                  OomDisclosure disclosure) {
+    constexpr std::size_t max_named = 8;
     constexpr std::int64_t slack_us = 100'000;
     const auto is_ours = [&](const OomVictim& victim) {
         return groups_agree && !before.group.empty() && victim.group == before.group;
     };
     std::vector<const OomVictim*> possible;  // other than the suspects
-    std::uint64_t untold = rise;
+    std::uint64_t unexplained = rise;
     for (const OomVictim& victim : log.victims()) {
         if (const OomSuspect* suspect = suspect_hit(suspects, victim, before)) {
             name_suspect(finding, *suspect);
-            if (untold > 0) --untold;
+            if (unexplained > 0) --unexplained;
         } else if (!victim.group || !groups_agree || is_ours(victim)) {
             possible.push_back(&victim);
         }
     }
-    if (untold == 0) return;
-    const auto last = possible.end() -
-                      static_cast<std::ptrdiff_t>(std::min<std::uint64_t>(untold, possible.size()));
-    const bool all_are_told = untold <= possible.size() && log.is_complete() &&
-                              std::all_of(last, possible.end(), [&](const OomVictim* victim) {
-                                  return is_ours(*victim) && victim->thread_group;
-                              });
-    finding.others_were_the_victims = all_are_told && untold == rise;
-    if (told == OomDisclosure::of_suspects) return;
+    if (unexplained == 0) return;
+    const auto last = possible.end() - static_cast<std::ptrdiff_t>(
+                                           std::min<std::uint64_t>(unexplained, possible.size()));
+    const bool all_identified = unexplained <= possible.size() && log.is_complete() &&
+                                std::all_of(last, possible.end(), [&](const OomVictim* victim) {
+                                    return is_ours(*victim) && victim->thread_group;
+                                });
+    finding.others_were_the_victims = all_identified && unexplained == rise;
+    if (disclosure == OomDisclosure::of_suspects) return;
     std::uint64_t count = 0;
-    for (auto each = all_are_told ? last : possible.begin(); each != possible.end(); ++each) {
+    for (auto each = all_identified ? last : possible.begin(); each != possible.end(); ++each) {
         const OomVictim& victim = **each;
-        if (!all_are_told && victim.at_us < before.at_us - slack_us) continue;
-        if (++count > most_told) continue;
+        if (!all_identified && victim.at_us < before.at_us - slack_us) continue;
+        if (++count > max_named) continue;
         finding.evidence.push_back(
-            all_are_told ? "victim was " + in_words(victim) +
-                               ", not the worker, in the same cgroup (/dev/kmsg)"
-                         : "/dev/kmsg names a victim from that time, possibly in another cgroup: " +
-                               in_words(victim));
+            all_identified
+                ? "victim was " + describe(victim) +
+                      ", not the worker, in the same cgroup (/dev/kmsg)"
+                : "/dev/kmsg names a victim from that time, possibly in another cgroup: " +
+                      describe(victim));
     }
-    if (count > most_told)
-        finding.evidence.push_back("and " + std::to_string(count - most_told) + " more victims");
+    if (count > max_named)
+        finding.evidence.push_back("and " + std::to_string(count - max_named) + " more victims");
 }
 
 std::optional<OomFinding> victims_among(const std::vector<OomSuspect>& suspects,

@@ -57,7 +57,7 @@ enum class OomDisclosure { of_all, of_suspects };
 // `groups_agree`, the log's cgroup names cannot be compared with `before`'s (a cgroup namespace).
 void name_victims(OomFinding& finding, const OomBaseline& before, std::uint64_t rise,
                   const OomLog& log, const std::vector<OomSuspect>& suspects, bool groups_agree,
-                  OomDisclosure told = OomDisclosure::of_all);
+                  OomDisclosure disclosure = OomDisclosure::of_all);
 
 // What the log shows by itself. Nothing if it names no suspect. With `only_group` it must also name
 // that cgroup, for a suspect that was reaped long ago.

@@ -68,7 +68,7 @@ struct Hanging {
     char state = '?';   // see proc(5); D takes precedence
     std::string where;  // the kernel function; "" if it cannot be read
 };
-std::optional<Hanging> what_it_hangs_on(int pid);
+std::optional<Hanging> find_blocker(int pid);
 
 // False, with errno, if the process is gone (ESRCH) or may not be signalled (EPERM). Signal 0 only
 // checks.
@@ -88,7 +88,7 @@ bool is_newest_process(int pid);
 
 // A number that no other process of this boot ever has. On Linux before 6.9 all processes have the
 // same one. Nothing if the process is gone.
-std::optional<std::uint64_t> lasting_number_of(int pid);
+std::optional<std::uint64_t> process_inode_of(int pid);
 
 // Start time in milliseconds since 1970, by the current wall clock. The process must be of this
 // boot.

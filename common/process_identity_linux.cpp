@@ -63,7 +63,7 @@ bool poll_for(const ProcessHandle& process, short events, std::chrono::milliseco
 
 // False if /proc belongs to another pid namespace (`unshare --pid` without --mount-proc): there the
 // same pid is another process.
-bool proc_has_our_numbers() {
+bool proc_shows_our_pids() {
     static const bool ours = [] {
         std::array<char, 32> self{};
         return ::readlink("/proc/self", self.data(), self.size() - 1) > 0 &&
@@ -90,7 +90,7 @@ bool keeps_wait_statuses() {
 }
 
 std::optional<int> wait_status_of_zombie(int pid) {
-    if (!proc_has_our_numbers()) return std::nullopt;
+    if (!proc_shows_our_pids()) return std::nullopt;
     const std::string directory = "/proc/" + std::to_string(pid);
     // A reader without permission sees 0 (proc(5), exit_code). The link needs the same permission.
     std::array<char, 64> link;
@@ -108,21 +108,21 @@ std::optional<int> wait_status_of_zombie(int pid) {
 
 // Calls visit(pid) for every process or thread that this directory of /proc shows.
 template <class Visit>
-void for_each_number_in(const std::string& folder, Visit visit) {
-    DIR* directory = proc_has_our_numbers() ? ::opendir(folder.c_str()) : nullptr;
-    if (directory == nullptr) return;
-    while (const dirent* entry = ::readdir(directory)) {
+void for_each_pid_in(const std::string& directory, Visit visit) {
+    DIR* stream = proc_shows_our_pids() ? ::opendir(directory.c_str()) : nullptr;
+    if (stream == nullptr) return;
+    while (const dirent* entry = ::readdir(stream)) {
         const std::string_view name = entry->d_name;
         int pid = 0;
         const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), pid);
         if (error == std::errc{} && end == name.data() + name.size()) visit(pid);
     }
-    ::closedir(directory);
+    ::closedir(stream);
 }
 
 template <class Visit>
 void for_each_process(Visit visit) {
-    for_each_number_in("/proc", visit);
+    for_each_pid_in("/proc", visit);
 }
 
 // For example "percpu_rwsem_wait"; "" if the kernel does not say. Not from `stack`: reading that
@@ -135,7 +135,7 @@ std::string kernel_function(const std::string& directory) {
 }  // namespace
 
 std::optional<ProcessStat> read_process_stat(int pid) {
-    if (!proc_has_our_numbers()) return std::nullopt;
+    if (!proc_shows_our_pids()) return std::nullopt;
     return parse_stat(read_kernel_line("/proc/" + std::to_string(pid) + "/stat"));
 }
 
@@ -213,13 +213,13 @@ std::optional<int> wait_status_of(const ProcessHandle& process) {
     return info.exit_code;
 }
 
-std::optional<Hanging> what_it_hangs_on(int pid) {
+std::optional<Hanging> find_blocker(int pid) {
     // Any of the process's threads may be the one that is stuck.
     const std::string threads = "/proc/" + std::to_string(pid) + "/task";
     std::optional<Hanging> found;
     bool seen = false;
     bool runs = false;
-    for_each_number_in(threads, [&](int number) {
+    for_each_pid_in(threads, [&](int number) {
         const std::string directory = threads + "/" + std::to_string(number);
         const auto stat = parse_stat(read_kernel_file(directory + "/stat"));
         if (!stat) return;
@@ -238,7 +238,7 @@ bool send_signal(const ProcessHandle& process, int signal) {
 
 std::optional<std::uint32_t> owner_of_process(int pid) {
     struct stat info {};
-    if (!proc_has_our_numbers() || ::stat(("/proc/" + std::to_string(pid)).c_str(), &info) != 0)
+    if (!proc_shows_our_pids() || ::stat(("/proc/" + std::to_string(pid)).c_str(), &info) != 0)
         return std::nullopt;
     return info.st_uid;
 }
@@ -267,7 +267,7 @@ bool is_newest_process(int pid) {
     return !newest.empty() && newest == std::to_string(pid);
 }
 
-std::optional<std::uint64_t> lasting_number_of(int pid) {
+std::optional<std::uint64_t> process_inode_of(int pid) {
     // The inode number of its pidfd.
     const ProcessHandle process = open_process(pid, std::nullopt);
     struct stat info {};

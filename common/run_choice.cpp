@@ -62,7 +62,7 @@ RunChoice choose_run(RunSigns signs) {
         // (then this run is not it), or because the host wrote its old copy back.
         if (is_over_but_active && (signs.status == Status::queued || asks_for_a_new_run(signs)))
             return choice;
-        if (!is_terminal(signs.status) || !recorded->exit) choice.known_end = beat.last;
+        if (!is_final(signs.status) || !recorded->exit) choice.known_end = beat.last;
         choice.run = std::move(recorded);
     } else if (beat.run && (signs.lock_is_held || !recorded || heartbeat_is_later(signs))) {
         if (!signs.lock_is_held && is_active(signs.status) && asks_for_a_new_run(signs))
@@ -70,8 +70,8 @@ RunChoice choose_run(RunSigns signs) {
         choice.heartbeat_agrees = true;
         choice.oom = beat.oom;
         choice.worker_was_started = beat.run->worker.has_value();
-        // If another run's record has a terminal status, this run's end is not added to it.
-        if (!is_terminal(signs.status)) choice.known_end = beat.last;
+        // If another run's record has a final status, this run's end is not added to it.
+        if (!is_final(signs.status)) choice.known_end = beat.last;
         choice.run = std::move(beat.run);
     } else if (recorded && !is_over_but_active) {
         choice.run = std::move(recorded);

@@ -31,8 +31,8 @@ struct RunChoice {
     // The record's, or the heartbeat file's if the host has overwritten the record. Nothing if no
     // shim has taken on the current request.
     std::optional<RunRecord> run;
-    std::optional<FinalWord> known_end;  // in the heartbeat file but not in the record
-    std::optional<OomBaseline> oom;      // the OOM killer's counters when this run began
+    std::optional<Conclusion> known_end;  // in the heartbeat file but not in the record
+    std::optional<OomBaseline> oom;       // the OOM killer's counters when this run began
     bool heartbeat_agrees = false;  // the heartbeat file is this run's, and names the same worker
     bool worker_was_started = false;
     bool new_run_began = false;   // see Sighting

@@ -61,7 +61,7 @@ struct RunRecord {
     std::string heartbeat_file;
     std::int64_t interval_ms = 5000;
     bool kill_on_shim_death = true;
-    bool expect_record = false;  // the worker must write a terminal status itself
+    bool expect_record = false;  // the worker must write a final status itself
     std::optional<LogStart> log;
     std::optional<CancelRequest> cancel;
     std::string previous;  // JSON text of the previous run's exit; "" if none

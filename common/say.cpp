@@ -9,19 +9,19 @@
 
 namespace jobshim {
 
-std::string as_said(std::string_view program, std::string_view message, bool keep_lines) {
+std::string format_message(std::string_view program, std::string_view message, bool keep_lines) {
     return std::string(program) + ": " + printable(message, keep_lines) + "\n";
 }
 
 void say(std::string_view program, std::string_view message, bool keep_lines) noexcept {
     try {
-        say_as_it_is(as_said(program, message, keep_lines));
+        write_message(format_message(program, message, keep_lines));
     } catch (const std::exception&) {
         return;  // out of memory
     }
 }
 
-void say_as_it_is(std::string_view text) noexcept {
+void write_message(std::string_view text) noexcept {
     try {
         write_all(STDERR_FILENO, text, "standard error");
     } catch (const std::exception&) {

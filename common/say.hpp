@@ -9,12 +9,13 @@ namespace jobshim {
 // Pure: "PROGRAM: MESSAGE" and a line feed, safe for a terminal. It is one line: line feeds inside
 // become U+FFFD, unless `keep_lines` is set (for a list of our own whose entries are already
 // printable).
-std::string as_said(std::string_view program, std::string_view message, bool keep_lines = false);
+std::string format_message(std::string_view program, std::string_view message,
+                           bool keep_lines = false);
 
 // Prints it with one write, so that no other output comes in between. Never fails.
 void say(std::string_view program, std::string_view message, bool keep_lines = false) noexcept;
 
-// Prints a text that as_said() has made, or an empty one.
-void say_as_it_is(std::string_view text) noexcept;
+// Prints a text that format_message() has made, or an empty one.
+void write_message(std::string_view text) noexcept;
 
 }  // namespace jobshim

@@ -24,10 +24,10 @@ using std::chrono::milliseconds;
 // heartbeat file, which only its owner can write, agrees, and only against that owner's processes:
 // nobody can make another user's reader kill on their behalf.
 std::vector<ProcessStat> rest_of_group(const Observation& seen) {
-    const bool is_told = seen.place == Place::here && seen.run && seen.heartbeat_agrees &&
-                         seen.run->worker && seen.run->worker->group == Group::own &&
-                         seen.probe.owner;
-    if (!is_told) return {};
+    const bool is_corroborated = seen.place == Place::here && seen.run && seen.heartbeat_agrees &&
+                                 seen.run->worker && seen.run->worker->group == Group::own &&
+                                 seen.probe.owner;
+    if (!is_corroborated) return {};
     const WorkerIdentity& worker = *seen.run->worker;
     if (!worker.start_time || !worker.session || !seen.run->shim.start_time ||
         *worker.start_time < *seen.run->shim.start_time)
@@ -87,9 +87,9 @@ std::optional<OomFinding> add_oom_evidence(std::vector<std::string>& evidence,
 
 }  // namespace
 
-Settled show_as_settled(Settled seen, FinalWord last, const std::string& why_not) {
+Settled show_as_settled(Settled seen, Conclusion last, const std::string& why_not) {
     // What the worker itself wrote stands.
-    if (!is_terminal(seen.now.status())) {
+    if (!is_final(seen.now.status())) {
         Sighting& settled = seen.now.sighting;
         settled.status = last.status;
         settled.end_sentence = (last.sentence.empty() ? "Completed." : last.sentence) +
@@ -101,7 +101,7 @@ Settled show_as_settled(Settled seen, FinalWord last, const std::string& why_not
     return seen;
 }
 
-FinalWord final_word_on(const Observation& seen) {
+Conclusion conclusion_on(const Observation& seen) {
     if (seen.known_end) return *seen.known_end;
     if (seen.cancelled) return judge_cancelled_unseen(seen.cancelled->what);
     const ExitReason reason =
@@ -113,20 +113,20 @@ FinalWord final_word_on(const Observation& seen) {
     return judge_lost(reason, seen.worker_was_started, std::move(evidence), oom);
 }
 
-std::optional<FinalWord> judge_dead(const Observation& seen) {
+std::optional<Conclusion> judge_dead(const Observation& seen) {
     if (!seen.verdict.settle) return std::nullopt;
-    return final_word_on(seen);
+    return conclusion_on(seen);
 }
 
 Judgement with_eyewitness(const Eyewitness& eyewitness) {
-    return [eyewitness](const Observation& seen) -> std::optional<FinalWord> {
-        const bool is_his = seen.run && seen.run->worker == eyewitness.worker;
-        if (!seen.verdict.settle || seen.known_end || !is_his) return judge_dead(seen);
+    return [eyewitness](const Observation& seen) -> std::optional<Conclusion> {
+        const bool is_same_worker = seen.run && seen.run->worker == eyewitness.worker;
+        if (!seen.verdict.settle || seen.known_end || !is_same_worker) return judge_dead(seen);
         Ending end;
         end.wait_status = eyewitness.wait_status;
         end.cancelled = seen.cancelled;
         end.result_expected = seen.run->expect_record;
-        FinalWord last = judge_witnessed(end);
+        Conclusion last = judge_witnessed(end);
         last.exit.evidence.push_back("The shim (pid " + std::to_string(seen.run->shim.pid) +
                                      ") was lost; jobctl (pid " + std::to_string(eyewitness.pid) +
                                      ") watched the worker to its end");
@@ -141,7 +141,7 @@ namespace {
 
 // True if the record is of another run, which began after we looked: its shim holds a different
 // lock from ours, because the heartbeat file was removed in between.
-bool tells_of_a_new_run(const JobDocument& document, const Observation& seen) {
+bool belongs_to_new_run(const JobDocument& document, const Observation& seen) {
     if (!is_active(document.status())) return false;
     const auto& run = document.run();
     const auto before = seen.document ? seen.document->run() : std::nullopt;
@@ -151,7 +151,7 @@ bool tells_of_a_new_run(const JobDocument& document, const Observation& seen) {
 
 }  // namespace
 
-void settle(JobFile& file, const Observation& seen, FinalWord last) {
+void settle(JobFile& file, const Observation& seen, Conclusion last) {
     if (const std::size_t ended = end_rest_of_group(seen))
         last.exit.evidence.push_back("SIGKILL sent to " + std::to_string(ended) +
                                      (ended == 1 ? " process" : " processes") +
@@ -164,10 +164,10 @@ void settle(JobFile& file, const Observation& seen, FinalWord last) {
         [&](const JobDocument* document) {
             if (document == nullptr)  // just deleted: do not bring it back
                 throw Refusal(file.files().job + ": has been deleted");
-            if (tells_of_a_new_run(*document, seen))
+            if (belongs_to_new_run(*document, seen))
                 throw Refusal(file.files().job + ": a new run has begun");
             // Somebody may have recorded an end since: it stands.
-            return edit.applied_to(*document, is_terminal(document->status()));
+            return edit.applied_to(*document, is_final(document->status()));
         },
         JobFile::Write::last);
 }
@@ -175,7 +175,7 @@ void settle(JobFile& file, const Observation& seen, FinalWord last) {
 void tidy(const JobFiles& files) {
     if (!stamp_at(files.fresh) && !stamp_at(files.merged) && !stamp_at(files.reserve)) return;
     const auto lock = SettlerLock::try_take(files.heartbeat);
-    if (!lock || lock->probe().lock != LifeLock::free) return;
+    if (!lock || lock->probe().lock != LivenessLock::free) return;
     JobFile(files, SyncPolicy::never, [](const std::string&) {}).clear_stale_files();
     lock->remove_if_empty();
 }
@@ -206,7 +206,7 @@ std::optional<Settled> try_to_settle(const SettlerLock& lock, const JobFiles& fi
     Settled result;
     const Prober prober = [&] { return lock.probe(); };
     result.now = observe(files, observer, prober);
-    std::optional<FinalWord> last = judgement(result.now);
+    std::optional<Conclusion> last = judgement(result.now);
     if (!last) return result;
     try {
         if (!lock.still_in_place()) return std::nullopt;
@@ -243,7 +243,7 @@ Settled observe_and_settle(const JobFiles& files, const Observer& observer,
     for (;;) {
         Settled seen;
         seen.now = observe(files, observer);
-        std::optional<FinalWord> last = judgement(seen.now);
+        std::optional<Conclusion> last = judgement(seen.now);
         if (!last) return seen;
         try {
             // Look again under the lock: the first look may be out of date.

@@ -17,15 +17,15 @@ struct Settled {
     bool wrote = false;                // by this call
     std::string unwritable;            // why the verdict was not written; `now` has it all the same
     std::vector<std::string> notices;  // for people, such as what was moved aside
-    std::optional<FinalWord> unwritten;  // the end that was not written
+    std::optional<Conclusion> unwritten;  // the end that was not written
 };
 
 // The end that a caller would write for a job, given what is seen; nothing to leave it alone.
 // Called again under the writer lock.
-using Judgement = std::function<std::optional<FinalWord>(const Observation&)>;
+using Judgement = std::function<std::optional<Conclusion>(const Observation&)>;
 
 // What every reader uses: the final word on a job that is certainly dead.
-std::optional<FinalWord> judge_dead(const Observation& seen);
+std::optional<Conclusion> judge_dead(const Observation& seen);
 
 // Like judge_dead, but a process that watched this worker to its end knows how it ended.
 struct Eyewitness {
@@ -41,7 +41,7 @@ Settled observe_and_settle(const JobFiles& files, const Observer& observer,
                            const Judgement& judgement = judge_dead);
 
 // The result as if `last` had been written; `why_not` says why it was not.
-Settled show_as_settled(Settled seen, FinalWord last, const std::string& why_not);
+Settled show_as_settled(Settled seen, Conclusion last, const std::string& why_not);
 
 // Like observe_and_settle, for a caller that holds the writer lock.
 Settled settle_under(const SettlerLock& lock, const JobFiles& files, const Observer& observer,
@@ -57,12 +57,12 @@ void signal_orphan(const Observation& seen, int signal);
 void tidy(const JobFiles& files);
 
 // What would be written for a dead job; also shown by a reader that cannot or should not write.
-FinalWord final_word_on(const Observation& observation);
+Conclusion conclusion_on(const Observation& observation);
 
 // Writes the final word on a job that is over; the caller holds the writer lock and has made sure
 // under it that the job is over. First kills what is left of the worker's own process group, if the
 // worker is dead and was meant to die with its shim. Throws std::system_error or Refusal; the
 // record is then unchanged.
-void settle(JobFile& file, const Observation& observation, FinalWord last);
+void settle(JobFile& file, const Observation& observation, Conclusion last);
 
 }  // namespace jobshim

@@ -23,7 +23,7 @@ std::optional<milliseconds> age_of(const std::string& path, const FileStamp& as_
 
 }  // namespace
 
-milliseconds rest_of_patience(milliseconds patience, std::optional<milliseconds> age) {
+milliseconds remaining_patience(milliseconds patience, std::optional<milliseconds> age) {
     if (!age || age->count() < 0) return patience;
     return std::max(patience - *age, milliseconds(0));
 }
@@ -33,7 +33,7 @@ bool TornPatience::is_over() const {
 }
 
 bool TornPatience::is_over_for(const std::string& path, const FileStamp& stamp) const {
-    return is_over() || rest_of_patience(patience_, age_of(path, stamp)).count() == 0;
+    return is_over() || remaining_patience(patience_, age_of(path, stamp)).count() == 0;
 }
 
 void TornPatience::pause() {

@@ -24,8 +24,8 @@ constexpr std::chrono::milliseconds torn_job_patience{1000};
 constexpr std::chrono::milliseconds torn_companion_patience{2000};
 
 // Pure: what is left of the patience for a file that last changed `age` ago.
-std::chrono::milliseconds rest_of_patience(std::chrono::milliseconds patience,
-                                           std::optional<std::chrono::milliseconds> age);
+std::chrono::milliseconds remaining_patience(std::chrono::milliseconds patience,
+                                             std::optional<std::chrono::milliseconds> age);
 
 // Patience with one file, or with several at once.
 class TornPatience {

@@ -118,7 +118,7 @@ std::optional<std::uint64_t> parse_count(std::string_view text) {
                                                                     : std::nullopt;
 }
 
-std::string duration_in_words(milliseconds duration) {
+std::string describe_duration(milliseconds duration) {
     const std::int64_t ms = duration.count();
     const auto two = [](std::int64_t big, const char* big_unit, std::int64_t small,
                         const char* small_unit) {
@@ -129,7 +129,7 @@ std::string duration_in_words(milliseconds duration) {
     if (ms < 0) {
         // The smallest number has no positive counterpart.
         const auto positive = -(ms + 1);
-        return "-" + duration_in_words(milliseconds(positive) + milliseconds(positive < INT64_MAX));
+        return "-" + describe_duration(milliseconds(positive) + milliseconds(positive < INT64_MAX));
     }
     if (ms < 1000) return std::to_string(ms) + " ms";
     const std::int64_t s = ms / 1000;

@@ -17,7 +17,7 @@ std::optional<std::chrono::milliseconds> parse_duration(std::string_view text);
 std::optional<std::uint64_t> parse_count(std::string_view text);
 
 // For sentences: "250 ms", "5 s", "3 min 20 s", "2 h 5 min", "3 d 4 h".
-std::string duration_in_words(std::chrono::milliseconds duration);
+std::string describe_duration(std::chrono::milliseconds duration);
 
 // Accepts "TERM", "SIGTERM", "term", "15", "RTMIN+1" (35, as in glibc); nothing for anything that
 // is not a signal on this system.

@@ -8,13 +8,13 @@ namespace {
 
 using std::chrono::milliseconds;
 
-std::string beat_in_words(const Sighting& seen) {
+std::string describe_beat(const Sighting& seen) {
     if (!seen.beat_age) return "no heartbeat has been seen";
     if (*seen.beat_age < milliseconds(0)) return "its last heartbeat is dated in the future";
-    return "its last heartbeat was " + duration_in_words(*seen.beat_age) + " ago";
+    return "its last heartbeat was " + describe_duration(*seen.beat_age) + " ago";
 }
 
-std::string pid_in_words(const char* who, int pid) {
+std::string describe_pid(const char* who, int pid) {
     return pid > 0 ? std::string(who) + " (pid " + std::to_string(pid) + ")" : std::string(who);
 }
 
@@ -40,17 +40,17 @@ State state_of(Status status) {
 // Whether the shim is alive, judged by its lock and its process together.
 Liveness shim_of(const Sighting& seen) {
     switch (seen.lock) {
-        case LifeLock::held:
+        case LivenessLock::held:
             return Liveness::alive;
-        case LifeLock::free:
-        case LifeLock::no_file:
-        case LifeLock::unavailable:
+        case LivenessLock::free:
+        case LivenessLock::no_file:
+        case LivenessLock::unavailable:
             return seen.shim;
     }
     return seen.shim;
 }
 
-Verdict judge_terminal(const Sighting& seen) {
+Verdict judge_final(const Sighting& seen) {
     Verdict verdict;
     verdict.state = state_of(seen.status);
     verdict.because = seen.end_sentence;
@@ -59,18 +59,18 @@ Verdict judge_terminal(const Sighting& seen) {
     verdict.settle = shim_of(seen) == Liveness::dead && seen.end_is_known;
     if (!verdict.ended)
         verdict.because += (verdict.because.empty() ? "" : " ") +
-                           pid_in_words("Its shim", seen.shim_pid) + " is still running.";
+                           describe_pid("Its shim", seen.shim_pid) + " is still running.";
     return verdict;
 }
 
 Verdict judge_alive(const Sighting& seen) {
     const bool overdue = seen.beat_age && *seen.beat_age > overdue_after(seen.interval);
     if (overdue)
-        return {State::stalled, pid_in_words("The shim", seen.shim_pid) + " is alive, but " +
-                                    beat_in_words(seen) +
-                                    ": stopped, starved of CPU or suspended."};
+        return {State::stalled, describe_pid("The shim", seen.shim_pid) + " is alive, but " +
+                                    describe_beat(seen) +
+                                    "; it may be stopped, starved of CPU or suspended."};
     return {State::running,
-            pid_in_words("The shim", seen.shim_pid) + " is alive; " + beat_in_words(seen) + "."};
+            describe_pid("The shim", seen.shim_pid) + " is alive; " + describe_beat(seen) + "."};
 }
 
 Verdict judge_dead(const Sighting& seen) {
@@ -78,21 +78,21 @@ Verdict judge_dead(const Sighting& seen) {
         return {State::lost, "The shim recorded the end, but not in the job file.", false, true};
     switch (seen.worker) {
         case Liveness::alive:
-            return {State::orphaned, pid_in_words("The shim", seen.shim_pid) + " is dead, but " +
-                                         pid_in_words("the worker", seen.worker_pid) +
+            return {State::orphaned, describe_pid("The shim", seen.shim_pid) + " is dead, but " +
+                                         describe_pid("the worker", seen.worker_pid) +
                                          " is still running; nobody will record its end."};
         case Liveness::unknowable:
             return {State::unknown,
-                    pid_in_words("The shim", seen.shim_pid) +
+                    describe_pid("The shim", seen.shim_pid) +
                         " is dead; whether the worker is alive cannot be determined from here."};
         case Liveness::dead:
             return {State::lost,
-                    pid_in_words("The shim", seen.shim_pid) + " and " +
-                        pid_in_words("the worker", seen.worker_pid) + " are dead.",
+                    describe_pid("The shim", seen.shim_pid) + " and " +
+                        describe_pid("the worker", seen.worker_pid) + " are dead.",
                     false, true};
         case Liveness::none:
             return {State::lost,
-                    pid_in_words("The shim", seen.shim_pid) + " died before the worker started.",
+                    describe_pid("The shim", seen.shim_pid) + " died before the worker started.",
                     false, true};
     }
     return {};
@@ -100,12 +100,12 @@ Verdict judge_dead(const Sighting& seen) {
 
 Verdict judge_unreachable(const Sighting& seen) {
     if (seen.rebooted) {
-        return {State::lost, "The host has been restarted since.", false, true};
+        return {State::lost, "The host has been rebooted since.", false, true};
     }
     if (seen.beat_seen_to_change) return {State::running, "Its heartbeat was seen to change."};
     return {State::unknown,
             seen.obstacle + (seen.obstacle.empty() ? "Nothing can be determined from here" : "") +
-                "; " + beat_in_words(seen) + "."};
+                "; " + describe_beat(seen) + "."};
 }
 
 }  // namespace
@@ -137,10 +137,10 @@ std::string_view word(State state) {
 milliseconds overdue_after(milliseconds interval) { return 3 * interval + std::chrono::seconds(2); }
 
 Verdict judge(const Sighting& seen) {
-    if (is_terminal(seen.status) && seen.new_run_began)
+    if (is_final(seen.status) && seen.new_run_began)
         return {State::running,
                 "A new run has begun; the record is still that of the previous run."};
-    if (is_terminal(seen.status)) return judge_terminal(seen);
+    if (is_final(seen.status)) return judge_final(seen);
     if (!is_active(seen.status) && shim_of(seen) != Liveness::alive)
         return {State::unknown, seen.status == Status::none
                                     ? "The job file has no status."

@@ -1,5 +1,5 @@
-// Turns what was seen of a job into a verdict (SPEC section 5). Pure: every row of that table is a
-// row of a unit test.
+// Turns what was seen of a job into a verdict (docs/how-it-knows.md). Pure: every row of that table
+// is a row of a unit test.
 #pragma once
 
 #include <chrono>
@@ -12,7 +12,7 @@
 namespace jobshim {
 
 // The lock on byte 0 of the heartbeat file.
-enum class LifeLock {
+enum class LivenessLock {
     held,
     free,
     no_file,
@@ -28,14 +28,14 @@ enum class Liveness {
 
 // What was seen. Each part stands by itself and draws no conclusions from another.
 struct Sighting {
-    LifeLock lock = LifeLock::no_file;
+    LivenessLock lock = LivenessLock::no_file;
     Liveness shim = Liveness::none;    // the recorded shim, looked up by pid and start time
     Liveness worker = Liveness::none;  // the recorded worker, likewise
     Status status = Status::none;
     bool rebooted = false;      // it ran in an earlier boot of this host, on a local file system
     bool end_is_known = false;  // this run's exit is recorded, but not in the job file
     // A different shim holds the lock than the one in the record: a new run has begun, and a
-    // terminal status is still the previous run's.
+    // final status is still the previous run's.
     bool new_run_began = false;
     bool has_run_before = false;  // the record has an exit
     bool beat_seen_to_change = false;
@@ -65,7 +65,7 @@ std::string_view word(State state);
 struct Verdict {
     State state = State::unknown;
     std::string because;  // one sentence
-    bool ended = false;   // the status is terminal, and no shim is alive
+    bool ended = false;   // the status is final, and no shim is alive
     bool settle = false;  // certainly dead: the record may be corrected
 };
 

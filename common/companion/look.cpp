@@ -26,7 +26,7 @@ TheirFile their_file(std::string text, FileStamp stamp) {
     TheirFile file{std::move(text), stamp, scan.fault == JsonFault::none};
     if (scan.fault != JsonFault::malformed || scan.close == 0 || file.text[scan.open] != '{')
         return file;
-    file.whole = file.has_remains = true;
+    file.whole = file.has_trailing_text = true;
     file.text.resize(scan.close + 1);
     file.text += '\n';
     return file;
@@ -53,32 +53,32 @@ std::optional<TheirFile> read_theirs(const std::string& path, milliseconds patie
     }
 }
 
-CompanionSight look_at_companion(const CompanionPaths& places, const std::string& id,
-                                 milliseconds patience) {
-    CompanionSight sight;
+CompanionView look_at_companion(const CompanionPaths& paths, const std::string& id,
+                                milliseconds patience) {
+    CompanionView view;
     // The index first, because the plugin removes a job's file before its entry.
-    if (auto index = read_theirs(places.index, patience); index && index->whole) {
-        sight.index_is_whole = true;
-        sight.index_has_remains = index->has_remains;
-        sight.entry = CompanionIndex::parse(std::move(index->text))->find(id);
+    if (auto index = read_theirs(paths.index, patience); index && index->whole) {
+        view.index_is_whole = true;
+        view.index_has_trailing_text = index->has_trailing_text;
+        view.entry = CompanionIndex::parse(std::move(index->text))->find(id);
     }
-    if (auto file = read_theirs(places.job_file(id), patience)) {
-        sight.file_exists = true;
-        sight.file_has_remains = file->has_remains;
-        if (file->whole) sight.job = JobDocument::parse(std::move(file->text));
+    if (auto file = read_theirs(paths.job_file(id), patience)) {
+        view.file_exists = true;
+        view.file_has_trailing_text = file->has_trailing_text;
+        if (file->whole) view.job = JobDocument::parse(std::move(file->text));
     }
-    return sight;
+    return view;
 }
 
-bool log_says_cancelled(const CompanionPaths& places, const std::string& id, std::int64_t since) {
+bool log_says_cancelled(const CompanionPaths& paths, const std::string& id, std::int64_t since) {
     try {
-        const UniqueFd log(::open(places.log_file(id).c_str(),
+        const UniqueFd log(::open(paths.log_file(id).c_str(),
                                   O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
         if (!log) return false;
-        const FileStamp stamp = stamp_of(log.get(), places.log_file(id));
+        const FileStamp stamp = stamp_of(log.get(), paths.log_file(id));
         const auto limit = static_cast<off_t>(log_limit);
         return says_cancelled(read_from(log.get(), std::max<off_t>(0, stamp.size - limit),
-                                        log_limit, places.log_file(id)),
+                                        log_limit, paths.log_file(id)),
                               since);
     } catch (const std::system_error&) {
         return false;

@@ -28,16 +28,16 @@ struct TheirFile {
     // Two of the plugin's processes opened the file before either wrote, and the shorter text was
     // written last: `text` is all of that, and after it in the file comes the rest of the longer
     // one. Only we can read such a file.
-    bool has_remains = false;
+    bool has_trailing_text = false;
 };
 std::optional<TheirFile> read_theirs(const std::string& path, std::chrono::milliseconds patience);
 
 // What the job file and the index currently say about a job. Throws likewise.
-CompanionSight look_at_companion(const CompanionPaths& places, const std::string& id,
-                                 std::chrono::milliseconds patience);
+CompanionView look_at_companion(const CompanionPaths& paths, const std::string& id,
+                                std::chrono::milliseconds patience);
 
 // True if the log says that the job was cancelled: see says_cancelled. Also false if the log cannot
 // be read.
-bool log_says_cancelled(const CompanionPaths& places, const std::string& id, std::int64_t since);
+bool log_says_cancelled(const CompanionPaths& paths, const std::string& id, std::int64_t since);
 
 }  // namespace jobshim

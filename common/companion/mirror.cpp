@@ -25,16 +25,16 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds tick{5};
 constexpr milliseconds lock_patience{10'000};
-constexpr milliseconds look_every{100};
-constexpr milliseconds look_on_for{3000};
-constexpr milliseconds look_on_at_most{30'000};
+constexpr milliseconds check_interval{100};
+constexpr milliseconds check_for{3000};
+constexpr milliseconds check_at_most{30'000};
 
 // Serializes everything that writes for jobshim in this directory.
-class Turn {
+class DirectoryLock {
 public:
-    explicit Turn(const CompanionPaths& places) {
-        make_directories(places.own);
-        const std::string path = path_in(places.own, ".turn");
+    explicit DirectoryLock(const CompanionPaths& paths) {
+        make_directories(paths.own);
+        const std::string path = path_in(paths.own, ".turn");
         fd_.reset(::open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
         if (!fd_) throw_errno("open " + path);
         const auto deadline = monotonic_now() + lock_patience;
@@ -56,7 +56,7 @@ bool is_untouched(const std::string& path, const FileStamp& stamp) {
 }
 
 // Reads what a swap displaced to `fresh`. The file may have been truncated and be about to be
-// written by a process that had it open. If that process opens it anew instead, it gets our
+// written by a process that had it open. If that process opens it again instead, it gets our
 // version, and nothing more comes here.
 std::optional<TheirFile> read_displaced(const std::string& fresh, const std::string& path,
                                         const FileStamp& ours, milliseconds patience) {
@@ -80,7 +80,7 @@ bool swap_theirs(const std::string& path, const std::string& fresh, const TheirE
     const auto deadline = monotonic_now() + 2 * torn_companion_patience;
     while (base && monotonic_now() < deadline) {
         const std::string text = edit(*base).value_or(base->text);
-        if (text == base->text && !base->has_remains) break;
+        if (text == base->text && !base->has_trailing_text) break;
         StagedFile staged(fresh, base->stamp);
         staged.write(text);
         // Cheaper than undoing a swap, and the only check where files cannot be exchanged.
@@ -88,7 +88,7 @@ bool swap_theirs(const std::string& path, const std::string& fresh, const TheirE
             base = read_theirs(path, torn_companion_patience);
             continue;
         }
-        if (staged.arrive_in_exchange(path) != StagedFile::Arrival::exchanged)
+        if (staged.commit_by_exchange(path) != StagedFile::Commit::exchanged)
             return wrote || stamp_at(path).has_value();
         wrote = true;
         const FileStamp ours = stamp_of(staged.descriptor(), path);
@@ -101,7 +101,7 @@ bool swap_theirs(const std::string& path, const std::string& fresh, const TheirE
             continue;
         }
         // Text that stayed torn is kept, where the plugin does not see it.
-        const bool was_torn = !base->whole || base->has_remains;
+        const bool was_torn = !base->whole || base->has_trailing_text;
         if (!was_torn || base->text.empty() ||
             !rename_to_free_name(fresh, fresh + "-torn-" + std::to_string(wall_now_ms())))
             staged.remove();
@@ -126,77 +126,77 @@ bool same(const std::optional<FileStamp>& a, const std::optional<FileStamp>& b) 
 
 }  // namespace
 
-CompanionMirror::CompanionMirror(CompanionPaths places, Job job)
-    : places_(std::move(places)), job_(std::move(job)) {}
+CompanionMirror::CompanionMirror(CompanionPaths paths, Job job)
+    : paths_(std::move(paths)), job_(std::move(job)) {}
 
 bool CompanionMirror::is_due() const {
-    return !same(file_stamp_, stamp_if_any(places_.job_file(job_.id))) ||
-           !same(index_stamp_, stamp_if_any(places_.index));
+    return !same(file_stamp_, stamp_if_any(paths_.job_file(job_.id))) ||
+           !same(index_stamp_, stamp_if_any(paths_.index));
 }
 
 bool CompanionMirror::step() {
-    const Turn turn(places_);
-    file_stamp_ = stamp_if_any(places_.job_file(job_.id));
-    index_stamp_ = stamp_if_any(places_.index);
-    CompanionSight sight = look_at_companion(places_, job_.id, torn_companion_patience);
-    sight.cancelled_in_log = log_says_cancelled(places_, job_.id, job_.since);
-    const CompanionRemedy remedy = remedy_for(sight, job_.last.status);
+    const DirectoryLock lock(paths_);
+    file_stamp_ = stamp_if_any(paths_.job_file(job_.id));
+    index_stamp_ = stamp_if_any(paths_.index);
+    CompanionView view = look_at_companion(paths_, job_.id, torn_companion_patience);
+    view.cancelled_in_log = log_says_cancelled(paths_, job_.id, job_.since);
+    const CompanionRemedy remedy = remedy_for(view, job_.last.status);
     bool wrote = false;
-    if (remedy.file) wrote = change_file(remedy, sight);
-    if (remedy.entry) wrote = change_index(remedy, sight) || wrote;
+    if (remedy.file) wrote = change_file(remedy, view);
+    if (remedy.entry) wrote = change_index(remedy, view) || wrote;
     const TheirEdit as_it_is = [](const TheirFile&) { return std::nullopt; };
     if (remedy.mend_file)
-        wrote = swap_theirs(places_.job_file(job_.id), fresh_file(), as_it_is) || wrote;
-    if (remedy.mend_index) wrote = swap_theirs(places_.index, fresh_index(), as_it_is) || wrote;
+        wrote = swap_theirs(paths_.job_file(job_.id), fresh_file(), as_it_is) || wrote;
+    if (remedy.mend_index) wrote = swap_theirs(paths_.index, fresh_index(), as_it_is) || wrote;
     if (!wrote) return false;
     has_written_ = true;
     if (remedy.status)
         append_to_log(*remedy.status == job_.last.status ? companion_sentence(job_.last, "")
                                                          : std::string());
-    file_stamp_ = stamp_if_any(places_.job_file(job_.id));
-    index_stamp_ = stamp_if_any(places_.index);
+    file_stamp_ = stamp_if_any(paths_.job_file(job_.id));
+    index_stamp_ = stamp_if_any(paths_.index);
     return true;
 }
 
 std::string CompanionMirror::fresh_file() const {
-    return path_in(places_.own, "." + job_.id + ".mirror");
+    return path_in(paths_.own, "." + job_.id + ".mirror");
 }
 
-std::string CompanionMirror::fresh_index() const { return path_in(places_.own, ".state.mirror"); }
+std::string CompanionMirror::fresh_index() const { return path_in(paths_.own, ".state.mirror"); }
 
-bool CompanionMirror::change_file(const CompanionRemedy& remedy, const CompanionSight& sight) {
-    auto members = final_file_members(remedy, sight, job_.last, iso_time(wall_now_ms()));
+bool CompanionMirror::change_file(const CompanionRemedy& remedy, const CompanionView& view) {
+    auto members = final_file_members(remedy, view, job_.last, iso_time(wall_now_ms()));
     if (job_.add_exit) {
         RunRecord run;
         run.exit = job_.last.exit;
         members.push_back({"jobshim", run_text(run)});
     }
-    return swap_theirs(places_.job_file(job_.id), fresh_file(),
+    return swap_theirs(paths_.job_file(job_.id), fresh_file(),
                        [&](const TheirFile& theirs) -> std::optional<std::string> {
                            if (!theirs.whole) {
-                               if (!sight.entry) return std::nullopt;
-                               return JobDocument::parse(as_job_file(*sight.entry)).with(members);
+                               if (!view.entry) return std::nullopt;
+                               return JobDocument::parse(as_job_file(*view.entry)).with(members);
                            }
                            const JobDocument job = JobDocument::parse(theirs.text);
-                           if (is_terminal(job.status())) return std::nullopt;
+                           if (is_final(job.status())) return std::nullopt;
                            return job.with(members);
                        });
 }
 
-bool CompanionMirror::change_index(const CompanionRemedy& remedy, const CompanionSight& sight) {
-    const auto members = final_members(remedy, sight, job_.last, iso_time(wall_now_ms()));
+bool CompanionMirror::change_index(const CompanionRemedy& remedy, const CompanionView& view) {
+    const auto members = final_members(remedy, view, job_.last, iso_time(wall_now_ms()));
     return swap_theirs(
-        places_.index, fresh_index(), [&](const TheirFile& theirs) -> std::optional<std::string> {
+        paths_.index, fresh_index(), [&](const TheirFile& theirs) -> std::optional<std::string> {
             const auto index = theirs.whole ? CompanionIndex::parse(theirs.text) : std::nullopt;
             if (!index) return std::nullopt;
             if (const auto entry = index->find(job_.id)) {
-                if (is_terminal(entry->status())) return std::nullopt;
+                if (is_final(entry->status())) return std::nullopt;
                 return index->with(job_.id, entry->with(members));
             }
             // To remove a job from the index, the plugin removes its file first. While the file is
             // there, the entry was lost, not removed.
-            if (!sight.job || !stamp_at(places_.job_file(job_.id))) return std::nullopt;
-            return index->with_first(as_entry(JobDocument::parse(sight.job->with(members))));
+            if (!view.job || !stamp_at(paths_.job_file(job_.id))) return std::nullopt;
+            return index->with_first(as_entry(JobDocument::parse(view.job->with(members))));
         });
 }
 
@@ -204,7 +204,7 @@ bool CompanionMirror::change_index(const CompanionRemedy& remedy, const Companio
 // itself would use, wherever a record says it is, and does not recreate one that was removed.
 void CompanionMirror::append_to_log(const std::string& sentence) {
     if (sentence.empty() || std::exchange(has_logged_, true)) return;
-    const std::string path = places_.log_file(job_.id);
+    const std::string path = paths_.log_file(job_.id);
     const UniqueFd log(
         ::open(path.c_str(), O_RDWR | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
     if (!log) return;
@@ -218,33 +218,33 @@ void CompanionMirror::append_to_log(const std::string& sentence) {
     (void)!::write(log.get(), line.data(), line.size());
 }
 
-void keep_in_step(std::vector<CompanionMirror>& mirrors, bool look_on,
+void keep_in_step(std::vector<CompanionMirror>& mirrors, bool keep_checking,
                   const std::function<void(const std::string&)>& complain) {
     const auto began = monotonic_now();
     std::optional<std::chrono::nanoseconds> until;
-    if (look_on) until = began + look_on_for;
+    if (keep_checking) until = began + check_for;
     struct Trouble {
-        bool is_told = false;
+        bool is_reported = false;
         bool is_there = true;  // so that each job gets a first look
     };
     std::vector<Trouble> troubles(mirrors.size());
     bool is_first = true;
     do {
-        if (!std::exchange(is_first, false)) pause_for(look_every);
+        if (!std::exchange(is_first, false)) pause_for(check_interval);
         for (std::size_t i = 0; i < mirrors.size(); ++i) {
             if (!troubles[i].is_there && !mirrors[i].is_due()) continue;
             troubles[i].is_there = false;
             try {
-                if (mirrors[i].step()) until = monotonic_now() + look_on_for;
+                if (mirrors[i].step()) until = monotonic_now() + check_for;
             } catch (const std::exception& error) {
-                if (!troubles[i].is_told) {
+                if (!troubles[i].is_reported) {
                     complain(error.what());
-                    until = monotonic_now() + look_on_for;
+                    until = monotonic_now() + check_for;
                 }
                 troubles[i] = {true, true};
             }
         }
-    } while (until && monotonic_now() < std::min(*until, began + look_on_at_most));
+    } while (until && monotonic_now() < std::min(*until, began + check_at_most));
 }
 
 }  // namespace jobshim

@@ -30,11 +30,11 @@ class CompanionMirror {
 public:
     struct Job {
         std::string id;
-        FinalWord last;
+        Conclusion last;
         std::int64_t since = 0;  // ms since 1970: when the run began
         bool add_exit = false;   // add the exit to the job file, having no record of our own
     };
-    CompanionMirror(CompanionPaths places, Job job);
+    CompanionMirror(CompanionPaths paths, Job job);
 
     // Looks once and does what is needed. True if something was written. If it throws
     // std::system_error or Refusal, each file is unchanged or whole.
@@ -44,14 +44,14 @@ public:
     bool has_written() const { return has_written_; }
 
 private:
-    bool change_file(const CompanionRemedy& remedy, const CompanionSight& sight);
-    bool change_index(const CompanionRemedy& remedy, const CompanionSight& sight);
+    bool change_file(const CompanionRemedy& remedy, const CompanionView& view);
+    bool change_index(const CompanionRemedy& remedy, const CompanionView& view);
     // Where the new versions are written.
     std::string fresh_file() const;
     std::string fresh_index() const;
     void append_to_log(const std::string& sentence);
 
-    CompanionPaths places_;
+    CompanionPaths paths_;
     Job job_;
     std::optional<FileStamp> file_stamp_;
     std::optional<FileStamp> index_stamp_;
@@ -60,9 +60,9 @@ private:
 };
 
 // Steps until 3 s have passed since the last write without anybody undoing it, for 30 s at most.
-// With `look_on` it also keeps looking for 3 s if there was nothing to write. Reports at most one
-// failure per job.
-void keep_in_step(std::vector<CompanionMirror>& mirrors, bool look_on,
+// With `keep_checking` it also keeps looking for 3 s if there was nothing to write. Reports at most
+// one failure per job.
+void keep_in_step(std::vector<CompanionMirror>& mirrors, bool keep_checking,
                   const std::function<void(const std::string&)>& complain);
 
 }  // namespace jobshim

@@ -28,14 +28,14 @@ std::vector<std::string> companion_roots(const char* plugin_data, const char* tm
     std::vector<std::string> roots;
     if (plugin_data != nullptr && *plugin_data != '\0')
         roots.push_back(path_in(plugin_data, "state"));
-    std::string folder = "/tmp";
+    std::string directory = "/tmp";
     for (const char* candidate : {tmpdir, tmp, temp})
         if (candidate != nullptr && *candidate != '\0') {
-            folder = candidate;
+            directory = candidate;
             break;
         }
-    if (folder.size() > 1 && folder.ends_with('/')) folder.pop_back();
-    roots.push_back(path_in(folder, "codex-companion"));
+    if (directory.size() > 1 && directory.ends_with('/')) directory.pop_back();
+    roots.push_back(path_in(directory, "codex-companion"));
     return roots;
 }
 

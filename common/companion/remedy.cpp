@@ -14,27 +14,27 @@ Status status_in(const std::optional<JobDocument>& document) {
     return document ? document->status() : Status::none;
 }
 
-CompanionRemedy remedy_for_words(const CompanionSight& sight, Status end) {
-    const Status file = status_in(sight.job);
-    const Status entry = status_in(sight.entry);
-    if (!sight.file_exists) {
+CompanionRemedy remedy_for_words(const CompanionView& view, Status end) {
+    const Status file = status_in(view.job);
+    const Status entry = status_in(view.entry);
+    if (!view.file_exists) {
         // Gone from both, for whatever reason: nothing is brought back.
-        if (!sight.entry || is_terminal(entry)) return {};
-        return {.entry = true, .status = sight.cancelled_in_log ? Status::cancelled : end};
+        if (!view.entry || is_final(entry)) return {};
+        return {.entry = true, .status = view.cancelled_in_log ? Status::cancelled : end};
     }
-    if (is_terminal(file)) {
+    if (is_final(file)) {
         // If both are final and differ, it is not for us to choose.
-        if (!sight.index_is_whole || is_terminal(entry)) return {};
+        if (!view.index_is_whole || is_final(entry)) return {};
         return {.entry = true};
     }
     // A file that stays torn can be rebuilt only from its entry.
-    if (!sight.job && !sight.entry) return {};
+    if (!view.job && !view.entry) return {};
     // The index is final and the file is not: the status is the plugin's, or ours from a moment
     // ago, before somebody undid the file.
-    if (is_terminal(entry)) return {.file = true};
+    if (is_final(entry)) return {.file = true};
     return {.file = true,
-            .entry = sight.index_is_whole,
-            .status = sight.cancelled_in_log ? Status::cancelled : end};
+            .entry = view.index_is_whole,
+            .status = view.cancelled_in_log ? Status::cancelled : end};
 }
 
 std::string phase_of(Status status) {
@@ -42,20 +42,21 @@ std::string phase_of(Status status) {
 }
 
 // The end time to write: the recorded one, if it is our own verdict that is written; else `now`.
-std::string end_time(const CompanionRemedy& remedy, const FinalWord& last, const std::string& now) {
+std::string end_time(const CompanionRemedy& remedy, const Conclusion& last,
+                     const std::string& now) {
     return remedy.status == last.status && !last.exit.ended_at.empty() ? last.exit.ended_at : now;
 }
 
 }  // namespace
 
-CompanionRemedy remedy_for(const CompanionSight& sight, Status end) {
-    CompanionRemedy remedy = remedy_for_words(sight, end);
-    remedy.mend_file = sight.file_has_remains && !remedy.file;
-    remedy.mend_index = sight.index_has_remains && !remedy.entry;
+CompanionRemedy remedy_for(const CompanionView& view, Status end) {
+    CompanionRemedy remedy = remedy_for_words(view, end);
+    remedy.mend_file = view.file_has_trailing_text && !remedy.file;
+    remedy.mend_index = view.index_has_trailing_text && !remedy.entry;
     return remedy;
 }
 
-std::string companion_sentence(const FinalWord& last, const std::string& thread) {
+std::string companion_sentence(const Conclusion& last, const std::string& thread) {
     std::string sentence = last.sentence;
     for (const std::string_view verb : {"Killed ", "Exited "})
         if (sentence.starts_with(verb)) {
@@ -69,11 +70,11 @@ std::string companion_sentence(const FinalWord& last, const std::string& thread)
 }
 
 std::vector<JobDocument::Member> final_members(const CompanionRemedy& remedy,
-                                               const CompanionSight& sight, const FinalWord& last,
+                                               const CompanionView& view, const Conclusion& last,
                                                const std::string& now) {
     if (!remedy.status) {
         // Copy from whichever of the two is final.
-        const JobDocument& from = is_terminal(status_in(sight.job)) ? *sight.job : *sight.entry;
+        const JobDocument& from = is_final(status_in(view.job)) ? *view.job : *view.entry;
         std::vector<JobDocument::Member> members{
             {"status", json_string(word(from.status()))},
             {"phase", json_string(from.string("phase").value_or(phase_of(from.status())))},
@@ -85,7 +86,7 @@ std::vector<JobDocument::Member> final_members(const CompanionRemedy& remedy,
         return members;
     }
     std::string thread;
-    for (const auto* document : {&sight.job, &sight.entry})
+    for (const auto* document : {&view.job, &view.entry})
         if (thread.empty() && *document) thread = (*document)->string("threadId").value_or("");
     const std::string sentence = *remedy.status == last.status ? companion_sentence(last, thread)
                                                                : std::string(cancelled_words);
@@ -98,9 +99,10 @@ std::vector<JobDocument::Member> final_members(const CompanionRemedy& remedy,
 }
 
 std::vector<JobDocument::Member> final_file_members(const CompanionRemedy& remedy,
-                                                    const CompanionSight& sight,
-                                                    const FinalWord& last, const std::string& now) {
-    auto members = final_members(remedy, sight, last, now);
+                                                    const CompanionView& view,
+                                                    const Conclusion& last,
+                                                    const std::string& now) {
+    auto members = final_members(remedy, view, last, now);
     if (remedy.status == Status::cancelled)
         members.push_back({"cancelledAt", json_string(end_time(remedy, last, now))});
     return members;

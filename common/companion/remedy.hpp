@@ -1,5 +1,5 @@
-// What to do about a codex-companion job whose end is known, depending on what its two files say:
-// the table of COMPANION.md. Pure.
+// What to do about a codex-companion job whose end is known, depending on what its two files say.
+// Pure.
 #pragma once
 
 #include <cstdint>
@@ -13,14 +13,14 @@
 
 namespace jobshim {
 
-struct CompanionSight {
+struct CompanionView {
     bool file_exists = false;  // the job file; it is torn if `job` is empty
     std::optional<JobDocument> job;
     bool index_is_whole = false;
     std::optional<JobDocument> entry;
     // There is more after the text: see TheirFile.
-    bool file_has_remains = false;
-    bool index_has_remains = false;
+    bool file_has_trailing_text = false;
+    bool index_has_trailing_text = false;
     bool cancelled_in_log = false;
 };
 
@@ -36,20 +36,20 @@ struct CompanionRemedy {
 
     bool is_none() const { return !file && !entry && !mend_file && !mend_index; }
 };
-CompanionRemedy remedy_for(const CompanionSight& sight, Status end);
+CompanionRemedy remedy_for(const CompanionView& view, Status end);
 
 // "Worker killed by SIGKILL; ... Resume with thread thr_1."
-std::string companion_sentence(const FinalWord& last, const std::string& thread);
+std::string companion_sentence(const Conclusion& last, const std::string& thread);
 
 // What the remedy writes about the end into the job file and its entry: `last` is what we know of
 // the end, `now` an ISO 8601 time.
 std::vector<JobDocument::Member> final_members(const CompanionRemedy& remedy,
-                                               const CompanionSight& sight, const FinalWord& last,
+                                               const CompanionView& view, const Conclusion& last,
                                                const std::string& now);
 // The same, plus what the plugin keeps only in the file.
 std::vector<JobDocument::Member> final_file_members(const CompanionRemedy& remedy,
-                                                    const CompanionSight& sight,
-                                                    const FinalWord& last, const std::string& now);
+                                                    const CompanionView& view,
+                                                    const Conclusion& last, const std::string& now);
 
 // True if the log has a whole line "[ISO] Cancelled by user." that is no older than `since` (ms
 // since 1970). The same words inside other text do not count.

@@ -52,7 +52,7 @@ Verdict judge_unwatched(const JobDocument& record, const UnwatchedWorker& worker
     const auto pid = worker_pid_in(record);
     if (!pid) return judge_without_pid(record, now);
     const std::string name = "worker (pid " + std::to_string(*pid) + ")";
-    switch (worker.witness) {
+    switch (worker.liveness) {
         case Liveness::dead:
             return dead("The " + name + " is gone; how it ended is unknown.");
         case Liveness::unknowable:
@@ -71,14 +71,14 @@ Verdict judge_unwatched(const JobDocument& record, const UnwatchedWorker& worker
             "The " + name + " is alive; no shim supervises it."};
 }
 
-FinalWord inferred_end(const Verdict& verdict, const std::string& now) {
-    FinalWord last;
+Conclusion inferred_end(const Verdict& verdict, const std::string& now) {
+    Conclusion last;
     last.status = Status::failed;
     last.sentence = verdict.because;
     last.exit.reason = ExitReason::unknown;
     last.exit.certainty = Certainty::inferred;
     last.exit.evidence.emplace_back(
-        "no shim supervised it; two looks, a second apart, found it dead");
+        "no shim supervised it; two checks, one second apart, found it dead");
     last.exit.ended_at = now;
     return last;
 }

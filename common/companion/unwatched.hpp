@@ -20,7 +20,7 @@ std::int64_t begin_of(const JobDocument& record);
 
 // What was seen of the process with that pid.
 struct UnwatchedWorker {
-    Liveness witness = Liveness::none;
+    Liveness liveness = Liveness::none;
     std::int64_t started = 0;     // ms since 1970; only if it is alive; 0: unknown
     bool is_the_plugins = false;  // its command line is one of codex-companion's
 };
@@ -29,6 +29,6 @@ struct UnwatchedWorker {
 Verdict judge_unwatched(const JobDocument& record, const UnwatchedWorker& worker, std::int64_t now);
 
 // The end of a job that was found dead, and again a second later. `now` is ISO 8601.
-FinalWord inferred_end(const Verdict& verdict, const std::string& now);
+Conclusion inferred_end(const Verdict& verdict, const std::string& now);
 
 }  // namespace jobshim

@@ -25,8 +25,8 @@ public:
     // Takes the first look.
     virtual void begin() = 0;
     // Called after each sleep while the job is awaited; looks again if there is reason to.
-    virtual void go_on(const FileWatch::News& news) = 0;
-    // When to call go_on() at the latest. Adds the descriptors to poll for POLLIN until then,
+    virtual void update(const FileWatch::News& news) = 0;
+    // When to call update() at the latest. Adds the descriptors to poll for POLLIN until then,
     // besides the watch's own.
     virtual std::chrono::nanoseconds wake_at(std::vector<pollfd>& descriptors) const = 0;
 

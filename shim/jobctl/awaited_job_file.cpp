@@ -1,9 +1,9 @@
 // jobctl wait for a job with a job file.
 //
 // A host may run the same job again and again, and wait as soon as it has started the shim. At that
-// moment the record still holds the end of the last run, which is not the one being waited for. So
-// an end that was there from the beginning is believed only after a short grace time, and only if
-// no shim is starting for this job.
+// moment the record still holds the end of the previous run, which is not the one being waited for.
+// So an end that was there from the beginning is believed only after a short grace time, and only
+// if no shim is starting for this job.
 #include <algorithm>
 #include <utility>
 
@@ -42,11 +42,11 @@ public:
         if (find_it()) first_look();
     }
 
-    void go_on(const FileWatch::News& news) override {
+    void update(const FileWatch::News& news) override {
         const nanoseconds now = monotonic_now();
         switch (stage_) {
             case Stage::absent:
-                if (find_it()) watch_it();
+                if (find_it()) keep_watching();
                 return;
             case Stage::grace:
                 if (now >= grace_ends_)
@@ -59,7 +59,7 @@ public:
                     look_for_starting_shims();
                 return;
             case Stage::running:
-                if (watcher_->is_due(news, now)) watch_it();
+                if (watcher_->is_due(news, now)) keep_watching();
                 return;
             case Stage::over:
             case Stage::no_such_job:
@@ -122,21 +122,21 @@ public:
     void say_timed_out() const override {
         const auto seen = report();
         std::string state = seen ? std::string(word(seen->verdict.state)) : "not there";
-        // Nothing is known yet about a shim that is starting, and the record describes the last
-        // run.
+        // Nothing is known yet about a shim that is starting, and the record describes the
+        // previous run.
         if (stage_ == Stage::starting)
             state = "starting";
         else if (seen && !options_.json)
             print(status_line(*seen));
         complain(printable(job_) + ": still " + state + " after " +
-                 duration_in_words(*options_.timeout));
+                 describe_duration(*options_.timeout));
     }
 
 private:
     enum class Stage {
         absent,        // no file yet
-        grace,         // the first look found an end, which may be the last run's
-        starting,      // it was the last run's, and a shim is starting
+        grace,         // the first look found an end, which may be the previous run's
+        starting,      // it was the previous run's, and a shim is starting
         running,       // as far as we know
         over,          // ended
         no_such_job,   // it did not appear either
@@ -177,13 +177,14 @@ private:
         absent_look_at_ = gives_signs ? end_of_time : monotonic_now() + absent_tick;
     }
 
-    // Only looks: what may be the end of the last run must not be settled before that is certain.
+    // Only looks: what may be the end of the previous run must not be settled before that is
+    // certain.
     void first_look() {
         watcher_->look(context_.observer, false);
-        if (!watcher_->is_over()) return watch_it();
+        if (!watcher_->is_over()) return keep_watching();
         watcher_->watch_files();
         stage_ = Stage::grace;
-        if (const auto& run = watcher_->seen().now.run) last_shim_ = run->shim;
+        if (const auto& run = watcher_->seen().now.run) previous_shim_ = run->shim;
         grace_ends_ = std::min(monotonic_now() + grace_time, deadline_);
     }
 
@@ -191,19 +192,19 @@ private:
     // what it sees now.
     bool is_previous_end() {
         const Observation& seen = watcher_->look(context_.observer, false).now;
-        const bool another_run = seen.run && seen.run->shim != last_shim_;
+        const bool another_run = seen.run && seen.run->shim != previous_shim_;
         if (watcher_->is_over() && !another_run && !is_gone(seen)) return true;
         starting_.clear();
-        watch_it();
+        keep_watching();
         return false;
     }
 
     void look_for_starting_shims() {
         if (!is_previous_end()) return;
-        starting_ = find_starting_shims(watcher_->files(), last_shim_, context_.observer);
+        starting_ = find_starting_shims(watcher_->files(), previous_shim_, context_.observer);
         stage_ = Stage::starting;
         // A shim may have taken the lock just before the search, or ended since.
-        if (starting_.empty() && is_previous_end()) watch_it();
+        if (starting_.empty() && is_previous_end()) keep_watching();
     }
 
     bool one_of_the_shims_ended() const {
@@ -212,12 +213,12 @@ private:
         });
     }
 
-    void watch_it() {
+    void keep_watching() {
         stage_ = Stage::running;
         watcher_->look(context_.observer, options_.settle);
         if (is_gone(watcher_->seen().now)) {
             absent_until_ = monotonic_now() + vanished_patience;
-            if (find_it()) watch_it();
+            if (find_it()) keep_watching();
         } else if (watcher_->is_over()) {
             stage_ = Stage::over;
         }
@@ -233,7 +234,7 @@ private:
     nanoseconds absent_until_{0};
     nanoseconds absent_look_at_ = end_of_time;
     nanoseconds grace_ends_{0};
-    ShimIdentity last_shim_;
+    ShimIdentity previous_shim_;
     std::vector<ProcessHandle> starting_;
 };
 

@@ -54,7 +54,7 @@ public:
     // request stays while the end is not recorded yet: it belongs in the record.
     Settled run() {
         Settled seen = end_it();
-        if (is_terminal(seen.now.status())) withdraw();
+        if (is_final(seen.now.status())) withdraw();
         return seen;
     }
 
@@ -101,7 +101,7 @@ private:
         const auto deadline = monotonic_now() + unreadable_patience;
         while (!make_request(files_.cancel)) {
             const auto theirs = read_cancel_request(files_, ::geteuid());
-            if (theirs && is_at_it(*theirs) && !asks_for_more()) return false;
+            if (theirs && canceller_is_alive(*theirs) && !asks_for_more()) return false;
             if (!theirs && is_ours_to_read() && monotonic_now() < deadline) {
                 pause_for(milliseconds(5));
                 continue;
@@ -154,7 +154,7 @@ private:
     }
 
     // Where the shim can be signalled, the other canceller can be seen, too.
-    static bool is_at_it(const CancelRequest& request) {
+    static bool canceller_is_alive(const CancelRequest& request) {
         return request.what.by.pid && request.start_time &&
                look_up_process(*request.what.by.pid, request.start_time) == Liveness::alive;
     }
@@ -162,7 +162,7 @@ private:
     // The shim, to be signalled and waited for. Empty if it has just gone.
     ProcessHandle shim_of(const Observation& seen) const {
         if (!seen.run || seen.place != Place::here) {
-            if (!seen.run && seen.probe.lock == LifeLock::held) {
+            if (!seen.run && seen.probe.lock == LivenessLock::held) {
                 pause_for(milliseconds(5));  // a new run, whose shim has not identified itself yet
                 return {};
             }
@@ -223,7 +223,7 @@ private:
             refuse("it belongs to uid " + std::to_string(job->owner));
         Settled settled =
             look_at(files_, context_.observer, true,
-                    [&](const Observation& seen) -> std::optional<FinalWord> {
+                    [&](const Observation& seen) -> std::optional<Conclusion> {
                         if (seen.verdict.state != State::queued) return std::nullopt;
                         return judge_never_started(request_.what.by, request_.what.reason);
                     });
@@ -265,7 +265,7 @@ private:
         const auto send = [&](int signal) {
             signal_orphan(seen, signal);
             evidence.push_back(signal_name(signal) + " sent to the orphan after " +
-                               duration_in_words(std::chrono::duration_cast<milliseconds>(
+                               describe_duration(std::chrono::duration_cast<milliseconds>(
                                    monotonic_now() - began)));
         };
         send(options_.signal.value_or(SIGTERM));

@@ -28,7 +28,7 @@ Outcome cancel_job(const CtlOptions& options, const Context& context);
 Outcome settle_job(const CtlOptions& options, const Context& context);
 Outcome reap_jobs(const CtlOptions& options, const Context& context);
 Outcome prune_jobs(const CtlOptions& options, const Context& context);
-Outcome show_abilities(const CtlOptions& options, const Context& context);  // doctor
+Outcome run_doctor(const CtlOptions& options, const Context& context);  // doctor
 
 // Returns an exit status rather than an Outcome, because of --mirror.
 int wait_for_jobs(const CtlOptions& options, const Context& context);

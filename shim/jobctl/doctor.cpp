@@ -98,7 +98,8 @@ private:
                     // A process never conflicts with its own lock: another process has to look.
                     const pid_t child = ::fork();
                     if (child < 0) throw_errno("fork");
-                    if (child == 0) ::_exit(probe_heartbeat(path).lock == LifeLock::held ? 0 : 1);
+                    if (child == 0)
+                        ::_exit(probe_heartbeat(path).lock == LivenessLock::held ? 0 : 1);
                     int status = 0;
                     ::waitpid(child, &status, 0);
                     hold.release(HeartbeatHold::Leave::nothing);
@@ -113,10 +114,10 @@ private:
                 "a host that rewrites a job file at the same moment may lose what it wrote", [&] {
                     StagedFile first(trial_ + ".new", std::nullopt);
                     first.write("{}");
-                    first.arrive_as_new(trial_);
+                    first.commit_as_new(trial_);
                     StagedFile second(trial_ + ".new", std::nullopt);
                     second.write("{}");
-                    if (second.arrive_in_exchange(trial_) != StagedFile::Arrival::exchanged)
+                    if (second.commit_by_exchange(trial_) != StagedFile::Commit::exchanged)
                         throw Refusal("RENAME_EXCHANGE is not supported here");
                     second.remove();
                     return std::string("two files can be exchanged in one step");
@@ -148,7 +149,7 @@ private:
             local ? directory_ + " is local to this host"
                   : directory_ +
                         " may be shared with other hosts: a job is unknown to them, and to this "
-                        "host after a restart");
+                        "host after a reboot");
     }
 
     void look_at_processes() {
@@ -188,16 +189,16 @@ private:
     void look_at_host() {
         const ShimIdentity& here = observer_.here;
         add("boot id", !here.boot_id.empty(), true,
-            here.boot_id.empty() ? "none: a pid proves nothing after a restart"
-                                 : "a restart is noticed");
+            here.boot_id.empty() ? "none: a pid proves nothing after a reboot"
+                                 : "a reboot is noticed");
         add("machine id", !here.machine_id.empty(), true,
             here.machine_id.empty()
-                ? "/etc/machine-id is empty: after a restart, every job that was running is unknown"
-                : "this host recognises its own jobs after a restart");
+                ? "/etc/machine-id is empty: after a reboot, every job that was running is unknown"
+                : "this host recognises its own jobs after a reboot");
         const bool initial = here.pid_namespace == initial_pid_namespace;
         add("pid namespace", initial, true,
             initial ? "the host's own"
-                    : "a container's: from outside, and once it is gone, its jobs are unknown");
+                    : "this is a container: outside it, or once it is gone, its jobs are unknown");
     }
 
     void look_at_oom() {
@@ -209,7 +210,7 @@ private:
         const bool log = kernel_log_is_readable();
         add("kernel log", log, false,
             log ? "/dev/kmsg names the victims of the OOM killer"
-                : "/dev/kmsg cannot be read: the victim of an OOM kill is inferred");
+                : "/dev/kmsg cannot be read: the victim of an OOM kill can only be inferred");
     }
 
     void look_at_the_rest() {
@@ -239,7 +240,7 @@ std::string line_of(const Finding& finding) {
     constexpr std::size_t column = 17;
     return std::string(finding.works                ? "works     "
                        : finding.may_end_in_unknown ? "UNKNOWN   "
-                                                    : "does not  ") +
+                                                    : "missing   ") +
            finding.what + std::string(column - std::min(column - 1, finding.what.size()), ' ') +
            printable(finding.words) + "\n";
 }
@@ -253,7 +254,7 @@ std::string json_of(const Finding& finding) {
 
 }  // namespace
 
-Outcome show_abilities(const CtlOptions& options, const Context& context) {
+Outcome run_doctor(const CtlOptions& options, const Context& context) {
     std::string directory;
     if (!options.jobs.empty()) {
         const auto files = select_job(options.jobs.front(), context.directories);

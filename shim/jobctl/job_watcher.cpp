@@ -24,7 +24,7 @@ std::string name_in(const std::string& directory, const std::string& path) {
 
 bool shim_lives_here(const Observation& seen) {
     return seen.run && seen.place == Place::here &&
-           (seen.probe.lock == LifeLock::held || seen.sighting.shim == Liveness::alive);
+           (seen.probe.lock == LivenessLock::held || seen.sighting.shim == Liveness::alive);
 }
 
 }  // namespace
@@ -34,7 +34,7 @@ JobWatcher::JobWatcher(JobFiles files, FileWatch& watch)
       heartbeat_name_(name_in(files_.directory, files_.heartbeat)),
       watch_(watch),
       is_local_(is_local_file_system(files_.directory)),
-      impatience_(shortest_tick) {}
+      retry_delay_(shortest_tick) {}
 
 const Settled& JobWatcher::look(const Observer& observer, bool settle) {
     ask_orphan_for_its_end(observer);
@@ -83,11 +83,11 @@ void JobWatcher::plan_next_look() {
         shim_lives_here(seen_.now) || seen_.now.verdict.state == State::orphaned;
     if (expects_process && !process_) {
         // It died since the look, or a new shim holds the lock and has not identified itself yet.
-        look_again_at_ = monotonic_now() + impatience_;
-        impatience_ = std::min(2 * impatience_, tick);
+        look_again_at_ = monotonic_now() + retry_delay_;
+        retry_delay_ = std::min(2 * retry_delay_, tick);
         return;
     }
-    impatience_ = shortest_tick;
+    retry_delay_ = shortest_tick;
     const bool gives_signs = is_local_ && (watch_id_ || !needs_watch());
     if (!gives_signs || seen_.now.verdict.state == State::unknown)
         look_again_at_ = monotonic_now() + tick;

@@ -62,7 +62,7 @@ private:
     BeatMemory beats_;
     ProcessHandle process_;  // the shim's, or the worker's once it is orphaned
     std::chrono::nanoseconds look_again_at_ = end_of_time;
-    std::chrono::milliseconds impatience_;
+    std::chrono::milliseconds retry_delay_;
 };
 
 }  // namespace jobshim

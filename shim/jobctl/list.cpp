@@ -39,7 +39,7 @@ std::int64_t modified_ms(const std::string& file) {
     return static_cast<std::int64_t>(modified.tv_sec) * 1000 + modified.tv_nsec / 1'000'000;
 }
 
-std::string started_in_words(const JobReport& report) {
+std::string describe_started(const JobReport& report) {
     const auto started = time_in(report.job, "startedAt");
     if (!started) return "-";
     return iso_time(*started).substr(0, 19) + "Z";  // milliseconds are of no use here
@@ -59,32 +59,32 @@ std::optional<milliseconds> recorded_duration(const JobDocument& job) {
     return milliseconds(ms);
 }
 
-bool goes_on(State state) {
+bool is_live(State state) {
     return state == State::running || state == State::stalled || state == State::orphaned;
 }
 
 std::string duration_in_table(const JobReport& report, std::int64_t now_ms) {
     std::optional<milliseconds> duration;
-    if (goes_on(report.verdict.state)) {
+    if (is_live(report.verdict.state)) {
         if (const auto started = time_in(report.job, "startedAt"))
             duration = milliseconds(std::max<std::int64_t>(0, now_ms - *started));
-    } else if (report.job && is_terminal(report.job->status())) {
+    } else if (report.job && is_final(report.job->status())) {
         duration = recorded_duration(*report.job);
     }
     // Milliseconds are of no use in a duration that long.
     if (duration && *duration >= std::chrono::seconds(1))
         duration = std::chrono::duration_cast<std::chrono::seconds>(*duration);
-    return duration ? duration_in_words(*duration) : "-";
+    return duration ? describe_duration(*duration) : "-";
 }
 
 // What the table shows about a job.
 struct Row {
     JobReport report;
-    std::int64_t born_ms = 0;  // the sort key of the table
+    std::int64_t created_ms = 0;  // the sort key of the table
     std::string started, duration, title;
 };
 
-bool is_asked_for(const JobReport& report, const CtlOptions& options) {
+bool matches_filter(const JobReport& report, const CtlOptions& options) {
     return options.states.empty() || std::find(options.states.begin(), options.states.end(),
                                                report.verdict.state) != options.states.end();
 }
@@ -94,15 +94,15 @@ public:
     explicit Rows(const CtlOptions& options) : options_(options), now_ms_(wall_now_ms()) {}
 
     void add(JobReport report) {
-        if (!is_asked_for(report, options_)) return;
+        if (!matches_filter(report, options_)) return;
         Row row;
         if (const auto created = time_in(report.job, "createdAt"))
-            row.born_ms = *created;
+            row.created_ms = *created;
         else if (const auto started = time_in(report.job, "startedAt"))
-            row.born_ms = *started;
+            row.created_ms = *started;
         else
-            row.born_ms = modified_ms(report.file);
-        row.started = started_in_words(report);
+            row.created_ms = modified_ms(report.file);
+        row.started = describe_started(report);
         row.duration = duration_in_table(report, now_ms_);
         if (!report.job) {
             row.title = report.verdict.because;
@@ -120,7 +120,8 @@ public:
     // Newest first.
     std::list<Row> sorted() && {
         rows_.sort([](const Row& a, const Row& b) {
-            return a.born_ms != b.born_ms ? a.born_ms > b.born_ms : a.report.file < b.report.file;
+            return a.created_ms != b.created_ms ? a.created_ms > b.created_ms
+                                                : a.report.file < b.report.file;
         });
         return std::move(rows_);
     }

@@ -54,12 +54,12 @@ public:
           fd_(::open(name_.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)),
           at_(start.offset) {
         if (!fd_) throw_errno("open " + name_);
-        if (size() < at_) begin_again_if_ours(run);
+        if (size() < at_) rewind_if_ours(run);
     }
 
     void skip_to_last_lines(std::uint64_t lines);
     // Prints what there is. False if the reader of our output is gone.
-    bool print_rest();
+    bool print_new();
     // To be called after the last byte.
     void finish() { print(filter_.rest()); }
     const std::string& name() const { return name_; }
@@ -72,7 +72,7 @@ private:
     }
     off_t size() const { return info().st_size; }
     std::size_t read_at(off_t at, char* buffer, std::size_t length) const;
-    void begin_again_if_ours(const Run& run);
+    void rewind_if_ours(const Run& run);
 
     std::string name_;
     UniqueFd fd_;
@@ -83,7 +83,7 @@ private:
 
 // The log was truncated after the run began. If that happened during the run, its present content
 // is the run's.
-void LogReader::begin_again_if_ours(const Run& run) {
+void LogReader::rewind_if_ours(const Run& run) {
     const timespec modified = mtime_of(info());
     const std::int64_t modified_ms =
         static_cast<std::int64_t>(modified.tv_sec) * 1000 + modified.tv_nsec / 1'000'000;
@@ -126,7 +126,7 @@ void LogReader::skip_to_last_lines(std::uint64_t lines) {
     }
 }
 
-bool LogReader::print_rest() {
+bool LogReader::print_new() {
     std::array<char, block_size> block;
     if (size() < at_) {
         complain(name_ + ": truncated");
@@ -149,7 +149,7 @@ bool LogReader::print_rest() {
 }
 
 // True if our output is a pipe whose reader is gone.
-bool nobody_listens() {
+bool reader_is_gone() {
     pollfd output{STDOUT_FILENO, 0, 0};
     return ::poll(&output, 1, 0) == 1 && (output.revents & (POLLERR | POLLNVAL)) != 0;
 }
@@ -178,19 +178,19 @@ public:
 
     Outcome run() {
         watcher_.look(context_.observer, false);
-        if (options_.follow) let_a_new_run_begin();
+        if (options_.follow) wait_for_new_run();
         for (;;) {
             // First check whether the run is over, then read the log: by then it holds all that the
             // run wrote.
             const bool last_time = !options_.follow || watcher_.is_over();
-            open_if_it_came();
-            if (log_ && !log_->print_rest()) return done;
+            open_if_present();
+            if (log_ && !log_->print_new()) return done;
             if (!log_ && (last_time || !may_get_a_log(watcher_))) {
                 complain(options_.jobs.front() + ": this run keeps no log (see jobshim --log)");
                 return Outcome::failed;
             }
             if (last_time && log_) log_->finish();
-            if (last_time || nobody_listens()) return done;
+            if (last_time || reader_is_gone()) return done;
             sleep();
         }
     }
@@ -198,7 +198,7 @@ public:
 private:
     // A host that runs the same job again and follows it at once means the new run, not the one
     // whose end is still in the record. As in awaited_job_file.cpp.
-    void let_a_new_run_begin() {
+    void wait_for_new_run() {
         if (!watcher_.is_over()) return;
         watcher_.watch_files();
         const auto& run = watcher_.seen().now.run;
@@ -223,7 +223,7 @@ private:
         is_still_over();
     }
 
-    void open_if_it_came() {
+    void open_if_present() {
         const auto start = log_of(watcher_.seen().now);
         if (log_ || !start) return;
         // The watch comes first, so that nothing written between the last read and the sleep is

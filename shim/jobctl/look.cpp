@@ -70,8 +70,8 @@ private:
                 return false;  // a writer may be at work on it
             else if (document.is_torn())
                 add_torn(directory, name);
-            else if (is_terminal(document.status()))
-                add_terminal(path, name, std::move(document));
+            else if (is_final(document.status()))
+                add_final(path, name, std::move(document));
             else
                 look_closely(path);
         } catch (const std::system_error& error) {
@@ -99,16 +99,16 @@ private:
         if (is_gone(settled.now)) return;
         if (options_.beats != nullptr && settled.now.verdict.state == State::unknown)
             options_.beats->compare(files.job, settled.now);
-        if (options_.terminal_too || settled.wrote || !is_terminal(settled.now.status()))
+        if (options_.final_too || settled.wrote || !is_final(settled.now.status()))
             hand_over_({report_of(files, settled), settled.wrote, settled.unwritten.has_value(),
                         settled.now.look_failed ? settled.now.trouble : ""});
     }
 
-    void add_terminal(const std::string& path, const std::string& name, JobDocument document) {
-        if (!options_.terminal_too) return;
+    void add_final(const std::string& path, const std::string& name, JobDocument document) {
+        if (!options_.final_too) return;
         JobReport report;
         report.file = path;
-        report.verdict = verdict_on_terminal(document);
+        report.verdict = verdict_on_final(document);
         report.job = std::move(document);
         report.id = id_of(report.job, name);
         hand_over_({std::move(report), false, false, ""});
@@ -148,7 +148,7 @@ std::optional<std::string> resolved(const std::string& directory) {
     throw_errno("open directory " + directory);
 }
 
-Verdict verdict_on_terminal(const JobDocument& document) {
+Verdict verdict_on_final(const JobDocument& document) {
     Sighting sighting;
     sighting.status = document.status();
     sighting.end_sentence = document.end_sentence();
@@ -167,7 +167,7 @@ Settled look_at(const JobFiles& files, const Observer& observer, bool settle,
     looked.unwritten = judgement(looked.now);
     // A known end is known, even if we are not to record it.
     if (looked.unwritten && looked.now.known_end && !is_gone(looked.now)) {
-        FinalWord known = *looked.now.known_end;
+        Conclusion known = *looked.now.known_end;
         return show_as_settled(std::move(looked), std::move(known), "looking only");
     }
     return looked;
@@ -178,7 +178,7 @@ Requester requester(std::string how, const Context& context) {
 }
 
 bool is_gone(const Observation& seen) {
-    return !seen.file_exists && seen.probe.lock != LifeLock::held;
+    return !seen.file_exists && seen.probe.lock != LivenessLock::held;
 }
 
 bool has_fresh_beat(const Observation& seen) {
@@ -188,7 +188,7 @@ bool has_fresh_beat(const Observation& seen) {
 
 std::optional<ExitRecord> end_of(const Settled& settled) {
     const Observation& seen = settled.now;
-    if (is_terminal(seen.status())) {
+    if (is_final(seen.status())) {
         const auto run = seen.document->run();
         return run ? run->exit : std::nullopt;
     }

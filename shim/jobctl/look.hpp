@@ -22,7 +22,7 @@ Settled look_at(const JobFiles& files, const Observer& observer, bool settle,
 std::optional<std::string> resolved(const std::string& directory);
 
 // The verdict that a record with a final status gives by itself.
-Verdict verdict_on_terminal(const JobDocument& document);
+Verdict verdict_on_final(const JobDocument& document);
 
 // This process, as the requester of something.
 Requester requester(std::string how, const Context& context);
@@ -48,7 +48,7 @@ struct Surveyed {
 
 struct SurveyOptions {
     bool settle = true;
-    bool terminal_too = true;
+    bool final_too = true;
     bool tidy = false;  // remove what killed writers left, whether or not their job still exists
     // How long to wait, in total, for files that are not (yet) a JSON object: a writer may be at
     // work on them.
@@ -57,7 +57,7 @@ struct SurveyOptions {
     BeatMemory* beats = nullptr;  // for a caller that looks again and again
 };
 
-// In no particular order. A terminal record costs one read and one scan. A directory that does not
+// In no particular order. A final record costs one read and one scan. A directory that does not
 // exist holds no jobs. Throws std::system_error for a directory that cannot be read.
 std::vector<Surveyed> survey(const Context& context, const SurveyOptions& options);
 

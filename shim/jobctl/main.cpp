@@ -25,7 +25,7 @@ std::string state_directory_if_any() {
     }
 }
 
-Context look_around(const CtlOptions& options) {
+Context gather_context(const CtlOptions& options) {
     Context context;
     context.observer.here = identity_of_this_process(own_process_stat());
     context.observer.state_directory = state_directory_if_any();
@@ -56,7 +56,7 @@ int run(const CtlOptions& options, const Context& context) {
         case Command::prune:
             return exit_status(prune_jobs(options, context));
         case Command::doctor:
-            return exit_status(show_abilities(options, context));
+            return exit_status(run_doctor(options, context));
         case Command::reap:
             return exit_status(reap_jobs(options, context));
     }
@@ -69,12 +69,12 @@ int main(int argc, char** argv) {
     try {
         const auto parsed = parse_options(argc, argv);
         if (const auto* early_exit = std::get_if<EarlyExit>(&parsed)) {
-            say_as_it_is(early_exit->err);
+            write_message(early_exit->err);
             print(early_exit->out);
             return early_exit->status;
         }
         const CtlOptions& options = std::get<CtlOptions>(parsed);
-        return run(options, look_around(options));
+        return run(options, gather_context(options));
     } catch (const AmbiguousJob& ambiguous) {
         say("jobctl", ambiguous.what(), true);
         return usage_exit_status;

@@ -93,7 +93,7 @@ std::string exit_statuses_of(Command command) {
                                   own_failure});
         case Command::cancel:
             return exit_statuses({{0, "the job ended as cancelled"},
-                                  {1, "it ended otherwise, or had already ended"},
+                                  {1, "it ended otherwise"},
                                   ambiguous,
                                   no_such_job,
                                   {6, "it stays unknown"},
@@ -112,8 +112,8 @@ std::string exit_statuses_of(Command command) {
                                   bad_usage,
                                   {125, "a job cannot be removed, or jobctl failed"}});
         case Command::doctor:
-            return exit_statuses({{0, "no job here can end as unknown"},
-                                  {1, "a job here could end as unknown"},
+            return exit_statuses({{0, "every job here can be judged"},
+                                  {1, "a job here may stay unknown"},
                                   ambiguous,
                                   no_such_job,
                                   own_failure});
@@ -146,7 +146,7 @@ void add_companion(CLI::App* sub, CtlOptions& options) {
         ->excludes(dir);
     sub->add_flag("--all-states", options.all_states,
                   "Jobs of codex-companion instead, in all your state directories below "
-                  "$CLAUDE_PLUGIN_DATA/state and $TMPDIR/codex-companion")
+                  "$CLAUDE_PLUGIN_DATA/state and codex-companion in the temporary directory")
         ->excludes(dir);
 }
 
@@ -156,12 +156,12 @@ void add_json(CLI::App* sub, CtlOptions& options) {
 
 void add_no_reap(CLI::App* sub, CtlOptions& options) {
     sub->add_flag_callback(
-        "--no-reap", [&options] { options.settle = false; }, "Only look; do not settle dead jobs");
+        "--no-reap", [&options] { options.settle = false; }, "Read-only: do not settle dead jobs");
 }
 
 void add_jobs(CLI::App* sub, CtlOptions& options) {
     sub->add_option("JOB", options.jobs,
-                    "Path (contains a / or ends in .json), id, or the beginning of an id")
+                    "Path (contains a / or ends in .json), id, or a unique prefix of an id")
         ->type_name("")
         ->required();
 }
@@ -232,10 +232,11 @@ void add_logs(CLI::App& app, CtlOptions& options) {
 }
 
 void add_cancel(CLI::App& app, CtlOptions& options) {
-    CLI::App* sub =
-        add_command(app, options, Command::cancel, "cancel", "End a job, and wait for its record");
+    CLI::App* sub = add_command(app, options, Command::cancel, "cancel",
+                                "Cancel a job, and wait for its record");
     add_job(sub, options);
-    sub->add_option("--reason", options.reason, "Why, for the record")->type_name("TEXT");
+    sub->add_option("--reason", options.reason, "The reason, stored in the record")
+        ->type_name("TEXT");
     sub->add_option_function<std::string>(
            "--signal",
            [&options](const std::string& text) {
@@ -244,10 +245,9 @@ void add_cancel(CLI::App& app, CtlOptions& options) {
            },
            "First signal to send (TERM)")
         ->type_name("SIG");
-    add_duration(
-        sub, "--kill-after",
-        "Grace period before KILL; 0: never send it (what the shim was told; 10s for an orphan)",
-        [&options](milliseconds grace) { options.kill_after = grace; });
+    add_duration(sub, "--kill-after",
+                 "Grace period before KILL; 0: never send it (the shim's own; 10s for an orphan)",
+                 [&options](milliseconds grace) { options.kill_after = grace; });
     add_json(sub, options);
 }
 
@@ -266,7 +266,7 @@ void add_settle(CLI::App& app, CtlOptions& options) {
            "Status to settle the job with: failed or cancelled")
         ->type_name("STATUS")
         ->required();
-    sub->add_option("--because", options.reason, "How you know, for the record")
+    sub->add_option("--because", options.reason, "How you know; stored in the record")
         ->type_name("TEXT")
         ->required();
     add_json(sub, options);
@@ -284,7 +284,7 @@ void add_prune(CLI::App& app, CtlOptions& options) {
 
 void add_doctor(CLI::App& app, CtlOptions& options) {
     CLI::App* sub = add_command(app, options, Command::doctor, "doctor",
-                                "Show what can be proved on this host, and what cannot");
+                                "Check what jobctl can determine on this host");
     add_jobs(sub, options);
     sub->get_option("JOB")->required(false)->expected(0, 1);
     add_json(sub, options);
@@ -322,7 +322,7 @@ void set_up(CLI::App& app, CtlOptions& options) {
                              "'jobctl COMMAND --help' lists the statuses of COMMAND; see "
                              "jobctl(1)."));
     app.failure_message([](const CLI::App*, const CLI::Error& error) {
-        return as_said("jobctl", error.what(), true) + "Try 'jobctl --help'.\n";
+        return format_message("jobctl", error.what(), true) + "Try 'jobctl --help'.\n";
     });
     CLI::App* status = add_command(app, options, Command::status, "status",
                                    "Print one line per job: the verdict and the reason");
@@ -399,7 +399,7 @@ std::vector<std::string> words_of(const CLI::App& app, int argc, const char* con
 
 std::variant<CtlOptions, EarlyExit> parse_options(int argc, const char* const* argv) {
     CtlOptions options;
-    CLI::App app("Shows, waits for and ends jobs that run under jobshim.", "jobctl");
+    CLI::App app("Shows, waits for and cancels jobs that run under jobshim.", "jobctl");
     set_up(app, options);
     try {
         app.parse(words_of(app, argc, argv));
@@ -413,7 +413,7 @@ std::variant<CtlOptions, EarlyExit> parse_options(int argc, const char* const* a
                                       ? "invalid command '" + std::string(argv[1]) + "'"
                                       : std::string(error.what());
         return EarlyExit{usage_exit_status, "",
-                         as_said("jobctl", wrong) + "Try 'jobctl --help'.\n"};
+                         format_message("jobctl", wrong) + "Try 'jobctl --help'.\n"};
     } catch (const CLI::ParseError& error) {
         std::ostringstream out;
         std::ostringstream err;

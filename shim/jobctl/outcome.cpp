@@ -46,7 +46,7 @@ Outcome outcome_of(State state) {
     return Outcome::unknown;
 }
 
-Outcome gravest_of(const std::vector<Outcome>& outcomes) {
+Outcome worst_of(const std::vector<Outcome>& outcomes) {
     for (const Outcome grave :
          {Outcome::own_failure, Outcome::no_such_job, Outcome::timed_out, Outcome::unknown,
           Outcome::failed, Outcome::cancelled, Outcome::active})

@@ -1,4 +1,4 @@
-// The result of a command, and the exit status for it (SPEC section 1). Pure.
+// The result of a command, and the exit status for it (jobctl(1)). Pure.
 #pragma once
 
 #include <vector>
@@ -22,7 +22,7 @@ int exit_status(Outcome outcome);
 Outcome outcome_of(State state);
 
 // The outcome of several jobs together: the one that needs attention most.
-Outcome gravest_of(const std::vector<Outcome>& outcomes);
+Outcome worst_of(const std::vector<Outcome>& outcomes);
 
 // For a command that has done its work and has no job's verdict to report.
 constexpr Outcome done = Outcome::completed;

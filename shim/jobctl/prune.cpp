@@ -68,15 +68,14 @@ public:
         for (JobReport& report : old)
             if (options_.dry_run || attempt([&] { return prune(job_files_of(report.file)); }))
                 pruned.push_back(std::move(report));
-        if (!options_.dry_run) remove_lonely_heartbeats();
+        if (!options_.dry_run) remove_heartbeats_without_job();
         show(pruned);
         return outcome_;
     }
 
 private:
     bool is_old(const std::optional<JobDocument>& job) const {
-        return job && is_terminal(job->status()) &&
-               is_older(end_time_of(*job), options_.older_than);
+        return job && is_final(job->status()) && is_older(end_time_of(*job), options_.older_than);
     }
 
     template <class Action>
@@ -106,8 +105,8 @@ private:
 
     bool prune_under(const SettlerLock& lock, const JobFiles& files) {
         const Observation seen = observe(files, context_.observer, [&] { return lock.probe(); });
-        if (!is_old(seen.document) || !seen.verdict.ended || seen.probe.lock == LifeLock::held ||
-            !lock.still_in_place())
+        if (!is_old(seen.document) || !seen.verdict.ended ||
+            seen.probe.lock == LivenessLock::held || !lock.still_in_place())
             return false;
         remove_log(*seen.document, files);
         for (const std::string& copy : copies_of(files)) remove(copy);
@@ -129,7 +128,7 @@ private:
             throw_errno("remove " + files.job);
         }
         const auto taken = read_file(files.fresh, max_job_file_bytes);
-        if (taken && taken->text == text && lock.probe().lock != LifeLock::held) {
+        if (taken && taken->text == text && lock.probe().lock != LivenessLock::held) {
             remove(files.fresh);
             return true;
         }
@@ -163,13 +162,13 @@ private:
 
     // Heartbeat files of deleted job files: deleted by the host, or by a prune that was killed
     // right then.
-    void remove_lonely_heartbeats() {
+    void remove_heartbeats_without_job() {
         for (const std::string& directory : context_.directories)
             for (const std::string& name : heartbeat_names_in(directory))
-                attempt([&] { return remove_if_lonely(directory, name); });
+                attempt([&] { return remove_if_without_job(directory, name); });
     }
 
-    bool remove_if_lonely(const std::string& directory, const std::string& name) {
+    bool remove_if_without_job(const std::string& directory, const std::string& name) {
         const std::string path = directory + "/" + name;
         const Heartbeat beat = parse_heartbeat(probe_heartbeat(path).text);
         const std::string& job = beat.job_file;
@@ -180,7 +179,7 @@ private:
         if (!lock) return false;
         const Observation seen = observe(files, context_.observer, [&] { return lock->probe(); });
         const bool is_over = seen.known_end || seen.sighting.shim == Liveness::dead;
-        if (seen.file_exists || seen.probe.lock != LifeLock::free || !is_over ||
+        if (seen.file_exists || seen.probe.lock != LivenessLock::free || !is_over ||
             !seen.probe.mtime_ns ||
             !is_older(*seen.probe.mtime_ns / 1'000'000, options_.older_than) ||
             !lock->still_in_place())

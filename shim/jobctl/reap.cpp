@@ -39,7 +39,7 @@ Judgement judgement_of(const CtlOptions& options, const Context& context) {
 std::vector<Surveyed> look_at_all(const CtlOptions& options, const Context& context) {
     if (context.is_companion) return survey_companions(context, !options.dry_run);
     const SurveyOptions survey_options{.settle = !options.dry_run,
-                                       .terminal_too = false,
+                                       .final_too = false,
                                        .tidy = !options.dry_run,
                                        .judgement = judgement_of(options, context)};
     return survey(context, survey_options);

@@ -48,13 +48,13 @@ private:
     std::string text_;
 };
 
-std::string signal_in_words(const ExitRecord& end) {
+std::string describe_signal(const ExitRecord& end) {
     if (!end.signal) return "";
     return signal_name(*end.signal) + " (" + std::to_string(*end.signal) + ")" +
            (end.core_dumped.value_or(false) ? ", core dumped" : "");
 }
 
-std::string requester_in_words(const std::optional<Requester>& by) {
+std::string describe_requester(const std::optional<Requester>& by) {
     if (!by) return "";
     std::string words = by->how;
     if (!by->command.empty()) words += ", " + by->command;
@@ -63,21 +63,21 @@ std::string requester_in_words(const std::optional<Requester>& by) {
     return words;
 }
 
-std::string size_in_words(std::int64_t kib) {
+std::string describe_size(std::int64_t kib) {
     if (kib < 10 * 1024) return std::to_string(kib) + " KiB";
     return std::to_string(kib / 1024) + " MiB";
 }
 
-std::string resources_in_words(const std::optional<Resources>& used) {
+std::string describe_resources(const std::optional<Resources>& used) {
     if (!used) return "";
-    return "user " + duration_in_words(milliseconds(used->user_ms)) + ", system " +
-           duration_in_words(milliseconds(used->system_ms)) + ", at most " +
-           size_in_words(used->max_rss_kib) + " resident" +
-           (used->group_peak_kib ? ", its cgroup at most " + size_in_words(*used->group_peak_kib)
+    return "user " + describe_duration(milliseconds(used->user_ms)) + ", system " +
+           describe_duration(milliseconds(used->system_ms)) + ", peak RSS " +
+           describe_size(used->max_rss_kib) +
+           (used->group_peak_kib ? ", its cgroup's peak " + describe_size(*used->group_peak_kib)
                                  : "");
 }
 
-std::vector<std::string> leftovers_in_words(const ExitRecord& end) {
+std::vector<std::string> describe_leftovers(const ExitRecord& end) {
     std::vector<std::string> words;
     for (const Leftover& left : end.leftovers)
         words.push_back("pid " + std::to_string(left.pid) + " " + left.command);
@@ -88,17 +88,17 @@ void add_end(Sheet& sheet, const ExitRecord& end) {
     sheet.add("reason",
               std::string(word(end.reason)) + " (" + std::string(word(end.certainty)) + ")");
     sheet.add("code", end.code ? std::to_string(*end.code) : "");
-    sheet.add("signal", signal_in_words(end));
+    sheet.add("signal", describe_signal(end));
     sheet.add("errno", end.errno_name);
     sheet.add("ended", end.ended_at);
-    sheet.add("duration", end.duration_ms ? duration_in_words(milliseconds(*end.duration_ms)) : "");
-    sheet.add("resources", resources_in_words(end.resources));
-    sheet.add("requested", requester_in_words(end.requested_by));
+    sheet.add("duration", end.duration_ms ? describe_duration(milliseconds(*end.duration_ms)) : "");
+    sheet.add("resources", describe_resources(end.resources));
+    sheet.add("requested", describe_requester(end.requested_by));
     sheet.add_all("evidence", end.evidence);
-    sheet.add_all("leftovers", leftovers_in_words(end));
+    sheet.add_all("leftovers", describe_leftovers(end));
 }
 
-std::string log_in_words(const Observation& seen) {
+std::string describe_log(const Observation& seen) {
     if (!seen.run || !seen.run->log) return "";
     const LogStart& log = *seen.run->log;
     return log.file + (log.offset > 0 ? ", from byte " + std::to_string(log.offset) : "");
@@ -159,7 +159,7 @@ Outcome show_result(const CtlOptions& options, const Context& context) {
         complain_of_no_such_job(job);
         return Outcome::no_such_job;
     }
-    return show(options, report_of(*files, settled), log_in_words(settled.now), end_of(settled));
+    return show(options, report_of(*files, settled), describe_log(settled.now), end_of(settled));
 }
 
 }  // namespace jobshim

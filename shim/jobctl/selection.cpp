@@ -23,7 +23,7 @@ bool is_path(const std::string& job) {
     return job.find('/') != std::string::npos || job.ends_with(suffix);
 }
 
-bool means_not_there(const std::system_error& error) {
+bool is_not_found(const std::system_error& error) {
     return error.code().value() == ENOENT || error.code().value() == ENOTDIR;
 }
 
@@ -32,7 +32,7 @@ std::optional<JobFiles> files_if_reachable(const std::string& path) {
     try {
         return job_files_of(path);
     } catch (const std::system_error& error) {
-        if (means_not_there(error)) return std::nullopt;
+        if (is_not_found(error)) return std::nullopt;
         throw;
     }
 }
@@ -74,7 +74,7 @@ void for_each_job_name(const std::vector<std::string>& directories, Visit visit)
         try {
             for (const std::string& name : job_names_in(directory)) visit(directory + "/" + name);
         } catch (const std::system_error& error) {
-            if (!means_not_there(error)) throw;
+            if (!is_not_found(error)) throw;
         }
     }
 }
@@ -136,7 +136,7 @@ bool is_directory(const std::string& path) {
 }
 
 bool is_there(const JobFiles& files) {
-    return stamp_at(files.job) || probe_heartbeat(files.heartbeat).lock == LifeLock::held;
+    return stamp_at(files.job) || probe_heartbeat(files.heartbeat).lock == LivenessLock::held;
 }
 
 std::optional<JobFiles> select_job(const std::string& job,

@@ -18,7 +18,7 @@ std::string objection(const Observation& seen) {
             if (!seen.document || !seen.obstacle_to_the_end.empty()) return seen.verdict.because;
             if (has_fresh_beat(seen))
                 return "it may be alive: " + seen.verdict.because + " Try again after " +
-                       duration_in_words(overdue_after(seen.sighting.interval)) +
+                       describe_duration(overdue_after(seen.sighting.interval)) +
                        " without a heartbeat.";
             return "";
         case State::queued:
@@ -53,12 +53,12 @@ Outcome settle_job(const CtlOptions& options, const Context& context) {
     if (before.wrote || !objection(before.now).empty())
         throw Refusal(job + ": not settled: " + objection(before.now));
 
-    const Judgement told = [&](const Observation& seen) -> std::optional<FinalWord> {
+    const Judgement judgement = [&](const Observation& seen) -> std::optional<Conclusion> {
         if (!objection(seen).empty()) return judge_dead(seen);
         return judge_told(options.settle_as, requester("jobctl settle", context),
                           printable(options.reason));
     };
-    const Settled settled = look_at(*files, context.observer, true, told);
+    const Settled settled = look_at(*files, context.observer, true, judgement);
     if (!settled.wrote)
         throw Refusal(job + ": not settled: " +
                       (settled.unwritable.empty() ? objection(settled.now) : settled.unwritable));

@@ -1,7 +1,7 @@
 // Finds, by their command lines, shims that were started for a job but do not hold its lock yet.
 //
 // Why: a host that runs the same job again starts jobshim and waits at once. For a moment the
-// record still describes the last run, and no lock contradicts it.
+// record still describes the previous run, and no lock contradicts it.
 #pragma once
 
 #include <chrono>

@@ -53,7 +53,7 @@ Outcome show_status(const CtlOptions& options, const Context& context) {
     if (options.json) print(json_array_of(reports));
     if (!options.json)
         for (const JobReport& report : reports) print(status_line(report));
-    return gravest_of(outcomes);
+    return worst_of(outcomes);
 }
 
 }  // namespace jobshim

@@ -36,12 +36,12 @@ public:
             job->begin();
             announce(*job);
         }
-        while (!is_enough() && monotonic_now() < deadline_) {
+        while (!is_done() && monotonic_now() < deadline_) {
             sleep();
             const FileWatch::News news = watch_.read();
             for (const auto& job : jobs_)
                 if (job->is_awaited()) {
-                    job->go_on(news);
+                    job->update(news);
                     announce(*job);
                 }
         }
@@ -49,7 +49,7 @@ public:
     }
 
 private:
-    bool is_enough() const {
+    bool is_done() const {
         if (options_.any && first_to_end() != nullptr) return true;
         return std::none_of(jobs_.begin(), jobs_.end(),
                             [](const auto& job) { return job->is_awaited(); });
@@ -87,7 +87,7 @@ private:
             if (const auto status = exit_status_of(jobs_.front()->end())) return *status;
         std::vector<Outcome> outcomes;
         for (const auto& job : jobs_) outcomes.push_back(job->outcome());
-        return exit_status(gravest_of(outcomes));
+        return exit_status(worst_of(outcomes));
     }
 
     void print_array() const {

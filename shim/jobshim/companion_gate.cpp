@@ -37,73 +37,73 @@ std::vector<std::string> ids_in(const std::string& directory) {
 }
 
 // Never throws: what cannot be read now may be readable next time.
-CompanionSight look(const CompanionPaths& places, const std::string& id) {
+CompanionView look(const CompanionPaths& paths, const std::string& id) {
     try {
-        return look_at_companion(places, id, milliseconds(0));
+        return look_at_companion(paths, id, milliseconds(0));
     } catch (const std::exception&) {
-        CompanionSight nothing;
+        CompanionView nothing;
         nothing.file_exists = true;  // to be on the safe side: it is not gone
         return nothing;
     }
 }
 
 // Why the worker must not start: the plugin has already ended the job. "" if it has not.
-std::string refusal_by(const CompanionSight& sight, bool was_there) {
-    if (sight.job && is_terminal(sight.job->status()))
-        return "the plugin's record was already " + std::string(word(sight.job->status()));
-    if (was_there && !sight.file_exists) return "the plugin removed its record";
+std::string refusal_by(const CompanionView& view, bool was_there) {
+    if (view.job && is_final(view.job->status()))
+        return "the plugin's record was already " + std::string(word(view.job->status()));
+    if (was_there && !view.file_exists) return "the plugin removed its record";
     return "";
 }
 
 // If there is no record, the worker starts and reports that itself.
-CompanionGate::Passage passage_after_patience(const CompanionSight& sight) {
+CompanionGate::GateResult result_after_timeout(const CompanionView& view) {
     const std::string seconds = "after 10 s ";
-    if (sight.file_exists && !sight.job)
+    if (view.file_exists && !view.job)
         return {.refusal = seconds + "the plugin's record was not a JSON object"};
     return {.evidence = "started anyway: " + seconds +
-                        (sight.job ? "the plugin's index did not list the job"
-                                   : "the plugin had no record of the job")};
+                        (view.job ? "the plugin's index did not list the job"
+                                  : "the plugin had no record of the job")};
 }
 
 }  // namespace
 
 CompanionGate::CompanionGate(const std::string& state_directory, std::string id)
-    : places_(state_directory),
+    : paths_(state_directory),
       id_(std::move(id)),
       was_given_(!id_.empty()),
       began_ms_(wall_now_ms()) {}
 
-CompanionGate::Passage CompanionGate::wait_at_gate(const std::function<bool()>& called_off) {
+CompanionGate::GateResult CompanionGate::wait_at_gate(const std::function<bool()>& called_off) {
     if (!was_given_) return {};
     const auto deadline = monotonic_now() + gate_patience;
     bool was_there = false;
     for (;;) {
-        const CompanionSight sight = look(places_, id_);
-        if (std::string refusal = refusal_by(sight, was_there); !refusal.empty())
+        const CompanionView view = look(paths_, id_);
+        if (std::string refusal = refusal_by(view, was_there); !refusal.empty())
             return {.refusal = std::move(refusal)};
-        if (sight.job && sight.entry) return {};
+        if (view.job && view.entry) return {};
         if (called_off()) return {.called_off = true};
-        if (monotonic_now() >= deadline) return passage_after_patience(sight);
-        was_there = was_there || sight.file_exists;
+        if (monotonic_now() >= deadline) return result_after_timeout(view);
+        was_there = was_there || view.file_exists;
         pause_for(gate_tick);
     }
 }
 
 bool CompanionGate::find_job_of(int worker_pid) {
     if (!id_.empty()) return true;
-    for (const std::string& id : ids_in(places_.jobs)) {
+    for (const std::string& id : ids_in(paths_.jobs)) {
         const auto stamp = [&]() -> std::optional<FileStamp> {
             try {
-                return stamp_at(places_.job_file(id));
+                return stamp_at(paths_.job_file(id));
             } catch (const std::exception&) {
                 return std::nullopt;
             }
         }();
         // An old record may name a pid that the worker has been given since.
         if (!stamp || stamp->modified_ns / 1'000'000 < began_ms_) continue;
-        const CompanionSight sight = look(places_, id);
-        if (!sight.job || sight.job->value("pid") != std::to_string(worker_pid)) continue;
-        const auto started = sight.job->string("startedAt");
+        const CompanionView view = look(paths_, id);
+        if (!view.job || view.job->value("pid") != std::to_string(worker_pid)) continue;
+        const auto started = view.job->string("startedAt");
         const auto time = started ? parse_iso_time(*started) : std::nullopt;
         if (!time || *time + clock_tolerance_ms < began_ms_) continue;
         id_ = id;
@@ -115,16 +115,16 @@ bool CompanionGate::find_job_of(int worker_pid) {
 bool CompanionGate::worker_reported() const {
     // Some foreground commands keep no job at all.
     if (id_.empty()) return true;
-    const CompanionSight sight = look(places_, id_);
-    return sight.job && is_terminal(sight.job->status());
+    const CompanionView view = look(paths_, id_);
+    return view.job && is_final(view.job->status());
 }
 
-void CompanionGate::keep_in_step(const FinalWord& last, bool was_killed,
+void CompanionGate::keep_in_step(const Conclusion& last, bool was_killed,
                                  const std::function<void(const std::string&)>& complain) {
     if (id_.empty()) return;
     pause_for(was_killed ? after_a_kill : after_an_end);
     std::vector<CompanionMirror> mirrors;
-    mirrors.emplace_back(places_, CompanionMirror::Job{id_, last, began_ms_});
+    mirrors.emplace_back(paths_, CompanionMirror::Job{id_, last, began_ms_});
     // Nobody waits for a background job, so keep watching its files even if they were right.
     jobshim::keep_in_step(mirrors, was_given_, complain);
 }

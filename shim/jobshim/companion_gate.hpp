@@ -1,5 +1,5 @@
 // jobshim --companion: holds a codex-companion worker at a start gate, and brings the plugin's own
-// files in step with its end (COMPANION.md).
+// files in step with its end (docs/codex.md).
 #pragma once
 
 #include <chrono>
@@ -18,17 +18,17 @@ public:
     // `id`: the plugin's job; "" to find it by its worker's pid.
     CompanionGate(const std::string& state_directory, std::string id);
 
-    const CompanionPaths& places() const { return places_; }
+    const CompanionPaths& paths() const { return paths_; }
     const std::string& job() const { return id_; }
 
     // Waits up to 10 s for the plugin to write both of its files, because it starts the worker
     // before it writes them. `called_off` is polled, and ends the wait when it returns true.
-    struct Passage {
+    struct GateResult {
         std::string refusal = {};   // why the worker must not be started; "" if it may
         std::string evidence = {};  // what was odd, though the worker may start
         bool called_off = false;
     };
-    Passage wait_at_gate(const std::function<bool()>& called_off);
+    GateResult wait_at_gate(const std::function<bool()>& called_off);
 
     // Looks for the job whose record names `worker_pid` as its worker. True once it is known.
     bool find_job_of(int worker_pid);
@@ -38,11 +38,11 @@ public:
 
     // Brings the plugin's files in step, once the end is recorded. `was_killed`: by a signal that
     // the plugin, among others, may have sent, so it may still have its own account to write.
-    void keep_in_step(const FinalWord& last, bool was_killed,
+    void keep_in_step(const Conclusion& last, bool was_killed,
                       const std::function<void(const std::string&)>& complain);
 
 private:
-    CompanionPaths places_;
+    CompanionPaths paths_;
     std::string id_;
     bool was_given_;
     std::int64_t began_ms_;

@@ -60,7 +60,7 @@ std::vector<Leftover> find_leftovers(const WorkerIdentity& worker, const Ending&
 std::string find_core(const Ending& ending, const std::string& directory) {
     const bool dumped = WIFSIGNALED(ending.wait_status) && WCOREDUMP(ending.wait_status);
     if (ending.stuck || !dumped) return "";
-    return printable(core_in_words(read_core_pattern(), directory));
+    return printable(describe_core(read_core_pattern(), directory));
 }
 
 }  // namespace jobshim

@@ -60,8 +60,8 @@ bool calls_off(const siginfo_t& info, const SignalGate& signals) {
 }
 
 // True if the plugin, or a person, may have ended the worker with a signal.
-bool may_be_the_plugins_doing(const Ending& ending) {
-    if (ending.terms > 0 || ending.stuck) return true;
+bool may_have_been_ended_by_plugin(const Ending& ending) {
+    if (ending.sigterm_count > 0 || ending.stuck) return true;
     if (!WIFSIGNALED(ending.wait_status)) return false;
     const int signal = WTERMSIG(ending.wait_status);
     return signal == SIGTERM || signal == SIGINT || signal == SIGKILL;
@@ -106,7 +106,7 @@ public:
         }
         const bool recorded = record_end(worker.identity, ending);
         if (!ending.stuck) reap(worker.identity);
-        keep_companion_in_step(may_be_the_plugins_doing(ending));
+        keep_companion_in_step(may_have_been_ended_by_plugin(ending));
         return mirrored(ending, recorded);
     }
 
@@ -125,14 +125,14 @@ private:
         } catch (const JobIsTaken&) {
             recorder_.reset();
             throw;
-        } catch (const FailureBesideJobFile& failure) {
-            go_on_without_record(job_file_ + ": " + failure.what());
+        } catch (const SiblingFileFailure& failure) {
+            continue_without_record(job_file_ + ": " + failure.what());
         } catch (const std::exception& error) {
-            go_on_without_record(error.what());
+            continue_without_record(error.what());
         }
     }
 
-    void go_on_without_record(const std::string& why) {
+    void continue_without_record(const std::string& why) {
         recorder_.reset();
         if (!options_.best_effort) throw Refusal(why);
         complain("no record is kept: " + why);
@@ -155,7 +155,7 @@ private:
                          : jobshim::open_log(options_, nullptr, "");
         // The plugin discards its workers' stderr, and with it what Node prints as it dies.
         if (!companion_ || !recorder_ || log_ || !leads_to_null_device(STDERR_FILENO)) return;
-        log_ = std::make_unique<LogFile>(companion_->places().own_stderr(recorder_->id()));
+        log_ = std::make_unique<LogFile>(companion_->paths().own_stderr(recorder_->id()));
         only_stderr_ = true;
         // The shim's own messages go there too.
         ::dup2(log_->descriptor(), STDERR_FILENO);
@@ -186,7 +186,7 @@ private:
         if (!off && companion_) {
             const auto gate = companion_->wait_at_gate([&] { return bool(off = called_off()); });
             if (!gate.refusal.empty()) return RefusedByPlugin{gate.refusal};
-            odd_start_ = gate.evidence;
+            start_note_ = gate.evidence;
         }
         if (off) return *off;
         return std::nullopt;
@@ -281,12 +281,12 @@ private:
         if (!recorder_) return true;
         ending.timeout = options_.timeout;
         ending.result_expected = options_.expect_record;
-        ending.worker_wrote_terminal_status = has_worker_reported(worker);
+        ending.worker_wrote_final_status = has_worker_reported(worker);
         ending.oom = find_oom(memory_before_, context_.observer.here, worker, ending);
 
-        FinalWord last = judge_witnessed(ending);
+        Conclusion last = judge_witnessed(ending);
         ExitRecord& exit = last.exit;
-        if (!odd_start_.empty()) exit.evidence.push_back(odd_start_);
+        if (!start_note_.empty()) exit.evidence.push_back(start_note_);
         if (options_.kill_leftovers && !leftovers.empty())
             exit.evidence.emplace_back("SIGKILL sent to what the worker left behind");
         if (std::string core = find_core(ending, context_.working_directory); !core.empty())
@@ -296,7 +296,7 @@ private:
         if (exit.resources) exit.resources->group_peak_kib = group_peak_since(memory_before_);
         if (log_) exit.tail = log_->tail(options_.tail_bytes);
         recorder_->set_cancel(ending.cancelled);
-        return finish(std::move(last), ending.terms);
+        return finish(std::move(last), ending.sigterm_count);
     }
 
     bool has_worker_reported(const WorkerIdentity& worker) {
@@ -340,18 +340,18 @@ private:
     }
 
     // True if the end is in the job file, or no record is kept.
-    bool finish(FinalWord last, int terms_so_far) {
+    bool finish(Conclusion last, int terms_so_far) {
         if (!recorder_) return true;
         if (companion_) recorder_->set_companion_job(companion_->job());
         last.exit.ended_at = iso_time(wall_now_ms());
         last_ = last;
         // One SIGTERM may have been meant for the worker; the second is for the shim.
-        int terms = terms_so_far;
+        int sigterm_count = terms_so_far;
         return recorder_->finish(std::move(last), [&](milliseconds pause) {
             const auto until = monotonic_now() + pause;
             while (monotonic_now() < until) {
                 const auto info = signals_.next(until - monotonic_now());
-                if (info && info->si_signo == SIGTERM && ++terms >= 2) return true;
+                if (info && info->si_signo == SIGTERM && ++sigterm_count >= 2) return true;
             }
             return false;
         });
@@ -372,9 +372,9 @@ private:
     std::unique_ptr<LogFile> log_;
     bool only_stderr_ = false;  // the log takes stderr alone
     std::unique_ptr<CompanionGate> companion_;
-    std::string odd_start_;  // goes into the evidence
+    std::string start_note_;  // goes into the evidence
     std::chrono::nanoseconds began_{0};
-    std::optional<FinalWord> last_;  // as recorded
+    std::optional<Conclusion> last_;  // as recorded
 };
 
 }  // namespace

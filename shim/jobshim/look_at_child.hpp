@@ -16,6 +16,6 @@ struct ChildEnd {
 std::optional<ChildEnd> look_at_child(int pid);
 
 // Reaps children that have ended, until there are none left or the next one is `own`.
-void reap_strangers(int own);
+void reap_orphans(int own);
 
 }  // namespace jobshim

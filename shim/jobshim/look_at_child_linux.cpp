@@ -41,7 +41,7 @@ std::optional<ChildEnd> look_at_child(int pid) {
     return ChildEnd{raw_wait_status(info), resources_of(used)};
 }
 
-void reap_strangers(int own) {
+void reap_orphans(int own) {
     for (;;) {
         siginfo_t info{};
         if (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0 ||

@@ -19,7 +19,7 @@ int main(int argc, char** argv) {
     try {
         const CommandLine line = parse_command_line(argc, argv);
         if (!line.options) {
-            say_as_it_is(line.err);
+            write_message(line.err);
             write_all(STDOUT_FILENO, line.out, "standard output");
             return line.exit_status;
         }

@@ -22,8 +22,8 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr const char* description =
-    "Runs COMMAND as a child, waits for it, and however it ends, writes what happened into the "
-    "job\nfile. A prefix command, like env, timeout or nice.";
+    "Runs COMMAND as a child, waits for it and, however it ends, records what happened in the job\n"
+    "file. Used as a prefix, like env, timeout or nice.";
 
 constexpr const char* footer = R"(
 DUR is a number, which may have a fraction, followed by ms, s (default), m, h or d; 0 means never.
@@ -33,12 +33,13 @@ JOBSHIM_JOB_FILE.
 Exit status:
   0-255  the worker's own; if a signal killed it, jobshim dies by the same signal
          (as process 1 of a pid namespace: 128+n)
-  124    --timeout ended the worker
+  124    the worker timed out (--timeout)
   125    jobshim failed: bad usage, already supervised, or the record cannot be kept
+         (COMMAND has run only if the final write failed)
   126    COMMAND was found but cannot be executed
   127    COMMAND was not found
   137    the job was cancelled, and the worker survived SIGKILL
-The record tells these from a worker that exits with the same status; see jobctl(1).)";
+Whether one of these came from the worker or from jobshim is in the record; see jobctl(1).)";
 
 class HelpFormatter : public CLI::Formatter {
 public:
@@ -180,7 +181,7 @@ void declare(CLI::App& app, ShimOptions& options, const Wanted& wanted) {
             options.tail_bytes = *bytes;
         },
         "How much of the end of the log to record, 0 to 65536 (2048)");
-    declare.duration("--timeout", options.timeout, "End the worker after DUR (never)");
+    declare.duration("--timeout", options.timeout, "Signal the worker after DUR (never)");
     declare.option(
         "--signal",
         [&options](const std::string& text) {
@@ -190,7 +191,7 @@ void declare(CLI::App& app, ShimOptions& options, const Wanted& wanted) {
         },
         "First signal to send on timeout (TERM)");
     declare.duration("--kill-after", options.kill_after,
-                     "Send KILL if it has not ended after another DUR (10s)");
+                     "Send KILL if the worker is still alive DUR later (10s; 0: never)");
     declare.choice<bool>("--on-shim-death", options.kill_on_shim_death,
                          {{"kill", true}, {"keep", false}},
                          "What to do with the worker if the shim dies (kill)");
@@ -206,7 +207,7 @@ void declare(CLI::App& app, ShimOptions& options, const Wanted& wanted) {
                  "Also record the end in this codex-companion state directory; the job file goes "
                  "into its jobshim directory (implies --expect-record and --group own)");
     declare.flag("--detach", options.detach,
-                 "Run in the background, and print the id once COMMAND has been executed");
+                 "Run in the background, and print the id once COMMAND has started");
     declare.flag("--best-effort", options.best_effort,
                  "If the record cannot be kept, say so and run COMMAND anyway");
     declare.choice<SyncPolicy>("--sync", options.sync,
@@ -300,7 +301,7 @@ CommandLine parse_command_line(int argc, char** argv) {
         return {std::nullopt, 0, std::string(version.what()) + "\n", ""};
     } catch (const CLI::ParseError& error) {
         return {std::nullopt, 125, "",
-                as_said("jobshim", error.what()) + "Try 'jobshim --help'.\n"};
+                format_message("jobshim", error.what()) + "Try 'jobshim --help'.\n"};
     }
 }
 

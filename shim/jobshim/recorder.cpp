@@ -28,7 +28,7 @@ constexpr std::size_t room_for_record = 6144;
 // find it grown and reserve again.
 constexpr std::size_t room_for_worker = 512;
 
-std::string command_in_words(char** command) {
+std::string describe_command(char** command) {
     std::string words;
     for (char** word = command; *word != nullptr; ++word)
         words += (word == command ? "" : " ") + to_utf8(*word);
@@ -39,15 +39,15 @@ std::string command_in_words(char** command) {
 // heartbeat file is named after the job file and shows it already.
 template <class Action>
 auto with_heartbeat_file(const JobFiles& files, Action action) {
-    const auto told = [&](const std::exception& error) {
+    const auto prefixed = [&](const std::exception& error) {
         return (files.heartbeat.starts_with(files.job) ? "" : files.job + ": ") + error.what();
     };
     try {
         return action();
     } catch (const JobIsTaken& taken) {
-        throw JobIsTaken(told(taken));
+        throw JobIsTaken(prefixed(taken));
     } catch (const std::exception& error) {
-        throw Refusal(told(error));
+        throw Refusal(prefixed(error));
     }
 }
 
@@ -71,28 +71,28 @@ void Recorder::take_the_job() {
         return hold;
     });
     file_.clear_stale_files();
-    const auto document = load_after_the_last_run();
+    const auto document = load_after_previous_run();
     choose_id(document);
     describe_this_run(document);
 }
 
 // The job file, once no other run is in the way. Settles an earlier run that is certainly dead.
-std::optional<JobDocument> Recorder::load_after_the_last_run() {
+std::optional<JobDocument> Recorder::load_after_previous_run() {
     std::optional<JobDocument> document = file_.load();
-    if (document && (!is_terminal(document->status()) || document->exit_text().empty())) {
+    if (document && (!is_final(document->status()) || document->exit_text().empty())) {
         const Observation seen =
             observe(files(), context_.observer, [this] { return hold_->probe(); });
         if (seen.verdict.settle) {
-            // Record the last run's end first: this run must not lose it.
-            settle(file_, seen, final_word_on(seen));
+            // Record the previous run's end first: this run must not lose it.
+            settle(file_, seen, conclusion_on(seen));
             document = file_.load();
-        } else if (!is_terminal(document->status()) && seen.run &&
+        } else if (!is_final(document->status()) && seen.run &&
                    (is_active(document->status()) ||
                     (seen.sighting.shim == Liveness::alive && !seen.known_end))) {
             throw JobIsTaken(files().job + ": this job is not over: " + seen.verdict.because);
         }
     }
-    if (document && is_terminal(document->status())) {
+    if (document && is_final(document->status())) {
         refuse_if_alive(*document);
         former_end_ = document->string("completedAt").value_or("");
     }
@@ -110,7 +110,7 @@ void Recorder::describe_this_run(const std::optional<JobDocument>& document) {
 
     edit_.id = id_;
     edit_.title =
-        options_.title.empty() ? command_in_words(options_.command) : to_utf8(options_.title);
+        options_.title.empty() ? describe_command(options_.command) : to_utf8(options_.title);
     edit_.cwd = to_utf8(context_.working_directory);
     if (edit_.cwd != context_.working_directory) run.raw_cwd = context_.working_directory;
     bool exact = true;
@@ -138,7 +138,7 @@ void Recorder::refuse_if_alive(const JobDocument& document) const {
 
 // If somebody removes the heartbeat file, two shims can each hold "the" lock. The one that finds
 // the other's record does not overwrite it.
-void Recorder::refuse_another_beginner(const JobDocument& document) const {
+void Recorder::refuse_if_another_shim_began(const JobDocument& document) const {
     if (!is_active(document.status())) return;
     const auto run = document.run();
     if (!run || run->shim == edit_.run.shim ||
@@ -162,7 +162,7 @@ void Recorder::choose_id(const std::optional<JobDocument>& document) {
 
 std::size_t Recorder::space_for_the_end() const {
     // Twice the tail, because line feeds and quotes are escaped. If that is not enough, the tail is
-    // left out (SPEC 4.7).
+    // left out.
     return room_for_record + 2 * options_.tail_bytes;
 }
 
@@ -173,7 +173,7 @@ void Recorder::begin(const std::optional<LogStart>& log, const std::optional<Oom
     edit_.started_at = edit_.updated_at = edit_.created_at = iso_time(now);
     edit_.run.log = log;
     if (log) edit_.log_file = log->file;
-    // A cancel request that came too late for the last run must not end this one.
+    // A cancel request that came too late for the previous run must not end this one.
     if (::unlink(files().cancel.c_str()) != 0 && errno != ENOENT && cancel_request())
         throw_errno("remove " + files().cancel);
     const auto stamp = stamp_at(files().job);
@@ -218,9 +218,9 @@ void Recorder::beat() {
 }
 
 bool Recorder::reported(const JobDocument& document) const {
-    if (!is_terminal(document.status())) return false;
-    // A terminal status with another run's identity is an old copy that the host wrote back. So is
-    // one with no identity, if its end time is that of the last run.
+    if (!is_final(document.status())) return false;
+    // A final status with another run's identity is an old copy that the host wrote back. So is
+    // one with no identity, if its end time is that of the previous run.
     if (const auto run = document.run()) return run->shim == edit_.run.shim;
     return former_end_.empty() || document.string("completedAt") != former_end_;
 }
@@ -239,7 +239,7 @@ std::optional<CancelRequest> Recorder::cancel_request() const {
 }
 
 std::string Recorder::text_after(const JobDocument& document) const {
-    if (!begun_) refuse_another_beginner(document);
+    if (!begun_) refuse_if_another_shim_began(document);
     // Before there is a worker, no status can be the worker's own.
     return edit_.applied_to(document, edit_.run.worker && reported(document));
 }
@@ -252,7 +252,7 @@ void Recorder::write(JobFile::Write kind) {
         kind);
 }
 
-void Recorder::write_last_line(FinalWord& last) {
+void Recorder::write_last_line(Conclusion& last) {
     off_t before = 0;
     try {
         before = stamp_of(hold_->descriptor(), files().heartbeat).size;
@@ -270,7 +270,7 @@ void Recorder::write_last_line(FinalWord& last) {
         }
     };
     if (attempt()) return;
-    FinalWord shorter = last;
+    Conclusion shorter = last;
     shorter.exit.tail.reset();
     std::swap(last, shorter);
     if (attempt()) return;
@@ -279,7 +279,7 @@ void Recorder::write_last_line(FinalWord& last) {
     std::swap(last, shorter);  // the job file may still have room for all of it
 }
 
-void Recorder::leave_copy(const FinalWord& last) {
+void Recorder::leave_copy(const Conclusion& last) {
     if (context_.observer.state_directory.empty()) return;
     copy_ = unrecorded_file(context_.observer.state_directory, context_.observer.here);
     try {
@@ -287,7 +287,7 @@ void Recorder::leave_copy(const FinalWord& last) {
         StagedFile staged(copy_ + ".new", std::nullopt);
         staged.write(heartbeat_first_line(edit_.run, to_utf8(files().job), edit_.started_at) +
                      heartbeat_last_line(last));
-        staged.arrive_as_new(copy_);
+        staged.commit_as_new(copy_);
     } catch (const std::exception& error) {
         notice_(std::string("no copy of the end could be kept either: ") + error.what());
     }
@@ -303,20 +303,20 @@ void Recorder::clear_stale_files() {
     }
 }
 
-bool Recorder::finish(FinalWord last, const std::function<bool(milliseconds)>& give_up) {
+bool Recorder::finish(Conclusion last, const std::function<bool(milliseconds)>& give_up) {
     write_last_line(last);
     edit_.set_end(last, last.exit.ended_at);
 
     const auto deadline = monotonic_now() + retry_for;
-    std::string told;
+    std::string first_error;
     for (int attempt = 0;; ++attempt) {
         try {
             write(JobFile::Write::last);
             break;
         } catch (const std::exception& error) {
-            if (told.empty()) {
-                told = error.what();
-                notice_("the end could not be recorded yet: " + told);
+            if (first_error.empty()) {
+                first_error = error.what();
+                notice_("the end could not be recorded yet: " + first_error);
                 leave_copy(last);
             }
         }
@@ -326,20 +326,20 @@ bool Recorder::finish(FinalWord last, const std::function<bool(milliseconds)>& g
         else if (attempt == 1)
             edit_.run.exit->evidence.clear();
         else if (monotonic_now() >= deadline || give_up(retry_every)) {
-            notice_("the end is not in the job file: " + told);
+            notice_("the end is not in the job file: " + first_error);
             finished_ = true;
             hold_->release(HeartbeatHold::Leave::file);
             return false;
         }
     }
     finished_ = true;
-    if (!told.empty()) clear_stale_files();
+    if (!first_error.empty()) clear_stale_files();
     if (!copy_.empty()) ::unlink(copy_.c_str());
     ::unlink(files().cancel.c_str());
     // The host of an adopted file may still overwrite the end with an old `running`; then the
     // heartbeat file proves the end.
-    hold_->release(file_.made_the_file() ? HeartbeatHold::Leave::nothing
-                                         : HeartbeatHold::Leave::file);
+    hold_->release(file_.created_the_file() ? HeartbeatHold::Leave::nothing
+                                            : HeartbeatHold::Leave::file);
     return true;
 }
 

@@ -1,4 +1,4 @@
-// Decides which record is written when (SPEC section 4), and what a run leaves behind.
+// Decides which record is written when, and what a run leaves behind.
 //
 // The order is the promise. Before the worker: locks, reserved space, first record. At the end: the
 // exit goes into the heartbeat file, then into the job file, then the locks are released.
@@ -32,7 +32,7 @@ public:
 
     // Takes the locks and the job. Settles an earlier run that is certainly dead; its exit becomes
     // `previous`. Does not write this run's record yet. Throws Refusal or std::system_error, whose
-    // text names the job file, or FailureBesideJobFile.
+    // text names the job file, or SiblingFileFailure.
     void take_the_job();
     // Makes the job file say `running` / `starting`. Throws likewise.
     void begin(const std::optional<LogStart>& log, const std::optional<OomBaseline>& oom);
@@ -44,7 +44,7 @@ public:
     // Takes the locks again: closing an inherited descriptor of the file may have released them.
     void lock_again() { hold_->lock_again(); }
 
-    // True if the worker wrote a terminal status itself during this run.
+    // True if the worker wrote a final status itself during this run.
     bool worker_reported();
     // A request to cancel this run, if there is one.
     std::optional<CancelRequest> cancel_request() const;
@@ -57,7 +57,7 @@ public:
     // Writes the end. If that fails, saves a copy in `unrecorded/` at once, and retries for 30 s or
     // until `give_up` returns true. True if the end is in the job file. `last.exit.ended_at` says
     // when the end was.
-    bool finish(FinalWord last, const std::function<bool(std::chrono::milliseconds)>& give_up);
+    bool finish(Conclusion last, const std::function<bool(std::chrono::milliseconds)>& give_up);
 
     const std::string& id() const { return id_; }
     const JobFiles& files() const { return file_.files(); }
@@ -66,17 +66,17 @@ public:
     std::vector<int> descriptors() const;
 
 private:
-    std::optional<JobDocument> load_after_the_last_run();
+    std::optional<JobDocument> load_after_previous_run();
     void describe_this_run(const std::optional<JobDocument>& document);
     void refuse_if_alive(const JobDocument& document) const;
-    void refuse_another_beginner(const JobDocument& document) const;
+    void refuse_if_another_shim_began(const JobDocument& document) const;
     void choose_id(const std::optional<JobDocument>& document);
     // The text to write in place of `document`.
     std::string text_after(const JobDocument& document) const;
     void write(JobFile::Write kind);
     bool reported(const JobDocument& document) const;
-    void write_last_line(FinalWord& last);
-    void leave_copy(const FinalWord& last);
+    void write_last_line(Conclusion& last);
+    void leave_copy(const Conclusion& last);
     void clear_stale_files();
     std::size_t space_for_the_end() const;
 
@@ -88,7 +88,7 @@ private:
     JobEdit edit_;
     std::string id_;
     std::string former_heartbeat_;
-    std::string former_end_;  // when the last run ended, if its record was final
+    std::string former_end_;  // when the previous run ended, if its record was final
     bool begun_ = false;
     bool finished_ = false;
     std::string copy_;

@@ -1,4 +1,4 @@
-// If a message between the shim and its own child (or parent) is lost, one of them waits for ever
+// If a message between the shim and its own child (or parent) is lost, one of them waits forever
 // or is misinformed. So what passes, an interruption or a moment without memory (send(2), recv(2)),
 // is retried.
 #pragma once

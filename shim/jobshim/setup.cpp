@@ -19,7 +19,7 @@ std::string current_directory() {
     return path ? path.get() : "";
 }
 
-std::string made_up_id() {
+std::string generated_id() {
     const auto base36 = [](std::uint64_t number, std::size_t width) {
         std::string text;
         for (; number != 0 || text.size() < width; number /= 36)
@@ -64,7 +64,7 @@ JobFiles choose_files(ShimOptions& options) {
             ? state_directory(std::getenv("XDG_STATE_HOME"), std::getenv("HOME")) + "/jobs"
             : CompanionPaths(absolute_path(options.companion)).own;
     make_directories(jobs);
-    if (options.id.empty()) options.id = made_up_id();
+    if (options.id.empty()) options.id = generated_id();
     return job_files_of(jobs + "/" + options.id + ".json");
 }
 

@@ -7,7 +7,7 @@
 
 namespace jobshim {
 
-bool is_own_doing(const siginfo_t& info) {
+bool is_from_self(const siginfo_t& info) {
     return info.si_code == SI_USER && info.si_pid == ::getpid();
 }
 

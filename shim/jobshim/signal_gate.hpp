@@ -19,7 +19,7 @@ public:
     SignalGate();
 
     // The next signal, or nothing at the timeout (or earlier, if the process was stopped and
-    // continued). Without a timeout it waits for ever.
+    // continued). Without a timeout it waits forever.
     std::optional<siginfo_t> next(std::optional<std::chrono::nanoseconds> timeout) const;
 
     // Gives a child the signal state that the launcher meant for it. Async-signal-safe.
@@ -46,7 +46,7 @@ bool is_from_kernel(const siginfo_t& info);
 
 // True for a signal that this process caused itself, such as SIGPIPE and SIGXFSZ on a write of its
 // own.
-bool is_own_doing(const siginfo_t& info);
+bool is_from_self(const siginfo_t& info);
 
 // True if the terminal sent it to its foreground process group, whose members all have it already.
 // A hangup, and the SIGCONT that follows it, does not count in a session leader, which alone gets

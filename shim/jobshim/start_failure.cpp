@@ -88,7 +88,7 @@ std::string not_found(const std::string& name, const std::string& path) {
     return "no such file";
 }
 
-std::string in_words(const std::string& name, const std::string& path, int error) {
+std::string describe(const std::string& name, const std::string& path, int error) {
     const auto with_errno = [&](const std::string& words) {
         return words + " (" + errno_text(error) + ")";
     };
@@ -141,7 +141,7 @@ StartFailure explain_start_failure(const std::string& name, const std::string& p
     const bool found = error != ENOENT || (!path.empty() && look_at(path));
     std::string what = (name.empty() ? "''" : printable(name)) + ": ";
     if (!path.empty() && path != name) what += printable(path) + ": ";
-    return {error, found ? 126 : 127, what + in_words(name, path, error)};
+    return {error, found ? 126 : 127, what + describe(name, path, error)};
 }
 
 StartFailure explain_fork_failure(int error) {

@@ -28,7 +28,7 @@ public:
           hooks_(hooks),
           began_(monotonic_now()),
           next_beat_(began_ + options.heartbeat_interval) {
-        if (options.timeout.count() > 0) time_is_up_ = began_ + options.timeout;
+        if (options.timeout.count() > 0) timeout_at_ = began_ + options.timeout;
     }
 
     Ending run(const std::vector<siginfo_t>& early) {
@@ -54,7 +54,7 @@ private:
 
     nanoseconds time_to_wait() const {
         nanoseconds until = next_beat_;
-        for (const auto& timer : {time_is_up_, kill_at_, look_at_})
+        for (const auto& timer : {timeout_at_, kill_at_, look_at_})
             if (timer) until = std::min(until, *timer);
         return until - monotonic_now();
     }
@@ -70,9 +70,9 @@ private:
             ask_to_end(SIGKILL, milliseconds(0));
             note("SIGKILL sent");
         }
-        if (look_at_ && now >= *look_at_) look_whether_stuck(now);
-        if (time_is_up_ && now >= *time_is_up_) {
-            time_is_up_.reset();
+        if (look_at_ && now >= *look_at_) check_if_stuck(now);
+        if (timeout_at_ && now >= *timeout_at_) {
+            timeout_at_.reset();
             ending_.timed_out = !ending_.cancelled;
             ask_to_end(options_.signal, options_.kill_after);
             note(signal_name(options_.signal) + " sent: timeout reached");
@@ -82,24 +82,24 @@ private:
     void handle(const siginfo_t& info) {
         if (info.si_signo == SIGCHLD) {
             // As process 1 of a pid namespace, the shim becomes the parent of every orphan.
-            if (::getpid() == 1) reap_strangers(worker_.pid);
+            if (::getpid() == 1) reap_orphans(worker_.pid);
             if (worker_.group == Group::share) follow_stop(worker_.pid);
             return;
         }
-        if (is_own_doing(info)) return;
+        if (is_from_self(info)) return;
         if (worker_.group == Group::share) {
             if (is_from_terminal(info)) return;  // the worker has it already
             if (info.si_signo == SIGCONT && !is_from_kernel(info) && !is_stopped())
                 return;  // the shell continued the whole group
         }
         if (info.si_signo == SIGTERM) {
-            ++ending_.terms;
-            if (const auto request = hooks_.cancel_request(); request && is_news(*request)) {
+            ++ending_.sigterm_count;
+            if (const auto request = hooks_.cancel_request(); request && is_new_request(*request)) {
                 carry_out(*request);
                 return;
             }
         }
-        if (is_deadly(info.si_signo)) {
+        if (is_fatal(info.si_signo)) {
             ending_.signalled_by = requester_of(info);
             ending_.signalled_with = info.si_signo;
         }
@@ -107,7 +107,7 @@ private:
     }
 
     // A second request may go further than the first: another signal, or less grace.
-    bool is_news(const CancelRequest& request) const {
+    bool is_new_request(const CancelRequest& request) const {
         return !ending_.cancelled || ending_.cancelled->at != request.at ||
                ending_.cancelled->what.by.pid != request.what.by.pid;
     }
@@ -131,13 +131,13 @@ private:
         if (signal == SIGKILL && !look_at_) look_at_ = monotonic_now() + between_looks;
     }
 
-    void look_whether_stuck(nanoseconds now) {
+    void check_if_stuck(nanoseconds now) {
         look_at_ = now + between_looks;
-        const auto hanging = what_it_hangs_on(worker_.pid);
+        const auto hanging = find_blocker(worker_.pid);
         looks_ = hanging ? looks_ + 1 : 0;
-        if (looks_ >= looks_at_the_stuck)
+        if (looks_ >= looks_until_stuck)
             ending_.stuck = {worker_.pid, hanging->state, hanging->where,
-                             looks_at_the_stuck * between_looks};
+                             looks_until_stuck * between_looks};
     }
 
     void send(int signal) const {
@@ -157,7 +157,7 @@ private:
         return stat && stat->state == 'T';
     }
 
-    static bool is_deadly(int signal) {
+    static bool is_fatal(int signal) {
         switch (signal) {
             case SIGCONT:
             case SIGTSTP:
@@ -173,7 +173,7 @@ private:
     void note(const std::string& what) {
         ending_.evidence.push_back(
             what + " after " +
-            duration_in_words(std::chrono::duration_cast<milliseconds>(monotonic_now() - began_)));
+            describe_duration(std::chrono::duration_cast<milliseconds>(monotonic_now() - began_)));
     }
 
     const WorkerIdentity& worker_;
@@ -182,7 +182,7 @@ private:
     const SupervisorHooks& hooks_;
     nanoseconds began_;
     nanoseconds next_beat_;
-    std::optional<nanoseconds> time_is_up_;
+    std::optional<nanoseconds> timeout_at_;
     std::optional<nanoseconds> kill_at_;
     std::optional<nanoseconds> look_at_;  // set after SIGKILL
     int looks_ = 0;

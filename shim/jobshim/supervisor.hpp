@@ -22,8 +22,8 @@ struct SupervisorHooks {
 // A worker that has not ended after SIGKILL, sent on timeout or cancellation, and this many looks
 // in a row, one a second, is stuck in the kernel. Looks, rather than a span of time: they pass only
 // while the shim itself runs, and one that finds a thread of the worker running starts the count
-// anew.
-constexpr int looks_at_the_stuck = 10;
+// again.
+constexpr int looks_until_stuck = 10;
 constexpr std::chrono::milliseconds between_looks{1000};
 
 // On return the worker is still a zombie, or stuck (then there is nothing to reap): its pid is not

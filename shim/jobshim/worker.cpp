@@ -111,7 +111,7 @@ std::vector<char*> environment_with(const std::string& assignment) {
 
 // Some variables are meant for one process and name it: sd_listen_fds(3), sd_watchdog_enabled(3).
 // Those that name the shim are meant for the worker. Call in the worker's process.
-void readdress(std::vector<char*>& environment, int shim_pid) {
+void retarget_pid_variables(std::vector<char*>& environment, int shim_pid) {
     const auto hand_over = [&](const std::string& name, const std::string& from,
                                const std::string& to) {
         for (char*& entry : environment)
@@ -122,7 +122,7 @@ void readdress(std::vector<char*>& environment, int shim_pid) {
     hand_over("LISTEN_PID=", shim, own);
     hand_over("WATCHDOG_PID=", shim, own);
     const auto lasting = [](int pid) {
-        const auto number = lasting_number_of(pid);
+        const auto number = process_inode_of(pid);
         return number ? std::to_string(*number) : "none";
     };
     if (::getenv("LISTEN_PIDFDID") != nullptr)
@@ -166,7 +166,7 @@ struct Hooks : bp::extend::handler {
         // The shim has no threads, so the child may do here whatever the shim may. If this process
         // kept the shim's end open, it would never notice that the shim died.
         ::close(shims_end);
-        readdress(*environment, shim_pid);
+        retarget_pid_variables(*environment, shim_pid);
         if (subreaper && !become_subreaper()) give_up(Report::Stage::failed_to_prepare, errno);
         if (plan->group == Group::own && ::setpgid(0, 0) != 0)
             give_up(Report::Stage::failed_to_prepare, errno);
@@ -206,10 +206,10 @@ struct Hooks : bp::extend::handler {
 private:
     void write_own_line() const {
         if (plan->heartbeat_fd < 0) return;
-        const std::string handshake =
+        const std::string line =
             heartbeat_worker_line(identity_of(own_process_stat(), plan->group));
         try {
-            write_all(plan->heartbeat_fd, handshake, "");
+            write_all(plan->heartbeat_fd, line, "");
         } catch (const std::system_error& error) {
             give_up(Report::Stage::failed_to_prepare, error.code().value());
         }
@@ -317,7 +317,7 @@ Start start_worker(const WorkerPlan& plan, const SignalGate& signals) {
     stat.pid = pid;
     worker.identity = identity_of(stat, plan.group);
 
-    // The heartbeat file names the worker before the job file says that it runs (SPEC rule 4.2).
+    // The heartbeat file names the worker before the job file says that it runs.
     childs_end.reset();
     const auto prepared = read_report(worker.handshake);
     if (prepared && prepared->stage == Report::Stage::failed_to_prepare) {

@@ -34,7 +34,7 @@ public:
     }
 
     // Looks whatever the news is: a change of the index does not show which job it concerns.
-    void go_on(const FileWatch::News&) override { look(); }
+    void update(const FileWatch::News&) override { look(); }
 
     nanoseconds wake_at(std::vector<pollfd>& descriptors) const override {
         const bool gives_signs = report_ && report_->process;
@@ -68,7 +68,7 @@ public:
         if (options_.any) return;
         if (report_ && !options_.json) print(status_line(report_->job.report));
         complain(printable(name_) + ": has not ended after " +
-                 duration_in_words(*options_.timeout));
+                 describe_duration(*options_.timeout));
     }
 
 private:
@@ -86,11 +86,11 @@ private:
         is_no_such_job_ = true;
     }
 
-    // Each time anew: the directories may have been created since.
+    // Each time: the directories may have been created since.
     void watch_directories() {
         for (const std::string& directory : context_.companions) {
-            const CompanionPaths places(directory);
-            for (const std::string& path : {places.directory, places.jobs, places.own})
+            const CompanionPaths paths(directory);
+            for (const std::string& path : {paths.directory, paths.jobs, paths.own})
                 watch_.watch_directory(path);
         }
     }

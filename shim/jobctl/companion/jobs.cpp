@@ -22,11 +22,11 @@ std::string companion_job_of(const JobDocument& document, const std::string& nam
 
 }  // namespace
 
-std::map<std::string, std::string> own_records(const CompanionPaths& places) {
+std::map<std::string, std::string> own_records(const CompanionPaths& paths) {
     std::map<std::string, std::string> records;
-    if (!is_directory(places.own)) return records;
-    for (const std::string& name : job_names_in(places.own)) {
-        const std::string path = path_in(places.own, name);
+    if (!is_directory(paths.own)) return records;
+    for (const std::string& name : job_names_in(paths.own)) {
+        const std::string path = path_in(paths.own, name);
         try {
             const auto contents = read_file(path, max_job_file_bytes);
             if (!contents) continue;
@@ -44,18 +44,18 @@ std::map<std::string, std::string> own_records(const CompanionPaths& places) {
 CompanionJobs companion_jobs(const Context& context) {
     CompanionJobs found;
     for (const std::string& directory : context.companions) {
-        const CompanionPaths places(directory);
+        const CompanionPaths paths(directory);
         std::set<std::string> ids;
-        if (const auto index = read_theirs(places.index, torn_companion_patience)) {
+        if (const auto index = read_theirs(paths.index, torn_companion_patience)) {
             if (const auto parsed = CompanionIndex::parse(index->text))
                 for (std::string& id : parsed->ids()) ids.insert(std::move(id));
             else
-                found.broken_indexes.push_back(places.index);
+                found.broken_indexes.push_back(paths.index);
         }
-        if (is_directory(places.jobs))
-            for (const std::string& name : job_names_in(places.jobs))
+        if (is_directory(paths.jobs))
+            for (const std::string& name : job_names_in(paths.jobs))
                 if (const std::string id = without_json(name); is_job_id(id)) ids.insert(id);
-        for (const auto& [id, path] : own_records(places))
+        for (const auto& [id, path] : own_records(paths))
             if (is_job_id(id)) ids.insert(id);
         for (const std::string& id : ids) found.jobs.push_back({directory, id});
     }

@@ -30,6 +30,6 @@ CompanionJobs companion_jobs(const Context& context);
 std::optional<CompanionJob> select_companion_job(const std::string& job, const Context& context);
 
 // The paths of our own records in a state directory, by the plugin's job id.
-std::map<std::string, std::string> own_records(const CompanionPaths& places);
+std::map<std::string, std::string> own_records(const CompanionPaths& paths);
 
 }  // namespace jobshim

@@ -19,26 +19,26 @@ namespace {
 
 using std::chrono::milliseconds;
 
-std::optional<FinalWord> recorded_end(const Observation& own) {
-    if (!own.document || !is_terminal(own.status())) return std::nullopt;
+std::optional<Conclusion> recorded_end(const Observation& own) {
+    if (!own.document || !is_final(own.status())) return std::nullopt;
     const auto run = own.document->run();
     if (!run || !run->exit) return std::nullopt;
-    return FinalWord{*run->exit, own.status(), own.document->string("errorMessage").value_or("")};
+    return Conclusion{*run->exit, own.status(), own.document->string("errorMessage").value_or("")};
 }
 
 // The record to show: a final one, if there is one.
-const JobDocument* choose(const CompanionSight& sight, const std::optional<Settled>& own) {
-    for (const auto* document : {&sight.job, &sight.entry})
-        if (*document && is_terminal((*document)->status())) return &**document;
-    for (const auto* document : {&sight.job, &sight.entry})
+const JobDocument* choose(const CompanionView& view, const std::optional<Settled>& own) {
+    for (const auto* document : {&view.job, &view.entry})
+        if (*document && is_final((*document)->status())) return &**document;
+    for (const auto* document : {&view.job, &view.entry})
         if (*document) return &**document;
     return own ? &*own->now.document : nullptr;
 }
 
 UnwatchedWorker look_up_worker(int pid, const std::optional<ProcessStat>& stat) {
     UnwatchedWorker worker;
-    worker.witness = look_up_process(pid, stat ? std::optional(stat->start_time) : std::nullopt);
-    if (worker.witness != Liveness::alive || !stat) return worker;
+    worker.liveness = look_up_process(pid, stat ? std::optional(stat->start_time) : std::nullopt);
+    if (worker.liveness != Liveness::alive || !stat) return worker;
     worker.started = wall_start_of(*stat);
     worker.is_the_plugins = command_line_of(pid).find("codex-companion.mjs") != std::string::npos;
     return worker;
@@ -54,7 +54,7 @@ void look_at_unwatched(CompanionLook& seen, const JobDocument& record) {
     if (verdict.settle)
         seen.to_do = CompanionMirror::Job{"", inferred_end(verdict, iso_time(wall_now_ms())),
                                           begin_of(record), true};
-    else if (worker.witness == Liveness::alive)
+    else if (worker.liveness == Liveness::alive)
         seen.report.process =
             open_process(*pid, stat ? std::optional(stat->start_time) : std::nullopt);
     seen.report.job.report.verdict = verdict;
@@ -66,10 +66,10 @@ CompanionLook CompanionLooker::look(const CompanionJob& job) {
     CompanionLook seen;
     JobReport& report = seen.report.job.report;
     report.id = job.id;
-    const CompanionPaths places(job.directory);
-    report.file = places.job_file(job.id);
+    const CompanionPaths paths(job.directory);
+    report.file = paths.job_file(job.id);
     try {
-        look_into(seen, places, job.id);
+        look_into(seen, paths, job.id);
     } catch (const std::exception& error) {
         report.verdict = {State::unknown, std::string(error.what()) + "."};
         seen.report.job.failure = error.what();
@@ -77,28 +77,28 @@ CompanionLook CompanionLooker::look(const CompanionJob& job) {
     return seen;
 }
 
-void CompanionLooker::look_into(CompanionLook& seen, const CompanionPaths& places,
+void CompanionLooker::look_into(CompanionLook& seen, const CompanionPaths& paths,
                                 const std::string& id) {
     JobReport& report = seen.report.job.report;
-    const CompanionSight sight = look_at_companion(places, id, torn_companion_patience);
-    for (const auto* document : {&sight.job, &sight.entry})
+    const CompanionView view = look_at_companion(paths, id, torn_companion_patience);
+    for (const auto* document : {&view.job, &view.entry})
         seen.text += *document ? (*document)->text() + '\n' : "none\n";
-    if (exists(places.log_file(id))) seen.report.log = places.log_file(id);
+    if (exists(paths.log_file(id))) seen.report.log = paths.log_file(id);
 
-    const std::optional<Settled> own = look_at_own(places, id);
+    const std::optional<Settled> own = look_at_own(paths, id);
     seen.wrote_own = own && own->wrote;
-    const JobDocument* shown = choose(sight, own);
+    const JobDocument* shown = choose(view, own);
     if (shown == nullptr) {
-        seen.report.is_gone = !sight.file_exists;
+        seen.report.is_gone = !view.file_exists;
         report.verdict = {State::unknown, report.file + ": not a JSON object."};
         return;
     }
-    const bool out_of_step = !remedy_for(sight, Status::failed).is_none();
+    const bool out_of_step = !remedy_for(view, Status::failed).is_none();
     seen.takes_two_looks = !own;
     if (own) {
         judge_by_own(seen, *own, *shown, out_of_step);
-    } else if (is_terminal(shown->status())) {
-        report.verdict = verdict_on_terminal(*shown);
+    } else if (is_final(shown->status())) {
+        report.verdict = verdict_on_final(*shown);
         // A worker writes the second file some moments after the first.
         if (out_of_step) seen.to_do = CompanionMirror::Job{"", {}, begin_of(*shown)};
     } else {
@@ -112,11 +112,10 @@ void CompanionLooker::look_into(CompanionLook& seen, const CompanionPaths& place
             report.job = JobDocument::parse(shown->with({{"jobshim", std::string(*run)}}));
 }
 
-std::optional<Settled> CompanionLooker::look_at_own(const CompanionPaths& places,
+std::optional<Settled> CompanionLooker::look_at_own(const CompanionPaths& paths,
                                                     const std::string& id) {
-    if (records_.count(places.directory) == 0)
-        records_.emplace(places.directory, own_records(places));
-    const auto& records = records_.at(places.directory);
+    if (records_.count(paths.directory) == 0) records_.emplace(paths.directory, own_records(paths));
+    const auto& records = records_.at(paths.directory);
     const auto found = records.find(id);
     if (found == records.end()) return std::nullopt;
     auto own = look_at(job_files_of(found->second), context_.observer, settle_);
@@ -135,10 +134,10 @@ void CompanionLooker::judge_by_own(CompanionLook& seen, const Settled& own,
         run && place_of(run->shim, context_.observer.here) == Place::here &&
         look_up_process(run->shim.pid, run->shim.start_time) == Liveness::alive;
     if (shim_may_live) seen.report.process = open_process(run->shim.pid, run->shim.start_time);
-    if (is_terminal(shown.status())) {
+    if (is_final(shown.status())) {
         const bool ended = own.now.verdict.ended;
-        report.verdict = verdict_on_terminal(shown);
-        report.verdict.ended = ended || is_terminal(own.now.status());
+        report.verdict = verdict_on_final(shown);
+        report.verdict.ended = ended || is_final(own.now.status());
     }
     seen.report.job.would_be_settled = own.unwritten.has_value();
     // A live shim will put it right itself, in due time; until then the plugin may still record an

@@ -1,5 +1,5 @@
 // Looks at jobs of codex-companion, and settles those that are dead. What the plugin recorded as
-// final stands; our own record adds how the job ended (COMPANION.md).
+// final stands; our own record adds how the job ended (docs/codex.md).
 #pragma once
 
 #include <vector>
