@@ -6,7 +6,7 @@
 
 using namespace harness;
 
-TEST_CASE_METHOD(Sandbox, "at rest the shim wakes only to beat", "[serial]") {
+TEST_CASE_METHOD(Sandbox, "an idle shim wakes only for its heartbeat", "[serial]") {
     auto shim = start_job(job, "exec sleep 600", {"--heartbeat-interval", "500ms"});
     worker_of(job);
     const auto heartbeat = heartbeat_of(job);
@@ -50,10 +50,10 @@ TEST_CASE_METHOD(Sandbox, "at rest the shim's memory does not grow") {
     // what the start did.
     const auto memory_after_beats = [&](int beats) {
         for (int i = 0; i < beats; ++i) {
-            REQUIRE(wait_until([&] { return life_is_held(heartbeat); }));
+            REQUIRE(wait_until([&] { return shim_lock_is_held(heartbeat); }));
             fs::remove(heartbeat);
         }
-        REQUIRE(wait_until([&] { return life_is_held(heartbeat); }));
+        REQUIRE(wait_until([&] { return shim_lock_is_held(heartbeat); }));
         return anonymous_memory(shim.pid());
     };
     const auto before = memory_after_beats(5);
@@ -89,7 +89,7 @@ TEST_CASE_METHOD(
         if (replaced) put(heartbeat, content);
         CHECK(ctl({"status", job}).ended() == "exit 3");
         CHECK(ctl({"reap", "--dir", dir}).ended() == "exit 0");
-        CHECK(wait_until([&] { return life_is_held(heartbeat); }));
+        CHECK(wait_until([&] { return shim_lock_is_held(heartbeat); }));
         CHECK(at(ctl_json({"status", job}), "/0/verdict/state") == "running");
     }
     put(dir / "go", "");
@@ -97,8 +97,7 @@ TEST_CASE_METHOD(
     CHECK(at(exit_of(job), "/code") == 3);
 }
 
-TEST_CASE_METHOD(Sandbox, "a run leaves nothing beside the job file but what the contract names",
-                 "[quick]") {
+TEST_CASE_METHOD(Sandbox, "a run leaves only the documented files beside the job file", "[quick]") {
     CHECK(run_job(job, "exit 3").ended() == "exit 3");
     CHECK(names_in(dir, "") == Words{"job.json"});
     put(dir / "host.json", "{}");

@@ -73,10 +73,10 @@ int result_of(const std::string& line) {
                : static_cast<int>(std::max(std::strtol(line.c_str() + at + 3, nullptr, 10), 0L));
 }
 
-Cost cost_of(Sandbox& box, const Words& argv, const fs::path& folder) {
+Cost cost_of(Sandbox& box, const Words& argv, const fs::path& directory) {
     Cost cost;
     bool executed = false;  // from then on the calls are the worker's
-    for (const auto& call : record(box, argv, folder)) {
+    for (const auto& call : record(box, argv, directory)) {
         if (call.process > 1 || (call.process == 1 && executed)) continue;
         executed = executed || (call.process == 1 && call.name == "execve");
         if (depends_on_the_machine(call)) continue;
@@ -128,16 +128,16 @@ TEST_CASE_METHOD(Sandbox, "a job stays within its budget", "[libc]") {
     const auto bare = faults_of(*this, [&](int) { return Words{worker}; });
     for (const Budget& budget : budget_of_library().budgets) {
         CAPTURE(budget.sync);
-        const fs::path folder =
+        const fs::path directory =
             dir / "jobs";  // the same in each round: the length of its name matters
-        fs::remove_all(folder);
-        fs::create_directory(folder);
+        fs::remove_all(directory);
+        fs::create_directory(directory);
         const auto job_number = [&](int i) {
-            const fs::path file = folder / ("job-" + std::to_string(i) + ".json");
+            const fs::path file = directory / ("job-" + std::to_string(i) + ".json");
             return Words{jobshim, "--sync", budget.sync, "--job", file, "--", worker};
         };
 
-        const Cost cost = cost_of(*this, job_number(9), folder);
+        const Cost cost = cost_of(*this, job_number(9), directory);
         CHECK(cost.system_calls <= budget.system_calls);
         CHECK(cost.files_created <= budget.files_created);
         CHECK(cost.files_created > 1);  // opens are recognized, whatever strace calls them
@@ -156,7 +156,7 @@ TEST_CASE_METHOD(Sandbox, "a job stays within its budget", "[libc]") {
     }
 }
 
-TEST_CASE_METHOD(Sandbox, "a job and a list stay within their budgets of instructions", "[libc]") {
+TEST_CASE_METHOD(Sandbox, "a job and a list stay within their instruction budgets", "[libc]") {
     if (!is_release_build) SKIP_TEST("the budget is that of the static release build");
     if (!in_path("valgrind")) SKIP_TEST("no valgrind in PATH");
     const fs::path jobs = dir / "jobs";

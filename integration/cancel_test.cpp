@@ -20,7 +20,7 @@ namespace {
 
 fs::path request_of(const fs::path& job) { return job.string() + ".cancel"; }
 
-pid_t number_in(const fs::path& file) {
+pid_t pid_in(const fs::path& file) {
     REQUIRE(wait_until([&] { return !slurp(file).empty() && slurp(file).back() == '\n'; }));
     return static_cast<pid_t>(std::stol(slurp(file)));
 }
@@ -31,7 +31,7 @@ Words evidence_of(const fs::path& job) {
     return evidence.is_array() ? evidence.get<Words>() : Words{};
 }
 
-bool tells_of(const fs::path& job, const std::string& what) {
+bool has_evidence_line(const fs::path& job, const std::string& what) {
     const auto evidence = evidence_of(job);
     return std::any_of(evidence.begin(), evidence.end(),
                        [&](const std::string& line) { return contains(line, what); });
@@ -59,12 +59,12 @@ void check_who(const fs::path& job, const Process& canceller) {
 }
 
 /// A worker that creates "ready" once it ignores these signals.
-std::string deaf_to(const std::string& signals) {
+std::string ignoring(const std::string& signals) {
     return "trap '' " + signals + "; touch ready; " + for_ever;
 }
 
 /// The request that a canceller left behind.
-const std::string left_request =
+const std::string stale_request =
     R"({"by":{"pid":4194300,"uid":0,"command":"jobctl"},"reason":"left","at":"2026-11-22T18:00:00.000Z"})";
 
 class Cancel : public Sandbox {
@@ -113,7 +113,7 @@ TEST_CASE_METHOD(Cancel, "cancel ends a job and its record says who requested it
     CHECK(at(asked, "/reason") == "no longer needed");
     CHECK(at(asked, "/by/uid") == getuid());
     CHECK(at(asked, "/at").is_string());
-    CHECK(tells_of(job, "SIGTERM sent: cancelled after "));
+    CHECK(has_evidence_line(job, "SIGTERM sent: cancelled after "));
     // All readers agree.
     CHECK(ctl({"status", job}).ended() == "exit 5");
     CHECK(ctl({"wait", job}).ended() == "exit 5");
@@ -122,18 +122,18 @@ TEST_CASE_METHOD(Cancel, "cancel ends a job and its record says who requested it
 
 TEST_CASE_METHOD(Cancel, "cancel sends the requested signal and KILL after the grace period") {
     SECTION("a worker that ignores TERM gets KILL") {
-        auto shim = start_job(job, deaf_to("TERM"));
+        auto shim = start_job(job, ignoring("TERM"));
         wait_for_file("ready");
         CHECK(cancel({"--kill-after", "200ms"}).ended() == "exit 0");
         CHECK(shim.wait().ended() == "SIGKILL");
         CHECK(at(exit_of(job), "/signal") == SIGKILL);
-        const auto told = evidence_of(job);
-        REQUIRE(told.size() >= 2);
-        CHECK(contains(told[0], "SIGTERM sent: cancelled"));
-        CHECK(contains(told[1], "SIGKILL sent after"));
+        const auto lines = evidence_of(job);
+        REQUIRE(lines.size() >= 2);
+        CHECK(contains(lines[0], "SIGTERM sent: cancelled"));
+        CHECK(contains(lines[1], "SIGKILL sent after"));
     }
     SECTION("the grace is the shim's own if none is given") {
-        auto shim = start_job(job, deaf_to("TERM"), {"--kill-after", "200ms"});
+        auto shim = start_job(job, ignoring("TERM"), {"--kill-after", "200ms"});
         wait_for_file("ready");
         CHECK(cancel().ended() == "exit 0");
         CHECK(shim.wait().ended() == "SIGKILL");
@@ -144,7 +144,7 @@ TEST_CASE_METHOD(Cancel, "cancel sends the requested signal and KILL after the g
         CHECK(cancel({"--signal", "INT"}).ended() == "exit 0");
         CHECK(shim.wait().ended() == "exit 7");
         CHECK(at(exit_of(job), "/code") == 7);
-        CHECK(tells_of(job, "SIGINT sent: cancelled"));
+        CHECK(has_evidence_line(job, "SIGINT sent: cancelled"));
         CHECK(at(read_json(job), "/jobshim/cancel/signal") == "SIGINT");
     }
     SECTION("a real-time signal by its name, which the request has") {
@@ -204,7 +204,7 @@ TEST_CASE_METHOD(Cancel, "a job that ends after a request is on disk is cancelle
     auto shim = start_job(job, until_go + "exit 0");
     worker_of(job);
     // As left by a canceller that was killed before it sent its signal.
-    put(request_of(job), left_request);
+    put(request_of(job), stale_request);
     put(dir / "go", "");
     CHECK(shim.wait().ended() == "exit 0");
     check_cancelled(job, "left");
@@ -215,16 +215,16 @@ TEST_CASE_METHOD(Cancel, "a request that came too late for one run does not affe
                  "[quick]") {
     put(job, "{}");
     run_job(job, "exit 0");
-    put(request_of(job), left_request);
+    put(request_of(job), stale_request);
     CHECK(ctl({"status", job}).ended() == "exit 0");
     CHECK(run_job(job, "exit 0").ended() == "exit 0");
     CHECK(at(read_json(job), "/status") == "completed");
     CHECK_FALSE(fs::exists(request_of(job)));
 }
 
-// A worker that has written its result but does not end: cancel used to wait for it for ever.
-TEST_CASE_METHOD(Cancel,
-                 "a worker that wrote its result but stays is ended and its result stands") {
+// A worker that has written its result but does not end: cancel used to wait for it forever.
+TEST_CASE_METHOD(
+    Cancel, "a worker that wrote its result but keeps running is ended and its result is kept") {
     auto shim =
         start_job(job, until_running + R"(echo '{"status":"completed"}' > job.json; )" + for_ever);
     REQUIRE(wait_until([&] { return slurp(job) == "{\"status\":\"completed\"}\n"; }));
@@ -292,7 +292,7 @@ TEST_CASE_METHOD(Cancel, "cancel ends an orphan with its process group but no da
         job, "sleep 1000 & echo $! > member; setsid sleep 1001 & echo $! > daemon; " + for_ever,
         {"--on-shim-death", "keep"});
     const auto worker = worker_of(job);
-    const auto member = number_in(dir / "member"), daemon = number_in(dir / "daemon");
+    const auto member = pid_in(dir / "member"), daemon = pid_in(dir / "daemon");
     REQUIRE(wait_until([&] { return process_stat(daemon).session == daemon; }));
     kill_shim(shim, job);
     REQUIRE(ask(*this, job).state == "orphaned");
@@ -305,32 +305,32 @@ TEST_CASE_METHOD(Cancel, "cancel ends an orphan with its process group but no da
     CHECK(alive(daemon));
     check_cancelled(job, "alone");
     check_who(job, canceller);
-    CHECK(tells_of(job, "SIGTERM sent to the orphan after"));
+    CHECK(has_evidence_line(job, "SIGTERM sent to the orphan after"));
     ::kill(daemon, SIGKILL);
 }
 
 TEST_CASE_METHOD(Cancel, "an orphan that ignores TERM or is stopped is ended too") {
-    bool deaf = false;
-    SECTION("deaf") { deaf = true; }
-    SECTION("stopped") { deaf = false; }
-    auto shim = start_job(job, deaf ? deaf_to("TERM") : "touch ready; " + for_ever,
+    bool ignores_term = false;
+    SECTION("ignores TERM") { ignores_term = true; }
+    SECTION("stopped") { ignores_term = false; }
+    auto shim = start_job(job, ignores_term ? ignoring("TERM") : "touch ready; " + for_ever,
                           {"--on-shim-death", "keep"});
     const auto worker = worker_of(job);
     wait_for_file("ready");
     kill_shim(shim, job);
-    if (!deaf) {
+    if (!ignores_term) {
         ::kill(worker, SIGSTOP);
         REQUIRE(wait_until([&] { return process_state(worker) == 'T'; }));
     }
-    CHECK(cancel({"--kill-after", deaf ? "200ms" : "1h"}).ended() == "exit 0");
+    CHECK(cancel({"--kill-after", ignores_term ? "200ms" : "1h"}).ended() == "exit 0");
     check_cancelled(job);
-    CHECK(tells_of(job, "SIGKILL sent to the orphan after") == deaf);
+    CHECK(has_evidence_line(job, "SIGKILL sent to the orphan after") == ignores_term);
 }
 
 TEST_CASE_METHOD(Cancel, "cancel ends only the worker of an orphan in a shared group", "[quick]") {
     auto shim = start_job(job, "sleep 1000 & echo $! > member; " + for_ever,
                           {"--on-shim-death", "keep", "--group", "share"});
-    const auto member = number_in(dir / "member"), worker = worker_of(job);
+    const auto member = pid_in(dir / "member"), worker = worker_of(job);
     kill_shim(shim, job);
     CHECK(cancel().ended() == "exit 0");
     CHECK_FALSE(alive(worker));
@@ -343,16 +343,16 @@ TEST_CASE_METHOD(Cancel, "cancel ends only the worker of an orphan in a shared g
 // another user's process by one.
 TEST_CASE_METHOD(Cancel, "a forged heartbeat file does not get another user's process ended") {
     if (geteuid() != 0) SKIP_TEST("needs root, to be somebody else");
-    const auto folder = dir / "theirs";
-    fs::create_directory(folder);
-    const auto file = folder / "job.json";
+    const auto directory = dir / "theirs";
+    fs::create_directory(directory);
+    const auto file = directory / "job.json";
     fs::remove(dir / "ready");
     auto shim = start_job(file, "touch ready; " + for_ever,
                           {"--on-shim-death", "keep", "--group", "share"});
     const auto worker = worker_of(file);
     wait_for_file("ready");
     kill_shim(shim, file);
-    for (const auto& path : {folder, file, heartbeat_of(file)})
+    for (const auto& path : {directory, file, heartbeat_of(file)})
         REQUIRE(chown(path.c_str(), 65534, 65534) == 0);
     REQUIRE(ask(*this, file).state == "orphaned");
     const auto result = ctl({"cancel", file});
@@ -360,7 +360,7 @@ TEST_CASE_METHOD(Cancel, "a forged heartbeat file does not get another user's pr
     CHECK(result.ended() == "exit 125");
     CHECK(contains(result.err, "is not signalled"));
     CHECK(alive(worker));
-    CHECK(names_in(folder, ".cancel").empty());
+    CHECK(names_in(directory, ".cancel").empty());
     ::kill(worker, SIGKILL);
 }
 
@@ -388,8 +388,8 @@ TEST_CASE_METHOD(Cancel, "ten cancels at once make one request and get ten answe
     check_cancelled(job);
 }
 
-// The second left it to the first, which had been told to wait for ever.
-TEST_CASE_METHOD(Cancel, "a second cancel that demands more gets it") {
+// The second left it to the first, which had been told to wait forever.
+TEST_CASE_METHOD(Cancel, "a second cancel with stronger options overrides the first") {
     auto shim = start_job(job, "trap 'touch heard' TERM; touch ready; " + for_ever);
     wait_for_file("ready");
     auto first = start_cancel({"--kill-after", "0"});
@@ -408,27 +408,27 @@ TEST_CASE_METHOD(Cancel,
     const auto program = public_copy(jobctl);
     struct Permissions {
         const char* name;
-        fs::perms folder, files;
+        fs::perms directory, files;
         bool orphan;
     };
-    for (const auto& [name, folder_mode, file_mode, orphan] :
-         {Permissions{"nothing to be read", fs::perms(0755), fs::perms(0600), false},
-          Permissions{"all to be read", fs::perms(0755), fs::perms(0644), false},
-          Permissions{"the folder to be written", fs::perms(0777), fs::perms(0644), false},
+    for (const auto& [name, directory_mode, file_mode, orphan] :
+         {Permissions{"unreadable files", fs::perms(0755), fs::perms(0600), false},
+          Permissions{"readable files", fs::perms(0755), fs::perms(0644), false},
+          Permissions{"writable directory", fs::perms(0777), fs::perms(0644), false},
           Permissions{"an orphan", fs::perms(0777), fs::perms(0644), true}}) {
         CAPTURE(name);
-        const auto folder = dir / name;
-        const auto file = folder / "job.json";
-        fs::create_directory(folder);
+        const auto directory = dir / name;
+        const auto file = directory / "job.json";
+        fs::create_directory(directory);
         fs::remove(dir / "ready");
         auto shim = start_job(file, "touch ready; " + for_ever, {"--on-shim-death", "keep"});
         const auto worker = worker_of(file);
         wait_for_file("ready");
         for (const auto& path : {file, heartbeat_of(file)}) fs::permissions(path, file_mode);
-        fs::permissions(folder, folder_mode);
+        fs::permissions(directory, directory_mode);
         if (orphan) kill_shim(shim, file);
         const auto before = slurp(file);
-        const auto names = names_in(folder, "");
+        const auto names = names_in(directory, "");
         const auto result = run({program, "cancel", file}, {.before_exec = become_nobody});
         INFO(result.out << result.err);
         CHECK(result.ended() == "exit 125");
@@ -436,7 +436,7 @@ TEST_CASE_METHOD(Cancel,
         CHECK((contains(result.err, "Permission denied") ||
                contains(result.err, "Operation not permitted")));
         CHECK(slurp(file) == before);
-        CHECK(names_in(folder, "") == names);
+        CHECK(names_in(directory, "") == names);
         CHECK(alive(worker));
         if (orphan)
             ::kill(worker, SIGKILL);
@@ -444,20 +444,20 @@ TEST_CASE_METHOD(Cancel,
             end(shim);
     }
     // A queued job: failing to record the cancellation is not success. In a world-writable
-    // directory the stranger's empty heartbeat file stayed, and then the owner could not start the
-    // job.
-    for (const auto folder_mode : {fs::perms(0755), fs::perms(01777)}) {
-        CAPTURE(static_cast<unsigned>(folder_mode));
-        const auto folder = dir / "queued";
-        fs::create_directories(folder);
-        put(folder / "job.json", R"({"status":"queued"})");
-        fs::permissions(folder / "job.json", fs::perms(0644));
-        fs::permissions(folder, folder_mode);
+    // directory the other user's empty heartbeat file stayed, and then the owner could not start
+    // the job.
+    for (const auto directory_mode : {fs::perms(0755), fs::perms(01777)}) {
+        CAPTURE(static_cast<unsigned>(directory_mode));
+        const auto directory = dir / "queued";
+        fs::create_directories(directory);
+        put(directory / "job.json", R"({"status":"queued"})");
+        fs::permissions(directory / "job.json", fs::perms(0644));
+        fs::permissions(directory, directory_mode);
         const auto result =
-            run({program, "cancel", folder / "job.json"}, {.before_exec = become_nobody});
+            run({program, "cancel", directory / "job.json"}, {.before_exec = become_nobody});
         CHECK(result.ended() == "exit 125");
-        CHECK(slurp(folder / "job.json") == R"({"status":"queued"})");
-        CHECK(names_in(folder, "") == Words{"job.json"});
+        CHECK(slurp(directory / "job.json") == R"({"status":"queued"})");
+        CHECK(names_in(directory, "") == Words{"job.json"});
     }
 }
 
@@ -467,11 +467,11 @@ TEST_CASE_METHOD(Cancel, "root cancels another user's job") {
     const auto shim_program = public_copy(jobshim);
     for (const auto mode : {fs::perms(0755), fs::perms(01777)}) {
         CAPTURE(static_cast<int>(mode));
-        const auto folder = dir / (mode == fs::perms(0755) ? "theirs" : "sticky");
-        const auto file = folder / "job.json";
-        fs::create_directory(folder);
-        if (mode == fs::perms(0755)) REQUIRE(chown(folder.c_str(), 65534, 65534) == 0);
-        fs::permissions(folder, mode);
+        const auto directory = dir / (mode == fs::perms(0755) ? "theirs" : "sticky");
+        const auto file = directory / "job.json";
+        fs::create_directory(directory);
+        if (mode == fs::perms(0755)) REQUIRE(chown(directory.c_str(), 65534, 65534) == 0);
+        fs::permissions(directory, mode);
         auto shim = spawn({shim_program, "-j", file, "--", "sh", "-c", for_ever},
                           {.before_exec = become_nobody});
         worker_of(file);
@@ -504,7 +504,7 @@ TEST_CASE_METHOD(Cancel, "a shim in another pid namespace is not cancelled from 
     CHECK(cancel().ended() == "exit 6");
 }
 
-// Without pidfds it retried for ever to get one.
+// Without pidfds it retried forever to get one.
 TEST_CASE_METHOD(Cancel, "without pidfds cancel refuses and says so") {
     if (!in_path("strace")) SKIP_TEST("no strace");
     auto shim = start_job(job, for_ever);
@@ -513,7 +513,7 @@ TEST_CASE_METHOD(Cancel, "without pidfds cancel refuses and says so") {
         run(under_strace("/dev/null",
                          {"-e", "trace=pidfd_open", "-e", "inject=pidfd_open:error=ENOSYS"},
                          {jobctl, "cancel", job}),
-            {.env = no_leak_search});
+            {.env = no_leak_check});
     CHECK(result.ended() == "exit 125");
     CHECK(contains(result.err, "no pidfds"));
     check_unharmed(job, worker);
@@ -548,7 +548,8 @@ TEST_CASE_METHOD(Cancel, "a request that cannot be written does no harm") {
 
 // ---- stale files in the way
 
-TEST_CASE_METHOD(Cancel, "whatever is in the request's place cancel works or says why not") {
+TEST_CASE_METHOD(Cancel,
+                 "whatever already exists at the request's path cancel works or says why not") {
     auto shim = start_job(job, for_ever);
     const auto worker = worker_of(job);
     const auto request = request_of(job);
@@ -556,9 +557,9 @@ TEST_CASE_METHOD(Cancel, "whatever is in the request's place cancel works or say
     SECTION("half a request") { put(request, R"({"by":{"pid":1)"); }
     SECTION("nothing") { put(request, ""); }
     SECTION("no request at all") { put(request, "dear diary\n"); }
-    SECTION("that of a canceller who is gone") { put(request, left_request); }
+    SECTION("that of a canceller who is gone") { put(request, stale_request); }
     SECTION("one that names a process which is no canceller") {
-        // The pid was reused: cancel used to wait for that process for ever.
+        // The pid was reused: cancel used to wait for that process forever.
         put(request, R"({"by":{"pid":1,"uid":0},"reason":"old","at":"2026-11-22T18:00:00.000Z"})");
     }
     SECTION("a symlink") {
@@ -566,7 +567,7 @@ TEST_CASE_METHOD(Cancel, "whatever is in the request's place cancel works or say
         fs::create_symlink("precious", request);
     }
     SECTION("a FIFO") { REQUIRE(mkfifo(request.c_str(), 0600) == 0); }
-    SECTION("a folder") {
+    SECTION("a directory") {
         fs::create_directory(request);
         works = false;
     }
@@ -651,17 +652,17 @@ TEST_CASE_METHOD(Cancel, "a shim that dies during the cancel leaves a cancelled 
 TEST_CASE_METHOD(Cancel, "a canceller killed at any call leaves the job to the next", "[sweep]") {
     if (!in_path("strace")) SKIP_TEST("no strace");
     Matrix matrix("cancel: canceller killed");
-    const auto folder = dir / "job", outside = dir / "outside";
-    fs::create_directory(folder);
+    const auto directory = dir / "job", outside = dir / "outside";
+    fs::create_directory(directory);
     fs::create_directory(outside);
-    const auto file = folder / "job.json";
+    const auto file = directory / "job.json";
     const Words argv{jobctl, "cancel", file};
     const Options options = Stopped::traced({.cwd = outside});
     int points = 0;
     for (const bool orphan : {false, true}) {
         const std::string fault = orphan ? "while it ends an orphan" : "while it asks a shim";
         const auto start = [&] {
-            for (const auto& entry : fs::directory_iterator(folder)) fs::remove(entry.path());
+            for (const auto& entry : fs::directory_iterator(directory)) fs::remove(entry.path());
             fs::remove(dir / "ready");
             auto shim = start_job(file, "touch ready; " + for_ever, {"--on-shim-death", "keep"});
             wait_for_file("ready");
@@ -669,15 +670,15 @@ TEST_CASE_METHOD(Cancel, "a canceller killed at any call leaves the job to the n
             return shim;
         };
         auto first = start();
-        const auto calls = calls_of(0, record(*this, argv, folder, options));
+        const auto calls = calls_of(0, record(*this, argv, directory, options));
         first.wait();
         REQUIRE(at(read_json(file), "/status") == "cancelled");
         REQUIRE(calls.size() > 60);
         // Files left beside a job that has ended are cleared by the next run.
         const auto is_tidy = [&](bool had_ended) {
             const auto has_stale_files = [&] {
-                return !names_in(folder, ".cancel").empty() ||
-                       !names_in(folder, ".jobshim-").empty();
+                return !names_in(directory, ".cancel").empty() ||
+                       !names_in(directory, ".jobshim-").empty();
             };
             if (has_stale_files() && had_ended)
                 return run_job(file, "exit 0").code() == 0 &&
@@ -685,7 +686,7 @@ TEST_CASE_METHOD(Cancel, "a canceller killed at any call leaves the job to the n
             return !has_stale_files();
         };
         for (const auto& call : calls) {
-            CAPTURE(fault, call.in_words(), call.line);
+            CAPTURE(fault, call.describe(), call.line);
             auto shim = start();
             const auto worker = worker_of(file);
             run(inject(call, "signal=SIGKILL", dir / "trace", argv), options);
@@ -708,7 +709,7 @@ TEST_CASE_METHOD(Cancel, "a canceller killed at any call leaves the job to the n
                                        : ReportedOutcome::lost);
             if (!good && matrix.lies() <= 5)
                 FAIL_CHECK(said.state << "; " << second.ended() << " " << second.err << "; "
-                                      << Json(names_in(folder, "")).dump() << record.dump(1));
+                                      << Json(names_in(directory, "")).dump() << record.dump(1));
         }
     }
     std::cout << "cancel: canceller killed: " << points << " points\n";
@@ -735,14 +736,14 @@ TEST_CASE_METHOD(Cancel, "a cancel while a job starts works or says that it did 
         queue();
         Stopped stopped(*this, call, argv);
         if (!stopped.is_stopped()) {
-            stopped.go_on();
+            stopped.resume_and_wait();
             continue;
         }
         auto canceller = start_cancel({"--reason", "early"});
         // It ends, or signals the shim (which resumes it), or waits for it.
         wait_until([&] { return !canceller.running() || process_state(stopped.pid()) != 'T'; },
                    100ms);
-        stopped.go_on();
+        stopped.resume_and_wait();
         const auto result = canceller.wait();
         const auto record = read_json(job);
         const auto status = at(record, "/status");

@@ -117,7 +117,7 @@ TEST_CASE_METHOD(Sandbox, "companion: a worker that we have no right to signal i
     sleeper.kill(SIGKILL);
 }
 
-TEST_CASE_METHOD(Sandbox, "companion: a job that the index lost is found and put back") {
+TEST_CASE_METHOD(Sandbox, "companion: a job that the index lost is found and put back", "[long]") {
     const Companion plugin(dir / "state");
     plugin.write_job(plugin.record("task-1", "running", gone_pid()));
     auto done = plugin.record("task-2", "completed");
@@ -185,8 +185,8 @@ TEST_CASE_METHOD(Sandbox, "companion: a workspace can be given for its state dir
     const auto name = missing.err.substr(at_name, 24);
     const Companion here(dir / "data/state" / name);
     here.write_both(here.record("task-1", "completed"));
-    for (const auto& folder : {"my work", "my work/below", "link", "link/below"})
-        CHECK(contains(ctl({"list", "--companion", dir / folder}, options).out, "task-1"));
+    for (const auto& directory : {"my work", "my work/below", "link", "link/below"})
+        CHECK(contains(ctl({"list", "--companion", dir / directory}, options).out, "task-1"));
 
     const Companion there(dir / "tmp/codex-companion/other-0123456789abcdef");
     there.write_both(there.record("task-2", "running", gone_pid()));

@@ -32,7 +32,7 @@ struct CompanionSandbox : Sandbox {
                      }});
     }
     /// The worker's pid, once it has reported that it is running.
-    pid_t running(const std::string& job_id) const {
+    pid_t wait_until_running(const std::string& job_id) const {
         REQUIRE(wait_until([&] { return plugin.job(job_id).value("status", "") == "running"; }));
         return plugin.job(job_id)["pid"].get<pid_t>();
     }
@@ -61,7 +61,7 @@ TEST_CASE_METHOD(CompanionSandbox,
                  "companion: a killed worker is marked failed in both files within three seconds",
                  "[quick]") {
     auto shim = enqueue(id, "echo last words >&2; touch said; " + for_ever);
-    const pid_t worker = running(id);
+    const pid_t worker = wait_until_running(id);
     REQUIRE(wait_until([&] { return fs::exists(dir / "said"); }));
     plugin.append_log(id, "[" + iso_now() + "] Turn started.\n");
     plugin.upsert({{"id", id}, {"status", "running"}, {"pid", worker}});
@@ -70,7 +70,7 @@ TEST_CASE_METHOD(CompanionSandbox,
     const auto killed = Clock::now();
     kill(worker, SIGKILL);
     REQUIRE(becomes(id, "failed failed"));
-    CHECK(Clock::now() - killed < patience(3s));
+    CHECK(Clock::now() - killed < stretched(3s));
     const std::string sentence =
         "Worker killed by SIGKILL; who sent it cannot be known. Resume with thread thr_1.";
     for (const Json& side : {plugin.job(id), plugin.entry(id)}) {
@@ -91,8 +91,7 @@ TEST_CASE_METHOD(CompanionSandbox,
     CHECK(shim.wait().ended() == "SIGKILL");
 }
 
-TEST_CASE_METHOD(CompanionSandbox,
-                 "companion: every kind of end and what the two files say of it") {
+TEST_CASE_METHOD(CompanionSandbox, "companion: both files record every kind of end") {
     struct Row {
         std::string name, rest, sentence, reason;
     };
@@ -139,8 +138,8 @@ TEST_CASE_METHOD(CompanionSandbox,
 }
 
 TEST_CASE_METHOD(CompanionSandbox, "companion: a worker killed by the OOM killer", "[oom]") {
-    const MemoryGroup group;
-    if (!group.works()) SKIP_TEST("needs root and cgroup v1's memory groups");
+    const MemoryCgroup group;
+    if (!group.works()) SKIP_TEST("needs root and cgroup v1's memory controller");
     auto shim = spawn({jobshim, "--companion", plugin.dir, "--id", id, "--", "sh", "-c",
                        plugin.worker(id, "exec tail /dev/zero")},
                       group.joined());
@@ -153,7 +152,7 @@ TEST_CASE_METHOD(CompanionSandbox, "companion: a worker killed by the OOM killer
 
 TEST_CASE_METHOD(CompanionSandbox, "companion: what the worker itself wrote is kept", "[quick]") {
     auto shim = enqueue(id, until_go + completes(plugin, id));
-    running(id);
+    wait_until_running(id);
     put(dir / "go", "");
     REQUIRE(wait_until([&] { return plugin.job(id).value("status", "") == "completed"; }));
     const auto text = slurp(plugin.job_file(id));
@@ -174,7 +173,7 @@ TEST_CASE_METHOD(CompanionSandbox, "companion: the worker waits at the gate for 
     CHECK_FALSE(fs::exists(dir / "began"));
     plugin.upsert(plugin.record(id, "queued", shim.pid()));
     CHECK(wait_until([&] { return fs::exists(dir / "began"); }));
-    kill(running(id), SIGKILL);
+    kill(wait_until_running(id), SIGKILL);
     CHECK(shim.wait().ended() == "SIGKILL");
 }
 
@@ -208,7 +207,8 @@ TEST_CASE_METHOD(CompanionSandbox,
 }
 
 TEST_CASE_METHOD(CompanionSandbox,
-                 "companion: without a record of the job its worker starts after ten seconds") {
+                 "companion: without a record of the job its worker starts after ten seconds",
+                 "[long]") {
     auto shim = start(id, "exit 5");
     CHECK(shim.wait(30s).ended() == "exit 5");
     CHECK(contains(at(own(id), "/jobshim/exit/evidence").dump(), "no record of the job"));
@@ -217,8 +217,8 @@ TEST_CASE_METHOD(CompanionSandbox,
 
 TEST_CASE_METHOD(CompanionSandbox, "companion: a job cancelled by the plugin stays cancelled") {
     auto shim = enqueue(id, for_ever);
-    const pid_t worker = running(id);
-    SECTION("the worker's own pid is killed, and then written") {
+    const pid_t worker = wait_until_running(id);
+    SECTION("the worker is killed and then the cancellation is written") {
         kill(-worker, SIGTERM);
         CHECK(wait_until([&] { return !alive(worker); }));
         plugin.cancel(id);
@@ -244,7 +244,7 @@ TEST_CASE_METHOD(CompanionSandbox, "companion: a job cancelled by the plugin sta
 
 TEST_CASE_METHOD(
     CompanionSandbox,
-    "companion: a text that mentions a cancel is no cancellation and half an emoji is kept",
+    "companion: text that mentions a cancellation cancels nothing and half an emoji is kept",
     "[quick]") {
     auto record = plugin.record(id, "queued");
     auto shim = start(id, for_ever);
@@ -271,7 +271,7 @@ TEST_CASE_METHOD(
 TEST_CASE_METHOD(CompanionSandbox,
                  "companion: what the end of a session removed is not brought back") {
     auto shim = enqueue(id, for_ever);
-    const pid_t worker = running(id);
+    const pid_t worker = wait_until_running(id);
     kill(-worker, SIGTERM);
     SECTION("both, in the plugin's order") {
         plugin.remove_files(id);
@@ -291,7 +291,7 @@ TEST_CASE_METHOD(CompanionSandbox,
 
 TEST_CASE_METHOD(CompanionSandbox, "companion: an entry lost before the death comes back") {
     auto shim = enqueue(id, for_ever);
-    const pid_t worker = running(id);
+    const pid_t worker = wait_until_running(id);
     plugin.remove_entry(id);
     kill(worker, SIGKILL);
     CHECK(becomes(id, "failed failed"));
@@ -301,7 +301,7 @@ TEST_CASE_METHOD(CompanionSandbox, "companion: an entry lost before the death co
 TEST_CASE_METHOD(CompanionSandbox, "companion: reap settles both files after the shim is killed",
                  "[quick]") {
     auto shim = enqueue(id, for_ever);
-    const pid_t worker = running(id);
+    const pid_t worker = wait_until_running(id);
     shim.kill(SIGKILL);
     shim.wait();
     CHECK(wait_until([&] { return !alive(worker); }));
@@ -324,13 +324,13 @@ TEST_CASE_METHOD(CompanionSandbox, "companion: a foreground job is found by its 
     SECTION("killed") {
         auto shim = spawn({jobshim, "--companion", plugin.dir, "--", "sh", "-c",
                            plugin.worker("review-1", for_ever)});
-        kill(running("review-1"), SIGKILL);
+        kill(wait_until_running("review-1"), SIGKILL);
         CHECK(becomes("review-1", "failed failed"));
         CHECK(shim.wait().ended() == "SIGKILL");
         CHECK(contains(ctl({"result", "--companion", plugin.dir, "review-1"}).out,
                        "signal (observed)"));
     }
-    SECTION("a command that keeps no job is none of the plugin's") {
+    SECTION("a command without a job record leaves the plugin's files alone") {
         const auto result = run_shim({"--companion", plugin.dir, "--", "true"});
         CHECK(result.ended() == "exit 0");
         CHECK(plugin.statuses("review-1") == "queued queued");
@@ -351,7 +351,7 @@ TEST_CASE_METHOD(CompanionSandbox,
         shims.push_back(enqueue(ids.back(), for_ever));
     }
     std::vector<pid_t> workers;
-    for (const auto& each : ids) workers.push_back(running(each));
+    for (const auto& each : ids) workers.push_back(wait_until_running(each));
     // Restores what it read, so anything written meanwhile may be undone.
     const pid_t vandal = fork();
     if (vandal == 0) {
@@ -384,7 +384,7 @@ TEST_CASE_METHOD(CompanionSandbox,
         shims.push_back(enqueue(ids.back(), for_ever));
     }
     std::vector<pid_t> workers;
-    for (const auto& each : ids) workers.push_back(running(each));
+    for (const auto& each : ids) workers.push_back(wait_until_running(each));
     std::vector<pid_t> children;
     for (int i = 0; i < writers; ++i) {
         const pid_t child = fork();
@@ -409,13 +409,13 @@ TEST_CASE_METHOD(CompanionSandbox,
     // An entry that a writer dropped from the index after the shim's last look comes back when we
     // look.
     ctl({"reap", "--companion", plugin.dir});
-    int terminal = 0, gone = 0;
+    int failed = 0, gone = 0;
     for (const auto& each : ids) {
         const auto statuses = plugin.statuses(each);
         CAPTURE(each, statuses);
-        terminal += statuses == "failed failed";
+        failed += statuses == "failed failed";
         gone += statuses == "- -";
         CHECK((statuses == "failed failed" || statuses == "- -"));
     }
-    CHECK(terminal + gone == jobs);
+    CHECK(failed + gone == jobs);
 }

@@ -126,22 +126,22 @@ struct PluginSandbox : Sandbox {
         const auto started = run(command(words), how);
         INFO(started.err);
         REQUIRE(started.ended() == "exit 0");
-        return at(theirs(started.out), "/jobId").get<std::string>();
+        return at(parse_plugin_json(started.out), "/jobId").get<std::string>();
     }
     fs::path file_of(const std::string& id) const { return state() / "jobs" / (id + ".json"); }
     fs::path log_of(const std::string& id) const { return state() / "jobs" / (id + ".log"); }
     fs::path index() const { return state() / "state.json"; }
     /// {} if it is torn or gone. The plugin cuts emojis in two, which this reader rejects as JSON.
-    static Json theirs(std::string text) {
+    static Json parse_plugin_json(std::string text) {
         static const std::string half = "\\ud83d...";
         for (auto at = text.find(half); at != std::string::npos; at = text.find(half, at))
             text.replace(at, half.size(), "?...");
         auto json = Json::parse(text, nullptr, false);
         return json.is_object() ? json : Json::object();
     }
-    Json job_of(const std::string& id) const { return theirs(slurp(file_of(id))); }
+    Json job_of(const std::string& id) const { return parse_plugin_json(slurp(file_of(id))); }
     Json entry_of(const std::string& id) const {
-        for (const Json& entry : theirs(slurp(index())).value("jobs", Json::array()))
+        for (const Json& entry : parse_plugin_json(slurp(index())).value("jobs", Json::array()))
             if (at(entry, "/id") == id) return entry;
         return Json::object();
     }
@@ -152,7 +152,8 @@ struct PluginSandbox : Sandbox {
         return wait_until([&] { return statuses(id) == expected; }, limit);
     }
     /// Watches for all of `span`; returns the first statuses that were not as expected, or "".
-    std::string change_of(const std::string& id, const std::string& expected, Milliseconds span) {
+    std::string first_change(const std::string& id, const std::string& expected,
+                             Milliseconds span) {
         const auto until = Clock::now() + span;
         while (Clock::now() < until) {
             if (const auto now = statuses(id); now != expected) return now;
@@ -182,7 +183,7 @@ struct PluginSandbox : Sandbox {
         CHECK(cancelled.ended() == "exit 0");
     }
     void check_stays_cancelled(const std::string& id) {
-        CHECK(change_of(id, "cancelled cancelled", 8s) == "");
+        CHECK(first_change(id, "cancelled cancelled", 8s) == "");
         CHECK(shim_is_gone(id));
         CHECK(statuses(id) == "cancelled cancelled");
         CHECK(
@@ -193,11 +194,11 @@ struct PluginSandbox : Sandbox {
         // The fake codex is still counting down the dead jobs' turns; a new one knows the threads.
         kill(broker(), SIGKILL);
         const auto id = begin({"--resume-last", "go on"}, faults);
-        turn_of(id);
+        worker_in_turn(id);
         return id;
     }
     /// The worker's pid, once its turn has begun.
-    pid_t turn_of(const std::string& id) {
+    pid_t worker_in_turn(const std::string& id) {
         REQUIRE(wait_until([&] {
             return at(job_of(id), "/turnId").is_string() &&
                    at(entry_of(id), "/turnId").is_string() &&
@@ -235,12 +236,12 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: a worker dies and its thread is r
                                         {SIGSEGV, "SIGSEGV"},
                                         {SIGUSR2, "exited with status 7"}}) {
         CAPTURE(words);
-        kill(turn_of(id), signal);
+        kill(worker_in_turn(id), signal);
         check_is_failed(id, {words, thread.front()});
         id = resume({{"TEST_ON_USR2", "7"}});
     }
     // A worker that cannot be started has no thread, so there is none to resume either.
-    kill(turn_of(id), SIGKILL);
+    kill(worker_in_turn(id), SIGKILL);
     check_is_failed(id, {"SIGKILL"});
     put(dir / "other-node", "#!/no/such/interpreter\n");
     fs::permissions(dir / "other-node", fs::perms::owner_all);
@@ -252,13 +253,13 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: a worker dies and its thread is r
 
 TEST_CASE_METHOD(PluginSandbox, "codex plugin: a worker killed by the OOM killer", "[serial]") {
     NEEDS_THE_PLUGIN;
-    const MemoryGroup group(512);
-    if (!group.works()) SKIP_TEST("needs root and cgroup v1's memory groups");
+    const MemoryCgroup group(512);
+    if (!group.works()) SKIP_TEST("needs root and cgroup v1's memory controller");
     set_up("interruptible-slow-task");
     auto how = options({{"TEST_ON_USR2", "eat"}});
     how.before_exec = [&] { group.join(); };
     const auto id = begin_with(how);
-    kill(turn_of(id), SIGUSR2);
+    kill(worker_in_turn(id), SIGUSR2);
     REQUIRE(wait_until([&] { return statuses(id) != "running running"; }, 30s));
     check_is_failed(id, {"by the out-of-memory killer", "Resume with thread thr_"});
     CHECK(at(exit_in_own(id), "/reason") == "oom-kill");
@@ -270,7 +271,7 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: the broker is killed in the middl
     NEEDS_THE_PLUGIN;
     set_up("interruptible-slow-task");
     const auto id = begin();
-    turn_of(id);
+    worker_in_turn(id);
     kill(broker(), SIGKILL);
     CHECK(becomes(id, "failed failed"));
     CHECK(at(exit_in_own(id), "/reason") == "no-result");
@@ -286,13 +287,13 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: the app server is killed", "[seri
         CHECK(becomes(id, "failed failed"));
         const auto said = job_of(id);
         CHECK(contains(at(said, "/errorMessage").dump(), sentence));
-        CHECK(change_of(id, "failed failed", 4s) == "");
+        CHECK(first_change(id, "failed failed", 4s) == "");
         if (fs::exists(own_record(id))) CHECK(shim_is_gone(id));
         CHECK(job_of(id) == said);
         CHECK(contains(plugin({"result", id}).out, sentence));
     };
     const Env direct{no_broker()};
-    SECTION("the worker's own with a request on its way") {
+    SECTION("the worker's own with a request in flight") {
         Env faults = direct;
         faults["TEST_CODEX_DIES_OF"] = "turn/start";
         for (const auto& off : {"1", "0"}) {
@@ -302,7 +303,7 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: the app server is killed", "[seri
             stays_failed(id, "codex app-server exited unexpectedly (signal SIGKILL).");
         }
     }
-    SECTION("the broker's with a request on its way") {
+    SECTION("the broker's with a request in flight") {
         for (const auto& off : {"1", "0"}) {
             CAPTURE(off);
             const auto id =
@@ -313,7 +314,7 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: the app server is killed", "[seri
     }
     SECTION("the worker's own in the middle of a turn") {
         const auto kill_server_of = [&](const std::string& id) {
-            const auto servers = children_of(turn_of(id));
+            const auto servers = children_of(worker_in_turn(id));
             REQUIRE(servers.size() == 1);
             kill(servers.front(), SIGKILL);
         };
@@ -325,21 +326,21 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: the app server is killed", "[seri
         CHECK(at(exit_in_own(id), "/reason") == "no-result");
         faults["JOBSHIM_OFF"] = "1";
         id = begin({"do it"}, faults);
-        const pid_t worker = turn_of(id);
+        const pid_t worker = worker_in_turn(id);
         kill_server_of(id);
         CHECK(wait_until([&] { return !alive(worker); }));
         CHECK(statuses(id) == "running running");
     }
     SECTION("the broker's in the middle of a turn") {
-        // The broker does not notice, and the worker waits for ever. It is alive, and is reported
+        // The broker does not notice, and the worker waits forever. It is alive, and is reported
         // so.
         const auto id = begin();
-        const pid_t worker = turn_of(id);
+        const pid_t worker = worker_in_turn(id);
         const auto servers = children_of(broker());
         REQUIRE(servers.size() == 1);
         kill(servers.front(), SIGKILL);
         // Longer than the turn would have taken.
-        CHECK(change_of(id, "running running", 8s) == "");
+        CHECK(first_change(id, "running running", 8s) == "");
         CHECK(alive(worker));
         CHECK(alive(broker()));
         const auto seen = ctl({"status", "--companion", workspace, id}, {.env = env});
@@ -357,7 +358,7 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: the app server is killed", "[seri
             end = "failed failed";
         }
         SECTION("and the plugin cancels the job") {
-            // Measured: it waits for an answer from the broker, for ever.
+            // Measured: it waits for an answer from the broker, forever.
             auto cancel = spawn(command({"cancel", id}), options());
             wait_until([&] { return !cancel.running(); }, 2s);
             kill(broker(), SIGTERM);
@@ -405,7 +406,7 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: a running job is cancelled with t
     NEEDS_THE_PLUGIN;
     set_up("interruptible-slow-task");
     const auto id = begin();
-    const pid_t worker = turn_of(id);
+    const pid_t worker = worker_in_turn(id);
     // Stopped, so that it does not notice the broker's end before the plugin's signal comes.
     kill(worker, SIGSTOP);
     kill(broker(), SIGKILL);
@@ -419,7 +420,7 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: a running job is cancelled", "[se
     NEEDS_THE_PLUGIN;
     set_up("interruptible-slow-task");
     const auto id = begin();
-    const pid_t worker = turn_of(id);
+    const pid_t worker = worker_in_turn(id);
     // The turn is interrupted first, so the worker may have a last word before it is killed.
     cancel(id);
     check_stays_cancelled(id);
@@ -432,7 +433,7 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: a queued job is cancelled", "[ser
     set_up("interruptible-slow-task");
     // Stopped at the start gate, so that the plugin really sees a queued job.
     const auto id = begin({"do it"}, {{"TEST_STOPPED_AT_GATE", "1"}});
-    CHECK(change_of(id, "queued queued", 1s) == "");
+    CHECK(first_change(id, "queued queued", 1s) == "");
     CHECK(contains(plugin({"status", id}).out, "queued"));
     const pid_t shim = job_of(id)["pid"].get<pid_t>();
     REQUIRE(process_state(shim) == 'T');
@@ -451,7 +452,7 @@ TEST_CASE_METHOD(PluginSandbox,
     NEEDS_THE_PLUGIN;
     set_up("interruptible-slow-task");
     const auto id = begin();
-    const pid_t worker = turn_of(id);
+    const pid_t worker = worker_in_turn(id);
     // No broker to interrupt the turn, and the plugin is held up just before its kill.
     kill(worker, SIGSTOP);
     kill(broker(), SIGKILL);
@@ -482,7 +483,7 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: the session ends while a job runs
     NEEDS_THE_PLUGIN;
     set_up("interruptible-slow-task");
     const auto id = begin();
-    turn_of(id);
+    worker_in_turn(id);
     const auto ended = end_session("session-1");
     INFO(ended.err);
     CHECK(ended.ended() == "exit 0");
@@ -516,12 +517,12 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: the parent is slow or dies betwee
 
 // The plugin removes the files of a session's jobs first, and then writes its index. Its hook is
 // killed before its 1st, 2nd, ... step, until it gets through.
-TEST_CASE_METHOD(PluginSandbox, "codex plugin: the end of a session is cut short at every step",
+TEST_CASE_METHOD(PluginSandbox, "codex plugin: the end of a session is interrupted at every step",
                  "[sweep]") {
     NEEDS_THE_PLUGIN;
     set_up("interruptible-slow-task");
     const auto of_another_session = begin();
-    kill(turn_of(of_another_session), SIGKILL);
+    kill(worker_in_turn(of_another_session), SIGKILL);
     CHECK(becomes(of_another_session, "failed failed"));
     CHECK(shim_is_gone(of_another_session));
     const auto untouched = slurp(file_of(of_another_session));
@@ -533,7 +534,7 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: the end of a session is cut short
         Env faults{{"TEST_DIES_AT", std::to_string(step)}};
         if (!has_broker) faults.insert(no_broker());
         const auto id = begin({"do it"}, faults);
-        const pid_t worker = turn_of(id);
+        const pid_t worker = worker_in_turn(id);
         const auto ended = end_session(session, faults);
         const bool came_through = ended.ended() == "exit 0";
         CHECK((came_through || ended.ended() == "SIGKILL"));
@@ -580,7 +581,7 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: a job pruned in favour of 50 newe
     NEEDS_THE_PLUGIN;
     set_up("interruptible-slow-task");
     const auto id = begin();
-    const pid_t worker = turn_of(id);
+    const pid_t worker = worker_in_turn(id);
     const auto pruned = with_state(
         "for (let i = 0; i < 50; i++) state.upsertJob(cwd, { id: `newer-${i}`, status: 'failed' "
         "})");
@@ -588,7 +589,7 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: a job pruned in favour of 50 newe
     REQUIRE(pruned.ended() == "exit 0");
     REQUIRE(statuses(id) == "- -");
     kill(worker, SIGKILL);
-    CHECK(change_of(id, "- -", 5s) == "");
+    CHECK(first_change(id, "- -", 5s) == "");
     CHECK(shim_is_gone(id));
     CHECK(statuses(id) == "- -");
     CHECK_FALSE(fs::exists(log_of(id)));
@@ -603,7 +604,7 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: an entry lost before the kill com
     NEEDS_THE_PLUGIN;
     set_up("interruptible-slow-task");
     const auto id = begin();
-    const pid_t worker = turn_of(id);
+    const pid_t worker = worker_in_turn(id);
     const auto whole = entry_of(id);
     // As left by one of its writers that took a torn index for an empty one.
     const auto lost =
@@ -624,7 +625,7 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: a prompt cut in the middle of an 
     NEEDS_THE_PLUGIN;
     set_up("interruptible-slow-task");
     const auto id = begin({std::string(92, 'x') + "\xf0\x9f\x98\x80" + std::string(20, 'y')});
-    const pid_t worker = turn_of(id);
+    const pid_t worker = worker_in_turn(id);
     const std::string half = "xx\\ud83d...\"";
     for (const auto& file : {index(), file_of(id)}) REQUIRE(contains(slurp(file), half));
     kill(worker, SIGKILL);
@@ -641,7 +642,7 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: an assistant that mentions a canc
     const auto id = begin({"do it"}, {{"TEST_CODEX_SAYS",
                                        "The log says:\nCancelled by user.\n"
                                        "[soon] Cancelled by user.\nNo more."}});
-    const pid_t worker = turn_of(id);
+    const pid_t worker = worker_in_turn(id);
     REQUIRE(wait_until([&] { return contains(slurp(log_of(id)), "\nCancelled by user.\n"); }));
     kill(worker, SIGKILL);
     check_is_failed(id, {"SIGKILL", "Resume with thread thr_"});
@@ -654,14 +655,14 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: jobctl settles jobs whose end no 
     std::string id, sentence;
     SECTION("the shim is killed, and its worker with it") {
         id = begin();
-        const pid_t worker = turn_of(id);
+        const pid_t worker = worker_in_turn(id);
         kill(at(read_json(own_record(id)), "/jobshim/shim/pid").get<pid_t>(), SIGKILL);
         CHECK(wait_until([&] { return !alive(worker); }));
         sentence = "The shim died";
     }
     SECTION("there was no shim") {
         id = begin({"do it"}, {{"JOBSHIM_OFF", "1"}});
-        const pid_t worker = turn_of(id);
+        const pid_t worker = worker_in_turn(id);
         const auto live = ctl({"reap", "--companion", workspace}, {.env = env});
         CHECK(contains(live.out, "0 jobs settled"));
         CHECK(statuses(id) == "running running");
@@ -698,7 +699,7 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: a foreground job is wrapped by ha
     set_up("interruptible-slow-task");
     // The state directory exists only once the plugin has had a job.
     const auto before = begin();
-    kill(turn_of(before), SIGKILL);
+    kill(worker_in_turn(before), SIGKILL);
     CHECK(becomes(before, "failed failed"));
     kill(broker(), SIGKILL);
     Words words{jobshim, "--companion", state(), "--"};
@@ -710,7 +711,7 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: a foreground job is wrapped by ha
             if (name != before + ".json") id = name.substr(0, name.size() - 5);
         return !id.empty();
     }));
-    kill(turn_of(id), SIGKILL);
+    kill(worker_in_turn(id), SIGKILL);
     CHECK(becomes(id, "failed failed", 3s));
     CHECK(contains(at(job_of(id), "/errorMessage").dump(), "SIGKILL"));
     CHECK(contains(at(job_of(id), "/errorMessage").dump(), "Resume with thread thr_"));
@@ -723,7 +724,7 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: a foreground job is wrapped by ha
 }
 
 // README, "Stuck codex jobs": a copy of the plugin with that edit, and no preload.
-TEST_CASE_METHOD(PluginSandbox, "codex plugin: patched in one line it needs no preload",
+TEST_CASE_METHOD(PluginSandbox, "codex plugin: with a one-line patch it needs no preload",
                  "[serial]") {
     NEEDS_THE_PLUGIN;
     set_up("interruptible-slow-task");
@@ -745,7 +746,7 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: patched in one line it needs no p
     env.erase("NODE_OPTIONS");
     env.erase("JOBSHIM");
     const auto id = begin();
-    kill(turn_of(id), SIGKILL);
+    kill(worker_in_turn(id), SIGKILL);
     check_is_failed(id, {"SIGKILL", "Resume with thread thr_"});
     resume();
 }
@@ -810,7 +811,7 @@ struct WritersSandbox : PluginSandbox {
             seen.lost.entries += entry_of(other).empty();
             seen.lost.files += job_of(other).empty();
         }
-        seen.lost.config = at(theirs(slurp(index())), "/config/stopReviewGate") != true;
+        seen.lost.config = at(parse_plugin_json(slurp(index())), "/config/stopReviewGate") != true;
         // An entry that a writer dropped from the index after the shim's last look comes back when
         // we look.
         if (with_jobshim) CHECK(ctl({"reap", "--companion", state()}).ended() == "exit 0");
@@ -837,8 +838,8 @@ std::string mean_and_spread(const std::vector<double>& values) {
 TEST_CASE_METHOD(WritersSandbox, "codex plugin: eight writers and twenty kills", "[sweep]") {
     NEEDS_THE_PLUGIN;
     set_up("slow-task");
-    const char* wish = std::getenv("JOBSHIM_PLUGIN_ROUNDS");
-    const int rounds = wish == nullptr ? 2 : std::stoi(wish);
+    const char* setting = std::getenv("JOBSHIM_PLUGIN_ROUNDS");
+    const int rounds = setting == nullptr ? 2 : std::stoi(setting);
     std::map<bool, std::vector<double>> entries, files, config;
     Matrix matrix("codex plugin: eight writers and twenty kills");
     for (int i = 0; i < 2 * rounds; ++i) {

@@ -33,7 +33,8 @@ using Seen = std::map<std::string, std::string>;
 
 /// JOBSHIM_JOB_FILE is set for the worker; the shim is its parent; the worker leads its own process
 /// group if there is no terminal; and the parent-death signal ends it with its shim.
-const std::set<std::string> known{"JOBSHIM_JOB_FILE", "ppid", "pgid", "parent-death signal"};
+const std::set<std::string> allowed_differences{"JOBSHIM_JOB_FILE", "ppid", "pgid",
+                                                "parent-death signal"};
 
 Seen seen_in(const std::string& out) {
     Seen seen;
@@ -41,7 +42,7 @@ Seen seen_in(const std::string& out) {
         const auto tab = line.find('\t');
         if (tab == std::string::npos) continue;
         auto value = line.substr(tab + 1);
-        // What a launcher creates anew for each child has a different number each time.
+        // What a launcher creates for each child has a different number each time.
         if (value.starts_with("socket:[")) value = "a socket";
         seen[line.substr(0, tab)] = value;
     }
@@ -70,7 +71,7 @@ void lower(int what, rlim_t value) {
 }
 
 /// Everything unusual at once. What needs missing privileges stays as it is, in both runs.
-void odd_setting() {
+void unusual_environment() {
     umask(0137);
     setpriority(PRIO_PROCESS, 0, 3);
     const sched_param none{};
@@ -173,7 +174,7 @@ public:
         put(file, "0123456789");
         const Fd notes(open(file.c_str(), O_RDWR | O_APPEND | O_CLOEXEC));
         lseek(notes.get(), 7, SEEK_SET);
-        const Fd folder(open(dir.c_str(), O_PATH | O_CLOEXEC));
+        const Fd directory(open(dir.c_str(), O_PATH | O_CLOEXEC));
         fcntl(pipe_.write.get(), F_SETFL, O_NONBLOCK);
         const Fd master(posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
         must(grantpt(master.get()), "grantpt");
@@ -194,14 +195,14 @@ public:
                           "caf\u00e9",
                           std::string(100'000, 'x')};
         argv.insert(argv.end(), probe.begin(), probe.end());
-        const auto odd_folder = dir / "a folder\nof two lines";
-        fs::create_directories(odd_folder);
+        const auto odd_directory = dir / "a directory\nof two lines";
+        fs::create_directories(odd_directory);
         Options options;
-        options.cwd = odd_folder;
+        options.cwd = odd_directory;
         options.input = "what the launcher pipes\n";
-        options.fds = {{5, notes.get()}, {9, pipe_.write.get()}, {12, folder.get()}};
+        options.fds = {{5, notes.get()}, {9, pipe_.write.get()}, {12, directory.get()}};
         options.before_exec = [&] {
-            if (setting == "odd") odd_setting();
+            if (setting == "odd") unusual_environment();
             if (setting == "terminal") on_terminal(terminal);
             if (launcher.empty()) fork_and_wait(setting == "odd");
         };
@@ -219,7 +220,7 @@ private:
 }  // namespace
 
 TEST_CASE_METHOD(Differential, "under any launcher the worker sees the same as without the shim",
-                 "[libc]") {
+                 "[libc][long]") {
     struct Row {
         const char* name;
         Words launcher;
@@ -249,7 +250,7 @@ TEST_CASE_METHOD(Differential, "under any launcher the worker sees the same as w
             if (setting == "plain") usual = bare;
             Words named, unknown;
             for (const auto& key : differing(bare, shimmed)) {
-                if (known.contains(key)) {
+                if (allowed_differences.contains(key)) {
                     named.push_back(key);
                     continue;
                 }

@@ -44,14 +44,14 @@ public:
         return {};
     }
     /// Names of the findings that mean a job may end in unknown.
-    static Words grave(const Json& findings) {
+    static Words fatal_findings(const Json& findings) {
         Words names;
         for (const auto& finding : findings)
             if (at(finding, "/mayEndInUnknown") == true)
                 names.push_back(at(finding, "/what").get<std::string>());
         return names;
     }
-    bool is_sound_host() { return grave(findings()).empty(); }
+    bool is_sound_host() { return fatal_findings(findings()).empty(); }
 
     Result result;
     Words left;  ///< what the directory holds before and after
@@ -70,7 +70,7 @@ TEST_CASE_METHOD(Doctor, "doctor reports each ability on one line and leaves no 
         CHECK_FALSE((at(finding, "/works") == true && at(finding, "/mayEndInUnknown") == true));
     }
     CHECK(names == all_names);
-    CHECK(result.code() == (grave(found).empty() ? 0 : 1));
+    CHECK(result.code() == (fatal_findings(found).empty() ? 0 : 1));
     for (const char* name : {"locks", "exchange", "flushing", "file system", "pidfds"})
         CHECK(at(find(found, name), "/works") == true);
 
@@ -85,7 +85,7 @@ TEST_CASE_METHOD(Doctor, "doctor reports each ability on one line and leaves no 
         const bool unknown = at(found[i], "/mayEndInUnknown") == true;
         CHECK(lines[i].starts_with((works     ? "works     "
                                     : unknown ? "UNKNOWN   "
-                                              : "does not  ") +
+                                              : "missing   ") +
                                    all_names[i] + " "));
     }
     CHECK(names_in(jobs, "") == Words{});
@@ -107,11 +107,11 @@ TEST_CASE_METHOD(Doctor, "doctor checks the job's own directory or where it woul
     CHECK_FALSE(fs::exists(dir / "state/jobshim"));
 }
 
-TEST_CASE_METHOD(Doctor, "doctor reports what is missing for a job to have a known end") {
-    if (geteuid() != 0 || !child_can(own_mounts)) SKIP_TEST("needs root, for namespaces");
+TEST_CASE_METHOD(Doctor, "doctor reports what keeps a job's end from being known") {
+    if (geteuid() != 0 || !child_can(enter_private_mounts)) SKIP_TEST("needs root, for namespaces");
     if (!in_path("strace") || !in_path("unshare")) SKIP_TEST("no strace or no unshare");
     // A container may not be sound to begin with: then there are just more findings.
-    const auto before = grave(findings());
+    const auto before = fatal_findings(findings());
     const auto expect = [&](const std::string& what, const Words& prefix,
                             const std::function<void()>& before_exec = {},
                             const std::string& program = jobctl) {
@@ -119,7 +119,7 @@ TEST_CASE_METHOD(Doctor, "doctor reports what is missing for a job to have a kno
         Options options = Stopped::traced({});
         options.before_exec = before_exec;
         const auto found = findings(prefix, options, program);
-        const auto names = grave(found);
+        const auto names = fatal_findings(found);
         CHECK(std::find(names.begin(), names.end(), what) != names.end());
         CHECK(at(find(found, what), "/works") == false);
         CHECK(result.ended() == "exit 1");
@@ -127,7 +127,7 @@ TEST_CASE_METHOD(Doctor, "doctor reports what is missing for a job to have a kno
     };
     const auto hide = [](const char* file, const fs::path& other) {
         return [=] {
-            own_mounts();
+            enter_private_mounts();
             must(mount(other.c_str(), file, nullptr, MS_BIND, nullptr), file);
         };
     };
@@ -137,7 +137,7 @@ TEST_CASE_METHOD(Doctor, "doctor reports what is missing for a job to have a kno
     // A /proc of another pid namespace: it does not even show our own start time.
     expect("start times", {"unshare", "-pf", "--"});
     expect("start times", {}, [] {
-        own_mounts();
+        enter_private_mounts();
         must(umount2("/proc", MNT_DETACH), "umount /proc");
     });
     expect("boot id", {}, hide("/proc/sys/kernel/random/boot_id", empty));
@@ -145,7 +145,7 @@ TEST_CASE_METHOD(Doctor, "doctor reports what is missing for a job to have a kno
     expect(
         "other users", {},
         [] {
-            own_mounts();
+            enter_private_mounts();
             must(mount("proc", "/proc", "proc", 0, "hidepid=2"), "mount /proc");
             become_nobody();
         },
@@ -164,7 +164,7 @@ TEST_CASE_METHOD(Doctor, "doctor reports what is missing for a job to have a kno
         const auto found = findings(prefix, Stopped::traced({}));
         CHECK(at(find(found, what), "/works") == false);
         CHECK(at(find(found, what), "/mayEndInUnknown") == false);
-        CHECK(grave(found) == before);
+        CHECK(fatal_findings(found) == before);
     };
     cheaper("pidfds", inject("pidfd_open", ":error=ENOSYS"));
     cheaper("exchange", inject("renameat2", ":error=EINVAL"));

@@ -9,7 +9,6 @@
 #include <map>
 
 #include "integration/strace.hpp"
-#include "integration/syscall_faults.hpp"
 
 using namespace harness;
 
@@ -80,19 +79,12 @@ struct Plan {
 struct Point {
     Call call;
     Error error;
-    std::string fault;      ///< its row in the matrix
-    bool for_good = false;  ///< the call keeps failing
-    bool a_way_out = true;  ///< exit status 125 after the start is not a lie
+    std::string fault;         ///< its row in the matrix
+    bool for_good = false;     ///< the call keeps failing
+    bool may_exit_125 = true;  ///< exit status 125 after the start is not a lie
 };
 
-/// Numbered among all calls of that name in their process, the way fault_syscall() counts.
-std::vector<Call> counted_among_all(std::vector<Call> calls) {
-    std::map<std::pair<int, std::string>, int> counts;
-    for (auto& call : calls) call.nth = ++counts[{call.process, call.name}];
-    return calls;
-}
-
-bool is_in_the_folder(const Call& call) { return !call.paths.empty(); }
+bool is_in_the_directory(const Call& call) { return !call.paths.empty(); }
 
 class Stopwatch {
 public:
@@ -109,7 +101,7 @@ private:
     Clock::time_point begin_ = Clock::now();
 };
 
-class Sweep : public Sandbox {
+class ErrorSweep : public Sandbox {
 public:
     const fs::path jobs = dir / "jobs";
     const fs::path file = jobs / "job.json";
@@ -142,13 +134,15 @@ public:
     ReportedOutcome judge(const Plan& plan, const Point& point, const Result& result, Words& lies) {
         const bool worked = fs::exists(ran);
         expect_whole(plan, lies);
-        const auto told = look(lies);
-        const bool is_seven =
-            told.state == "failed" && told.reason == "exit-code" && at(told.exit, "/code") == 7;
+        const auto status = look(lies);
+        const bool is_seven = status.state == "failed" && status.reason == "exit-code" &&
+                              at(status.exit, "/code") == 7;
         ReportedOutcome outcome = ReportedOutcome::refused;
         if (result.ended() == (plan.detached ? "exit 0" : "exit 7")) {
-            if (!worked) lies.emplace_back("the worker's exit status, and it did not run");
-            if (!is_seven) lies.push_back("its exit status, and the verdict is another");
+            if (!worked)
+                lies.emplace_back("exited with the worker's status, but the worker did not run");
+            if (!is_seven)
+                lies.push_back("exited with the worker's status, but the verdict differs");
             outcome = ReportedOutcome::true_end;
         } else if (result.ended() != "exit 125" && result.ended() != "exit 126") {
             lies.push_back("it ended with " + result.ended());
@@ -156,28 +150,28 @@ public:
             // A shim that has started a worker and cannot record its end leaves a copy.
             const bool no_copy = contains(result.err, "no copy of the end could be kept either");
             outcome = is_seven ? ReportedOutcome::true_end : ReportedOutcome::lost;
-            if (!is_seven && !no_copy) lies.emplace_back("a known end is not told");
-            if (!point.a_way_out)
+            if (!is_seven && !no_copy) lies.emplace_back("a known end is not reported");
+            if (!point.may_exit_125)
                 lies.emplace_back("the worker's exit status did not come through");
             expect_message(point, result, lies);
         } else {
             expect_message(point, result, lies);
-            const bool said = told.reason == "spawn-failed" || told.state == "queued" ||
-                              told.state == "no such job" ||
-                              (!plan.files.empty() && told.reason == "shim-lost");  // as before
-            const bool must_be_lost = point.for_good && told.reason == "shim-lost";
+            const bool said = status.reason == "spawn-failed" || status.state == "queued" ||
+                              status.state == "no such job" ||
+                              (!plan.files.empty() && status.reason == "shim-lost");  // as before
+            const bool must_be_lost = point.for_good && status.reason == "shim-lost";
             if (must_be_lost) outcome = ReportedOutcome::lost;
             if (!said && !must_be_lost)
-                lies.push_back("not started, and the verdict is " + told.text);
+                lies.push_back("not started, and the verdict is " + status.text);
         }
-        if (!lies.empty()) lies.push_back("status: " + told.text);
+        if (!lies.empty()) lies.push_back("status: " + status.text);
         expect_usable(plan, lies);
         return lies.empty() ? outcome : ReportedOutcome::lie;
     }
 
-    void count(Matrix& matrix, const std::string& fault, ReportedOutcome told,
+    void count(Matrix& matrix, const std::string& fault, ReportedOutcome outcome,
                const std::string& what, const Words& lies, const Result& result) {
-        matrix.count(fault, lies.empty() ? told : ReportedOutcome::lie);
+        matrix.count(fault, lies.empty() ? outcome : ReportedOutcome::lie);
         if (lies.empty()) return;
         std::string why;
         for (const auto& lie : lies) why += "\n  " + lie;
@@ -186,19 +180,18 @@ public:
 
     void check(Matrix& matrix, const Plan& plan, const Point& point, const Result& result) {
         Words lies;
-        const auto told = judge(plan, point, result, lies);
-        count(matrix, point.fault, told,
-              plan.name + ", " + point.fault + " at " + point.call.in_words() + ": " +
+        const auto outcome = judge(plan, point, result, lies);
+        count(matrix, point.fault, outcome,
+              plan.name + ", " + point.fault + " at " + point.call.describe() + ": " +
                   point.call.line,
               lies, result);
     }
 
-    /// With fault_syscall(): exactly this call of this process.
-    void check_faulted(Matrix& matrix, const Plan& plan, const Point& point, SyscallFault how) {
+    void check_tampered(Matrix& matrix, const Plan& plan, const Point& point, Tampering how) {
         prepare(plan);
-        auto options = quiet;
-        options.before_exec = fault_syscall(point.call, how, point.error.number);
-        check(matrix, plan, point, run(command(plan), options));
+        const auto result =
+            run(tamper(point.call, how, point.error.number, trace, command(plan)), quiet);
+        if (was_hit()) check(matrix, plan, point, result);
     }
 
     bool was_hit() const { return contains(slurp(trace), "INJECTED"); }
@@ -228,7 +221,7 @@ public:
     }
 
     void expect_message(const Point& point, const Result& result, Words& lies) const {
-        const bool why = tells(result.err, point.error.number) ||
+        const bool why = mentions_error(result.err, point.error.number) ||
                          contains(result.err, "an unknown ");  // where a look-up failed
         bool where = contains(result.err, point.call.name) || contains(result.err, "fork");
         for (const std::string& name :
@@ -242,13 +235,14 @@ public:
     bool expect_old_or(const std::string& reason, const Plan& plan, Words& lies) const {
         expect_whole({.name = "", .adopted = true}, lies);
         if (slurp(file) == plan.files.at("job.json")) return false;
-        const auto told = at(Json::parse(slurp(file), nullptr, false), "/jobshim/exit/reason");
-        if (told != reason) lies.push_back("settled as " + told.dump());
+        const auto settled_reason =
+            at(Json::parse(slurp(file), nullptr, false), "/jobshim/exit/reason");
+        if (settled_reason != reason) lies.push_back("settled as " + settled_reason.dump());
         return true;
     }
 
-    static ReportedOutcome told_by_status(const Result& result, ReportedOutcome truth,
-                                          Words& lies) {
+    static ReportedOutcome outcome_from_status(const Result& result, ReportedOutcome truth,
+                                               Words& lies) {
         const auto report = Json::parse(result.out, nullptr, false);
         const auto state = at(report, "/0/verdict/state");
         if (result.ended() == "exit 6" && state == "unknown") return ReportedOutcome::unknown;
@@ -268,7 +262,8 @@ public:
         if (record.is_discarded() || at(record, "/jobshim/exit/code") != 3)
             lies.emplace_back("the next run is not recorded");
         expect_whole(plan, lies);
-        if (!names_in(jobs, ".jobshim-").empty()) lies.emplace_back("temporary files stay behind");
+        if (!names_in(jobs, ".jobshim-").empty())
+            lies.emplace_back("temporary files are left behind");
         if (fs::exists(unrecorded) && !fs::is_empty(unrecorded))
             lies.emplace_back("a copy of the end stays behind");
     }
@@ -323,9 +318,10 @@ public:
                 const auto result =
                     run(inject(call, "error=" + error.name, trace, command(plan)), quiet);
                 if (was_hit())
-                    check(matrix, plan,
-                          {.call = call, .error = error, .fault = error.name, .a_way_out = false},
-                          result);
+                    check(
+                        matrix, plan,
+                        {.call = call, .error = error, .fault = error.name, .may_exit_125 = false},
+                        result);
             }
         watch.say(plan.name);
         CHECK(matrix.total() > least);
@@ -334,13 +330,13 @@ public:
 
     /// Each call of a child before it executes fails once, and every write is cut short. In a
     /// detached job this includes each call of the shim itself, which is then a child.
-    void tamper_with_each_call(const Plan& plan, int least) {
+    void fault_each_call(const Plan& plan, int least) {
         if (!in_path("strace")) SKIP_TEST("no strace");
-        if (!can_fault_syscalls()) SKIP_TEST("no ptrace for this machine");
+        if (!can_tamper_with_syscalls()) SKIP_TEST("no ptrace for this machine");
         Matrix matrix("error sweep of children, " + plan.name);
         Stopwatch watch(matrix);
         prepare(plan);
-        const auto calls = counted_among_all(record(*this, command(plan), jobs, quiet));
+        const auto calls = record(*this, command(plan), jobs, quiet);
         const int workers_process = plan.detached ? 2 : 1;
         bool executed = false;
         for (const auto& call : calls) {
@@ -351,25 +347,25 @@ public:
             Point point{.call = call,
                         .error = {},
                         .fault = "",
-                        .a_way_out = plan.detached && call.process == 0};
+                        .may_exit_125 = plan.detached && call.process == 0};
             if (plan.detached || in_worker)
                 for (const auto& error : errors()) {
                     if (!can_give(call, error)) continue;
                     point.error = error;
                     point.fault = error.name + (in_worker ? " before exec" : "");
-                    check_faulted(matrix, plan, point, SyscallFault::fail);
+                    check_tampered(matrix, plan, point, Tampering::fail);
                 }
             if (call.name == "close")
                 for (const auto& error : errors()) {
                     if (error.number != EIO && error.number != EINTR && error.number != ENOSPC)
                         continue;
                     point.error = error;
-                    point.fault = error.name + " told by close";
-                    check_faulted(matrix, plan, point, SyscallFault::fail_all_same);
+                    point.fault = error.name + " reported by close";
+                    check_tampered(matrix, plan, point, Tampering::fail_after);
                 }
             if (call.name == "write" && !contains(call.line, "<socket:")) {
                 point.fault = "short write";
-                check_faulted(matrix, plan, point, SyscallFault::shorten);
+                check_tampered(matrix, plan, point, Tampering::shorten);
             }
         }
         watch.say(plan.name);
@@ -390,10 +386,10 @@ public:
         for (const auto& call : calls_of(0, record(*this, argv, jobs, quiet)))
             for (const auto& error : errors())
                 for (const std::string& often : Words{"", "+"}) {
-                    // Nothing can come of a call that is interrupted for ever.
+                    // Nothing can come of a call that is interrupted forever.
                     const bool for_good = !often.empty();
                     if (!can_give(call, error) ||
-                        (for_good && (error.number == EINTR || !is_in_the_folder(call))))
+                        (for_good && (error.number == EINTR || !is_in_the_directory(call))))
                         continue;
                     prepare(plan);
                     const auto result =
@@ -401,26 +397,27 @@ public:
                     if (!was_hit()) continue;
                     Words lies;
                     const bool settled = expect_old_or(reason, plan, lies);
-                    ReportedOutcome told = truth;
+                    ReportedOutcome outcome = truth;
                     if (result.ended() == "exit 125") {
-                        told = ReportedOutcome::refused;
-                        if (!tells(result.err, error.number)) lies.emplace_back("no clear message");
+                        outcome = ReportedOutcome::refused;
+                        if (!mentions_error(result.err, error.number))
+                            lies.emplace_back("no clear message");
                     } else if (command == "reap") {
                         if (result.ended() != "exit 0") lies.push_back("reap: " + result.ended());
-                        if (!settled) told = ReportedOutcome::unknown;
+                        if (!settled) outcome = ReportedOutcome::unknown;
                         if (!settled && !contains(result.out, "1 unknown"))
-                            lies.emplace_back("reap says nothing of what it did not do");
+                            lies.emplace_back("reap does not mention the job it did not settle");
                     } else {
-                        told = told_by_status(result, truth, lies);
+                        outcome = outcome_from_status(result, truth, lies);
                     }
                     const auto after = ctl(reap, quiet);
                     if (after.ended() != "exit 0") lies.push_back("the next reap: " + after.err);
                     if (!expect_old_or(reason, plan, lies)) lies.emplace_back("never settled");
                     if (!names_in(jobs, ".jobshim-").empty())
-                        lies.emplace_back("temporary files stay behind");
-                    count(matrix, error.name + (for_good ? " for good" : ""), told,
+                        lies.emplace_back("temporary files are left behind");
+                    count(matrix, error.name + (for_good ? " for good" : ""), outcome,
                           command + " of " + plan.name + ", " + error.name + often + " at " +
-                              call.in_words() + ": " + call.line,
+                              call.describe() + ": " + call.line,
                           lies, result);
                 }
         watch.say(command + " of " + plan.name);
@@ -431,23 +428,23 @@ public:
 
 }  // namespace
 
-TEST_CASE_METHOD(Sweep, "one call of the shim fails and the record is true: an adopted file",
+TEST_CASE_METHOD(ErrorSweep, "one call of the shim fails and the record is true: an adopted file",
                  "[sweep][libc]") {
     fail_once({.name = "adopted", .options = {"--log", jobs / "out.log"}, .adopted = true}, 330);
 }
 
-TEST_CASE_METHOD(Sweep, "one call of the shim fails and the record is true: a new file",
+TEST_CASE_METHOD(ErrorSweep, "one call of the shim fails and the record is true: a new file",
                  "[sweep]") {
     fail_once({.name = "new", .options = {"--group", "share", "--sync", "always"}}, 270);
 }
 
-TEST_CASE_METHOD(Sweep, "one call of the shim fails and the record is true: over a dead job",
+TEST_CASE_METHOD(ErrorSweep, "one call of the shim fails and the record is true: over a dead job",
                  "[sweep]") {
     if (!in_path("strace")) SKIP_TEST("no strace");
     fail_once({.name = "dead before", .options = {"--group", "share"}, .files = dead_job()}, 400);
 }
 
-TEST_CASE_METHOD(Sweep, "a system call of the shim keeps failing and the record is true",
+TEST_CASE_METHOD(ErrorSweep, "a system call of the shim keeps failing and the record is true",
                  "[sweep]") {
     if (!in_path("strace")) SKIP_TEST("no strace");
     Matrix matrix("error sweep for good");
@@ -456,7 +453,7 @@ TEST_CASE_METHOD(Sweep, "a system call of the shim keeps failing and the record 
     prepare(plan);
     for (const auto& call : calls_of(0, record(*this, command(plan), jobs, quiet)))
         for (const auto& error : errors()) {
-            if (!is_in_the_folder(call) || !can_give(call, error) || error.number == EINTR)
+            if (!is_in_the_directory(call) || !can_give(call, error) || error.number == EINTR)
                 continue;
             prepare(plan);
             auto tracer =
@@ -483,34 +480,37 @@ TEST_CASE_METHOD(Sweep, "a system call of the shim keeps failing and the record 
     CHECK(matrix.lies() == 0);
 }
 
-TEST_CASE_METHOD(Sweep, "a call of a child fails or a write is cut short and the record is true",
+TEST_CASE_METHOD(ErrorSweep,
+                 "a call of a child fails or a write is cut short and the record is true",
                  "[sweep][libc]") {
-    tamper_with_each_call({.name = "adopted",
-                           .options = {"--group", "share", "--log", jobs / "out.log"},
-                           .adopted = true},
-                          90);
+    fault_each_call({.name = "adopted",
+                     .options = {"--group", "share", "--log", jobs / "out.log"},
+                     .adopted = true},
+                    90);
 }
 
-TEST_CASE_METHOD(Sweep,
+TEST_CASE_METHOD(ErrorSweep,
                  "a call of a detached job fails or a write is cut short and the record is true",
                  "[sweep]") {
-    tamper_with_each_call(
+    fault_each_call(
         {.name = "detached", .options = {"--group", "share", "--detach"}, .detached = true}, 360);
 }
 
-TEST_CASE_METHOD(Sweep, "a call of jobctl fails and the verdict is true: a lost job", "[sweep]") {
+TEST_CASE_METHOD(ErrorSweep, "a call of jobctl fails and the verdict is true: a lost job",
+                 "[sweep]") {
     if (!in_path("strace")) SKIP_TEST("no strace");
     fail_reader({.name = "lost", .files = dead_job()}, "reap", "shim-lost", ReportedOutcome::lost,
                 440);
 }
 
-TEST_CASE_METHOD(Sweep, "a call of jobctl fails and the verdict is true: a known end", "[sweep]") {
+TEST_CASE_METHOD(ErrorSweep, "a call of jobctl fails and the verdict is true: a known end",
+                 "[sweep]") {
     if (!in_path("strace")) SKIP_TEST("no strace");
     fail_reader({.name = "known end", .files = dead_job_with_known_end()}, "status", "exit-code",
                 ReportedOutcome::true_end, 330);
 }
 
-TEST_CASE_METHOD(Sweep,
+TEST_CASE_METHOD(ErrorSweep,
                  "a call of jobctl fails and the verdict is true: a copied end that is settled",
                  "[sweep]") {
     if (!in_path("strace")) SKIP_TEST("no strace");
@@ -518,7 +518,7 @@ TEST_CASE_METHOD(Sweep,
                 "exit-code", ReportedOutcome::true_end, 430);
 }
 
-TEST_CASE_METHOD(Sweep,
+TEST_CASE_METHOD(ErrorSweep,
                  "a call of jobctl fails and the verdict is true: a copied end that is looked at",
                  "[sweep]") {
     if (!in_path("strace")) SKIP_TEST("no strace");

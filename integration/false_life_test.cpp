@@ -1,5 +1,5 @@
-// A dead job is never called alive, and each job matches its row of SPEC section 5: whatever became
-// of its pids and of its lock, and wherever one looks from.
+// A dead job is never called alive, and each job matches its row in docs/how-it-knows.md, whatever
+// became of its pids and of its lock, and wherever one looks from.
 
 #include <fcntl.h>
 #include <linux/sched.h>
@@ -33,15 +33,15 @@ std::uint64_t start_time_of(pid_t pid) {
 }
 
 /// Waits without reaping anything.
-bool is_zombie_soon(pid_t pid) {
-    for (const auto end = Clock::now() + patience(10s); Clock::now() < end;) {
+bool becomes_zombie(pid_t pid) {
+    for (const auto end = Clock::now() + stretched(10s); Clock::now() < end;) {
         if (process_state(pid) == 'Z') return true;
         std::this_thread::sleep_for(1ms);
     }
     return false;
 }
 
-bool writer_is_held(const fs::path& heartbeat) {
+bool writer_lock_is_held(const fs::path& heartbeat) {
     const Fd fd(open(heartbeat.c_str(), O_RDONLY | O_CLOEXEC));
     struct flock lock {};
     lock.l_type = F_WRLCK;
@@ -60,7 +60,7 @@ pid_t fork_as(pid_t number) {
     return static_cast<pid_t>(syscall(SYS_clone3, &arguments, sizeof arguments));
 }
 
-bool may_choose_numbers() {
+bool can_choose_pids() {
     const auto gone = fork();
     if (gone == 0) _exit(0);
     waitpid(gone, nullptr, 0);
@@ -70,7 +70,7 @@ bool may_choose_numbers() {
     return child > 0 || errno == EEXIST;
 }
 
-/// A process with the pid of one that is gone. It does `act`, or nothing, for ever.
+/// A process with the pid of one that is gone. It does `act`, or nothing, forever.
 class Reused {
 public:
     explicit Reused(pid_t number, const std::function<void()>& act = {}) {
@@ -132,7 +132,7 @@ private:
 };
 
 /// For before_exec: makes `file` show what `other` contains.
-void see_instead(const std::string& file, const fs::path& other) {
+void bind_over(const std::string& file, const fs::path& other) {
     must(mount(other.c_str(), file.c_str(), nullptr, MS_BIND, nullptr), file.c_str());
 }
 
@@ -149,8 +149,10 @@ struct Viewpoint {
 
 }  // namespace
 
-TEST_CASE_METHOD(Sandbox, "from every viewpoint the verdict is what can be known there", "[libc]") {
-    if (geteuid() != 0 || !child_can(own_mounts)) SKIP_TEST("needs root, for namespaces and users");
+TEST_CASE_METHOD(Sandbox, "from every viewpoint the verdict is what can be known there",
+                 "[libc][long]") {
+    if (geteuid() != 0 || !child_can(enter_private_mounts))
+        SKIP_TEST("needs root, for namespaces and users");
     if (!in_path("strace") || !in_path("unshare")) SKIP_TEST("no strace or no unshare");
     Verdicts verdicts("false life: viewpoints");
     const auto program = public_copy(jobctl);
@@ -160,13 +162,13 @@ TEST_CASE_METHOD(Sandbox, "from every viewpoint the verdict is what can be known
     put(empty, "");
     const bool has_machine_id = !slurp("/etc/machine-id").empty();
     const auto rebooted = [=] {
-        own_mounts();
-        see_instead("/proc/sys/kernel/random/boot_id", other_boot);
+        enter_private_mounts();
+        bind_over("/proc/sys/kernel/random/boot_id", other_boot);
     };
     const auto on_machine = [=](const fs::path& id) {
         return [=] {
             rebooted();
-            if (fs::exists("/etc/machine-id")) see_instead("/etc/machine-id", id);
+            if (fs::exists("/etc/machine-id")) bind_over("/etc/machine-id", id);
         };
     };
     const auto on_host = [=] {
@@ -175,7 +177,7 @@ TEST_CASE_METHOD(Sandbox, "from every viewpoint the verdict is what can be known
         must(sethostname("elsewhere", 9), "sethostname");
     };
     const auto hide_others = [] {
-        own_mounts();
+        enter_private_mounts();
         must(mount("proc", "/proc", "proc", 0, "hidepid=2"), "mount /proc");
         become_nobody();
     };
@@ -207,7 +209,7 @@ TEST_CASE_METHOD(Sandbox, "from every viewpoint the verdict is what can be known
         {"another pid namespace", "running", "unknown", "unknown", {}, other_pids},
         {"a container with its own pids, host name and mounts", "running", "unknown", "unknown",
          [] {
-             own_mounts();
+             enter_private_mounts();
              must(unshare(CLONE_NEWUTS), "unshare");
              must(sethostname("inside", 6), "sethostname");
          },
@@ -225,7 +227,7 @@ TEST_CASE_METHOD(Sandbox, "from every viewpoint the verdict is what can be known
          {},
          {"unshare", "--pid", "--fork", "--"}},
         {"the same host, by NFS", "running", "orphaned", "failed", {}, nfs},
-        {"the host after a restart",
+        {"the host after a reboot",
          "running",
          "",
          has_machine_id ? "failed" : "unknown",
@@ -234,7 +236,7 @@ TEST_CASE_METHOD(Sandbox, "from every viewpoint the verdict is what can be known
          true,
          false,
          "host-rebooted"},
-        {"the host after a restart, by NFS", "running", "", "unknown", rebooted, nfs},
+        {"the host after a reboot, by NFS", "running", "", "unknown", rebooted, nfs},
         {"another boot, no machine id", "running", "", "unknown", on_machine(empty)},
         {"another boot, another machine id", "running", "", "unknown", on_machine(other_machine)},
         {"another boot, another host's name", "running", "", "unknown", on_host},
@@ -242,7 +244,7 @@ TEST_CASE_METHOD(Sandbox, "from every viewpoint the verdict is what can be known
         {"no locks: another user", "running", "orphaned", "failed", become_nobody, {}, false},
         {"no locks: another pid namespace", "unknown", "unknown", "unknown", {}, other_pids, false},
         {"no locks: another host", "unknown", "", "unknown", on_machine(other_machine), {}, false},
-        {"no locks: the host after a restart",
+        {"no locks: the host after a reboot",
          "",
          "",
          has_machine_id ? "failed" : "unknown",
@@ -279,8 +281,8 @@ TEST_CASE_METHOD(Sandbox, "from every viewpoint the verdict is what can be known
     const auto at_the_lock = ":when=" + std::to_string(lock - calls.begin() + 1);
     std::vector<Case> cases;
     for (const auto& viewpoint : viewpoints)
-        for (const auto& [state, truth, keep] : {std::tuple{viewpoint.alive, Truth::lives, false},
-                                                 {viewpoint.orphan, Truth::lives, true},
+        for (const auto& [state, truth, keep] : {std::tuple{viewpoint.alive, Truth::alive, false},
+                                                 {viewpoint.orphan, Truth::alive, true},
                                                  {viewpoint.dead, Truth::dead, false}}) {
             if (state.empty()) continue;
             Case one;
@@ -297,7 +299,7 @@ TEST_CASE_METHOD(Sandbox, "from every viewpoint the verdict is what can be known
         }
     for (auto& one : cases) {
         one.worker = worker_of(one.job);
-        if (!one.viewpoint->has_locks) CHECK_FALSE(life_is_held(heartbeat_of(one.job)));
+        if (!one.viewpoint->has_locks) CHECK_FALSE(shim_lock_is_held(heartbeat_of(one.job)));
         if (one.shim_dies) {
             kill(shim_of(one.job), SIGKILL);
             one.shim.wait();
@@ -318,10 +320,10 @@ TEST_CASE_METHOD(Sandbox, "from every viewpoint the verdict is what can be known
         one.reader = spawn(argv, options);
     }
     for (auto& one : cases) {
-        const auto said = said_by(one.reader.wait());
+        const auto said = parse_status(one.reader.wait());
         CAPTURE(one.viewpoint->name);
         verdicts.count(one.viewpoint->name, said, one.truth, {one.state});
-        if (one.truth == Truth::lives || said.state == "unknown")
+        if (one.truth == Truth::alive || said.state == "unknown")
             CHECK(slurp(one.job) == one.before);
         if (said.state == "failed" && slurp(one.job) != one.before) {
             const auto end = exit_of(one.job);
@@ -349,7 +351,7 @@ TEST_CASE_METHOD(Sandbox, "zombies and processes without a main thread are judge
         const auto worker = worker_of(job);
         const auto shim = shim_of(job);
         kill(shim, SIGKILL);
-        REQUIRE(is_zombie_soon(shim));
+        REQUIRE(becomes_zombie(shim));
         verdicts.count("zombie shim", ask(*this, job), Truth::dead, {"failed"});
         CHECK(process_state(shim) == 'Z');
         CHECK_FALSE(alive(worker));
@@ -365,11 +367,11 @@ TEST_CASE_METHOD(Sandbox, "zombies and processes without a main thread are judge
         REQUIRE(wait_until([&] { return fs::exists(dir / "executed"); }));
         shim.kill(SIGKILL);
         shim.wait();
-        verdicts.count("stopped worker", ask(*this, job), Truth::lives, {"orphaned"});
+        verdicts.count("stopped worker", ask(*this, job), Truth::alive, {"orphaned"});
         kill(worker, SIGSTOP);
-        verdicts.count("stopped worker", ask(*this, job), Truth::lives, {"orphaned"});
+        verdicts.count("stopped worker", ask(*this, job), Truth::alive, {"orphaned"});
         kill(worker, SIGKILL);
-        REQUIRE(is_zombie_soon(worker));
+        REQUIRE(becomes_zombie(worker));
         verdicts.count("zombie worker", ask(*this, job), Truth::dead, {"failed"});
         CHECK(process_state(worker) == 'Z');
     }
@@ -392,11 +394,11 @@ ctypes.CDLL(None).syscall({'x86_64': 60}.get(platform.machine(), 93), 0)
             start_shim({"-j", job, "--on-shim-death", "keep", "--", "python3", "-c", script});
         const auto worker = worker_of(job);
         REQUIRE(wait_until([&] { return process_state(worker) == 'Z'; }));
-        verdicts.count("worker's main thread ended", ask(*this, job), Truth::lives, {"running"});
+        verdicts.count("worker's main thread ended", ask(*this, job), Truth::alive, {"running"});
         if (shim_dies) {
             shim.kill(SIGKILL);
             shim.wait();
-            verdicts.count("worker's main thread ended, shim dead", ask(*this, job), Truth::lives,
+            verdicts.count("worker's main thread ended, shim dead", ask(*this, job), Truth::alive,
                            {"orphaned"});
             put(dir / "go", "");
             REQUIRE(wait_until([&] { return process_state(worker) == 0; }));
@@ -412,7 +414,7 @@ ctypes.CDLL(None).syscall({'x86_64': 60}.get(platform.machine(), 93), 0)
 }
 
 TEST_CASE_METHOD(Sandbox, "a reused pid does not bring a dead job to life") {
-    if (geteuid() != 0 || !may_choose_numbers()) SKIP_TEST("may not choose a process's number");
+    if (geteuid() != 0 || !can_choose_pids()) SKIP_TEST("cannot choose a pid");
     Verdicts verdicts("false life: pids reused");
     enum class By { process, another_jobshim, thread };
     struct Row {
@@ -478,7 +480,7 @@ TEST_CASE_METHOD(Sandbox, "a reused pid does not bring a dead job to life") {
         CHECK(at(exit_of(job), "/reason") == "shim-lost");
         if (row.by == By::another_jobshim) {
             // That process is another job's live shim, which is left alone.
-            verdicts.count(row.name, ask(*this, other), Truth::lives, {"running"});
+            verdicts.count(row.name, ask(*this, other), Truth::alive, {"running"});
         }
     }
     verdicts.require_no_lies();
@@ -497,8 +499,9 @@ TEST_CASE_METHOD(
         const auto worker = worker_of(file);
         shim.kill(SIGKILL);
         // The signal takes a while under load. Nothing has been reaped yet.
-        const auto limit = Clock::now() + patience(10s);
-        while (life_is_held(heartbeat_of(file)) && Clock::now() < limit) std::this_thread::yield();
+        const auto limit = Clock::now() + stretched(10s);
+        while (shim_lock_is_held(heartbeat_of(file)) && Clock::now() < limit)
+            std::this_thread::yield();
         if (alive(worker)) ++still_alive;
         verdicts.count("shim killed this moment", ask(*this, file), Truth::dead, {"failed"});
         CHECK_FALSE(alive(worker));
@@ -537,7 +540,7 @@ TEST_CASE_METHOD(Sandbox, "a dead job stays dead whatever its host writes into t
     auto settled = read_json(job);
     settled["status"] = "running";
     put(job, settled.dump());
-    verdicts.count("host puts its word back over the end", ask(*this, job), Truth::dead,
+    verdicts.count("host writes its old status back over the end", ask(*this, job), Truth::dead,
                    {"failed"});
     INFO("a host that writes all the time");
     put(job, record);
@@ -553,9 +556,10 @@ TEST_CASE_METHOD(Sandbox, "a dead job stays dead whatever its host writes into t
 }
 
 // A process loses its POSIX locks on a file as soon as it closes any file descriptor of that file,
-// whoever opened it. A launcher that has the last run's heartbeat file open passes it on, and once
-// the worker runs the shim closes what it inherited: it lived on without its locks.
-TEST_CASE_METHOD(Sandbox, "closing an inherited heartbeat file costs the shim no lock", "[quick]") {
+// whoever opened it. A launcher that has the previous run's heartbeat file open passes it on, and
+// once the worker runs the shim closes what it inherited: it lived on without its locks.
+TEST_CASE_METHOD(Sandbox, "closing an inherited heartbeat descriptor keeps the shim's locks",
+                 "[quick]") {
     Verdicts verdicts("false life: second close");
     put(job, "{}");
     run_job(job, "exit 0");
@@ -578,14 +582,15 @@ TEST_CASE_METHOD(Sandbox, "closing an inherited heartbeat file costs the shim no
                    there->second == "/dev/null";
         };
         REQUIRE(wait_until(let_go));
-        CHECK(wait_until([&] { return life_is_held(heartbeat) && writer_is_held(heartbeat); }));
-        verdicts.count("launcher leaks the heartbeat file", ask(*this, job), Truth::lives,
+        CHECK(wait_until(
+            [&] { return shim_lock_is_held(heartbeat) && writer_lock_is_held(heartbeat); }));
+        verdicts.count("launcher leaks the heartbeat file", ask(*this, job), Truth::alive,
                        {"running"});
         if (has_namespaces) {
             // From there, the lock is all there is to see.
             const auto seen =
                 run({"unshare", "-pf", "--mount-proc", "--", jobctl, "status", "--json", job});
-            verdicts.count("launcher leaks the heartbeat file", said_by(seen), Truth::lives,
+            verdicts.count("launcher leaks the heartbeat file", parse_status(seen), Truth::alive,
                            {"running"});
         }
         put(dir / "go", "");
@@ -601,44 +606,43 @@ TEST_CASE_METHOD(Sandbox, "a known end stays known where the directory has anoth
                  "[quick]") {
     Verdicts verdicts("false life: directory renamed");
     const auto prepare = [&](const std::string& name) {
-        const auto folder = dir / name;
-        fs::create_directory(folder);
-        put(folder / "job.json", "{}");
+        const auto directory = dir / name;
+        fs::create_directory(directory);
+        put(directory / "job.json", "{}");
         fs::remove(dir / "go");
-        auto shim = start_job(folder / "job.json", until_go + "exit 0");
-        worker_of(folder / "job.json");
-        const auto running = slurp(folder / "job.json");
+        auto shim = start_job(directory / "job.json", until_go + "exit 0");
+        worker_of(directory / "job.json");
+        const auto running = slurp(directory / "job.json");
         put(dir / "go", "");
         CHECK(shim.wait().ended() == "exit 0");
         // As left by a shim that dies between the two writes of the end.
-        put(folder / "job.json", running);
-        return folder;
+        put(directory / "job.json", running);
+        return directory;
     };
     {
-        const auto folder = prepare("before");
-        fs::rename(folder, dir / "after");
+        const auto directory = prepare("before");
+        fs::rename(directory, dir / "after");
         verdicts.count("directory moved", ask(*this, dir / "after/job.json"), Truth::ended,
                        {"completed"});
         verdicts.count_end("directory moved", dir / "after/job.json", 0);
     }
-    if (child_can(own_mounts)) {
-        const auto folder = prepare("here"), there = dir / "there";
+    if (child_can(enter_private_mounts)) {
+        const auto directory = prepare("here"), there = dir / "there";
         fs::create_directory(there);
         const Options mounted{.before_exec = [=] {
-            own_mounts();
-            see_instead(there, folder);
+            enter_private_mounts();
+            bind_over(there, directory);
         }};
         verdicts.count("directory mounted elsewhere", ask(*this, there / "job.json", mounted),
                        Truth::ended, {"completed"});
-        verdicts.count_end("directory mounted elsewhere", folder / "job.json", 0);
+        verdicts.count_end("directory mounted elsewhere", directory / "job.json", 0);
     }
     verdicts.require_no_lies();
 }
 
 // Between any two calls of a reader, another shim takes the job over: its lock, file and record are
 // then new, and what the reader saw before is out of date.
-TEST_CASE_METHOD(Sandbox, "a shim that starts at any point of a reader's look is not settled",
-                 "[sweep]") {
+TEST_CASE_METHOD(Sandbox, "a shim that starts while a reader looks is not settled", "[long]") {
     if (!in_path("strace")) SKIP_TEST("no strace");
     Verdicts verdicts("false life: shim starts");
     const Words reader{jobctl, "status", "--json", job};
@@ -660,7 +664,7 @@ TEST_CASE_METHOD(Sandbox, "a shim that starts at any point of a reader's look is
     std::size_t missed = 0;
     for (const bool unlinked : {false, true}) {
         const std::string fault =
-            unlinked ? "heartbeat file removed and made anew" : "shim starts while a reader looks";
+            unlinked ? "heartbeat file removed and recreated" : "shim starts while a reader looks";
         for (const auto& call : calls) {
             CAPTURE(fault, call.name, call.nth);
             lay_out();
@@ -668,33 +672,34 @@ TEST_CASE_METHOD(Sandbox, "a shim that starts at any point of a reader's look is
             if (!stopped.is_stopped()) {
                 // The first look found more to clear up than was set up here.
                 ++missed;
-                verdicts.count(fault, said_by(stopped.go_on()), Truth::dead, {"failed"});
+                verdicts.count(fault, parse_status(stopped.resume_and_wait()), Truth::dead,
+                               {"failed"});
                 continue;
             }
             const bool settled = at(read_json(job), "/status") == "failed";
-            const bool settling = writer_is_held(heartbeat_of(job));
+            const bool settling = writer_lock_is_held(heartbeat_of(job));
             // Only a process that holds both bytes removes the file.
             if (unlinked && (settled || settling)) {
-                stopped.go_on();
+                stopped.resume_and_wait();
                 continue;
             }
             if (unlinked) fs::remove(heartbeat_of(job));
             auto shim = start_job(job, until_go + "exit 0", {"--group", "share"});
             REQUIRE(wait_until([&] {
-                if (settling) return life_is_held(heartbeat_of(job));
+                if (settling) return shim_lock_is_held(heartbeat_of(job));
                 const auto record = Json::parse(slurp(job), nullptr, false);
                 return at(record, "/phase") == "running" &&
                        at(record, "/jobshim/shim/pid") != old_shim;
             }));
-            const auto said = said_by(stopped.go_on());
-            // A settler of the last run keeps the next one waiting: then the last run is lost
-            // indeed.
-            const bool of_the_last = (settling || settled) && said.state == "failed";
-            verdicts.count(fault, said, of_the_last ? Truth::dead : Truth::lives,
+            const auto said = parse_status(stopped.resume_and_wait());
+            // A settler of the previous run keeps the next one waiting: then the previous run is
+            // lost indeed.
+            const bool of_previous = (settling || settled) && said.state == "failed";
+            verdicts.count(fault, said, of_previous ? Truth::dead : Truth::alive,
                            {settling || settled ? said.state : "running"});
             worker_of(job);
             REQUIRE(wait_until([&] { return shim_of(job) != old_shim; }));
-            verdicts.count(fault, ask(*this, job), Truth::lives, {"running"});
+            verdicts.count(fault, ask(*this, job), Truth::alive, {"running"});
             put(dir / "go", "");
             CHECK(shim.wait().ended() == "exit 0");
             verdicts.count_end(fault, job, 0);
@@ -706,8 +711,8 @@ TEST_CASE_METHOD(Sandbox, "a shim that starts at any point of a reader's look is
 }
 
 // A reader that settles nothing holds no lock while it looks again: it draws a conclusion from a
-// free lock only if it finds everything unchanged a second time (SPEC rule 4.5).
-TEST_CASE_METHOD(Sandbox, "a shim that starts before a reader's second look is seen", "[sweep]") {
+// free lock only if it finds everything unchanged a second time.
+TEST_CASE_METHOD(Sandbox, "a shim that starts before a reader's second look is seen", "[long]") {
     if (!in_path("strace")) SKIP_TEST("no strace");
     Verdicts verdicts("false life: second look");
     const std::string fault = "shim starts while a reader looks and settles nothing";
@@ -739,7 +744,7 @@ TEST_CASE_METHOD(Sandbox, "a shim that starts before a reader's second look is s
         auto shim = start_job(job, until_go + "exit 0");
         REQUIRE(wait_until([&] { return shim_of(job) != old_shim; }));
         worker_of(job);
-        verdicts.count(fault, said_by(stopped.go_on()), Truth::lives, {"running"});
+        verdicts.count(fault, parse_status(stopped.resume_and_wait()), Truth::alive, {"running"});
         put(dir / "go", "");
         CHECK(shim.wait().ended() == "exit 0");
         verdicts.count_end(fault, job, 0);
@@ -747,9 +752,9 @@ TEST_CASE_METHOD(Sandbox, "a shim that starts before a reader's second look is s
     verdicts.require_no_lies();
 }
 
-// Unlink against open: a shim opens the heartbeat file of a run that is about to end, and then
-// locks a file that no longer has a name.
-TEST_CASE_METHOD(Sandbox, "a shim that is slow to start shares its job with no other", "[sweep]") {
+// A race of unlink and open: a shim opens the heartbeat file of a run that is about to end, and
+// then locks a file that no longer has a name.
+TEST_CASE_METHOD(Sandbox, "a shim that is slow to start never runs beside another", "[long]") {
     if (!in_path("strace")) SKIP_TEST("no strace");
     Verdicts verdicts("false life: two inodes");
     const std::string fault = "slow start, while two others come and go";
@@ -784,7 +789,7 @@ TEST_CASE_METHOD(Sandbox, "a shim that is slow to start shares its job with no o
             REQUIRE(wait_until([&] { return fs::exists(dir / "slow"); }));
         }
         worker_of(job);
-        verdicts.count(fault, ask(*this, job), Truth::lives, {"running"});
+        verdicts.count(fault, ask(*this, job), Truth::alive, {"running"});
         put(dir / "go", "");
         CHECK((third_runs ? third : stopped.tracer()).wait().ended() == "exit 0");
         CHECK(fs::exists(dir / "slow") != third_runs);
@@ -798,7 +803,7 @@ TEST_CASE_METHOD(Sandbox, "a shim that is slow to start shares its job with no o
 // Found by the model (integration/model): the heartbeat file was removed while a shim started, a
 // second shim locked a new one, both found the job free, and both executed their worker.
 TEST_CASE_METHOD(Sandbox, "a heartbeat file removed during a start lets no second shim in",
-                 "[sweep]") {
+                 "[long]") {
     if (!in_path("strace")) SKIP_TEST("no strace");
     Verdicts verdicts("false life: removed at the start");
     const std::string fault = "heartbeat file removed at a step of the start, then a second shim";
@@ -842,7 +847,7 @@ TEST_CASE_METHOD(Sandbox, "a heartbeat file removed during a start lets no secon
         }
         const bool somebody_runs = second_runs || fs::exists(dir / "first");
         if (somebody_runs)
-            verdicts.count(fault, ask(*this, job), Truth::lives, {"running"});
+            verdicts.count(fault, ask(*this, job), Truth::alive, {"running"});
         else
             verdicts.count(fault, ask(*this, job), Truth::dead, {"failed"});
         put(dir / "go", "");
@@ -855,7 +860,7 @@ TEST_CASE_METHOD(Sandbox, "a heartbeat file removed during a start lets no secon
     verdicts.require_no_lies();
 }
 
-// SPEC rule 4.3: otherwise its pid could be reused while the record is still being written.
+// Otherwise its pid could be reused while the record is still being written.
 TEST_CASE_METHOD(Sandbox, "a worker stays a zombie until its end is recorded") {
     if (!in_path("strace")) SKIP_TEST("no strace");
     const Words argv{jobshim, "-j", job, "--", "sh", "-c", "echo $$ > worker; exit 3"};
@@ -874,6 +879,6 @@ TEST_CASE_METHOD(Sandbox, "a worker stays a zombie until its end is recorded") {
         Stopped stopped(*this, call, argv);
         REQUIRE(stopped.is_stopped());
         CHECK(process_state(static_cast<pid_t>(std::stol(slurp(dir / "worker")))) == 'Z');
-        CHECK(stopped.go_on().ended() == "exit 3");
+        CHECK(stopped.resume_and_wait().ended() == "exit 3");
     }
 }

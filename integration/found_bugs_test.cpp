@@ -59,22 +59,22 @@ TEST_CASE_METHOD(Sandbox, "what a host writes during the exchange survives any f
 }
 
 // The directory was opened for its flush after the rename; when that failed, the start was aborted,
-// and the record said `running` for ever although nothing had been started.
+// and the record said `running` forever although nothing had been started.
 TEST_CASE_METHOD(Sandbox, "a directory that can be written but not read keeps its jobs' records") {
-    const auto folder = dir / "closed";
-    fs::create_directory(folder);
-    const auto file = folder / "job.json";
+    const auto directory = dir / "closed";
+    fs::create_directory(directory);
+    const auto file = directory / "job.json";
     put(file, R"({"id":"job","status":"queued"})");
     Options options;
     const auto program = public_copy(jobshim);
     if (geteuid() == 0) {
-        must(chown(folder.c_str(), 65534, 65534), "chown");
+        must(chown(directory.c_str(), 65534, 65534), "chown");
         must(chown(file.c_str(), 65534, 65534), "chown");
         options.before_exec = become_nobody;
     }
-    fs::permissions(folder, fs::perms(0300));
+    fs::permissions(directory, fs::perms(0300));
     const auto result = run({program, "-j", file, "--", "sh", "-c", "exit 7"}, options);
-    fs::permissions(folder, fs::perms(0700));
+    fs::permissions(directory, fs::perms(0700));
     INFO(result.err);
     CHECK(result.ended() == "exit 7");
     CHECK(at(exit_of(file), "/code") == 7);
@@ -218,9 +218,9 @@ TEST_CASE_METHOD(Sandbox,
 }
 
 // A large command makes a large record, and no space was reserved for its last version.
-TEST_CASE_METHOD(Sandbox, "a disk that fills up costs no record however large the command is",
+TEST_CASE_METHOD(Sandbox, "a disk that fills up loses no record however large the command is",
                  "[quick]") {
-    if (!child_can(own_mounts)) SKIP_TEST("no mounts of our own (needs root)");
+    if (!child_can(enter_private_mounts)) SKIP_TEST("cannot create a mount namespace (needs root)");
     const auto small = dir / "small";
     fs::create_directory(small);
     const std::string script =
@@ -229,7 +229,7 @@ TEST_CASE_METHOD(Sandbox, "a disk that fills up costs no record however large th
         "exit 4' "
         "$BIG $BIG $BIG; echo $? > code; cat small/job.json > copy";
     Options options{.env = {{"JOBSHIM", jobshim}, {"BIG", std::string(100'000, 'x')}}};
-    options.before_exec = own_mounts;
+    options.before_exec = enter_private_mounts;
     run({"sh", "-c", script}, options);
     CHECK(slurp(dir / "code") == "4\n");
     CHECK(at(read_json(dir / "copy"), "/jobshim/exit/code") == 4);
@@ -237,7 +237,7 @@ TEST_CASE_METHOD(Sandbox, "a disk that fills up costs no record however large th
 
 // The worker had made the record final, the heartbeat file was removed, and a second shim took over
 // the job beside the first.
-TEST_CASE_METHOD(Sandbox, "no second shim starts beside one at work although its record is final",
+TEST_CASE_METHOD(Sandbox, "no second shim starts while one is running even if its record is final",
                  "[quick]") {
     auto shim = start_job(job, until_running +
                                    "sed -i 's/\"status\": \"running\"/\"status\": \"completed\"/' "
@@ -269,7 +269,7 @@ TEST_CASE_METHOD(Sandbox, "reap removes what a killed settler left beside a fini
 }
 
 // A shim killed before it wrote a record left its reserve beside a job still queued, or beside no
-// job at all: under a name that is never used again, so it stayed for ever.
+// job at all: under a name that is never used again, so it stayed forever.
 TEST_CASE_METHOD(Sandbox, "reap removes what a shim killed before its first record left behind") {
     put(job, R"({"status":"queued"})");
     for (const char* name : {"job", "gone"})
@@ -339,7 +339,7 @@ TEST_CASE_METHOD(Sandbox, "each message of the shim is one write and so one line
     const std::string name(300, 'x');
     const Words failing{jobshim, "-j", job, "--", "/nowhere/" + name};
     const auto result = run(under_strace(dir / "trace", {"-e", "trace=write,writev"}, failing),
-                            {.env = no_leak_search});
+                            {.env = no_leak_check});
     CHECK(result.ended() == "exit 127");
     CHECK(contains(result.err, name + ": no such file\n"));
     const auto calls = lines_of(slurp(dir / "trace"));
@@ -347,7 +347,7 @@ TEST_CASE_METHOD(Sandbox, "each message of the shim is one write and so one line
                         [](const auto& call) { return contains(call, "(2, "); }) == 1);
 }
 
-// The file's times were read, then a host truncated it to write it anew: it was taken for torn
+// The file's times were read, then a host truncated it to rewrite it: it was taken for torn
 // since its last version, an hour ago, and not waited for.
 TEST_CASE_METHOD(Sandbox,
                  "a reader waits for a host that begins to write while an old file is read") {
@@ -359,7 +359,7 @@ TEST_CASE_METHOD(Sandbox,
                                      {"-P", job, "-e", "trace=pread64,open,openat", "-e",
                                       "inject=pread64:delay_enter=600000:when=1"},
                                      {jobctl, "status", job}),
-                        {.env = no_leak_search});
+                        {.env = no_leak_check});
     const auto is_in_trace = [&](const std::string& call, long times) {
         const auto lines = lines_of(slurp(dir / "trace"));
         return std::count_if(lines.begin(), lines.end(),
@@ -372,7 +372,8 @@ TEST_CASE_METHOD(Sandbox,
     CHECK(reader.wait().ended() == "exit 0");
 }
 
-// A host wrote back its copy of last night's end, and that was taken for the worker's own status.
+// A host wrote back its copy of the previous run's end, and that was taken for the worker's own
+// status.
 TEST_CASE_METHOD(
     Sandbox, "an old end that a host writes back during a rerun is not taken for the worker's") {
     run_job(job, "exit 3");
@@ -389,9 +390,9 @@ TEST_CASE_METHOD(
 
 // The worker's process held both ends of the channel on which it waits for its shim's go-ahead. So
 // when the shim died in between, and nothing else ended that process (--on-shim-death keep), it
-// waited for ever: a worker that was never executed, and a job that was orphaned for good.
+// waited forever: a worker that was never executed, and a job that was orphaned for good.
 TEST_CASE_METHOD(Sandbox,
-                 "a shim that dies before it lets its worker go leaves no process behind") {
+                 "a shim that dies before it releases its worker leaves no process behind") {
     if (!in_path("strace")) SKIP_TEST("no strace");
     // The second renameat2 writes `running`; by then the worker's process is waiting.
     spawn(all_under_strace(
@@ -409,7 +410,8 @@ TEST_CASE_METHOD(Sandbox,
 
 // The worker wrote its status, and the shim was killed before it could add the exit. The exit was
 // in the heartbeat file alone, where nothing looked for it, and the next run lost it.
-TEST_CASE_METHOD(Sandbox, "an end kept beside a worker's own status gets into the record",
+TEST_CASE_METHOD(Sandbox,
+                 "an end kept only in the heartbeat file is added to the worker's own status",
                  "[quick]") {
     if (!in_path("strace")) SKIP_TEST("no strace");
     const auto speak = until_running +
@@ -437,7 +439,8 @@ TEST_CASE_METHOD(Sandbox, "an end kept beside a worker's own status gets into th
 }
 
 // A reader that must not write showed a known end as lost.
-TEST_CASE_METHOD(Sandbox, "a reader that only looks reports an end outside the record", "[quick]") {
+TEST_CASE_METHOD(Sandbox, "a read-only reader reports an end that is not in the record",
+                 "[quick]") {
     put(job, R"({"id":"job","status":"queued"})");
     run_job(job, "exit 0");
     auto record = read_json(job);
@@ -484,7 +487,7 @@ TEST_CASE_METHOD(Sandbox, "a worker that hangs in exec can be ended and its shim
         CHECK(shim.wait().ended() == "SIGTERM");
         CHECK(at(exit_of(job), "/reason") == "cancelled");
     }
-    SECTION("a failure after all") {
+    SECTION("an exec that fails late") {
         auto shim = hang({});
         worker_of(job);
         const auto beat = [&] { return fs::last_write_time(heartbeat_of(job)); };

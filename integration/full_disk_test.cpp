@@ -32,11 +32,11 @@ public:
 
     /// A new directory for one job on the volume; returns the job file, adopted or not created yet.
     static fs::path place_for_job(const Volume& volume, bool adopted) {
-        const auto folder = volume.path() / "job";
-        fs::remove_all(folder);
-        fs::create_directory(folder);
-        if (adopted) put(folder / "job.json", host_text);
-        return folder / "job.json";
+        const auto directory = volume.path() / "job";
+        fs::remove_all(directory);
+        fs::create_directory(directory);
+        if (adopted) put(directory / "job.json", host_text);
+        return directory / "job.json";
     }
 
     /// A job that creates "started" when it runs, and continues once it is let go.
@@ -48,7 +48,7 @@ public:
     void let_go() const { put(dir / "go", ""); }
 
     /// What the record and its readers say of a job that ended with `exit 4`.
-    ReportedOutcome told_of(const fs::path& file, bool adopted) {
+    ReportedOutcome outcome_of_exit_4(const fs::path& file, bool adopted) {
         const auto record = Json::parse(slurp(file), nullptr, false);
         if (record.is_discarded()) return ReportedOutcome::lie;
         if (adopted && !contains(slurp(file), R"("precious":1.10)")) return ReportedOutcome::lie;
@@ -65,7 +65,7 @@ public:
     bool has_copy() const { return !names_in(unrecorded(), ".heartbeat").empty(); }
 
     /// Readers report the true end, and that it is not recorded.
-    void require_told_but_not_recorded(const fs::path& file) {
+    void require_reported_but_not_recorded(const fs::path& file) {
         const auto before = slurp(file);
         const auto status = ctl({"status", file});
         INFO(status.out << status.err);
@@ -89,7 +89,7 @@ public:
         INFO(shim.err());
         REQUIRE(copied);
         CHECK(wait_until([&] { return contains(shim.err(), "could not be recorded yet"); }));
-        CHECK(life_is_held(heartbeat_of(file)));
+        CHECK(shim_lock_is_held(heartbeat_of(file)));
         CHECK(ctl({"status", file}).ended() == "exit 3");
         CHECK(shim.running());
     }
@@ -107,7 +107,7 @@ public:
 
 }  // namespace
 
-TEST_CASE_METHOD(FullDisk, "a disk filled by others after the start costs no record") {
+TEST_CASE_METHOD(FullDisk, "a disk that fills up after the start loses no record") {
     struct Kind {
         std::string name;
         Words extra;
@@ -149,9 +149,9 @@ TEST_CASE_METHOD(FullDisk, "a disk filled by others after the start costs no rec
                 const auto result = shim.wait(60s);
                 INFO(result.err);
                 CHECK(result.ended() == "exit 4");
-                const auto told = told_of(file, adopted);
-                CHECK(told == ReportedOutcome::true_end);
-                matrix.count("filled after the start (" + type + ")", told);
+                const auto outcome = outcome_of_exit_4(file, adopted);
+                CHECK(outcome == ReportedOutcome::true_end);
+                matrix.count("filled after the start (" + type + ")", outcome);
                 if (logs && extra[1] == "4096")
                     CHECK(contains(at(exit_of(file), "/tail").dump(), R"(one\ntwo)"));
                 fs::remove(volume.path() / "fill");
@@ -162,7 +162,7 @@ TEST_CASE_METHOD(FullDisk, "a disk filled by others after the start costs no rec
     REQUIRE(matrix.lies() == 0);
 }
 
-TEST_CASE_METHOD(FullDisk, "inodes used up by others after the start cost no record") {
+TEST_CASE_METHOD(FullDisk, "running out of inodes after the start loses no record") {
     Matrix matrix("full inodes");
     for (const std::string type : {"tmpfs", "ext4"}) {
         if (missing(type)) continue;
@@ -181,10 +181,10 @@ TEST_CASE_METHOD(FullDisk, "inodes used up by others after the start cost no rec
                 const auto result = shim.wait(60s);
                 INFO(result.err);
                 CHECK(result.ended() == "exit 4");
-                const auto told = told_of(file, adopted);
-                CHECK(told == ReportedOutcome::true_end);
+                const auto outcome = outcome_of_exit_4(file, adopted);
+                CHECK(outcome == ReportedOutcome::true_end);
                 if (logs) CHECK(at(exit_of(file), "/tail") == "last\n");
-                matrix.count("used up after the start (" + type + ")", told);
+                matrix.count("used up after the start (" + type + ")", outcome);
                 fs::remove_all(fill);
             }
         }
@@ -209,7 +209,7 @@ TEST_CASE_METHOD(FullDisk, "on a nearly full disk the job is refused or its reco
             const auto result = shim.wait(60s);
             INFO(result.err);
             CHECK(result.ended() == "exit 4");
-            return told_of(file, adopted);
+            return outcome_of_exit_4(file, adopted);
         }
         const auto result = shim.wait();
         INFO(result.err);
@@ -233,11 +233,11 @@ TEST_CASE_METHOD(FullDisk, "on a nearly full disk the job is refused or its reco
                 const auto file = place_for_job(volume, adopted);
                 use_up_space(fill);
                 fs::resize_file(fill, fs::file_size(fill) - pages * 4096);
-                const auto told =
+                const auto outcome =
                     attempt(file, adopted, file.parent_path(), [&] { use_up_space(fill); });
-                ++counts[told];
-                CHECK(told != ReportedOutcome::lie);
-                matrix.count("pages left (" + type + ")", told);
+                ++counts[outcome];
+                CHECK(outcome != ReportedOutcome::lie);
+                matrix.count("pages left (" + type + ")", outcome);
                 fs::remove(fill);
             }
             CAPTURE(type, adopted);
@@ -256,11 +256,11 @@ TEST_CASE_METHOD(FullDisk, "on a nearly full disk the job is refused or its reco
                 const auto file = place_for_job(volume, adopted);
                 use_up_inodes(fill);
                 for (int n = 0; n < inodes; ++n) fs::remove(fill / std::to_string(n));
-                const auto told =
+                const auto outcome =
                     attempt(file, adopted, file.parent_path(), [&] { use_up_inodes(fill); });
-                ++counts[told];
-                CHECK(told != ReportedOutcome::lie);
-                matrix.count("inodes left (" + type + ")", told);
+                ++counts[outcome];
+                CHECK(outcome != ReportedOutcome::lie);
+                matrix.count("inodes left (" + type + ")", outcome);
                 fs::remove_all(fill);
             }
             CHECK(counts[ReportedOutcome::refused] > 0);
@@ -272,8 +272,8 @@ TEST_CASE_METHOD(FullDisk, "on a nearly full disk the job is refused or its reco
 }
 
 // The host's file grows by more than was reserved, and then the disk fills up: that record cannot
-// be written, whatever was planned. Rule 7 says what happens instead.
-TEST_CASE_METHOD(FullDisk, "an end that there is no room to record is reported from its copy",
+// be written, whatever was planned. docs/record.md ("Copies of an end") says what happens instead.
+TEST_CASE_METHOD(FullDisk, "an end that does not fit on the disk is reported from its copy",
                  "[libc]") {
     Matrix matrix("no room for the end");
     for (const auto& type : types) {
@@ -302,7 +302,7 @@ TEST_CASE_METHOD(FullDisk, "an end that there is no room to record is reported f
             let_go();
             if (then == "no copy either") {
                 CHECK(wait_until([&] { return contains(shim.err(), "no copy of the end"); }));
-                CHECK(life_is_held(heartbeat_of(file)));
+                CHECK(shim_lock_is_held(heartbeat_of(file)));
             } else {
                 require_retrying(shim, file);
             }
@@ -318,21 +318,21 @@ TEST_CASE_METHOD(FullDisk, "an end that there is no room to record is reported f
                 CHECK(contains(result.err, "the end is not in the job file"));
                 CHECK(slurp(file) == record);
                 // From the heartbeat file's own last line.
-                require_told_but_not_recorded(file);
+                require_reported_but_not_recorded(file);
                 if (then == "told to stop") {
                     fs::remove(heartbeat_of(file));
                     use_up_space(fill);
-                    require_told_but_not_recorded(file);
+                    require_reported_but_not_recorded(file);
                     CHECK(has_copy());
                 }
                 fs::remove(fill);
                 CHECK(contains(ctl({"reap", "--dir", file.parent_path()}).out, "1 job"));
             }
-            const auto told = told_of(file, true);
-            CHECK(told == ReportedOutcome::true_end);
+            const auto outcome = outcome_of_exit_4(file, true);
+            CHECK(outcome == ReportedOutcome::true_end);
             CHECK(read_json(file).value("grown", "").size() == 300'000);
             CHECK_FALSE(has_copy());
-            matrix.count(then + " (" + type + ")", told);
+            matrix.count(then + " (" + type + ")", outcome);
         }
     }
     std::cout << "no room for the end: " << matrix.total() << " points\n";
@@ -341,7 +341,7 @@ TEST_CASE_METHOD(FullDisk, "an end that there is no room to record is reported f
 
 // What the first attempt had begun could not be removed while the file system was read-only, and
 // stayed beside a job that ended well after all.
-TEST_CASE_METHOD(FullDisk, "a file system that turns read-only under a job costs no record") {
+TEST_CASE_METHOD(FullDisk, "a file system that turns read-only under a job loses no record") {
     Matrix matrix("read-only");
     for (const auto& type : types) {
         if (missing(type)) continue;
@@ -352,7 +352,7 @@ TEST_CASE_METHOD(FullDisk, "a file system that turns read-only under a job costs
                 const auto file = place_for_job(volume, adopted);
                 auto shim = start(file);
                 REQUIRE(wait_until([&] { return has_started(); }));
-                auto lid = read_only_over(volume.path());
+                auto read_only = read_only_over(volume.path());
                 REQUIRE(open(file.c_str(), O_WRONLY | O_CLOEXEC) < 0);
                 let_go();
                 require_retrying(shim, file);
@@ -360,21 +360,21 @@ TEST_CASE_METHOD(FullDisk, "a file system that turns read-only under a job costs
                     const auto result = term_until_it_ends(shim);
                     INFO(result.err);
                     CHECK(result.ended() == "exit 125");
-                    require_told_but_not_recorded(file);
-                    lid.reset();
+                    require_reported_but_not_recorded(file);
+                    read_only.reset();
                     // With the heartbeat file gone too, the copy alone must do.
                     fs::remove(heartbeat_of(file));
                     CHECK(contains(ctl({"reap", "--dir", file.parent_path()}).out, "1 job"));
                 } else {
-                    lid.reset();
+                    read_only.reset();
                     const auto result = shim.wait(60s);
                     INFO(result.err);
                     CHECK(result.ended() == "exit 4");
                 }
-                const auto told = told_of(file, adopted);
-                CHECK(told == ReportedOutcome::true_end);
+                const auto outcome = outcome_of_exit_4(file, adopted);
+                CHECK(outcome == ReportedOutcome::true_end);
                 CHECK_FALSE(has_copy());
-                matrix.count(then + " (" + type + ")", told);
+                matrix.count(then + " (" + type + ")", outcome);
             }
         }
     }
@@ -384,7 +384,7 @@ TEST_CASE_METHOD(FullDisk, "a file system that turns read-only under a job costs
 
 // ext4 as it is mounted nearly everywhere: the first error that it finds in itself makes it
 // read-only, even for open files, and what was not flushed by then is gone.
-TEST_CASE_METHOD(FullDisk, "an ext4 that fails under a job costs no record") {
+TEST_CASE_METHOD(FullDisk, "an ext4 error under a job loses no record") {
     if (missing("ext4")) return;
     Matrix matrix("ext4 fails");
     for (const bool adopted : {false, true}) {
@@ -404,14 +404,14 @@ TEST_CASE_METHOD(FullDisk, "an ext4 that fails under a job costs no record") {
         const auto result = term_until_it_ends(shim);
         INFO(result.err);
         CHECK(result.ended() == "exit 125");
-        require_told_but_not_recorded(file);
+        require_reported_but_not_recorded(file);
         volume.unmount();
         volume.mount();
         CHECK(contains(ctl({"reap", "--dir", file.parent_path()}).out, "1 job"));
-        const auto told = told_of(file, adopted);
-        CHECK(told == ReportedOutcome::true_end);
+        const auto outcome = outcome_of_exit_4(file, adopted);
+        CHECK(outcome == ReportedOutcome::true_end);
         CHECK_FALSE(has_copy());
-        matrix.count("error, then mounted anew", told);
+        matrix.count("error, then remounted", outcome);
     }
     REQUIRE(matrix.lies() == 0);
 }

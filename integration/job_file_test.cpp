@@ -16,7 +16,7 @@ using namespace harness;
 namespace {
 
 // Scans the top level of a JSON object and changes nothing: the programs must not be judged by the
-// library that they use, which cannot read all of this (FACTS.md).
+// library that they use, which cannot read all of this.
 struct Member {
     std::string name;    // decoded if possible
     std::string before;  // everything up to the value: white space, key, colon
@@ -202,7 +202,7 @@ TEST_CASE_METHOD(
     }
 }
 
-TEST_CASE_METHOD(Sandbox, "a terminal status that the worker wrote itself is never changed") {
+TEST_CASE_METHOD(Sandbox, "a final status that the worker wrote itself is never changed") {
     struct Row {
         std::string status, end, ended;
         int code;
@@ -242,7 +242,7 @@ TEST_CASE_METHOD(Sandbox, "the worker's own completedAt stays") {
     CHECK(member(slurp(job), "completedAt") == "at tea time");
 }
 
-TEST_CASE_METHOD(Sandbox, "exit 0 without a record is no success where a record is expected",
+TEST_CASE_METHOD(Sandbox, "exit 0 without a record is not a success where a record is expected",
                  "[quick]") {
     CHECK(run_job(job, "exit 0", {"--expect-record"}).ended() == "exit 0");
     const auto record = read_json(job);
@@ -264,21 +264,21 @@ TEST_CASE_METHOD(Sandbox,
     std::vector<Process> shims;
     for (std::size_t i = 0; i < broken.size(); ++i) {
         // Each is given a second, so they run in parallel.
-        const auto folder = dir / std::to_string(i);
-        fs::create_directory(folder);
-        put(folder / "job.json", broken[i]);
-        shims.push_back(start_job(folder / "job.json", "exit 6"));
+        const auto directory = dir / std::to_string(i);
+        fs::create_directory(directory);
+        put(directory / "job.json", broken[i]);
+        shims.push_back(start_job(directory / "job.json", "exit 6"));
     }
     for (std::size_t i = 0; i < broken.size(); ++i) {
         CAPTURE(broken[i]);
-        const auto folder = dir / std::to_string(i);
+        const auto directory = dir / std::to_string(i);
         const auto result = shims[i].wait();
         CHECK(result.ended() == "exit 6");
         CHECK(contains(result.err, "job.json"));
-        const auto aside = names_in(folder, "job.json.corrupt-");
+        const auto aside = names_in(directory, "job.json.corrupt-");
         REQUIRE(aside.size() == 1);
-        CHECK(slurp(folder / aside.front()) == broken[i]);
-        CHECK(at(exit_of(folder / "job.json"), "/code") == 6);
+        CHECK(slurp(directory / aside.front()) == broken[i]);
+        CHECK(at(exit_of(directory / "job.json"), "/code") == 6);
     }
 }
 
@@ -382,7 +382,8 @@ TEST_CASE_METHOD(Sandbox,
     }
 }
 
-TEST_CASE_METHOD(Sandbox, "any reader corrects a host that overwrites late with an old running") {
+TEST_CASE_METHOD(Sandbox,
+                 "any reader corrects a stale running status that the host writes back late") {
     for (const bool with_our_keys : {true, false}) {
         CAPTURE(with_our_keys);
         fs::remove(dir / "go");
@@ -417,14 +418,14 @@ TEST_CASE_METHOD(Sandbox, "a second shim for the same job is refused and harms n
         CHECK_FALSE(fs::exists(dir / "marker"));
         CHECK(slurp(job) == record);
         CHECK(slurp(heartbeat_of(job)) == heartbeat);
-        CHECK(life_is_held(heartbeat_of(job)));
+        CHECK(shim_lock_is_held(heartbeat_of(job)));
     }
     put(dir / "go", "");
     CHECK(shim.wait().ended() == "exit 3");
     CHECK(at(exit_of(job), "/code") == 3);
 }
 
-TEST_CASE_METHOD(Sandbox, "a shim started while readers settle the last run is not refused") {
+TEST_CASE_METHOD(Sandbox, "a shim started while readers settle the previous run is not refused") {
     for (int i = 0; i < 10; ++i) {
         CAPTURE(i);
         auto lost = start_job(job, for_ever);
@@ -451,7 +452,7 @@ TEST_CASE_METHOD(Sandbox, "a symlinked job file is resolved once and stays a lin
         CAPTURE(link);
         auto shim = start_job(link, until_go + "exit 3");
         worker_of(target);
-        CHECK(life_is_held(heartbeat_of(target)));
+        CHECK(shim_lock_is_held(heartbeat_of(target)));
         put(dir / "go", "");
         CHECK(shim.wait().ended() == "exit 3");
         fs::remove(dir / "go");
@@ -466,10 +467,10 @@ TEST_CASE_METHOD(
     Sandbox,
     "arguments and a directory that are not UTF-8 are kept exactly beside their readable form",
     "[quick][libc]") {
-    const std::string argument = "caf\xe9 \xff", folder = "d\xe9j\xe0";
-    fs::create_directory(dir / folder);
+    const std::string argument = "caf\xe9 \xff", directory = "d\xe9j\xe0";
+    fs::create_directory(dir / directory);
     const auto result =
-        run_shim({"-j", job, "--", "printf", "%s", argument}, {.cwd = dir / folder});
+        run_shim({"-j", job, "--", "printf", "%s", argument}, {.cwd = dir / directory});
     CHECK(result.ended() == "exit 0");
     CHECK(result.out == argument);
 
@@ -479,14 +480,13 @@ TEST_CASE_METHOD(
     CHECK(contains(at(record, "/cwd").dump(), "d" + replacement + "j" + replacement));
     const auto raw = at(record, "/jobshim/raw").dump();
     CHECK(contains(raw, "\"" + base64(argument) + "\""));
-    CHECK(contains(raw, "\"" + base64((dir / folder).string()) + "\""));
+    CHECK(contains(raw, "\"" + base64((dir / directory).string()) + "\""));
 
     CHECK(run_job(dir / "plain.json", "exit 0").code() == 0);
     CHECK_FALSE(contains(at(read_json(dir / "plain.json"), "/jobshim").dump(), "\"raw\":{"));
 }
 
-TEST_CASE_METHOD(Sandbox,
-                 "mode and owner of the host's file stay and a new file is for its owner alone",
+TEST_CASE_METHOD(Sandbox, "the host's file keeps its mode and owner and a new file is private",
                  "[quick]") {
     const Options loose{.before_exec = [] { umask(0); }};
     const auto mode_of = [](const fs::path& file) {
@@ -511,7 +511,7 @@ TEST_CASE_METHOD(Sandbox,
 }
 
 TEST_CASE_METHOD(Sandbox,
-                 "the id is the file's own or else the given one or else made from its name") {
+                 "the id comes from the file or else from --id or else from the file name") {
     const auto id_after = [&](const std::string& name, const std::optional<std::string>& content,
                               const Words& extra = {}) {
         if (content) put(dir / name, *content);

@@ -30,8 +30,7 @@ void check_agree(Sandbox& box, const fs::path& job, const std::string& status, i
 
 }  // namespace
 
-TEST_CASE_METHOD(Sandbox, "a job is named by its id or by the beginning of it or by its file",
-                 "[quick][libc]") {
+TEST_CASE_METHOD(Sandbox, "a job is named by its id or an id prefix or its file", "[quick][libc]") {
     for (const char* id : {"alpha-1", "alpha-12", "beta"})
         CHECK(run_shim({"--id", id, "--", "sh", "-c", "exit 0"}).code() == 0);
     const auto jobs = dir / "state/jobshim/jobs";
@@ -105,7 +104,7 @@ TEST_CASE_METHOD(Sandbox, "the exit status gives the state of the job or of the 
     shim.wait();
 }
 
-TEST_CASE_METHOD(Sandbox, "what --json prints has one shape everywhere", "[quick][libc]") {
+TEST_CASE_METHOD(Sandbox, "the output of --json has the same shape everywhere", "[quick][libc]") {
     run_job(job, "exit 3", {"--id", "shape"});
     const auto check_shape = [&](const Json& one) {
         CHECK(at(one, "/id") == "shape");
@@ -180,7 +179,7 @@ TEST_CASE_METHOD(Sandbox, "list is newest first and filters and copes with a bro
     CHECK(ids_of(ctl_json({"list", "--dir", dir, "--status", "running"})).empty());
 
     put(dir / "zebra.json", "{\"id\": ");
-    fs::create_directory(dir / "folder.json");
+    fs::create_directory(dir / "directory.json");
     fs::create_symlink("nowhere", dir / "dangling.json");
     const auto table = ctl({"list", "--dir", dir});
     CHECK(table.ended() == "exit 0");
@@ -212,13 +211,13 @@ TEST_CASE_METHOD(Sandbox, "a job is also found by its own id which need not be i
 TEST_CASE_METHOD(Sandbox, "while a new run begins the old end in its file is not the verdict",
                  "[quick]") {
     run_job(job, "exit 9");
-    // Delayed right after it has the locks: the record is still the last run's.
+    // Delayed right after it has the locks: the record is still the previous run's.
     if (!in_path("strace")) SKIP_TEST("no strace");
     auto next =
         spawn({"strace", "-qq", "-o", dir / "trace", "-e", "trace=fallocate", "-e",
                "inject=fallocate:delay_enter=700000:when=1", jobshim, "-j", job, "--", "true"},
-              {.env = no_leak_search});
-    REQUIRE(wait_until([&] { return life_is_held(heartbeat_of(job)); }));
+              {.env = no_leak_check});
+    REQUIRE(wait_until([&] { return shim_lock_is_held(heartbeat_of(job)); }));
     CHECK(at(read_json(job), "/status") == "failed");
     for (const char* command : {"status", "result"}) {
         CAPTURE(command);

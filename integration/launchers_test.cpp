@@ -26,7 +26,7 @@ TEST_CASE_METHOD(
     const auto killed = Clock::now();
     kill(worker, SIGKILL);
     CHECK(waiter.wait().ended() == "exit 1");
-    CHECK(Clock::now() - killed < patience(1s));
+    CHECK(Clock::now() - killed < stretched(1s));
     const auto record = read_json(job);
     CHECK(at(record, "/status") == "failed");
     CHECK(at(record, "/pid") == nullptr);
@@ -187,8 +187,8 @@ TEST_CASE_METHOD(Sandbox, "Node's channel to its child works through the shim") 
 
 TEST_CASE_METHOD(Sandbox, "five thousand quick jobs leak nothing in their launcher", "[sweep]") {
     // In memory if possible: the disk is not under test here.
-    const auto folder = (access("/dev/shm", W_OK) == 0 ? fs::path("/dev/shm") : dir) /
-                        ("jobshim-test-" + std::to_string(getpid()));
+    const auto directory = (access("/dev/shm", W_OK) == 0 ? fs::path("/dev/shm") : dir) /
+                           ("jobshim-test-" + std::to_string(getpid()));
     struct Row {
         std::string program, script;
     };
@@ -197,16 +197,16 @@ TEST_CASE_METHOD(Sandbox, "five thousand quick jobs leak nothing in their launch
             WARN("no " << program << " in PATH, left out");
             continue;
         }
-        fs::create_directory(folder);
+        fs::create_directory(directory);
         const auto result =
-            run({program, fixture(script), "2500", jobshim, folder}, {.limit = 120s});
+            run({program, fixture(script), "2500", jobshim, directory}, {.limit = 120s});
         std::cout << program << ": " << result.out << "  in " << result.wall.count() << " ms\n";
         INFO(result.err);
         CHECK(result.ended() == "exit 0");
         CHECK(result.out == "2500 jobs, 0 wrong, 0 descriptors more, children: \"\"\n");
         // No shim or worker is left, and no files but the records.
         CHECK(children_of(getpid()).empty());
-        CHECK(names_in(folder, "").size() == 2500);
-        fs::remove_all(folder);
+        CHECK(names_in(directory, "").size() == 2500);
+        fs::remove_all(directory);
     }
 }

@@ -70,7 +70,7 @@ TEST_CASE_METHOD(Sandbox, "logs -f on a log shared with an earlier run shows onl
     shim.wait();
 }
 
-// A user followed a job that was run again and again, and got the last run's log, or both.
+// A user followed a job that was run again and again, and got the previous run's log, or both.
 TEST_CASE_METHOD(Sandbox, "logs -f right after a re-run began follows the new run") {
     for (int i = 0; i < 10; ++i) {
         CAPTURE(i);

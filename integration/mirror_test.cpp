@@ -89,11 +89,11 @@ TEST_CASE_METHOD(Sandbox, "a worker's core dump is recorded and jobshim adds no 
         core.rlim_cur = core.rlim_max;
         setrlimit(RLIMIT_CORE, &core);
     }};
-    const Words suicide{"sh", "-c", "kill -ABRT $$"};
-    if (!WCOREDUMP(run(suicide, with_cores).status))
+    const Words abort_self{"sh", "-c", "kill -ABRT $$"};
+    if (!WCOREDUMP(run(abort_self, with_cores).status))
         SKIP_TEST("this system writes no core dumps here");
 
-    const auto result = run_job(job, suicide.back(), {}, with_cores);
+    const auto result = run_job(job, abort_self.back(), {}, with_cores);
     CHECK(result.ended() == "SIGABRT");
     CHECK_FALSE(WCOREDUMP(result.status));
     check_ended(job, "failed", "core-dump");
@@ -106,7 +106,7 @@ TEST_CASE_METHOD(
     Sandbox,
     "a command that cannot be started fails as with env and nice and leaves nothing behind",
     "[quick][libc]") {
-    fs::create_directory(dir / "folder");
+    fs::create_directory(dir / "directory");
     put(dir / "text", "#!/bin/sh\nexit 0\n");
     struct Row {
         std::string command;
@@ -115,7 +115,7 @@ TEST_CASE_METHOD(
     };
     for (const auto& [command, code, error] :
          {Row{"no-such-command-anywhere", 127, "ENOENT"}, Row{dir / "missing", 127, "ENOENT"},
-          Row{dir / "text", 126, "EACCES"}, Row{dir / "folder", 126, "EACCES"}}) {
+          Row{dir / "text", 126, "EACCES"}, Row{dir / "directory", 126, "EACCES"}}) {
         CAPTURE(command);
         const auto file = dir / (fs::path(command).filename().string() + ".json");
         const auto result = run_shim({"-j", file, "--", command, "argument"});

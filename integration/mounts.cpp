@@ -19,7 +19,7 @@ namespace {
 /// Once for the whole process: see the caveat.
 void enter_own_mounts() {
     static const bool entered = [] {
-        own_mounts();
+        enter_private_mounts();
         return true;
     }();
     (void)entered;
@@ -42,7 +42,7 @@ bool add_bytes(int fd, std::size_t bytes) {
 }  // namespace
 
 std::string why_no_volume(const std::string& type) {
-    if (!child_can(own_mounts)) return "no mounts of our own (needs root)";
+    if (!child_can(enter_private_mounts)) return "cannot create a mount namespace (needs root)";
     if (type == "tmpfs") return "";
     if (!in_path("mkfs." + type)) return "no mkfs." + type;
     if (access("/dev/loop-control", R_OK | W_OK) != 0) return "no loop devices";
@@ -167,10 +167,10 @@ void use_up_space(const fs::path& file) {
     if (errno != ENOSPC) fail_errno("fill " + file.string());
 }
 
-void use_up_inodes(const fs::path& folder) {
-    fs::create_directories(folder);
+void use_up_inodes(const fs::path& directory) {
+    fs::create_directories(directory);
     for (int n = 0;; ++n) {
-        const auto file = folder / std::to_string(n);
+        const auto file = directory / std::to_string(n);
         if (fs::exists(file)) continue;
         const Fd fd(open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
         if (fd.get() >= 0) continue;

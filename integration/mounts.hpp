@@ -85,7 +85,7 @@ private:
 
 /// Fills a file system to the last block, with `file`.
 void use_up_space(const fs::path& file);
-/// Uses up its inodes, with files in `folder`, which is created.
-void use_up_inodes(const fs::path& folder);
+/// Uses up its inodes, with files in `directory`, which is created.
+void use_up_inodes(const fs::path& directory);
 
 }  // namespace harness

@@ -1,4 +1,4 @@
-// The real out-of-memory killer at work in a job's memory group (cgroup v1): which process it hit,
+// The real out-of-memory killer at work in a job's memory cgroup (cgroup v1): which process it hit,
 // and what the record says.
 
 #include <fcntl.h>
@@ -20,14 +20,14 @@ namespace {
 
 constexpr int rounds = 50;
 
-bool groups_work() { return MemoryGroup().works(); }
-#define NEEDS_MEMORY_GROUPS() \
-    if (!groups_work()) SKIP_TEST("needs root and cgroup v1's memory groups")
+bool groups_work() { return MemoryCgroup().works(); }
+#define NEEDS_MEMORY_CGROUPS() \
+    if (!groups_work()) SKIP_TEST("needs root and cgroup v1's memory controller")
 
 // The kernel logs ten kills in 5 s in full, and further ones in one line each. Returns once the
-// next kill will be logged in full. Call it with a MemoryGroup held: then no other test kills
+// next kill will be logged in full. Call it with a MemoryCgroup held: then no other test kills
 // meanwhile.
-void wait_until_told_at_length() {
+void wait_until_kernel_logs_in_full() {
     REQUIRE(wait_until(
         [] {
             const Fd log(open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC));
@@ -58,14 +58,14 @@ Json record_of(const fs::path& job) { return at(read_json(job), "/jobshim/exit")
 
 Words evidence_of(const Json& exit) { return at(exit, "/evidence").get<Words>(); }
 
-std::string worker_in_words(const fs::path& job) {
+std::string describe_worker(const fs::path& job) {
     return "victim was pid " + std::to_string(worker_in(job)) + ", the worker (/dev/kmsg)";
 }
 
 // What is wrong with a record; "" if it is true.
-std::string wrong(const fs::path& job, const std::string& reason, const std::string& certainty,
-                  const Json& code, const Json& signal, const std::string& sentence,
-                  const Words& evidence) {
+std::string mismatch(const fs::path& job, const std::string& reason, const std::string& certainty,
+                     const Json& code, const Json& signal, const std::string& sentence,
+                     const Words& evidence) {
     const auto record = read_json(job);
     const auto exit = record_of(job);
     const bool right =
@@ -80,73 +80,73 @@ std::string wrong(const fs::path& job, const std::string& reason, const std::str
 class Deaths : public Sandbox {
 public:
     std::string of_the_worker() {
-        const MemoryGroup group;
+        const MemoryCgroup group;
         run_shim({"-j", job, "--", "tail", "/dev/zero"}, group.joined());
-        return wrong(job, "oom-kill", "observed", nullptr, SIGKILL, group.killed() + ".",
-                     {group.rise(), worker_in_words(job)});
+        return mismatch(job, "oom-kill", "observed", nullptr, SIGKILL, group.killed() + ".",
+                        {group.rise(), describe_worker(job)});
     }
 
     std::string of_a_child(int code) {
-        const MemoryGroup group;
-        wait_until_told_at_length();
+        const MemoryCgroup group;
+        wait_until_kernel_logs_in_full();
         const auto result =
             run_job(job, "tail /dev/zero & echo $! > child; wait; exit " + std::to_string(code), {},
                     group.joined());
         if (result.code() != code) return "the shim: " + result.ended();
-        return wrong(job, code == 0 ? "success" : "exit-code", "observed", code, nullptr,
-                     code == 0 ? "" : "Exited with status " + std::to_string(code) + ".",
-                     {group.rise(), other_in_words(slurp(dir / "child"))});
+        return mismatch(job, code == 0 ? "success" : "exit-code", "observed", code, nullptr,
+                        code == 0 ? "" : "Exited with status " + std::to_string(code) + ".",
+                        {group.rise(), describe_other(slurp(dir / "child"))});
     }
 
     std::string of_a_neighbour() {
         for (;;)
-            if (const auto told = try_a_neighbour()) return *told;
+            if (const auto failure = try_a_neighbour()) return *failure;
     }
 
     // No value if the killer hit the worker too, while the neighbour was still dying: that is
     // another kind of death.
     std::optional<std::string> try_a_neighbour() {
-        const MemoryGroup group;
-        wait_until_told_at_length();
+        const MemoryCgroup group;
+        wait_until_kernel_logs_in_full();
         auto shim = start_job(job, for_ever, {}, group.joined());
         const auto worker = worker_of(job);
         auto neighbour = spawn({"tail", "/dev/zero"}, group.joined());
-        if (neighbour.wait().ended() != "SIGKILL") return "the neighbour lives";
+        if (neighbour.wait().ended() != "SIGKILL") return "the neighbour survived";
         if (alive(worker)) kill(worker, SIGKILL);
         shim.wait();
         if (group.kills() != "1") {
             fs::remove(job);
             return std::nullopt;
         }
-        return wrong(job, "signal", "observed", nullptr, SIGKILL,
-                     "Killed by SIGKILL; who sent it cannot be known.",
-                     {group.rise(), other_in_words(std::to_string(neighbour.pid()))});
+        return mismatch(job, "signal", "observed", nullptr, SIGKILL,
+                        "Killed by SIGKILL; who sent it cannot be known.",
+                        {group.rise(), describe_other(std::to_string(neighbour.pid()))});
     }
 
     std::string by_hand() {
-        const MemoryGroup group;
+        const MemoryCgroup group;
         auto shim = start_job(job, for_ever, {}, group.joined());
         kill(worker_of(job), SIGKILL);
         shim.wait();
-        return wrong(job, "signal", "observed", nullptr, SIGKILL,
-                     "Killed by SIGKILL; who sent it cannot be known.", {});
+        return mismatch(job, "signal", "observed", nullptr, SIGKILL,
+                        "Killed by SIGKILL; who sent it cannot be known.", {});
     }
 
     // The killer hits a child; then the shim is killed, and its worker with it.
     std::string of_the_shim_by_hand() {
-        const MemoryGroup group;
+        const MemoryCgroup group;
         auto shim = start_job(job, "tail /dev/zero; touch hit; exec sleep 600", {}, group.joined());
-        if (!wait_until([&] { return fs::exists(dir / "hit"); })) return "the child lives";
+        if (!wait_until([&] { return fs::exists(dir / "hit"); })) return "the child survived";
         kill_shim(shim, job);
         ctl({"status", job});
-        return wrong_if_found({group.rise(), lost_at_work});
+        return mismatch_if_lost({group.rise(), oom_active_when_lost});
     }
 
     // The shim is hit first, because half of the memory belongs to no process (a file in memory,
     // which is stdout here). The worker may be hit too before it learns of the shim's death.
     std::string of_the_shim(bool group_is_gone = false) {
-        const MemoryGroup group;
-        if (group_is_gone) wait_until_told_at_length();
+        const MemoryCgroup group;
+        if (group_is_gone) wait_until_kernel_logs_in_full();
         Options options;
         options.before_exec = [&] {
             group.join();
@@ -155,24 +155,25 @@ public:
         };
         auto shim =
             start_job(job,
-                      "head -c " + std::to_string(MemoryGroup::limit_mib() / 2) +
+                      "head -c " + std::to_string(MemoryCgroup::limit_mib() / 2) +
                           "m /dev/zero; echo 0 > /proc/$$/oom_score_adj; exec tail /dev/zero",
                       {}, options);
         const auto pid = shim.pid();
-        if (shim.wait().ended() != "SIGKILL") return "the shim lives";
-        if (!wait_until([&] { return !alive(worker_in(job)); })) return "the worker lives";
+        if (shim.wait().ended() != "SIGKILL") return "the shim survived";
+        if (!wait_until([&] { return !alive(worker_in(job)); })) return "the worker survived";
         const bool both = group.kills() == "2";
         const auto rise = group.rise();
-        if (group_is_gone && !wait_until([&] { return group.remove(); })) return "the group stays";
+        if (group_is_gone && !wait_until([&] { return group.remove(); }))
+            return "the cgroup could not be removed";
         ctl({"status", job});
         Words evidence{"victim was pid " + std::to_string(pid) + ", the shim (/dev/kmsg)"};
         if (!group_is_gone) evidence.insert(evidence.begin(), rise);
-        if (both) evidence.push_back(worker_in_words(job));
-        evidence.push_back(lost_at_work);
+        if (both) evidence.push_back(describe_worker(job));
+        evidence.push_back(oom_active_when_lost);
         const auto sentence = at(read_json(job), "/errorMessage").get<std::string>();
         if (!sentence.starts_with("The shim was killed by the out-of-memory killer"))
             return sentence;
-        return wrong_if_found(evidence);
+        return mismatch_if_lost(evidence);
     }
 
     void sweep(const std::string& kind, const std::function<std::string()>& death) {
@@ -189,25 +190,25 @@ public:
     }
 
 private:
-    static inline const std::string lost_at_work =
+    static inline const std::string oom_active_when_lost =
         "the OOM killer was active in the shim's cgroup when the shim was lost";
 
-    static std::string other_in_words(const std::string& pid) {
+    static std::string describe_other(const std::string& pid) {
         return "victim was pid " + std::to_string(std::stol(pid)) +
                " (tail), not the worker, in the same cgroup (/dev/kmsg)";
     }
 
     // For a lost job. Its evidence comes after the two lines that are always there (that both are
     // dead, and the last beat).
-    std::string wrong_if_found(const Words& evidence) {
+    std::string mismatch_if_lost(const Words& evidence) {
         const auto record = read_json(job);
         const auto exit = record_of(job);
-        const auto told = evidence_of(exit);
+        const auto lines = evidence_of(exit);
         const bool right = at(record, "/status") == "failed" &&
                            at(exit, "/reason") == "shim-lost" &&
                            at(exit, "/certainty") == "inferred" && at(exit, "/signal") == nullptr &&
-                           told.size() == evidence.size() + 2 &&
-                           std::equal(evidence.rbegin(), evidence.rend(), told.rbegin());
+                           lines.size() == evidence.size() + 2 &&
+                           std::equal(evidence.rbegin(), evidence.rend(), lines.rbegin());
         return right ? "" : "wanted " + Json(evidence).dump() + "; " + record.dump(2);
     }
 };
@@ -216,7 +217,7 @@ private:
 
 // The acceptance test of "why it died": systems that guess report all five deaths as the same.
 TEST_CASE_METHOD(Deaths, "OOM: five deaths have five different and true records", "[quick][oom]") {
-    NEEDS_MEMORY_GROUPS();
+    NEEDS_MEMORY_CGROUPS();
     const std::vector<std::function<std::string()>> deaths{
         [&] { return of_the_worker(); }, [&] { return of_a_child(4); },
         [&] { return of_a_child(0); },   [&] { return of_a_neighbour(); },
@@ -237,7 +238,7 @@ TEST_CASE_METHOD(Deaths, "OOM: five deaths have five different and true records"
 
 TEST_CASE_METHOD(Deaths, "OOM: the shim is lost while the killer is active in its cgroup",
                  "[oom]") {
-    NEEDS_MEMORY_GROUPS();
+    NEEDS_MEMORY_CGROUPS();
     CHECK(of_the_shim_by_hand() == "");
     fs::remove(job);
     fs::remove(dir / "hit");
@@ -247,53 +248,53 @@ TEST_CASE_METHOD(Deaths, "OOM: the shim is lost while the killer is active in it
 // As when systemd removes a unit's cgroup before any reader looks. No counter can be read then, and
 // the record said nothing about the OOM killer although the kernel's log named its victims.
 TEST_CASE_METHOD(Deaths, "OOM: the shim is lost and its cgroup removed", "[oom]") {
-    NEEDS_MEMORY_GROUPS();
+    NEEDS_MEMORY_CGROUPS();
     CHECK(of_the_shim(true) == "");
 }
 
 // No counter of the shim's own cgroup rises then, and the record said that nobody can know who sent
 // SIGKILL.
 TEST_CASE_METHOD(Deaths, "OOM: the worker is hit in a cgroup that it moved to", "[oom]") {
-    NEEDS_MEMORY_GROUPS();
-    const MemoryGroup group;
-    const auto inner = group.folder() / "inner";
-    wait_until_told_at_length();
+    NEEDS_MEMORY_CGROUPS();
+    const MemoryCgroup group;
+    const auto inner = group.directory() / "inner";
+    wait_until_kernel_logs_in_full();
     run_job(job,
-            "cd '" + group.folder().string() + "' && mkdir inner && cd inner && echo " +
-                std::to_string(MemoryGroup::limit_mib()) +
+            "cd '" + group.directory().string() + "' && mkdir inner && cd inner && echo " +
+                std::to_string(MemoryCgroup::limit_mib()) +
                 "M > memory.limit_in_bytes && echo $$ > cgroup.procs && exec tail /dev/zero",
             {}, group.joined());
     CHECK(wait_until([&] { return rmdir(inner.c_str()) == 0; }));
-    CHECK(wrong(job, "oom-kill", "observed", nullptr, SIGKILL,
-                "Killed by the out-of-memory killer (cgroup " + group.name() + "/inner).",
-                {worker_in_words(job)}) == "");
+    CHECK(mismatch(job, "oom-kill", "observed", nullptr, SIGKILL,
+                   "Killed by the out-of-memory killer (cgroup " + group.name() + "/inner).",
+                   {describe_worker(job)}) == "");
 }
 
 TEST_CASE_METHOD(Deaths, "OOM rounds: the worker is hit", "[oom][sweep]") {
-    NEEDS_MEMORY_GROUPS();
+    NEEDS_MEMORY_CGROUPS();
     sweep("worker", [&] { return of_the_worker(); });
 }
 TEST_CASE_METHOD(Deaths, "OOM rounds: a child is hit and the worker exits 4", "[oom][sweep]") {
-    NEEDS_MEMORY_GROUPS();
+    NEEDS_MEMORY_CGROUPS();
     sweep("child, exit 4", [&] { return of_a_child(4); });
 }
 TEST_CASE_METHOD(Deaths, "OOM rounds: a child is hit and the worker exits 0", "[oom][sweep]") {
-    NEEDS_MEMORY_GROUPS();
+    NEEDS_MEMORY_CGROUPS();
     sweep("child, exit 0", [&] { return of_a_child(0); });
 }
 TEST_CASE_METHOD(Deaths, "OOM rounds: a neighbour is hit and the worker killed by hand",
                  "[oom][sweep]") {
-    NEEDS_MEMORY_GROUPS();
+    NEEDS_MEMORY_CGROUPS();
     sweep("neighbour", [&] { return of_a_neighbour(); });
 }
 TEST_CASE_METHOD(Deaths, "OOM rounds: nothing is hit and the worker killed by hand",
                  "[oom][sweep]") {
-    NEEDS_MEMORY_GROUPS();
+    NEEDS_MEMORY_CGROUPS();
     sweep("nobody", [&] { return by_hand(); });
 }
 TEST_CASE_METHOD(Deaths, "OOM rounds: the shim is lost while the killer is active",
                  "[oom][sweep]") {
-    NEEDS_MEMORY_GROUPS();
+    NEEDS_MEMORY_CGROUPS();
     sweep("shim killed", [&] { return of_the_shim_by_hand(); });
     sweep("shim hit", [&] { return of_the_shim(); });
 }
@@ -301,53 +302,54 @@ TEST_CASE_METHOD(Deaths, "OOM rounds: the shim is lost while the killer is activ
 TEST_CASE_METHOD(Deaths,
                  "OOM: without access to the kernel's log the cause is inferred and marked so",
                  "[quick][oom]") {
-    NEEDS_MEMORY_GROUPS();
+    NEEDS_MEMORY_CGROUPS();
     if (child_can([] {
             become_nobody();
             must(open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC), "open");
         }))
         SKIP_TEST("anybody may read the kernel's log here");
-    const MemoryGroup group;
+    const MemoryCgroup group;
     const auto program = public_copy(jobshim);
-    const auto folder = dir / "nobody's";
-    fs::create_directory(folder);
-    must(chown(folder.c_str(), 65534, 65534), "chown");
+    const auto directory = dir / "nobody's";
+    fs::create_directory(directory);
+    must(chown(directory.c_str(), 65534, 65534), "chown");
     Options options;
     options.before_exec = [&] {
         group.join();
         become_nobody();
     };
-    const auto file = folder / "job.json";
+    const auto file = directory / "job.json";
     run({program, "-j", file, "--", "tail", "/dev/zero"}, options);
-    CHECK(wrong(file, "oom-kill", "inferred", nullptr, SIGKILL,
-                group.killed() +
-                    "; inferred: the victim may have been another process in the same cgroup.",
-                {group.rise(), "the victim is unknown: /dev/kmsg cannot be read"}) == "");
+    CHECK(mismatch(file, "oom-kill", "inferred", nullptr, SIGKILL,
+                   group.killed() +
+                       "; inferred: the victim may have been another process in the same cgroup.",
+                   {group.rise(), "the victim is unknown: /dev/kmsg cannot be read"}) == "");
 }
 
 // The kernel's log uses pids of the initial pid namespace: elsewhere they would name other
 // processes.
 TEST_CASE_METHOD(Deaths, "OOM: in a pid namespace the pids in the kernel's log are not trusted",
                  "[oom]") {
-    NEEDS_MEMORY_GROUPS();
+    NEEDS_MEMORY_CGROUPS();
     if (!child_can([] { must(unshare(CLONE_NEWPID), "unshare"); }))
         SKIP_TEST("needs pid namespaces");
-    const MemoryGroup group;
+    const MemoryCgroup group;
     run({"unshare", "--fork", "--pid", "--mount-proc", jobshim, "-j", job, "--", "tail",
          "/dev/zero"},
         group.joined());
-    CHECK(wrong(job, "oom-kill", "inferred", nullptr, SIGKILL,
-                group.killed() +
-                    "; inferred: the victim may have been another process in the same cgroup.",
-                {group.rise(),
-                 "the victim is unknown: the kernel's log uses the pids of another namespace"}) ==
-          "");
+    CHECK(
+        mismatch(job, "oom-kill", "inferred", nullptr, SIGKILL,
+                 group.killed() +
+                     "; inferred: the victim may have been another process in the same cgroup.",
+                 {group.rise(),
+                  "the victim is unknown: the kernel's log uses the pids of another namespace"}) ==
+        "");
 }
 
 TEST_CASE_METHOD(Deaths, "OOM: a timeout stays the reason and the OOM evidence is recorded",
                  "[oom]") {
-    NEEDS_MEMORY_GROUPS();
-    const MemoryGroup group;
+    NEEDS_MEMORY_CGROUPS();
+    const MemoryCgroup group;
     run_job(job, "tail /dev/zero; " + for_ever, {"--timeout", "1s", "--signal", "KILL"},
             group.joined());
     const auto exit = record_of(job);
@@ -357,21 +359,21 @@ TEST_CASE_METHOD(Deaths, "OOM: a timeout stays the reason and the OOM evidence i
 }
 
 // A peak from before the run does not belong to this job.
-TEST_CASE_METHOD(Deaths, "the memory group's peak is recorded only if it was reached in this run",
+TEST_CASE_METHOD(Deaths, "the memory cgroup's peak is recorded only if it was reached in this run",
                  "[oom]") {
-    NEEDS_MEMORY_GROUPS();
-    const MemoryGroup group;
+    NEEDS_MEMORY_CGROUPS();
+    const MemoryCgroup group;
     const std::string eat = "head -c 4m /dev/zero | tail > /dev/null";
     run_job(job, eat, {}, group.joined());
     const auto first = at(record_of(job), "/resources/groupPeakKiB");
     INFO(read_json(job).dump(2));
     REQUIRE(first.is_number_integer());
     CHECK(first.get<int>() >= 4096);
-    CHECK(first.get<int>() <= MemoryGroup::limit_mib() * 1024);
-    CHECK(contains(ctl({"result", job}).out, "its cgroup at most "));
+    CHECK(first.get<int>() <= MemoryCgroup::limit_mib() * 1024);
+    CHECK(contains(ctl({"result", job}).out, "its cgroup's peak "));
     run_job(job, "exit 0", {}, group.joined());
     CHECK(at(record_of(job), "/resources/groupPeakKiB") == "<missing>");
-    CHECK_FALSE(contains(ctl({"result", job}).out, "its cgroup at most "));
+    CHECK_FALSE(contains(ctl({"result", job}).out, "its cgroup's peak "));
 }
 
 // A reader of forged files must not open any file they name, nor reveal what only root may know.
@@ -418,10 +420,10 @@ TEST_CASE_METHOD(Sandbox, "the record says where a core dump went according to c
     INFO(exit.dump(2));
     if (at(exit, "/coreDumped") != true) SKIP_TEST("no core is dumped here");
     CHECK(at(exit, "/reason") == "core-dump");
-    const auto told = evidence_of(exit);
-    REQUIRE(told.size() == 1);
-    CHECK(contains(told[0], "core_pattern '" + pattern + "'"));
+    const auto lines = evidence_of(exit);
+    REQUIRE(lines.size() == 1);
+    CHECK(contains(lines[0], "core_pattern '" + pattern + "'"));
     const bool is_relative = pattern.find_first_of("|/@") != 0;
-    CHECK(contains(told[0], "(started in " + dir.string() + ")") == is_relative);
+    CHECK(contains(lines[0], "(started in " + dir.string() + ")") == is_relative);
     if (is_relative && pattern == "core") CHECK_FALSE(names_in(dir, "core").empty());
 }

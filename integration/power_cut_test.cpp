@@ -97,7 +97,7 @@ public:
     /// Cuts the power right after this step (or after the end, if there is none), with or without
     /// another process's fsync of another file just before.
     void run_until_cut(Volume& volume, const fs::path& file, const Life& life, const Call* step,
-                       bool somebody_flushes) {
+                       bool other_fsync) {
         const auto argv = command(file, life);
         // Only the shim is traced, not its children, so nothing holds up the worker.
         auto tracer = spawn(step != nullptr ? inject(*step, "signal=SIGSTOP", trace, argv) : argv);
@@ -110,7 +110,7 @@ public:
         } else {
             CHECK(tracer.wait().code() == end_now);
         }
-        if (somebody_flushes) {
+        if (other_fsync) {
             const Fd other(open((volume.path() / "other").c_str(),
                                 O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
             must(write(other.get(), "x", 1), "write");
@@ -126,11 +126,11 @@ public:
         }));
         volume.unmount();
         volume.mount();
-        boot_anew();
+        fake_reboot();
     }
 
     /// From now on every process sees another boot id, until this test is over.
-    void boot_anew() {
+    void fake_reboot() {
         const auto id = std::to_string(100'000 + ++boots_);
         put(dir / "boot-id", "0b007000-0000-4000-8000-000000" + id + "\n");
         if (!boot_id_)
@@ -157,7 +157,7 @@ public:
             if (flushed || (life.sync == "always" && worker_ran))
                 return lie("a flushed record is missing");
             return status.ended() == "exit 4" ? ReportedOutcome::nothing
-                                              : lie("told of a job without a file");
+                                              : lie("a job without a file is reported");
         }
         if (!record.is_object()) {
             // A file never flushed may be empty: a new one, or any with --sync never.
@@ -166,28 +166,29 @@ public:
             if (flushed || life.sync == "always") return lie("a flushed record is not whole");
             if (!text.empty()) return lie("a torn file");
             return status.ended() == "exit 6" ? ReportedOutcome::unknown
-                                              : lie("told of an empty file");
+                                              : lie("an empty file is reported as a job");
         }
         if (life.before != Before::nothing && !contains(text, R"("precious":1.10)"))
             return lie("what the host wrote is gone");
         const auto seen = Json::parse(status.out, nullptr, false);
-        if (seen.is_discarded()) return lie("status --json is no JSON");
-        const auto& told = seen.at(0);
-        const auto state = at(told, "/verdict/state");
-        if (state == "failed" && at(told, "/job/jobshim/exit/code") == end_now)
-            return worker_ran ? ReportedOutcome::true_end : lie("an end of what never ran");
+        if (seen.is_discarded()) return lie("status --json is not JSON");
+        const auto& shown = seen.at(0);
+        const auto state = at(shown, "/verdict/state");
+        if (state == "failed" && at(shown, "/job/jobshim/exit/code") == end_now)
+            return worker_ran ? ReportedOutcome::true_end
+                              : lie("an end is reported for a worker that never ran");
         if (flushed) return lie("the flushed end is not there");
         // The old record: nothing is reported about this run.
         const bool is_old =
             life.before == Before::queued
                 ? state == "queued"
-                : life.before == Before::ended && at(told, "/job/jobshim/exit/code") == end_before;
+                : life.before == Before::ended && at(shown, "/job/jobshim/exit/code") == end_before;
         if (is_old) {
             return worker_ran && life.sync != "never" ? lie("the worker ran before it was recorded")
                                                       : ReportedOutcome::nothing;
         }
-        if (state == "failed" && at(told, "/job/jobshim/exit/reason") == "host-rebooted" &&
-            at(told, "/job/jobshim/exit/code").is_null())
+        if (state == "failed" && at(shown, "/job/jobshim/exit/reason") == "host-rebooted" &&
+            at(shown, "/job/jobshim/exit/code").is_null())
             return ReportedOutcome::lost;
         return lie("neither the old record nor the new");
     }
@@ -195,8 +196,9 @@ public:
     void sweep(const std::string& type) {
         if (const auto why = why_no_volume(type); !why.empty()) SKIP_TEST(why);
         if (!in_path("strace")) SKIP_TEST("no strace");
-        if (slurp("/etc/machine-id").empty()) SKIP_TEST("no machine id: a reboot cannot be told");
-        boot_anew();
+        if (slurp("/etc/machine-id").empty())
+            SKIP_TEST("no machine id: a reboot cannot be detected");
+        fake_reboot();
         Volume volume(dir / type, type);
         Matrix matrix("power cut on " + type);
         for (const Life& life : lives) {
@@ -213,21 +215,20 @@ public:
                 REQUIRE(last_flush < steps.size());
             }
             bool tried_empty = false;
-            for (const bool somebody_flushes : {false, true}) {
+            for (const bool other_fsync : {false, true}) {
                 for (std::size_t n = 0; n <= steps.size(); ++n) {
                     const Call* step = n < steps.size() ? &steps[n] : nullptr;
-                    INFO(type << ", " << life.name()
-                              << (somebody_flushes ? ", somebody's fsync" : "") << ", cut after "
-                              << (step != nullptr ? step->line : "the end"));
+                    INFO(type << ", " << life.name() << (other_fsync ? ", somebody's fsync" : "")
+                              << ", cut after " << (step != nullptr ? step->line : "the end"));
                     const auto file = prepare(volume, life);
-                    run_until_cut(volume, file, life, step, somebody_flushes);
+                    run_until_cut(volume, file, life, step, other_fsync);
                     const bool flushed = n >= last_flush && life.sync != "never";
-                    const auto told = look(file, life, flushed);
-                    matrix.count(life.name() + (somebody_flushes ? ", with an fsync" : ""), told);
+                    const auto outcome = look(file, life, flushed);
+                    matrix.count(life.name() + (other_fsync ? ", with an fsync" : ""), outcome);
                     // Nothing stays behind in the next run's way or beside it. An empty file would
                     // get a second's wait each time: once is enough.
-                    if (told == ReportedOutcome::unknown && tried_empty) continue;
-                    tried_empty = tried_empty || told == ReportedOutcome::unknown;
+                    if (outcome == ReportedOutcome::unknown && tried_empty) continue;
+                    tried_empty = tried_empty || outcome == ReportedOutcome::unknown;
                     CHECK(run_job(file, "exit 3").ended() == "exit 3");
                     CHECK(at(exit_of(file), "/code") == 3);
                     CHECK(names_in(file.parent_path(), ".jobshim-") == Words{});
@@ -256,10 +257,10 @@ private:
 // With --sync final the second write of a run (phase `running`) was not flushed, because it
 // replaces a file of this run's own; but the first one had replaced the host's. A cut left 0 bytes
 // on both file systems.
-TEST_CASE_METHOD(PowerCut, "a power cut on ext4 leaves the old record or the new", "[sweep]") {
+TEST_CASE_METHOD(PowerCut, "a power cut on ext4 leaves the old record or the new", "[long]") {
     sweep("ext4");
 }
 
-TEST_CASE_METHOD(PowerCut, "a power cut on xfs leaves the old record or the new", "[sweep]") {
+TEST_CASE_METHOD(PowerCut, "a power cut on xfs leaves the old record or the new", "[long]") {
     sweep("xfs");
 }

@@ -38,7 +38,7 @@ public:
         REQUIRE(utimensat(AT_FDCWD, file.c_str(), times, 0) == 0);
     }
     /// An old job with every kind of file that may exist beside one.
-    void make_rich(const std::string& name) {
+    void make_job_with_every_file(const std::string& name) {
         const auto file = jobs / (name + ".json");
         put(file, R"({"host":1})");
         run_job(file, "echo line", {"--log", jobs / (name + ".log")});
@@ -59,7 +59,7 @@ public:
 }  // namespace
 
 TEST_CASE_METHOD(Prune, "prune removes an old job and everything that belongs to it", "[quick]") {
-    make_rich("old");
+    make_job_with_every_file("old");
     // Names with the same beginning belong to other jobs.
     run_job(jobs / "older.json", "exit 3");
     put(jobs / "old.json-notes", "x");
@@ -132,7 +132,7 @@ TEST_CASE_METHOD(Prune, "prune spares jobs that are active or young or unknown",
     ::kill(worker, SIGKILL);
 }
 
-TEST_CASE_METHOD(Prune, "prune leaves a log that does not belong to this job only") {
+TEST_CASE_METHOD(Prune, "prune keeps a log that is not only this job's") {
     const auto log = jobs / "old.log";
     run_job(jobs / "old.json", "echo line", {"--log", log});
     age(jobs / "old.json");
@@ -189,7 +189,7 @@ TEST_CASE_METHOD(Prune, "prune removes the stale heartbeat file of a deleted job
     CHECK(prune().ended() == "exit 0");
     CHECK(names_in(jobs, ".heartbeat") ==
           Words{"diary.heartbeat", "live.heartbeat", "young.heartbeat"});
-    CHECK(life_is_held(jobs / "live.heartbeat"));
+    CHECK(shim_lock_is_held(jobs / "live.heartbeat"));
     live.kill(SIGTERM);
     live.wait();
     CHECK(fs::exists(jobs / "live.json"));
@@ -197,7 +197,7 @@ TEST_CASE_METHOD(Prune, "prune removes the stale heartbeat file of a deleted job
 
 TEST_CASE_METHOD(Prune, "prune reports a job that it may not remove and leaves it whole") {
     if (geteuid() != 0) SKIP_TEST("needs root, to be somebody else");
-    make_rich("old");
+    make_job_with_every_file("old");
     fs::permissions(jobs, fs::perms(0755));
     fs::permissions(jobs / "old.json", fs::perms(0644));
     const auto all = left();
@@ -219,23 +219,23 @@ TEST_CASE_METHOD(Prune, "a prune that is killed at any call is completed by the 
     fs::create_directory(outside);
     const Options options = Stopped::traced({.cwd = outside});
     const Words argv{jobctl, "prune", "--dir", jobs, "--older-than", "1h"};
-    make_rich("old");
+    make_job_with_every_file("old");
     run_job(jobs / "young.json", "echo line", {"--log", jobs / "young.log"});
     std::map<std::string, std::string> files;
     for (const auto& name : left()) files[name] = slurp(jobs / name);
-    const auto lay_out = [&] {
+    const auto restore_files = [&] {
         for (const auto& name : left()) fs::remove(jobs / name);
         for (const auto& [name, text] : files) put(jobs / name, text);
         for (const char* name : {"old.log", "old.heartbeat"}) make_old(jobs / name);
     };
-    lay_out();
+    restore_files();
     const auto calls = calls_of(0, record(*this, argv, jobs, options));
     const Words young{"young.json", "young.log"};
     REQUIRE(left() == young);
     int points = 0;
     for (const auto& call : calls) {
-        CAPTURE(call.in_words(), call.line);
-        lay_out();
+        CAPTURE(call.describe(), call.line);
+        restore_files();
         run(inject(call, "signal=SIGKILL", dir / "trace", argv), options);
         // What is reported matches what is left.
         const bool is_there = fs::exists(jobs / "old.json");
@@ -262,16 +262,16 @@ TEST_CASE_METHOD(Prune, "a run that starts at any moment of a prune loses nothin
     Matrix matrix("prune: meanwhile");
     const Words argv{jobctl, "prune", "--dir", jobs, "--older-than", "1h"};
     const auto file = jobs / "old.json";
-    make_rich("old");
+    make_job_with_every_file("old");
     std::map<std::string, std::string> files;
     for (const auto& name : left()) files[name] = slurp(jobs / name);
-    const auto lay_out = [&] {
+    const auto restore_files = [&] {
         for (const auto& name : left()) fs::remove(jobs / name);
         for (const auto& [name, text] : files) put(jobs / name, text);
         for (const char* name : {"old.log", "old.heartbeat"}) make_old(jobs / name);
         fs::remove(dir / "go");
     };
-    lay_out();
+    restore_files();
     const auto calls = Stopped::calls_of(*this, argv);
     REQUIRE(calls.size() > 40);
     int points = 0;
@@ -279,7 +279,7 @@ TEST_CASE_METHOD(Prune, "a run that starts at any moment of a prune loses nothin
         const std::string fault = by_host ? "host asks for a new run" : "shim starts";
         for (const auto& call : calls) {
             CAPTURE(fault, call.name, call.nth, call.line);
-            lay_out();
+            restore_files();
             Stopped stopped(*this, call, argv);
             if (!stopped.is_stopped()) continue;
             if (by_host) {
@@ -287,7 +287,7 @@ TEST_CASE_METHOD(Prune, "a run that starts at any moment of a prune loses nothin
                 put(jobs / "theirs",
                     R"({"id":"old","status":"queued","createdAt":"2099-01-01T00:00:00.000Z","precious":1})");
                 fs::rename(jobs / "theirs", file);
-                stopped.go_on();
+                stopped.resume_and_wait();
                 const bool good =
                     contains(slurp(file), "precious") && ask(*this, file).state == "queued";
                 ++points;
@@ -300,10 +300,10 @@ TEST_CASE_METHOD(Prune, "a run that starts at any moment of a prune loses nothin
             wait_until(
                 [&] {
                     return at(Json::parse(slurp(file), nullptr, false), "/phase") == "running" ||
-                           life_is_held(heartbeat_of(file));
+                           shim_lock_is_held(heartbeat_of(file));
                 },
                 1s);
-            stopped.go_on();
+            stopped.resume_and_wait();
             worker_of(file);
             const bool runs = ask(*this, file).state == "running";
             put(dir / "go", "");

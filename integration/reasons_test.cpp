@@ -36,26 +36,27 @@ struct Death {
 
 TEST_CASE_METHOD(Sandbox, "every reason is reached by a real death", "[libc][oom]") {
     Matrix matrix("reasons");
-    const MemoryGroup group;
-    // A host that was restarted, and an unknown one.
+    const MemoryCgroup group;
+    // A host that was rebooted, and an unknown one.
     put(dir / "boot", "11111111-2222-3333-4444-555555555555\n");
     put(dir / "no-machine", "");
-    const auto instead_of = [this](const std::string& file, const std::string& other) {
+    const auto bind_file_over = [this](const std::string& file, const std::string& other) {
         must(mount((dir / other).c_str(), file.c_str(), nullptr, MS_BIND, nullptr), file.c_str());
     };
-    const Options restarted{.before_exec = [=] {
-        own_mounts();
-        instead_of("/proc/sys/kernel/random/boot_id", "boot");
+    const Options rebooted{.before_exec = [=] {
+        enter_private_mounts();
+        bind_file_over("/proc/sys/kernel/random/boot_id", "boot");
     }};
-    const Options stranger{.before_exec = [=] {
-        own_mounts();
-        instead_of("/proc/sys/kernel/random/boot_id", "boot");
-        instead_of("/etc/machine-id", "no-machine");
+    const Options unknown_host{.before_exec = [=] {
+        enter_private_mounts();
+        bind_file_over("/proc/sys/kernel/random/boot_id", "boot");
+        bind_file_over("/etc/machine-id", "no-machine");
     }};
-    const std::string no_mounts = child_can(own_mounts) ? "" : "no mounts of our own (needs root)";
+    const std::string no_mounts =
+        child_can(enter_private_mounts) ? "" : "cannot create a mount namespace (needs root)";
     const std::string no_machine = slurp("/etc/machine-id").empty() ? "no machine id" : no_mounts;
-    const Words suicide{"sh", "-c", "kill -ABRT $$"};
-    const bool has_cores = WCOREDUMP(run(suicide, {.before_exec = allow_cores}).status);
+    const Words abort_self{"sh", "-c", "kill -ABRT $$"};
+    const bool has_cores = WCOREDUMP(run(abort_self, {.before_exec = allow_cores}).status);
     const auto lose = [&](const fs::path& file) {
         auto shim = start_job(file, for_ever);
         const auto worker = worker_of(file);
@@ -72,14 +73,14 @@ TEST_CASE_METHOD(Sandbox, "every reason is reached by a real death", "[libc][oom
          [&](const fs::path& file) { run_job(file, "kill -KILL $$"); }},
         {"core-dump", "observed", "failed", "Killed by SIGABRT (core dumped)",
          [&](const fs::path& file) {
-             run_job(file, suicide.back(), {}, {.before_exec = allow_cores});
+             run_job(file, abort_self.back(), {}, {.before_exec = allow_cores});
          },
          has_cores ? "" : "this system writes no core dumps here"},
         {"oom-kill", "", "failed", "Killed by the out-of-memory killer (cgroup /",
          [&](const fs::path& file) {
              run_job(file, "exec tail /dev/zero", {}, {.before_exec = [&] { group.join(); }});
          },
-         group.works() ? "" : "no memory group of cgroup v1 to be had"},
+         group.works() ? "" : "no cgroup v1 memory controller"},
         {"timeout", "observed", "failed",
          "Timed out after 200 ms; the worker was killed by SIGTERM.",
          [&](const fs::path& file) {
@@ -107,10 +108,10 @@ TEST_CASE_METHOD(Sandbox, "every reason is reached by a real death", "[libc][oom
              ctl({"status", file});
          }},
         {"host-rebooted", "inferred", "failed",
-         "The host was restarted while the job ran; how it ended is unknown.",
+         "The host was rebooted while the job ran; how it ended is unknown.",
          [&](const fs::path& file) {
              lose(file);
-             ctl({"status", file}, restarted);
+             ctl({"status", file}, rebooted);
          },
          no_machine},
         {"unknown", "told", "failed", "jobctl): the host has burnt down.",
@@ -118,12 +119,12 @@ TEST_CASE_METHOD(Sandbox, "every reason is reached by a real death", "[libc][oom
              lose(file);
              const auto now = fs::file_time_type::clock::now();
              fs::last_write_time(heartbeat_of(file), now - std::chrono::hours(1));
-             CHECK(ctl({"status", file}, stranger).ended() == "exit 6");
-             const auto told =
+             CHECK(ctl({"status", file}, unknown_host).ended() == "exit 6");
+             const auto settled =
                  ctl({"settle", "--as", "failed", "--because", "the host has burnt down", file},
-                     stranger);
-             INFO(told.err);
-             CHECK(told.ended() == "exit 0");
+                     unknown_host);
+             INFO(settled.err);
+             CHECK(settled.ended() == "exit 0");
          },
          no_mounts},
     };

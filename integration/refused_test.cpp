@@ -30,11 +30,11 @@ void check_refused(Sandbox& box, const fs::path& file, const Options& options = 
 
 TEST_CASE_METHOD(Sandbox, "an unusable job file is refused before anything is started",
                  "[quick][libc]") {
-    SECTION("its folder is missing") {
+    SECTION("its directory is missing") {
         check_refused(*this, dir / "nowhere" / "job.json");
         CHECK_FALSE(fs::exists(dir / "nowhere"));
     }
-    SECTION("its folder is a file") {
+    SECTION("its directory is a file") {
         put(dir / "file", "precious");
         check_refused(*this, dir / "file" / "job.json");
         CHECK(slurp(dir / "file") == "precious");
@@ -44,13 +44,13 @@ TEST_CASE_METHOD(Sandbox, "an unusable job file is refused before anything is st
         check_refused(*this, job);
         CHECK(fs::is_fifo(job));
     }
-    SECTION("it is a folder") {
+    SECTION("it is a directory") {
         fs::create_directory(job);
         put(job / "inside", "precious");
         check_refused(*this, job);
         CHECK(slurp(job / "inside") == "precious");
     }
-    SECTION("it is a symlink into a folder that is not there") {
+    SECTION("it is a symlink into a missing directory") {
         fs::create_symlink("nowhere/job.json", dir / "to-job.json");
         check_refused(*this, dir / "to-job.json");
         CHECK(fs::is_symlink(dir / "to-job.json"));
@@ -98,54 +98,55 @@ TEST_CASE_METHOD(Sandbox, "JSON beyond 64 MiB or 512 levels is refused and left 
 TEST_CASE_METHOD(
     Sandbox,
     "a directory that cannot be written is refused and the host's file in it stays intact") {
-    const auto folder = dir / "closed";
-    fs::create_directory(folder);
+    const auto directory = dir / "closed";
+    fs::create_directory(directory);
     const auto program = public_copy(jobshim);
     Options options;
     if (geteuid() == 0) options.before_exec = become_nobody;
     for (const bool adopted : {false, true}) {
         CAPTURE(adopted);
-        if (adopted) put(folder / "job.json", R"({"host":1})");
-        if (adopted) fs::permissions(folder / "job.json", fs::perms(0666));
-        fs::permissions(folder, fs::perms(0555));
-        check_refused(*this, folder / "job.json", options, program);
-        fs::permissions(folder, fs::perms(0755));
-        CHECK(names_in(folder, "") == (adopted ? Words{"job.json"} : Words{}));
-        if (adopted) CHECK(slurp(folder / "job.json") == R"({"host":1})");
+        if (adopted) put(directory / "job.json", R"({"host":1})");
+        if (adopted) fs::permissions(directory / "job.json", fs::perms(0666));
+        fs::permissions(directory, fs::perms(0555));
+        check_refused(*this, directory / "job.json", options, program);
+        fs::permissions(directory, fs::perms(0755));
+        CHECK(names_in(directory, "") == (adopted ? Words{"job.json"} : Words{}));
+        if (adopted) CHECK(slurp(directory / "job.json") == R"({"host":1})");
     }
 }
 
 TEST_CASE_METHOD(Sandbox, "a host's file whose owner cannot be preserved is refused") {
     if (geteuid() != 0) SKIP_TEST("only root can make another user's file");
-    const auto folder = dir / "shared";
-    fs::create_directory(folder);
-    put(folder / "job.json", R"({"host":1})");
-    fs::permissions(folder / "job.json", fs::perms(0666));
-    fs::permissions(folder, fs::perms::all);
-    check_refused(*this, folder / "job.json", {.before_exec = become_nobody}, public_copy(jobshim));
-    CHECK(slurp(folder / "job.json") == R"({"host":1})");
+    const auto directory = dir / "shared";
+    fs::create_directory(directory);
+    put(directory / "job.json", R"({"host":1})");
+    fs::permissions(directory / "job.json", fs::perms(0666));
+    fs::permissions(directory, fs::perms::all);
+    check_refused(*this, directory / "job.json", {.before_exec = become_nobody},
+                  public_copy(jobshim));
+    CHECK(slurp(directory / "job.json") == R"({"host":1})");
 }
 
 TEST_CASE_METHOD(Sandbox, "a job file on a read-only file system is refused") {
-    if (!child_can(own_mounts)) SKIP_TEST("no mount namespace of our own (needs root)");
-    const auto folder = dir / "read-only";
-    fs::create_directory(folder);
-    put(folder / "job.json", R"({"host":1})");
-    check_refused(*this, folder / "job.json", {.before_exec = [folder] {
-        own_mounts();
-        must(mount(folder.c_str(), folder.c_str(), nullptr, MS_BIND, nullptr), "bind");
-        must(mount(nullptr, folder.c_str(), nullptr, MS_BIND | MS_REMOUNT | MS_RDONLY, nullptr),
+    if (!child_can(enter_private_mounts)) SKIP_TEST("cannot create a mount namespace (needs root)");
+    const auto directory = dir / "read-only";
+    fs::create_directory(directory);
+    put(directory / "job.json", R"({"host":1})");
+    check_refused(*this, directory / "job.json", {.before_exec = [directory] {
+        enter_private_mounts();
+        must(mount(directory.c_str(), directory.c_str(), nullptr, MS_BIND, nullptr), "bind");
+        must(mount(nullptr, directory.c_str(), nullptr, MS_BIND | MS_REMOUNT | MS_RDONLY, nullptr),
              "remount");
     }});
-    CHECK(names_in(folder, "") == Words{"job.json"});
+    CHECK(names_in(directory, "") == Words{"job.json"});
 }
 
 TEST_CASE_METHOD(Sandbox,
                  "a job file that is a mount of its own cannot be replaced and is refused") {
-    if (!child_can(own_mounts)) SKIP_TEST("no mount namespace of our own (needs root)");
+    if (!child_can(enter_private_mounts)) SKIP_TEST("cannot create a mount namespace (needs root)");
     put(job, R"({"host":1})");
     check_refused(*this, job, {.before_exec = [file = job] {
-        own_mounts();
+        enter_private_mounts();
         must(mount(file.c_str(), file.c_str(), nullptr, MS_BIND, nullptr), "bind");
     }});
     CHECK(slurp(job) == R"({"host":1})");

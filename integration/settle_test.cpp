@@ -14,12 +14,12 @@ using namespace harness;
 namespace {
 
 /// How the job of another host or of a container looks from here: its shim cannot be found.
-enum class Far { other_host, other_namespace };
+enum class Elsewhere { other_host, other_namespace };
 
 class Settle : public Sandbox {
 public:
     /// A job whose shim died elsewhere and whose last beat is `silence` old.
-    void make_far(const fs::path& file, Far far, std::chrono::seconds silence) {
+    void make_unreachable(const fs::path& file, Elsewhere where, std::chrono::seconds silence) {
         auto shim = start_job(file, for_ever);
         worker_of(file);
         auto record = slurp(file);
@@ -27,10 +27,11 @@ public:
         shim.kill(SIGTERM);
         shim.wait();
         for (auto* text : {&record, &heartbeat}) {
-            const std::string key = far == Far::other_host ? "\"bootId\"" : "\"pidNamespace\"";
+            const std::string key =
+                where == Elsewhere::other_host ? "\"bootId\"" : "\"pidNamespace\"";
             const auto value = text->find_first_of("\"0123456789", text->find(key) + key.size());
             (*text)[value + 1] = (*text)[value + 1] == '1' ? '2' : '1';
-            if (far == Far::other_host) {
+            if (where == Elsewhere::other_host) {
                 const auto host = text->find("\"machineId\"");
                 const auto id = text->find('"', host + 11);
                 (*text)[id + 1] = (*text)[id + 1] == '1' ? '2' : '1';
@@ -38,9 +39,9 @@ public:
         }
         put(file, record);
         put(heartbeat_of(file), heartbeat);
-        let_beat(file, silence);
+        set_last_beat(file, silence);
     }
-    static void let_beat(const fs::path& file, std::chrono::seconds ago) {
+    static void set_last_beat(const fs::path& file, std::chrono::seconds ago) {
         const auto then =
             std::chrono::system_clock::to_time_t(std::chrono::system_clock::now()) - ago.count();
         const timespec times[2] = {{then, 0}, {then, 0}};
@@ -70,15 +71,15 @@ public:
 
 TEST_CASE_METHOD(Settle, "settle records a person's verdict on an unknown job and who gave it",
                  "[quick]") {
-    Far far = Far::other_host;
+    Elsewhere where = Elsewhere::other_host;
     std::string as = "failed";
     SECTION("a lost host") {}
     SECTION("a container that is gone") {
-        far = Far::other_namespace;
+        where = Elsewhere::other_namespace;
         as = "cancelled";
     }
     put(job, R"({"id":"far","status":"queued","host":1.10})");
-    make_far(job, far, 1h);
+    make_unreachable(job, where, 1h);
     REQUIRE(ask(*this, job).state == "unknown");
     auto settler = start_settle(job, as, "the host burnt down");
     const auto result = settler.wait();
@@ -121,7 +122,7 @@ TEST_CASE_METHOD(Settle, "settle works on a job that never had a shim", "[quick]
 
 // The lock needs a file, so one was created, and its mtime was taken for a beat just now.
 TEST_CASE_METHOD(Settle, "settle works when the heartbeat file is gone") {
-    make_far(job, Far::other_host, 1s);
+    make_unreachable(job, Elsewhere::other_host, 1s);
     fs::remove(heartbeat_of(job));
     REQUIRE(ask(*this, job).state == "unknown");
     const auto settled = settle(job);
@@ -145,7 +146,7 @@ TEST_CASE_METHOD(Settle, "settle refuses a job whose state is known") {
     REQUIRE(wait_until([&] { return fs::exists(dir / "ready"); }));
     check_refused(job, "it is alive");
     shim.kill(SIGSTOP);
-    let_beat(job, 1h);
+    set_last_beat(job, 1h);
     REQUIRE(ask(*this, job).state == "stalled");
     check_refused(job, "it is alive");
     shim.kill(SIGKILL);
@@ -169,12 +170,12 @@ TEST_CASE_METHOD(Settle, "settle refuses a job whose state is known") {
 }
 
 TEST_CASE_METHOD(Settle, "settle refuses a job that may be alive elsewhere") {
-    make_far(job, Far::other_host, 1s);
+    make_unreachable(job, Elsewhere::other_host, 1s);
     check_refused(job, "it may be alive");
     INFO("a beat from the future is as fresh as can be");
-    let_beat(job, -1h);
+    set_last_beat(job, -1h);
     check_refused(job, "it may be alive");
-    let_beat(job, 1h);
+    set_last_beat(job, 1h);
     CHECK(settle(job).ended() == "exit 0");
 }
 
@@ -184,7 +185,7 @@ TEST_CASE_METHOD(Settle, "a living shim in another pid namespace is not settled"
     auto shim = spawn({"unshare", "-pf", "--kill-child", "--mount-proc", "--", jobshim, "-j", job,
                        "--heartbeat-interval", "1h", "--", "sh", "-c", for_ever});
     worker_of(job);
-    let_beat(job, 5h);
+    set_last_beat(job, 5h);
     check_refused(job, "it is alive");
     CHECK(ctl({"reap", "--dir", dir, "--presume-dead", "1s"}).ended() == "exit 0");
     CHECK(ask(*this, job).state == "stalled");
@@ -195,7 +196,7 @@ TEST_CASE_METHOD(Settle, "a living shim in another pid namespace is not settled"
 }
 
 TEST_CASE_METHOD(Settle, "of many concurrent settlers one succeeds and the others are refused") {
-    make_far(job, Far::other_host, 1h);
+    make_unreachable(job, Elsewhere::other_host, 1h);
     std::vector<Process> settlers;
     for (int i = 0; i < 8; ++i)
         settlers.push_back(start_settle(job, i % 2 == 0 ? "failed" : "cancelled", "I say so"));
@@ -212,7 +213,7 @@ TEST_CASE_METHOD(Settle, "of many concurrent settlers one succeeds and the other
 
 TEST_CASE_METHOD(Settle, "settle fails if its verdict cannot be written") {
     if (geteuid() != 0) SKIP_TEST("needs root, to be somebody else");
-    make_far(job, Far::other_host, 1h);
+    make_unreachable(job, Elsewhere::other_host, 1h);
     for (const auto& file : {job, heartbeat_of(job)}) fs::permissions(file, fs::perms(0644));
     const auto program = public_copy(jobctl);
     const auto before = slurp(job);
@@ -231,16 +232,16 @@ TEST_CASE_METHOD(Settle, "reap --presume-dead settles only jobs that have been s
     const auto jobs = dir / "jobs";
     fs::create_directory(jobs);
     const auto old = jobs / "old.json", fresh = jobs / "fresh.json", live = jobs / "live.json";
-    make_far(old, Far::other_host, 2h);
-    make_far(fresh, Far::other_host, 1s);
-    make_far(jobs / "future.json", Far::other_namespace, -1h);
-    make_far(jobs / "younger.json", Far::other_host, 30min);
+    make_unreachable(old, Elsewhere::other_host, 2h);
+    make_unreachable(fresh, Elsewhere::other_host, 1s);
+    make_unreachable(jobs / "future.json", Elsewhere::other_namespace, -1h);
+    make_unreachable(jobs / "younger.json", Elsewhere::other_host, 30min);
     put(jobs / "queued.json", R"({"status":"queued"})");
     put(jobs / "none.json", R"({"status":"running"})");
     auto shim = start_job(live, for_ever);
     worker_of(live);
     shim.kill(SIGSTOP);
-    let_beat(live, 2h);
+    set_last_beat(live, 2h);
     std::map<std::string, std::string> before;
     for (const auto& name : names_in(jobs, ".json")) before[name] = slurp(jobs / name);
 

@@ -35,7 +35,7 @@ std::string state_of(Sandbox& box, const fs::path& job, const Words& extra = {})
 }
 
 // Linux 6.15 and later keep a process's exit status for holders of a pidfd for it.
-bool kernel_tells_strangers() {
+bool kernel_keeps_exit_statuses() {
     utsname names{};
     return uname(&names) == 0 && strverscmp(names.release, "6.15") >= 0;
 }
@@ -56,7 +56,7 @@ TEST_CASE_METHOD(Sandbox, "killing the shim ends its worker too and a waiter kno
         const auto killed = Clock::now();
         shim.kill(SIGKILL);
         CHECK(waiter.wait().ended() == "exit 1");
-        CHECK(Clock::now() - killed < patience(200ms));
+        CHECK(Clock::now() - killed < stretched(200ms));
         CHECK_FALSE(alive(worker));
         check_lost(job);
         if (!written.empty()) CHECK(contains(slurp(job), R"("host":[1.10])"));
@@ -114,13 +114,13 @@ TEST_CASE_METHOD(Sandbox, "wait continues while the worker is orphaned and ends 
     wait_until_parked(waiter);
     put(dir / "go", "");
     // From Linux 6.15 on it knows how the worker ended: see "a wait that watched an orphan".
-    CHECK(waiter.wait(5s).ended() == (kernel_tells_strangers() ? "exit 0" : "exit 1"));
-    if (!kernel_tells_strangers()) check_lost(job);
+    CHECK(waiter.wait(5s).ended() == (kernel_keeps_exit_statuses() ? "exit 0" : "exit 1"));
+    if (!kernel_keeps_exit_statuses()) check_lost(job);
 }
 
 TEST_CASE_METHOD(Sandbox, "a wait that watched an orphan to its end records how it ended",
                  "[quick]") {
-    if (!kernel_tells_strangers()) SKIP_TEST("the kernel is older than 6.15");
+    if (!kernel_keeps_exit_statuses()) SKIP_TEST("the kernel is older than 6.15");
     struct Case {
         std::string end;
         std::string waiter;
@@ -253,15 +253,16 @@ TEST_CASE_METHOD(Sandbox, "sixteen readers at once settle each of twenty dead jo
 
 TEST_CASE_METHOD(Sandbox,
                  "a verdict that cannot be written is still shown and marked not recorded") {
-    const auto folder = dir / "closed";
-    fs::create_directory(folder);
-    const auto file = folder / "job.json";
+    const auto directory = dir / "closed";
+    fs::create_directory(directory);
+    const auto file = directory / "job.json";
     put(file, "{}");
     auto shim = start_job(file, for_ever);
     kill_shim(shim, file);
     const auto program = public_copy(jobctl);
-    for (const auto& name : names_in(folder, "")) fs::permissions(folder / name, fs::perms(0644));
-    fs::permissions(folder, fs::perms(0555));
+    for (const auto& name : names_in(directory, ""))
+        fs::permissions(directory / name, fs::perms(0644));
+    fs::permissions(directory, fs::perms(0555));
     const auto before = slurp(file);
     Options options;
     if (geteuid() == 0) options.before_exec = become_nobody;

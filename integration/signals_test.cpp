@@ -162,7 +162,7 @@ TEST_CASE_METHOD(
         CAPTURE(what);
         const auto result = run_job(job, script, options);
         CHECK(result.ended() == "exit 124");
-        CHECK(result.wall < patience(5s));
+        CHECK(result.wall < stretched(5s));
         const auto record = read_json(job), exit = exit_of(job);
         CHECK(at(record, "/status") == "failed");
         CHECK(at(record, "/errorMessage").is_string());
@@ -364,7 +364,7 @@ TEST_CASE_METHOD(Sandbox, "a timeout works as in GNU timeout and the record list
         {"in a shared group", for_ever, {"--group", "share"}, {"SIGTERM sent: "}, nullptr, 15},
     };
     // Run them in parallel, so that each has enough time to set its traps.
-    const auto time = std::to_string(patience(2s).count()) + "ms";
+    const auto time = std::to_string(stretched(2s).count()) + "ms";
     std::vector<Process> shims;
     const auto file_of = [&](std::size_t n) { return dir / (std::to_string(n) + ".json"); };
     for (const Row& row : rows) {
@@ -385,10 +385,10 @@ TEST_CASE_METHOD(Sandbox, "a timeout works as in GNU timeout and the record list
         CHECK(at(end, "/signal") == row.signal);
         CHECK(at(end, "/requestedBy/how") == "timeout");
         CHECK(contains(at(record, "/errorMessage").dump(), " s; the worker "));
-        const auto told = at(end, "/evidence");
-        REQUIRE(told.size() == row.evidence.size());
+        const auto lines = at(end, "/evidence");
+        REQUIRE(lines.size() == row.evidence.size());
         for (std::size_t i = 0; i < row.evidence.size(); ++i)
-            CHECK(told[i].get<std::string>().starts_with(row.evidence[i]));
+            CHECK(lines[i].get<std::string>().starts_with(row.evidence[i]));
     }
     // Without KILL the shim waits for as long as it takes.
     auto shim = start_job(job, "trap 'touch asked' TERM; " + until_go + "exit 3",

@@ -44,35 +44,39 @@ struct Job {
     bool was_hit = false;
     Process shim;
     Result ended;
-    Json seen_end = nullptr;  // the first terminal record that a reader showed
+    Json seen_end = nullptr;  // the first final record that a reader showed
 };
 
 class Soak {
 public:
-    Soak(Sandbox& box, int jobs, unsigned seed) : box_(box), most_(jobs), random_(seed) {
-        fs::create_directory(folder_);
+    Soak(Sandbox& box, Matrix& matrix, int jobs, unsigned seed)
+        : box_(box), matrix_(matrix), most_(jobs), random_(seed) {
+        fs::create_directory(directory_);
     }
+    ~Soak() { fs::remove_all(directory_); }
+    Soak(const Soak&) = delete;
+    Soak& operator=(const Soak&) = delete;
 
-    void run() {
+    /// Returns how often readers and reapers looked.
+    int run() {
         while (started_ < most_ || !running_.empty()) {
             while (running_.size() < 8 && started_ < most_) start();
-            wait_until([&] { return take_a_turn(); });
+            wait_until([&] { return advance(); });
             look_on();
         }
-        for (Looker& looker : lookers_) finish(looker);
+        for (ReaderLoop& reader : readers_) finish(reader);
         // Orphans run on and come to their end.
         CHECK(wait_until([&] { return settle_the_rest(); }, 60s));
         for (const Job& job : ended_) check(job);
-        CHECK(names_in(folder_, ".jobshim-").empty());
-        CHECK(names_in(folder_, ".corrupt-").empty());
-        CHECK(names_in(folder_, ".displaced-").empty());
-        CHECK(matrix_.lies() == 0);
-        std::cout << matrix_.total() << " jobs, " << looks_ << " looks by readers and reapers\n";
+        CHECK(names_in(directory_, ".jobshim-").empty());
+        CHECK(names_in(directory_, ".corrupt-").empty());
+        CHECK(names_in(directory_, ".displaced-").empty());
+        return looks_;
     }
 
 private:
-    fs::path file_of(const Job& job) const { return folder_ / (job.id + ".json"); }
-    fs::path proof_of(const Job& job) const { return folder_ / (job.id + ".proof"); }
+    fs::path file_of(const Job& job) const { return directory_ / (job.id + ".json"); }
+    fs::path marker_of(const Job& job) const { return directory_ / (job.id + ".marker"); }
 
     int pick(int most) { return std::uniform_int_distribution<int>(0, most)(random_); }
 
@@ -88,7 +92,7 @@ private:
             put(file_of(job), R"({"id":")" + job.id + R"(","status":"queued","host":[1.10,")" +
                                   job.id + R"("]})");
         const std::string script = "sleep 0.0" + std::to_string(pick(6)) + "; : > '" +
-                                   proof_of(job).string() + "'; exit " + std::to_string(job.code);
+                                   marker_of(job).string() + "'; exit " + std::to_string(job.code);
         Words extra{"--heartbeat-interval", "100ms"};
         if (job.keep) extra.insert(extra.end(), {"--on-shim-death", "keep"});
         job.shim = box_.start_job(file_of(job), script, extra);
@@ -96,7 +100,7 @@ private:
     }
 
     // True once something has happened.
-    bool take_a_turn() {
+    bool advance() {
         bool news = false;
         for (Job& job : running_)
             if (!job.was_hit && job.fault != Fault::none && Clock::now() >= job.hit_at) {
@@ -113,8 +117,9 @@ private:
             job = running_.erase(job);
             news = true;
         }
-        return news || std::any_of(lookers_.begin(), lookers_.end(),
-                                   [](const Looker& looker) { return !looker.process.running(); });
+        return news || std::any_of(readers_.begin(), readers_.end(), [](const ReaderLoop& reader) {
+                   return !reader.process.running();
+               });
     }
 
     static void hit(Job& job) {
@@ -130,7 +135,7 @@ private:
 
     // ---- readers and reapers
 
-    struct Looker {
+    struct ReaderLoop {
         std::vector<Words> commands;
         std::size_t next = 0;
         Process process;
@@ -138,30 +143,30 @@ private:
     };
 
     void look_on() {
-        for (Looker& looker : lookers_) {
-            if (looker.next > 0 && looker.process.running()) continue;
-            finish(looker);
-            const Words& command = looker.commands[looker.next++ % looker.commands.size()];
-            looker.is_list = command[0] == "list";
+        for (ReaderLoop& reader : readers_) {
+            if (reader.next > 0 && reader.process.running()) continue;
+            finish(reader);
+            const Words& command = reader.commands[reader.next++ % reader.commands.size()];
+            reader.is_list = command[0] == "list";
             Words argv{jobctl};
             argv.insert(argv.end(), command.begin(), command.end());
-            looker.process = box_.spawn(argv);
+            reader.process = box_.spawn(argv);
             ++looks_;
         }
     }
 
-    void finish(Looker& looker) {
-        if (looker.next == 0) return;
-        const Result result = looker.process.wait();
+    void finish(ReaderLoop& reader) {
+        if (reader.next == 0) return;
+        const Result result = reader.process.wait();
         CHECK(result.ended() == "exit 0");
-        if (!looker.is_list) return;
+        if (!reader.is_list) return;
         const Json jobs = Json::parse(result.out, nullptr, false);
         REQUIRE(jobs.is_array());
-        for (const Json& shown : jobs) take_in(shown);
+        for (const Json& shown : jobs) check_report(shown);
     }
 
     // No reader may report anything false, and a reported end must not change later.
-    void take_in(const Json& shown) {
+    void check_report(const Json& shown) {
         const std::string id = at(shown, "/id");
         const auto is_it = [&](const Job& job) { return job.id == id; };
         auto job = std::find_if(running_.begin(), running_.end(), is_it);
@@ -184,16 +189,16 @@ private:
     }
 
     bool settle_the_rest() {
-        box_.ctl({"reap", "--dir", folder_});
+        box_.ctl({"reap", "--dir", directory_});
         return std::all_of(ended_.begin(), ended_.end(), [&](const Job& job) {
             const Json record = Json::parse(slurp(file_of(job)), nullptr, false);
             const Json status = record.is_object() ? at(record, "/status") : Json("none");
-            return (status != "running" && status != "queued") || was_never_begun(job, record);
+            return (status != "running" && status != "queued") || never_began(job, record);
         });
     }
 
     // Hit before the shim even had a lock: nothing has happened to the host's file.
-    static bool was_never_begun(const Job& job, const Json& record) {
+    static bool never_began(const Job& job, const Json& record) {
         return died_of_the_fault(job) && (record.is_discarded() || !record.contains("jobshim"));
     }
 
@@ -208,9 +213,9 @@ private:
         INFO(job.id << ", " << name_of(job.fault) << ", code " << job.code << ", shim ended by "
                     << job.ended.ended() << "\n"
                     << job.ended.err << text);
-        const ReportedOutcome told = judge(job, text);
-        matrix_.count(name_of(job.fault), told);
-        CHECK(told != ReportedOutcome::lie);
+        const ReportedOutcome outcome = judge(job, text);
+        matrix_.count(name_of(job.fault), outcome);
+        CHECK(outcome != ReportedOutcome::lie);
     }
 
     ReportedOutcome judge(const Job& job, const std::string& text) const {
@@ -221,8 +226,8 @@ private:
         const bool shim_was_killed =
             job.ended.ended() == "SIGKILL" &&
             (job.fault == Fault::shim_killed || job.fault == Fault::both_killed);
-        if (was_never_begun(job, record))
-            return fs::exists(proof_of(job)) ? ReportedOutcome::lie : ReportedOutcome::unknown;
+        if (never_began(job, record))
+            return fs::exists(marker_of(job)) ? ReportedOutcome::lie : ReportedOutcome::unknown;
         const Json exit = at(record, "/jobshim/exit");
         if (!exit.is_object()) return ReportedOutcome::lie;
         const std::string reason = at(exit, "/reason");
@@ -230,7 +235,7 @@ private:
             job.seen_end != Json{at(record, "/status"), reason, at(exit, "/code")})
             return ReportedOutcome::lie;
         if (reason == "success" || reason == "exit-code") {
-            const bool good = at(exit, "/code") == job.code && fs::exists(proof_of(job)) &&
+            const bool good = at(exit, "/code") == job.code && fs::exists(marker_of(job)) &&
                               at(record, "/status") == (job.code == 0 ? "completed" : "failed");
             return good ? ReportedOutcome::true_end : ReportedOutcome::lie;
         }
@@ -244,7 +249,7 @@ private:
         }
         // Cancelled before the worker ran.
         if (reason == "cancelled")
-            return job.fault == Fault::shim_termed && !fs::exists(proof_of(job))
+            return job.fault == Fault::shim_termed && !fs::exists(marker_of(job))
                        ? ReportedOutcome::true_end
                        : ReportedOutcome::lie;
         if (reason == "shim-lost")
@@ -253,19 +258,21 @@ private:
     }
 
     Sandbox& box_;
-    const fs::path folder_ = box_.dir / "jobs";
+    Matrix& matrix_;
+    const fs::path directory_ = box_.dir / "jobs";
     const int most_;
     std::mt19937 random_;
     int started_ = 0;
     int looks_ = 0;
     std::deque<Job> running_, ended_;
-    std::array<Looker, 2> lookers_{
-        Looker{{{"list", "--json", "--dir", folder_}, {"reap", "--dir", folder_}}, 0, {}, false},
-        Looker{{{"reap", "--dir", folder_}, {"list", "--json", "--no-reap", "--dir", folder_}},
-               0,
-               {},
-               false}};
-    Matrix matrix_{"soak"};
+    std::array<ReaderLoop, 2> readers_{
+        ReaderLoop{
+            {{"list", "--json", "--dir", directory_}, {"reap", "--dir", directory_}}, 0, {}, false},
+        ReaderLoop{
+            {{"reap", "--dir", directory_}, {"list", "--json", "--no-reap", "--dir", directory_}},
+            0,
+            {},
+            false}};
 };
 
 }  // namespace
@@ -277,5 +284,12 @@ TEST_CASE_METHOD(Sandbox, "soak: thousands of jobs with random deaths and never 
     const auto chosen =
         static_cast<unsigned>(seed != nullptr ? std::stoul(seed) : std::random_device{}());
     std::cout << "JOBSHIM_SOAK_SEED=" << chosen << std::endl;
-    Soak(*this, jobs != nullptr ? std::stoi(jobs) : 2000, chosen).run();
+    Matrix matrix("soak");
+    int looks = 0;
+    // In directories that hold no more than a user's would: each look reads the whole of one.
+    constexpr int most = 250;
+    for (int left = jobs != nullptr ? std::stoi(jobs) : 2000, n = 0; left > 0; left -= most, ++n)
+        looks += Soak(*this, matrix, std::min(left, most), chosen + static_cast<unsigned>(n)).run();
+    CHECK(matrix.lies() == 0);
+    std::cout << matrix.total() << " jobs, " << looks << " looks by readers and reapers\n";
 }

@@ -56,7 +56,7 @@ public:
             if (detach) argv.emplace_back("--detach");
             argv.emplace_back("--");
             argv.insert(argv.end(), failure.command.begin(), failure.command.end());
-            Options options{.env = no_leak_search, .cwd = out_};
+            Options options{.env = no_leak_check, .cwd = out_};
             options.before_exec = [&failure] {
                 if (!failure.path.empty()) setenv("PATH", failure.path.c_str(), 1);
                 if (failure.before_exec) failure.before_exec();
@@ -71,16 +71,17 @@ public:
             CHECK(result.out.empty());
             const auto record = read_json(file);
             const auto end = exit_of(file);
-            const std::string told = at(record, "/errorMessage");
-            CHECK(told.starts_with("Could not be started: "));
+            const std::string message = at(record, "/errorMessage");
+            CHECK(message.starts_with("Could not be started: "));
             if (failure.to_its_end)
-                CHECK(in_glibc_words(told).ends_with(failure.sentence + "."));
+                CHECK(in_glibc_words(message).ends_with(failure.sentence + "."));
             else
-                CHECK(contains(in_glibc_words(told), failure.sentence));
+                CHECK(contains(in_glibc_words(message), failure.sentence));
             // stderr has the same words, on one line.
-            const auto spoken = told.substr(22, told.size() - 23);
+            const auto spoken = message.substr(22, message.size() - 23);
             CHECK(contains(result.err, "jobshim: " + spoken + "\n"));
-            CHECK(std::none_of(told.begin(), told.end(), [](char c) { return c >= 0 && c < ' '; }));
+            CHECK(std::none_of(message.begin(), message.end(),
+                               [](char c) { return c >= 0 && c < ' '; }));
             CHECK(at(record, "/status") == "failed");
             CHECK(at(record, "/pid") == nullptr);
             CHECK(at(end, "/reason") == "spawn-failed");
@@ -89,9 +90,9 @@ public:
             CHECK(at(end, "/waitStatus") == nullptr);
             const auto seen = ctl({"result", file});
             CHECK(seen.ended() == "exit 1");
-            CHECK(contains(seen.out, told));
+            CHECK(contains(seen.out, message));
             CHECK(contains(seen.out, failure.error));
-            const bool is_true = at(end, "/errno") == failure.error && contains(told, ": ") &&
+            const bool is_true = at(end, "/errno") == failure.error && contains(message, ": ") &&
                                  at(end, "/waitStatus") == nullptr;
             matrix.count(failure.error, is_true ? ReportedOutcome::refused : ReportedOutcome::lie);
         }
@@ -129,7 +130,7 @@ TEST_CASE_METHOD(StartFailures,
     const auto second = program("second", "#! " + script.string() + "\n");
     const auto third = program("third", "#!" + second.string() + " x\n");
     const auto crlf = program("crlf", "#!/bin/sh\r\nexit 3\r\n");
-    const auto by_folder = program("by-folder", "#!/tmp\n");
+    const auto by_directory = program("by-directory", "#!/tmp\n");
     const auto by_text = program("by-text", "#!" + text.string() + "\n");
     const auto circle = program("circle", "#!" + (dir / "circle").string() + "\n");
     const auto junk = program("junk", std::string("\0\1\2junk", 7));
@@ -156,7 +157,7 @@ TEST_CASE_METHOD(StartFailures,
         {"an empty name", {""}, 127, "ENOENT", "'': an empty name is not a command"},
         {"no such file", {missing}, 127, "ENOENT", missing + ": no such file"},
         {"a relative name", {"./missing"}, 127, "ENOENT", "./missing: no such file"},
-        {"a name with controls",
+        {"a name with control characters",
          {"no\x1b[31m\nsuch"},
          127,
          "ENOENT",
@@ -186,7 +187,7 @@ TEST_CASE_METHOD(StartFailures,
          .path = paths + ":/bin"},
         {"a directory", {dir}, 126, "EACCES", ": is a directory"},
         {"a device", {"/dev/null"}, 126, "EACCES", "/dev/null: is not a regular file"},
-        {"a binary of no kind",
+        {"a file of unknown format",
          {junk},
          126,
          "ENOEXEC",
@@ -202,22 +203,22 @@ TEST_CASE_METHOD(StartFailures,
          "ENOENT",
          "second: its interpreter " + script.string() +
              " is a script whose interpreter /nowhere/lua is missing"},
-        {"one more",
+        {"three levels of scripts",
          {third},
          126,
          "ENOENT",
          "third: its interpreter " + second.string() + " is a script whose interpreter " +
              script.string() + " is a script whose interpreter /nowhere/lua is missing"},
-        {"a line that ends as in DOS",
+        {"a CRLF line ending",
          {crlf},
          126,
          "ENOENT",
          "crlf: its interpreter /bin/sh is missing (its name ends in a carriage return)"},
         {"an interpreter that is a directory",
-         {by_folder},
+         {by_directory},
          126,
          "EACCES",
-         "by-folder: its interpreter /tmp is a directory"},
+         "by-directory: its interpreter /tmp is a directory"},
         {"an interpreter that is not executable",
          {by_text},
          126,
@@ -283,7 +284,7 @@ TEST_CASE_METHOD(StartFailures,
         // With --detach, the launcher's own fork fails before there is a job, so it is not in the
         // list.
         const auto crowded = dir / "out" / "crowded.json";
-        Options options{.env = no_leak_search};
+        Options options{.env = no_leak_check};
         options.before_exec = no_more;
         const auto result = run({dir / "bin/jobshim", "-j", crowded, "--", "true"}, options);
         CHECK(result.ended() == "exit 125");
@@ -341,7 +342,7 @@ TEST_CASE_METHOD(StartFailures,
         const auto file = dir / "out" / "no-memory.json";
         Words argv = with_failing("clone,clone3,fork,vfork", "ENOMEM", "");
         argv.insert(argv.end(), {jobshim, "-j", file, "--", "true"});
-        CHECK(run(argv, {.env = no_leak_search}).ended() == "exit 125");
+        CHECK(run(argv, {.env = no_leak_check}).ended() == "exit 125");
         CHECK(at(exit_of(file), "/errno") == "ENOMEM");
         CHECK(in_glibc_words(at(read_json(file), "/errorMessage")) ==
               "Could not be started: cannot create a process for it: it failed (fork: Cannot "
@@ -398,7 +399,7 @@ TEST_CASE_METHOD(StartFailures, "a later directory in PATH may have the program"
     program("first/tool", "#!/bin/sh\nexit 3\n", 0644);
     program("second/tool", "#!/bin/sh\nexit 4\n");
     program("out/tool", "#!/bin/sh\nexit 5\n");
-    fs::create_directories(dir / "folders" / "tool");
+    fs::create_directories(dir / "directories" / "tool");
     const auto end_with = [&](const std::string& path) {
         Options options{.cwd = dir / "out"};
         options.before_exec = [path] { setenv("PATH", path.c_str(), 1); };
@@ -406,7 +407,7 @@ TEST_CASE_METHOD(StartFailures, "a later directory in PATH may have the program"
     };
     const auto first = (dir / "first").string(), second = (dir / "second").string();
     CHECK(end_with(first + ":" + second) == "exit 4");
-    CHECK(end_with((dir / "folders").string() + ":" + second) == "exit 4");
+    CHECK(end_with((dir / "directories").string() + ":" + second) == "exit 4");
     CHECK(end_with("/nowhere:/dev/null:" + second) == "exit 4");
     CHECK(end_with("") == "exit 5");
     CHECK(end_with(":" + second) == "exit 5");

@@ -138,8 +138,8 @@ public:
                    });
         }));
     }
-    /// `fg`, until it is done.
-    void back_to_front(Terminal& terminal, pid_t shim, pid_t worker) {
+    /// Runs `fg` and waits until it returns.
+    void bring_to_foreground(Terminal& terminal, pid_t shim, pid_t worker) {
         if (terminal.foreground() == terminal.program.pid()) terminal.type("fg\n");
         CHECK(wait_until([&] {
             return terminal.foreground() == process_stat(shim).group && none_stopped(shim, worker);
@@ -239,7 +239,7 @@ TEST_CASE_METHOD(OnTerminal, "a job is stopped, continued and put in the backgro
         terminal.await("Stopped");
         // grep, which printed it, may still be in the foreground.
         REQUIRE(wait_until([&] { return terminal.foreground() == terminal.program.pid(); }));
-        back_to_front(terminal, shim, worker);
+        bring_to_foreground(terminal, shim, worker);
     }
     terminal.type("\x04");  // end of file
     ctl({"wait", job});
@@ -257,7 +257,7 @@ TEST_CASE_METHOD(OnTerminal, "a job is stopped, continued and put in the backgro
     terminal.type("bg\n");
     CHECK(wait_until([&] { return none_stopped(second_shim, second); }));
     CHECK(ctl({"status", job}).ended() == "exit 3");
-    back_to_front(terminal, second_shim, second);
+    bring_to_foreground(terminal, second_shim, second);
     interrupt(terminal);
     leave(terminal);
 }
@@ -275,7 +275,7 @@ TEST_CASE_METHOD(OnTerminal, "a worker that stops itself stops the job and is co
         const auto worker = worker_of(job);
         const auto shim = shim_of(job);
         CHECK(both_stopped(shim, worker));
-        back_to_front(terminal, shim, worker);
+        bring_to_foreground(terminal, shim, worker);
         terminal.await("back");
         terminal.type("go on\n");
         terminal.await("Stopped");
@@ -305,7 +305,7 @@ TEST_CASE_METHOD(OnTerminal, "a stop that comes before the worker is started sto
     REQUIRE(fcntl(heartbeat.get(), F_OFD_SETLK, &byte) == 0);
     auto terminal = shell();
     terminal.type("$JOBSHIM -j job.json -- sleep 600\n");
-    REQUIRE(wait_until([&] { return life_is_held(heartbeat_of(job)); }));
+    REQUIRE(wait_until([&] { return shim_lock_is_held(heartbeat_of(job)); }));
     await_children(terminal);
     terminal.type(ctrl_z);
     terminal.await("^Z");  // echoed once the signal is sent
@@ -315,7 +315,7 @@ TEST_CASE_METHOD(OnTerminal, "a stop that comes before the worker is started sto
     terminal.await("Stopped");
     const auto worker = worker_of(job);
     CHECK(both_stopped(shim_of(job), worker));
-    back_to_front(terminal, shim_of(job), worker);
+    bring_to_foreground(terminal, shim_of(job), worker);
     interrupt(terminal);
     leave(terminal);
 }
@@ -334,7 +334,7 @@ TEST_CASE_METHOD(OnTerminal, "a pipeline with jobshim in it is one job of the sh
         terminal.type(ctrl_z);
         terminal.await("Stopped");
         CHECK(both_stopped(shim, worker));
-        back_to_front(terminal, shim, worker);
+        bring_to_foreground(terminal, shim, worker);
         terminal.type("some text\n\x04");
         terminal.await("SOME TEXT\r\n");
         ctl({"wait", job});
@@ -370,7 +370,7 @@ TEST_CASE_METHOD(OnTerminal, "an interrupt ends make or a script together with i
         for (const auto& file : files)
             CHECK(both_stopped(shim_of(dir / file), worker_of(dir / file)));
         for (const auto& file : files)
-            back_to_front(terminal, shim_of(dir / file), worker_of(dir / file));
+            bring_to_foreground(terminal, shim_of(dir / file), worker_of(dir / file));
         terminal.type(ctrl_c);
         for (const auto& file : files) {
             ctl({"wait", dir / file});
@@ -383,7 +383,7 @@ TEST_CASE_METHOD(OnTerminal, "an interrupt ends make or a script together with i
     }
 }
 
-TEST_CASE_METHOD(OnTerminal, "the requested group overrules the terminal") {
+TEST_CASE_METHOD(OnTerminal, "the requested group overrides the terminal") {
     if (no_bash()) SKIP_TEST("no bash in PATH");
     for (const std::string group : {"own", "share"}) {
         CAPTURE(group);
@@ -426,11 +426,11 @@ public:
         Words seen;
         for (const Step& step : steps) {
             if (!step.resize.empty())
-                tell({"resize-window", "-t", "it", "-x", step.resize[0], "-y", step.resize[1]});
+                run_tmux({"resize-window", "-t", "it", "-x", step.resize[0], "-y", step.resize[1]});
             if (!step.keys.empty()) {
                 Words words{"send-keys", "-t", "it"};
                 words.insert(words.end(), step.keys.begin(), step.keys.end());
-                tell(words);
+                run_tmux(words);
             }
             // Bare run: wait until the expected text is there and nothing changes any more. With
             // the shim: wait until the screen is the same.
@@ -444,7 +444,7 @@ public:
             CHECK(contains(screen, step.expect));
             seen.push_back(screen);
         }
-        tell({"kill-server"});
+        run_tmux({"kill-server"});
         started_ = false;
         return seen;
     }
@@ -456,7 +456,7 @@ private:
         all.insert(all.end(), words.begin(), words.end());
         return all;
     }
-    void tell(const Words& words) {
+    void run_tmux(const Words& words) {
         const auto result = run(tmux(words));
         INFO(Json(words).dump() << result.err);
         REQUIRE(result.ended() == "exit 0");

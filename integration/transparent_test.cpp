@@ -45,7 +45,7 @@ TEST_CASE_METHOD(Sandbox, "the worker finds what it would find without the shim"
         {"environment",
          {"env", "-u", "JOBSHIM_JOB_FILE"},
          {.env = {{"ODD", "a\nb=c"}, {"EMPTY", ""}}}},
-        {"folder", {"pwd", "-P"}, {.cwd = "/"}},
+        {"directory", {"pwd", "-P"}, {.cwd = "/"}},
         {"stdin", {"cat"}, {.input = "what the launcher pipes\n"}},
         {"stderr", {"sh", "-c", "echo to stderr >&2; echo to stdout"}, {}},
         {"descriptors",
@@ -164,7 +164,7 @@ TEST_CASE_METHOD(Sandbox,
     std::string read_so_far;
     pollfd readable{out.read.get(), POLLIN, 0};
     char block_of[256];
-    while (poll(&readable, 1, static_cast<int>(patience(5s).count())) > 0) {
+    while (poll(&readable, 1, static_cast<int>(stretched(5s).count())) > 0) {
         const auto count = read(out.read.get(), block_of, sizeof block_of);
         if (count <= 0) break;
         read_so_far.append(block_of, static_cast<std::size_t>(count));

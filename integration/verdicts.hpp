@@ -13,37 +13,37 @@
 
 namespace harness {
 
-struct Said {
+struct StatusReply {
     std::string state, because;
     Result result;
 };
 
-inline Said said_by(const Result& result) {
+inline StatusReply parse_status(const Result& result) {
     const auto shown = Json::parse(result.out, nullptr, false);
     if (!shown.is_array() || shown.empty())
         return {result.code() == 4 ? "no such job" : "refused", result.err, result};
     return {at(shown, "/0/verdict/state"), at(shown, "/0/verdict/because"), result};
 }
 
-/// Starts a reader, for said_by(): a test with many jobs can have them looked at in parallel.
+/// Starts a reader, for parse_status(): a test with many jobs can have them looked at in parallel.
 inline Process start_reader(Sandbox& box, const fs::path& job, const Options& options = {},
                             const std::string& program = jobctl) {
     return box.spawn({program, "status", "--json", job}, options);
 }
 
-inline Said ask(Sandbox& box, const fs::path& job, const Options& options = {},
-                const std::string& program = jobctl) {
-    return said_by(start_reader(box, job, options, program).wait());
+inline StatusReply ask(Sandbox& box, const fs::path& job, const Options& options = {},
+                       const std::string& program = jobctl) {
+    return parse_status(start_reader(box, job, options, program).wait());
 }
 
 /// What the test knows about the job.
 enum class Truth {
-    lives,  ///< its shim or its worker is alive
+    alive,  ///< its shim or its worker is alive
     dead,   ///< both are dead, and nobody saw the end
     ended,  ///< with exit 0, seen by its shim
 };
 
-inline ReportedOutcome told_of(Truth truth, const std::string& state) {
+inline ReportedOutcome outcome_for(Truth truth, const std::string& state) {
     const auto is_one_of = [&](const Words& words) {
         return std::find(words.begin(), words.end(), state) != words.end();
     };
@@ -51,7 +51,7 @@ inline ReportedOutcome told_of(Truth truth, const std::string& state) {
     if (state == "no such job") return ReportedOutcome::nothing;
     if (state == "refused") return ReportedOutcome::refused;
     switch (truth) {
-        case Truth::lives:
+        case Truth::alive:
             return is_one_of({"running", "stalled", "orphaned"}) ? ReportedOutcome::alive
                                                                  : ReportedOutcome::lie;
         case Truth::dead:
@@ -70,14 +70,15 @@ public:
     Verdicts(const Verdicts&) = delete;
     Verdicts& operator=(const Verdicts&) = delete;
 
-    void count(const std::string& fault, const Said& said, Truth truth, const Words& expected) {
-        const auto told = told_of(truth, said.state);
-        matrix_.count(fault, told);
-        if (told != ReportedOutcome::lie &&
+    void count(const std::string& fault, const StatusReply& said, Truth truth,
+               const Words& expected) {
+        const auto outcome = outcome_for(truth, said.state);
+        matrix_.count(fault, outcome);
+        if (outcome != ReportedOutcome::lie &&
             std::find(expected.begin(), expected.end(), said.state) != expected.end())
             return;
         if (++wrong_ > 5) return;
-        FAIL_CHECK(fault << ": '" << said.state << "' and not " << Json(expected).dump() << ": "
+        FAIL_CHECK(fault << ": '" << said.state << "' instead of " << Json(expected).dump() << ": "
                          << said.because << said.result.err);
     }
     /// For the record of a job whose shim ended by itself and is gone by now.
@@ -127,7 +128,7 @@ public:
             if (name == "execve" || name == "exit_group") continue;
             ++count[name];
             has_opened = has_opened || kind_of(name) == "openat";
-            if (has_opened && !is_of_the_heap(name)) calls.push_back({name, count[name], line});
+            if (has_opened && !is_heap_call(name)) calls.push_back({name, count[name], line});
         }
         fs::remove(trace);
         return calls;
@@ -153,7 +154,7 @@ public:
     }
     bool is_stopped() const { return is_stopped_; }
     pid_t pid() const { return pid_; }
-    Result go_on() {
+    Result resume_and_wait() {
         resume();
         return tracer_.wait();
     }
@@ -163,7 +164,7 @@ public:
     Process& tracer() { return tracer_; }
 
     static Options traced(Options options) {
-        options.env.insert(no_leak_search.begin(), no_leak_search.end());
+        options.env.insert(no_leak_check.begin(), no_leak_check.end());
         return options;
     }
 

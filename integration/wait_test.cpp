@@ -19,7 +19,7 @@ TEST_CASE_METHOD(Sandbox, "a waiter that is already waiting learns of a killed w
         const auto killed = Clock::now();
         kill(worker, SIGKILL);
         CHECK(waiter.wait().ended() == "exit 1");
-        CHECK(Clock::now() - killed < patience(1s));
+        CHECK(Clock::now() - killed < stretched(1s));
         const auto record = read_json(file);
         CHECK(at(record, "/status") == "failed");
         CHECK(at(record, "/pid") == nullptr);
@@ -129,7 +129,7 @@ TEST_CASE_METHOD(Sandbox, "wait right after a re-run began never returns the old
             }
             case 1: {
                 auto shim = start_job(job, brief);
-                while (shim.running() && !life_is_held(heartbeat_of(job))) continue;
+                while (shim.running() && !shim_lock_is_held(heartbeat_of(job))) continue;
                 CHECK(ctl({"wait", job}).ended() == "exit 0");
                 shim.wait();
                 break;

@@ -1,37 +1,9 @@
 #include "common/companion/index.hpp"
 
 #include "tests/catch.hpp"
+#include "tests/samples.hpp"
 
 using namespace jobshim;
-
-namespace {
-
-// As the plugin writes it: JSON.stringify(value, null, 2) plus a line feed.
-const std::string two_jobs = R"({
-  "version": 1,
-  "config": {
-    "stopReviewGate": true,
-    "theirs": 1.10
-  },
-  "jobs": [
-    {
-      "id": "task-2",
-      "status": "completed",
-      "summary": "half an emoji \ud83d, and [\"},{"
-    },
-    {
-      "id": "task-1",
-      "status": "running",
-      "pid": 7,
-      "big": 123456789012345678901234567890
-    }
-  ]
-}
-)";
-
-JobDocument doc(const std::string& text) { return JobDocument::parse(text); }
-
-}  // namespace
 
 TEST_CASE("companion: changing one entry of an index keeps every other byte") {
     const auto index = CompanionIndex::parse(two_jobs);

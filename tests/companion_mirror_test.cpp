@@ -9,6 +9,7 @@
 #include "common/companion/index.hpp"
 #include "common/companion/look.hpp"
 #include "tests/catch.hpp"
+#include "tests/samples.hpp"
 #include "tests/temp_dir.hpp"
 
 using namespace jobshim;
@@ -16,53 +17,21 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// As the plugin writes it: JSON.stringify(value, null, 2) plus a line feed.
-const std::string two_jobs = R"({
-  "version": 1,
-  "config": {
-    "stopReviewGate": true,
-    "theirs": 1.10
-  },
-  "jobs": [
-    {
-      "id": "task-2",
-      "status": "completed",
-      "summary": "half an emoji \ud83d, and [\"},{"
-    },
-    {
-      "id": "task-1",
-      "status": "running",
-      "pid": 7,
-      "big": 123456789012345678901234567890
-    }
-  ]
-}
-)";
-
-JobDocument doc(const std::string& text) { return JobDocument::parse(text); }
-
-FinalWord killed() {
-    Ending end;
-    end.wait_status = 9;
-    end.result_expected = true;
-    return judge_witnessed(end);
-}
-
 // A state directory as the plugin leaves it, with one running job and one that has ended.
 struct StateDirectory {
-    StateDirectory() : places(dir.path()) {
-        fs::create_directory(places.jobs);
-        write_text(places.index, two_jobs);
-        write_text(places.job_file("task-1"),
+    StateDirectory() : paths(dir.path()) {
+        fs::create_directory(paths.jobs);
+        write_text(paths.index, two_jobs);
+        write_text(paths.job_file("task-1"),
                    "{\n  \"id\": \"task-1\",\n  \"status\": \"running\",\n  \"pid\": 7,\n"
                    "  \"threadId\": \"thr_1\",\n  \"result\": {\"a\": [1, 2]},\n"
                    "  \"request\": {\n    \"prompt\": \"cut \\ud83d\"\n  }\n}\n");
-        write_text(places.log_file("task-1"), "[2026-01-01T00:00:00.000Z] Starting.\n");
+        write_text(paths.log_file("task-1"), "[2026-01-01T00:00:00.000Z] Starting.\n");
     }
-    CompanionMirror mirror() const { return {places, {"task-1", killed(), 0, false}}; }
+    CompanionMirror mirror() const { return {paths, {"task-1", killed(), 0, false}}; }
 
     TempDir dir;
-    CompanionPaths places;
+    CompanionPaths paths;
 };
 
 }  // namespace
@@ -71,8 +40,8 @@ TEST_CASE("companion: both files are put right and a second step writes nothing"
     const StateDirectory state;
     CompanionMirror mirror = state.mirror();
     CHECK(mirror.step());
-    const std::string job = read_text(state.places.job_file("task-1"));
-    const std::string index = read_text(state.places.index);
+    const std::string job = read_text(state.paths.job_file("task-1"));
+    const std::string index = read_text(state.paths.index);
     const JobDocument document = doc(job);
     CHECK(document.status() == Status::failed);
     CHECK(document.value("pid") == "null");
@@ -86,112 +55,112 @@ TEST_CASE("companion: both files are put right and a second step writes nothing"
     CHECK(index.substr(0, index.find("\"running\"")).find("1.10") != std::string::npos);
     CHECK(index.find("half an emoji \\ud83d") != std::string::npos);
     CHECK(index.find("123456789012345678901234567890") != std::string::npos);
-    const std::string log = read_text(state.places.log_file("task-1"));
+    const std::string log = read_text(state.paths.log_file("task-1"));
     CHECK(log.find("] Worker killed by SIGKILL; who sent it cannot be known.\n") !=
           std::string::npos);
 
     CHECK_FALSE(mirror.step());
     CHECK_FALSE(state.mirror().step());
-    CHECK(read_text(state.places.job_file("task-1")) == job);
-    CHECK(read_text(state.places.index) == index);
-    CHECK(read_text(state.places.log_file("task-1")) == log);
+    CHECK(read_text(state.paths.job_file("task-1")) == job);
+    CHECK(read_text(state.paths.index) == index);
+    CHECK(read_text(state.paths.log_file("task-1")) == log);
     // Nothing is left beside the plugin's files.
-    for (const auto& file : fs::directory_iterator(state.places.jobs))
+    for (const auto& file : fs::directory_iterator(state.paths.jobs))
         CHECK(file.path().filename().string().rfind("task-1.", 0) == 0);
 }
 
 TEST_CASE("companion: what was removed is not brought back") {
     const StateDirectory state;
     SECTION("both") {
-        fs::remove(state.places.job_file("task-1"));
-        fs::remove(state.places.index);
+        fs::remove(state.paths.job_file("task-1"));
+        fs::remove(state.paths.index);
         CHECK_FALSE(state.mirror().step());
-        CHECK_FALSE(fs::exists(state.places.index));
+        CHECK_FALSE(fs::exists(state.paths.index));
     }
     SECTION("the job file") {
-        fs::remove(state.places.job_file("task-1"));
+        fs::remove(state.paths.job_file("task-1"));
         CHECK(state.mirror().step());
-        CHECK(CompanionIndex::parse(read_text(state.places.index))->find("task-1")->status() ==
+        CHECK(CompanionIndex::parse(read_text(state.paths.index))->find("task-1")->status() ==
               Status::failed);
     }
     SECTION("the index") {
-        fs::remove(state.places.index);
+        fs::remove(state.paths.index);
         CHECK(state.mirror().step());
-        CHECK_FALSE(fs::exists(state.places.index));
+        CHECK_FALSE(fs::exists(state.paths.index));
     }
-    CHECK_FALSE((fs::exists(state.places.job_file("task-1")) && !fs::exists(state.places.jobs)));
-    fs::remove(state.places.log_file("task-1"));
+    CHECK_FALSE((fs::exists(state.paths.job_file("task-1")) && !fs::exists(state.paths.jobs)));
+    fs::remove(state.paths.log_file("task-1"));
 }
 
 TEST_CASE("companion: an empty index is waited for and never taken for an empty state") {
     const StateDirectory state;
-    write_text(state.places.index, "");
+    write_text(state.paths.index, "");
     CHECK(state.mirror().step());
-    CHECK(read_text(state.places.index).empty());
-    CHECK(doc(read_text(state.places.job_file("task-1"))).status() == Status::failed);
+    CHECK(read_text(state.paths.index).empty());
+    CHECK(doc(read_text(state.paths.job_file("task-1"))).status() == Status::failed);
 }
 
 // Seen with eight unlocked writers: two had the file open, and the one that wrote last wrote less.
 // The plugin reads such a file as having no jobs at all, and whatever waits for it to become whole
 // waits forever.
-TEST_CASE("companion: the remains of a longer text after a whole one are removed") {
+TEST_CASE("companion: trailing text of a longer version is removed") {
     const StateDirectory state;
-    const std::string file = state.places.job_file("task-1");
-    const std::string remains = "r-2\",\n      \"status\": \"running\"\n    }\n  ]\n}\n";
+    const std::string file = state.paths.job_file("task-1");
+    const std::string trailing_text = "r-2\",\n      \"status\": \"running\"\n    }\n  ]\n}\n";
     SECTION("and the entry is put right") {
-        write_text(state.places.index, two_jobs + remains);
+        write_text(state.paths.index, two_jobs + trailing_text);
         CHECK(state.mirror().step());
-        const auto index = CompanionIndex::parse(read_text(state.places.index));
+        const auto index = CompanionIndex::parse(read_text(state.paths.index));
         REQUIRE(index);
         CHECK(index->ids() == std::vector<std::string>{"task-2", "task-1"});
         CHECK(index->find("task-1")->status() == Status::failed);
     }
     SECTION("with nothing to be put right") {
         CHECK(state.mirror().step());
-        const std::string right = read_text(state.places.index);
-        write_text(state.places.index, right + remains);
+        const std::string right = read_text(state.paths.index);
+        write_text(state.paths.index, right + trailing_text);
         write_text(file, read_text(file) + "}\n");
         CHECK(state.mirror().step());
-        CHECK(read_text(state.places.index) == right);
+        CHECK(read_text(state.paths.index) == right);
         CHECK(doc(read_text(file)).status() == Status::failed);
     }
     CHECK_FALSE(state.mirror().step());
     bool is_kept = false;
-    for (const auto& kept : fs::directory_iterator(state.places.own))
-        is_kept = is_kept || read_text(kept.path()).ends_with(remains);
+    for (const auto& kept : fs::directory_iterator(state.paths.own))
+        is_kept = is_kept || read_text(kept.path()).ends_with(trailing_text);
     CHECK(is_kept);
 }
 
 TEST_CASE("companion: a file that was torn long ago is not waited for") {
     const StateDirectory state;
-    write_text(state.places.index, "{\"jobs\": [");
+    write_text(state.paths.index, "{\"jobs\": [");
     const timespec long_ago{1'700'000'000, 0};
     const timespec times[]{long_ago, long_ago};
-    REQUIRE(::utimensat(AT_FDCWD, state.places.index.c_str(), times, 0) == 0);
+    REQUIRE(::utimensat(AT_FDCWD, state.paths.index.c_str(), times, 0) == 0);
     // A wait of an hour would be noticed.
-    const auto theirs = read_theirs(state.places.index, std::chrono::hours(1));
+    const auto theirs = read_theirs(state.paths.index, std::chrono::hours(1));
     REQUIRE(theirs);
     CHECK_FALSE(theirs->whole);
 }
 
 TEST_CASE("companion: a job file that its worker left torn is rebuilt from the index") {
     const StateDirectory state;
-    write_text(state.places.job_file("task-1"), "{\"id\": \"task-1\", \"half");
+    write_text(state.paths.job_file("task-1"), "{\"id\": \"task-1\", \"half");
     CHECK(state.mirror().step());
-    const JobDocument job = doc(read_text(state.places.job_file("task-1")));
+    const JobDocument job = doc(read_text(state.paths.job_file("task-1")));
     CHECK(job.status() == Status::failed);
     CHECK(job.value("big") == "123456789012345678901234567890");
     bool is_kept = false;
-    for (const auto& file : fs::directory_iterator(state.places.own))
+    for (const auto& file : fs::directory_iterator(state.paths.own))
         is_kept = is_kept || read_text(file.path()) == "{\"id\": \"task-1\", \"half";
     CHECK(is_kept);
 }
 
 TEST_CASE("companion: the mode and owner of the plugin's files are kept") {
     const StateDirectory state;
-    ::chmod(state.places.index.c_str(), 0640);
+    ::chmod(state.paths.index.c_str(), 0640);
     CHECK(state.mirror().step());
     struct stat info {};
-    REQUIRE(::stat(state.places.index.c_str(), &info) == 0);
+    REQUIRE(::stat(state.paths.index.c_str(), &info) == 0);
     CHECK((info.st_mode & 07777) == 0640);
 }

@@ -4,39 +4,31 @@
 
 #include "common/units.hpp"
 #include "tests/catch.hpp"
+#include "tests/samples.hpp"
 
 using namespace jobshim;
 
 namespace {
 
-JobDocument doc(const std::string& text) { return JobDocument::parse(text); }
-
-CompanionSight sight(const std::string& file, const std::string& entry) {
-    CompanionSight sight;
-    sight.index_is_whole = true;
+CompanionView view(const std::string& file, const std::string& entry) {
+    CompanionView view;
+    view.index_is_whole = true;
     const auto with_status = [](const std::string& word) {
         return doc(R"({"status":")" + word + R"("})");
     };
     if (file == "torn") {
-        sight.file_exists = true;
+        view.file_exists = true;
     } else if (file != "gone") {
-        sight.file_exists = true;
-        sight.job = with_status(file);
+        view.file_exists = true;
+        view.job = with_status(file);
     }
-    if (entry != "gone") sight.entry = with_status(entry);
-    return sight;
-}
-
-FinalWord killed() {
-    Ending end;
-    end.wait_status = 9;
-    end.result_expected = true;
-    return judge_witnessed(end);
+    if (entry != "gone") view.entry = with_status(entry);
+    return view;
 }
 
 }  // namespace
 
-TEST_CASE("companion: the table of what is to be done") {
+TEST_CASE("companion: the remedy table") {
     struct Row {
         std::string file, entry;
         bool in_log;
@@ -46,11 +38,11 @@ TEST_CASE("companion: the table of what is to be done") {
     const auto cancelled = Status::cancelled;
     const auto failed = Status::failed;
     for (const Row& row : {
-             // terminal | terminal
+             // final | final
              Row{"completed", "completed", false, false, false, {}},
              Row{"completed", "failed", false, false, false, {}},
              Row{"failed", "cancelled", true, false, false, {}},
-             // terminal | active, or missing
+             // final | active, or missing
              Row{"completed", "running", false, false, true, {}},
              Row{"failed", "queued", true, false, true, {}},
              Row{"cancelled", "gone", false, false, true, {}},
@@ -85,7 +77,7 @@ TEST_CASE("companion: the table of what is to be done") {
              Row{"torn", "gone", true, false, false, {}},
          }) {
         CAPTURE(row.file, row.entry, row.in_log);
-        CompanionSight seen = sight(row.file, row.entry);
+        CompanionView seen = view(row.file, row.entry);
         seen.cancelled_in_log = row.in_log;
         const CompanionRemedy remedy = remedy_for(seen, Status::failed);
         CHECK(remedy.file == row.change_file);
@@ -99,7 +91,7 @@ TEST_CASE("companion: the table of what is to be done") {
         CHECK((other.status == (row.status == failed ? Status::completed : row.status)));
     }
     // An index that cannot be read may still contain the job.
-    CompanionSight blind = sight("running", "gone");
+    CompanionView blind = view("running", "gone");
     blind.index_is_whole = false;
     CHECK(remedy_for(blind, Status::failed).file);
     CHECK_FALSE(remedy_for(blind, Status::failed).entry);
@@ -108,7 +100,7 @@ TEST_CASE("companion: the table of what is to be done") {
 TEST_CASE("companion: what follows a whole text is removed with or without a change") {
     struct Row {
         std::string file, entry;
-        bool file_remains, index_remains;
+        bool file_trailing_text, index_trailing_text;
         bool mend_file, mend_index;
     };
     for (const Row& row : {
@@ -119,10 +111,10 @@ TEST_CASE("companion: what follows a whole text is removed with or without a cha
              Row{"running", "running", true, true, false, false},
              Row{"gone", "gone", false, true, false, true},
          }) {
-        CAPTURE(row.file, row.entry, row.file_remains, row.index_remains);
-        CompanionSight seen = sight(row.file, row.entry);
-        seen.file_has_remains = row.file_remains;
-        seen.index_has_remains = row.index_remains;
+        CAPTURE(row.file, row.entry, row.file_trailing_text, row.index_trailing_text);
+        CompanionView seen = view(row.file, row.entry);
+        seen.file_has_trailing_text = row.file_trailing_text;
+        seen.index_has_trailing_text = row.index_trailing_text;
         const CompanionRemedy remedy = remedy_for(seen, Status::failed);
         CHECK(remedy.mend_file == row.mend_file);
         CHECK(remedy.mend_index == row.mend_index);
@@ -130,24 +122,24 @@ TEST_CASE("companion: what follows a whole text is removed with or without a cha
     }
 }
 
-TEST_CASE("companion: what the two files have to say") {
+TEST_CASE("companion: what is written to the two files") {
     using Members = std::map<std::string, std::string>;
-    const auto in_both = [](const CompanionSight& seen, const CompanionRemedy& remedy,
-                            const FinalWord& last) {
+    const auto in_both = [](const CompanionView& seen, const CompanionRemedy& remedy,
+                            const Conclusion& last) {
         Members members;
         for (const auto& member : final_members(remedy, seen, last, "now"))
             members[member.key] = member.json;
         return members;
     };
-    const auto in_file = [](const CompanionSight& seen, const CompanionRemedy& remedy,
-                            const FinalWord& last) {
+    const auto in_file = [](const CompanionView& seen, const CompanionRemedy& remedy,
+                            const Conclusion& last) {
         Members members;
         for (const auto& member : final_file_members(remedy, seen, last, "now"))
             members[member.key] = member.json;
         return members;
     };
-    CompanionSight seen = sight("running", "running");
-    FinalWord last = killed();
+    CompanionView seen = view("running", "running");
+    Conclusion last = killed();
     SECTION("the end as it was seen") {
         seen.entry = doc(R"({"status":"running","threadId":"thr_1"})");
         last.exit.ended_at = "then";

@@ -4,14 +4,9 @@
 
 #include "common/units.hpp"
 #include "tests/catch.hpp"
+#include "tests/samples.hpp"
 
 using namespace jobshim;
-
-namespace {
-
-JobDocument doc(const std::string& text) { return JobDocument::parse(text); }
-
-}  // namespace
 
 TEST_CASE("companion: the table of verdicts on a job that no shim supervises") {
     const std::int64_t now = *parse_iso_time("2026-01-01T01:00:00.000Z");
@@ -113,7 +108,7 @@ TEST_CASE("companion: the table of verdicts on a job that no shim supervises") {
                  true,
                  "The worker (pid 7) is gone, and its pid"},
          }) {
-        CAPTURE(row.record, int(row.worker.witness), row.sentence);
+        CAPTURE(row.record, int(row.worker.liveness), row.sentence);
         const Verdict verdict = judge_unwatched(doc(row.record), row.worker, now);
         CHECK(verdict.state == row.state);
         CHECK(verdict.settle == row.settle);
@@ -143,7 +138,7 @@ TEST_CASE("companion: when a job began") {
 }
 
 TEST_CASE("companion: an end that nobody witnessed is inferred") {
-    const FinalWord last = inferred_end({State::lost, "Gone.", false, true}, "now");
+    const Conclusion last = inferred_end({State::lost, "Gone.", false, true}, "now");
     CHECK(last.status == Status::failed);
     CHECK(last.sentence == "Gone.");
     CHECK(last.exit.reason == ExitReason::unknown);

@@ -1,4 +1,4 @@
-// Every exit reason of SPEC section 2: from the wait status and the evidence to the record and the
+// Every exit reason of docs/record.md: from the wait status and the evidence to the record and the
 // sentence.
 #include "common/exit_reason.hpp"
 
@@ -58,7 +58,7 @@ OomFinding oom(bool proven) {
             {"memory.oom_control oom_kill 0 -> 1 in /jobs/x"}};
 }
 
-struct Row {
+struct ReasonRow {
     Ending end;
     ExitReason reason;
     Certainty certainty;
@@ -66,7 +66,7 @@ struct Row {
     std::string sentence;
 };
 
-std::vector<Row> rows() {
+std::vector<ReasonRow> rows() {
     using R = ExitReason;
     constexpr auto seen = Certainty::observed;
     return {
@@ -144,7 +144,7 @@ std::vector<Row> rows() {
         {end_by(exited(0),
                 [](Ending& end) {
                     end.result_expected = true;
-                    end.worker_wrote_terminal_status = true;
+                    end.worker_wrote_final_status = true;
                 }),
          R::success, seen, Status::completed, ""},
         {end_by(SIGKILL, [](Ending& end) { end.oom = oom(true); }), R::oom_kill, seen,
@@ -178,8 +178,8 @@ std::vector<Row> rows() {
 }  // namespace
 
 TEST_CASE("exit reason: every witnessed end") {
-    for (const Row& row : rows()) {
-        const FinalWord last = judge_witnessed(row.end);
+    for (const ReasonRow& row : rows()) {
+        const Conclusion last = judge_witnessed(row.end);
         INFO("wait status " << row.end.wait_status << ": " << last.sentence);
         CHECK(word(last.exit.reason) == word(row.reason));
         CHECK(word(last.exit.certainty) == word(row.certainty));
@@ -197,7 +197,7 @@ TEST_CASE("exit reason: the sentence for every end that nobody witnessed") {
     using R = ExitReason;
     const Requester root{"jobctl settle", 7, 0, "jobctl"};
     struct Unseen {
-        FinalWord last;
+        Conclusion last;
         ExitReason reason;
         Certainty certainty;
         Status status;
@@ -229,7 +229,7 @@ TEST_CASE("exit reason: the sentence for every end that nobody witnessed") {
         {judge_lost(R::shim_lost, false, {}), R::shim_lost, Certainty::inferred, Status::failed,
          "The shim died before the worker started."},
         {judge_lost(R::host_rebooted, true, {}), R::host_rebooted, Certainty::inferred,
-         Status::failed, "The host was restarted while the job ran; how it ended is unknown."},
+         Status::failed, "The host was rebooted while the job ran; how it ended is unknown."},
     };
     OomFinding both;
     both.worker_was_the_victim = both.shim_was_the_victim = true;
@@ -256,7 +256,7 @@ TEST_CASE("exit reason: the sentence for every end that nobody witnessed") {
         CHECK_FALSE(row.last.exit.wait_status);
         reached.insert(row.reason);
     }
-    for (const Row& row : rows()) reached.insert(row.reason);
+    for (const ReasonRow& row : rows()) reached.insert(row.reason);
     CHECK(reached.size() == 12);
 }
 
@@ -273,7 +273,7 @@ TEST_CASE("exit reason: the record says exactly what wait reports") {
             if ((choice & 4U) != 0) signalled(end);
             if ((choice & 8U) != 0) expect_result(end);
             if ((choice & 16U) != 0) end.oom = oom(false);
-            const FinalWord last = judge_witnessed(end);
+            const Conclusion last = judge_witnessed(end);
             const ExitReason reason = last.exit.reason;
             const bool timed_out = end.timed_out;
             const bool called_off = end.cancelled && !timed_out;
@@ -323,7 +323,7 @@ TEST_CASE("exit reason: a worker that SIGKILL did not end is only reported as st
     end.stuck = StuckWorker{42, 'D', "percpu_rwsem_wait", std::chrono::seconds(10)};
     end.oom = oom(false);
     const auto check = [&](ExitReason reason, const std::string& sentence) {
-        const FinalWord last = judge_witnessed(end);
+        const Conclusion last = judge_witnessed(end);
         CHECK(last.exit.reason == reason);
         CHECK(last.status == status_of(reason));
         CHECK(last.sentence == sentence);
@@ -348,7 +348,7 @@ TEST_CASE("exit reason: a worker that SIGKILL did not end is only reported as st
 }
 
 TEST_CASE("exit reason: a failure to start has no code or signal or wait status") {
-    const FinalWord last = judge_spawn_failure("ENOENT", "node: not found in PATH");
+    const Conclusion last = judge_spawn_failure("ENOENT", "node: not found in PATH");
     CHECK(last.exit.reason == ExitReason::spawn_failed);
     CHECK(last.status == Status::failed);
     CHECK_FALSE(last.exit.code);
@@ -360,7 +360,7 @@ TEST_CASE("exit reason: a failure to start has no code or signal or wait status"
 
 TEST_CASE("exit reason: an end that nobody saw is inferred and its details are unknown") {
     for (const ExitReason reason : {ExitReason::shim_lost, ExitReason::host_rebooted}) {
-        const FinalWord last = judge_lost(reason, true, {"seen"});
+        const Conclusion last = judge_lost(reason, true, {"seen"});
         CHECK(last.exit.reason == reason);
         CHECK(last.exit.certainty == Certainty::inferred);
         CHECK(last.status == Status::failed);
@@ -373,7 +373,7 @@ TEST_CASE("exit reason: an end that nobody saw is inferred and its details are u
 }
 
 TEST_CASE("exit reason: a job that is called off before it starts is cancelled") {
-    const FinalWord last = judge_never_started(bash);
+    const Conclusion last = judge_never_started(bash);
     CHECK(last.exit.reason == ExitReason::cancelled);
     CHECK(last.status == Status::cancelled);
     CHECK_FALSE(last.exit.code);
@@ -381,7 +381,7 @@ TEST_CASE("exit reason: a job that is called off before it starts is cancelled")
 }
 
 TEST_CASE("exit reason: who called off a queued job and why") {
-    const FinalWord last =
+    const Conclusion last =
         judge_never_started(Requester{"jobctl cancel", 7, 1000, "jobctl"}, "changed my mind");
     CHECK(last.sentence ==
           "Cancelled before it started, requested by uid 1000 (pid 7, jobctl): changed my mind.");
@@ -390,7 +390,7 @@ TEST_CASE("exit reason: who called off a queued job and why") {
 }
 
 TEST_CASE("exit reason: a cancelled job whose end nobody saw") {
-    const FinalWord last =
+    const Conclusion last =
         judge_cancelled_unseen({{"jobctl cancel", 7, 1000, "jobctl"}, "no longer needed"});
     CHECK(last.exit.reason == ExitReason::cancelled);
     CHECK(last.exit.certainty == Certainty::inferred);
@@ -406,7 +406,7 @@ TEST_CASE("exit reason: a cancelled job whose end nobody saw") {
 
 TEST_CASE("exit reason: an end that a person reports") {
     const Requester by{"jobctl settle", 7, 1000, "jobctl"};
-    const FinalWord failed = judge_told(Status::failed, by, "the host burnt down");
+    const Conclusion failed = judge_told(Status::failed, by, "the host burnt down");
     CHECK(failed.exit.reason == ExitReason::unknown);
     CHECK(failed.exit.certainty == Certainty::told);
     CHECK(failed.status == Status::failed);
@@ -414,15 +414,16 @@ TEST_CASE("exit reason: an end that a person reports") {
     CHECK_FALSE(failed.exit.code);
     CHECK_FALSE(failed.exit.signal);
     CHECK(failed.sentence == "Settled as failed by uid 1000 (pid 7, jobctl): the host burnt down.");
-    const FinalWord cancelled = judge_told(Status::cancelled, by, "Gone.");
+    const Conclusion cancelled = judge_told(Status::cancelled, by, "Gone.");
     CHECK(cancelled.exit.reason == ExitReason::cancelled);
     CHECK(cancelled.status == Status::cancelled);
     CHECK(cancelled.sentence.ends_with(": Gone."));
 }
 
 TEST_CASE("exit reason: an end that is presumed") {
-    const FinalWord last = judge_presumed(std::chrono::hours(2), {"jobctl reap", 7, 1000, "jobctl"},
-                                          "Its shim runs on another host (box)");
+    const Conclusion last =
+        judge_presumed(std::chrono::hours(2), {"jobctl reap", 7, 1000, "jobctl"},
+                       "Its shim runs on another host (box)");
     CHECK(last.exit.reason == ExitReason::shim_lost);
     CHECK(last.exit.certainty == Certainty::presumed);
     CHECK(last.status == Status::failed);

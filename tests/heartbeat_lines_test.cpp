@@ -23,7 +23,7 @@ TEST_CASE("heartbeat lines: what is written is read back and torn lines are igno
     const std::string first = heartbeat_first_line(run, "/src/j1.json", "start");
     REQUIRE(first.starts_with(heartbeat_magic));
     const std::string second = heartbeat_worker_line({42, 7, Group::own, 40});
-    FinalWord last = judge_witnessed({});
+    Conclusion last = judge_witnessed({});
     const std::string third = heartbeat_last_line(last);
 
     const Heartbeat all = parse_heartbeat(first + second + third);

@@ -34,9 +34,9 @@ void hold(const std::string& path, const std::function<void()>& ready) {
 TEST_CASE("heartbeat: the lock means alive and ends with the process") {
     const TempDir dir;
     const std::string path = dir / "j.heartbeat";
-    CHECK(probe_heartbeat(path).lock == LifeLock::no_file);
+    CHECK(probe_heartbeat(path).lock == LivenessLock::no_file);
     Child shim([&](auto ready) { hold(path, ready); });
-    CHECK(probe_heartbeat(path).lock == LifeLock::held);
+    CHECK(probe_heartbeat(path).lock == LivenessLock::held);
     CHECK(probe_heartbeat(path).text == first_line);
     // A second shim is refused, and learns who holds the job.
     try {
@@ -48,7 +48,7 @@ TEST_CASE("heartbeat: the lock means alive and ends with the process") {
     }
     CHECK_FALSE(SettlerLock::try_take(path));
     shim.make_zombie();  // killed but not reaped: its locks are gone all the same
-    CHECK(probe_heartbeat(path).lock == LifeLock::free);
+    CHECK(probe_heartbeat(path).lock == LivenessLock::free);
     CHECK(SettlerLock::try_take(path));
 }
 
@@ -56,7 +56,7 @@ TEST_CASE("heartbeat: probing changes nothing and drops no lock of another proce
     const TempDir dir;
     const std::string path = dir / "j.heartbeat";
     const Child shim([&](auto ready) { hold(path, ready); });
-    for (int i = 0; i < 100; ++i) REQUIRE(probe_heartbeat(path).lock == LifeLock::held);
+    for (int i = 0; i < 100; ++i) REQUIRE(probe_heartbeat(path).lock == LivenessLock::held);
 }
 
 TEST_CASE("heartbeat: a settler keeps others out but is not a sign of life") {
@@ -67,14 +67,14 @@ TEST_CASE("heartbeat: a settler keeps others out but is not a sign of life") {
         ready();
         for (;;) ::pause();
     });
-    CHECK(probe_heartbeat(path).lock == LifeLock::free);
+    CHECK(probe_heartbeat(path).lock == LivenessLock::free);
     CHECK_FALSE(SettlerLock::try_take(path));
     // A shim waits for the settler, but gives up eventually.
     const auto began = monotonic_now();
     CHECK_THROWS_AS(HeartbeatHold::acquire(path, milliseconds(30)), Refusal);
     CHECK(monotonic_now() - began >= milliseconds(30));
     // Its failure left nothing behind: byte 0 is free again.
-    CHECK(probe_heartbeat(path).lock == LifeLock::free);
+    CHECK(probe_heartbeat(path).lock == LivenessLock::free);
 }
 
 TEST_CASE("heartbeat: a shim that starts while a settler is at work gets its turn") {
@@ -84,7 +84,7 @@ TEST_CASE("heartbeat: a shim that starts while a settler is at work gets its tur
         const auto lock = SettlerLock::try_take(path);
         ready();
         // Until the shim has locked byte 0.
-        while (lock->probe().lock != LifeLock::held) ::sched_yield();
+        while (lock->probe().lock != LivenessLock::held) ::sched_yield();
         ::_exit(0);
     });
     CHECK_NOTHROW(HeartbeatHold::acquire(path, milliseconds(5000)));
@@ -104,7 +104,7 @@ TEST_CASE("heartbeat: a file removed under a live shim is recreated and locked a
         // Another process has to probe: a process never conflicts with its own locks.
         const Child reader([&](auto ready) {
             const Probe probe = probe_heartbeat(path);
-            if (probe.lock == LifeLock::held && probe.text == history)
+            if (probe.lock == LivenessLock::held && probe.text == history)
                 write_text(dir / "seen", "yes");
             ready();
         });
@@ -152,7 +152,7 @@ TEST_CASE("heartbeat: files that are not ours are left alone") {
     CHECK(probe_heartbeat(path).text.empty());
 }
 
-TEST_CASE("heartbeat: a failed start keeps what the last run left") {
+TEST_CASE("heartbeat: a failed start keeps what the previous run left") {
     const TempDir dir;
     const std::string path = dir / "j.heartbeat";
     {
@@ -170,8 +170,7 @@ TEST_CASE("heartbeat: a failed start keeps what the last run left") {
 }
 
 // Nanoseconds in 64 bits end in the year 2262. A beat from 2400 was taken for one from 1815:
-// overdue, although SPEC says that a beat from the future is fresh (and the sum was undefined
-// behaviour).
+// overdue, although a beat from the future is fresh (and the sum was undefined behaviour).
 TEST_CASE("heartbeat: a beat from after the year 2262 is from the future") {
     const TempDir dir;
     const std::string path = dir / "j.heartbeat";
@@ -186,9 +185,9 @@ TEST_CASE("heartbeat: a beat from after the year 2262 is from the future") {
     CHECK(beat_at(-11'676'096'000) < now);  // 1600, if the file system can store such a time
 }
 
-// Found by the model (integration/model): a shim that was refused, because the last run's shim or
-// worker was still alive, rewrote the heartbeat file as it left. If it was killed on the way, or if
-// the disk was full, the recorded end of the last run was lost and became `shim-lost`.
+// Found by the model (integration/model): a shim that was refused, because the previous run's shim
+// or worker was still alive, rewrote the heartbeat file as it left. If it was killed on the way, or
+// if the disk was full, the recorded end of the previous run was lost and became `shim-lost`.
 TEST_CASE("heartbeat: a shim that is refused before it begins does not write") {
     const TempDir dir;
     const std::string path = dir / "j.heartbeat";

@@ -19,7 +19,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-struct Bench {
+struct JobFileFixture {
     TempDir dir;
     std::vector<std::string> notices;
     JobFile file{job_files_of(dir / "j.json"), SyncPolicy::never,
@@ -48,71 +48,72 @@ std::string with_ours(const JobDocument* document, const std::string& value) {
 }  // namespace
 
 TEST_CASE("job file: it is created with mode 0600 and then replaced as a whole") {
-    Bench bench;
-    CHECK_FALSE(bench.file.load());
-    bench.file.update([](const JobDocument* d) { return with_ours(d, "1"); },
-                      JobFile::Write::ordinary);
-    CHECK(bench.file.made_the_file());
-    CHECK(fs::status(bench.path()).permissions() ==
+    JobFileFixture fixture;
+    CHECK_FALSE(fixture.file.load());
+    fixture.file.update([](const JobDocument* d) { return with_ours(d, "1"); },
+                        JobFile::Write::ordinary);
+    CHECK(fixture.file.created_the_file());
+    CHECK(fs::status(fixture.path()).permissions() ==
           (fs::perms::owner_read | fs::perms::owner_write));
-    bench.file.update([](const JobDocument* d) { return with_ours(d, "2"); }, JobFile::Write::last);
-    CHECK(read_text(bench.path()) == R"({"ours":"2"})");
-    CHECK(bench.names() == std::vector<std::string>{"j.json"});
+    fixture.file.update([](const JobDocument* d) { return with_ours(d, "2"); },
+                        JobFile::Write::last);
+    CHECK(read_text(fixture.path()) == R"({"ours":"2"})");
+    CHECK(fixture.names() == std::vector<std::string>{"j.json"});
 }
 
 TEST_CASE("job file: the mode and owner of an existing file are kept") {
-    Bench bench;
-    write_text(bench.path(), "{}");
-    ::chmod(bench.path().c_str(), 0640);
+    JobFileFixture fixture;
+    write_text(fixture.path(), "{}");
+    ::chmod(fixture.path().c_str(), 0640);
     const bool root = ::geteuid() == 0;
-    if (root) REQUIRE(::chown(bench.path().c_str(), 1234, 4321) == 0);
-    bench.file.update([](const JobDocument*) { return R"({"a":1})"; }, JobFile::Write::ordinary);
+    if (root) REQUIRE(::chown(fixture.path().c_str(), 1234, 4321) == 0);
+    fixture.file.update([](const JobDocument*) { return R"({"a":1})"; }, JobFile::Write::ordinary);
     struct stat info {};
-    REQUIRE(::stat(bench.path().c_str(), &info) == 0);
+    REQUIRE(::stat(fixture.path().c_str(), &info) == 0);
     CHECK((info.st_mode & 07777) == 0640);
     if (root) {
         CHECK(info.st_uid == 1234);
         CHECK(info.st_gid == 4321);
     }
-    CHECK_FALSE(bench.file.made_the_file());
+    CHECK_FALSE(fixture.file.created_the_file());
 }
 
 TEST_CASE("job file: what a host writes between our look and our write is merged") {
     // In place (truncate, then write) and by rename, as hosts do it. The edit runs between our look
     // and our write.
     for (const bool in_place : {true, false}) {
-        Bench bench;
-        write_text(bench.path(), R"({"theirs":0})");
+        JobFileFixture fixture;
+        write_text(fixture.path(), R"({"theirs":0})");
         int calls = 0;
-        bench.file.update(
+        fixture.file.update(
             [&](const JobDocument* document) {
                 if (++calls <= 3) {
                     const std::string text = R"({"theirs":)" + std::to_string(calls) + "}";
-                    const std::string target = in_place ? bench.path() : bench.dir / "new";
+                    const std::string target = in_place ? fixture.path() : fixture.dir / "new";
                     write_text(target, text);
-                    if (!in_place) fs::rename(target, bench.path());
+                    if (!in_place) fs::rename(target, fixture.path());
                 }
                 return with_ours(document, "x");
             },
             JobFile::Write::ordinary);
         CHECK(calls == 4);
-        CHECK(read_text(bench.path()) == R"({"ours":"x","theirs":3})");
-        CHECK(bench.names() == std::vector<std::string>{"j.json"});
+        CHECK(read_text(fixture.path()) == R"({"ours":"x","theirs":3})");
+        CHECK(fixture.names() == std::vector<std::string>{"j.json"});
     }
 }
 
 TEST_CASE("job file: a host that is slow between truncating and writing does not lose its text") {
-    Bench bench;
-    write_text(bench.path(), R"({"theirs":0})");
+    JobFileFixture fixture;
+    write_text(fixture.path(), R"({"theirs":0})");
     int calls = 0;
-    bench.file.update(
+    fixture.file.update(
         [&](const JobDocument* document) {
             if (++calls > 1) return with_ours(document, "x");
             // The host truncates before our write, and writes only once it sees us waiting for it.
             int ready[2];
             REQUIRE(::pipe2(ready, O_CLOEXEC) == 0);
             if (::fork() == 0) {
-                const int fd = ::open(bench.path().c_str(), O_WRONLY | O_TRUNC | O_CLOEXEC);
+                const int fd = ::open(fixture.path().c_str(), O_WRONLY | O_TRUNC | O_CLOEXEC);
                 (void)!::write(ready[1], "x", 1);
                 for (;;) {
                     const auto waiter = read_process_stat(::getppid());
@@ -130,130 +131,130 @@ TEST_CASE("job file: a host that is slow between truncating and writing does not
         },
         JobFile::Write::ordinary);
     ::wait(nullptr);
-    CHECK(read_text(bench.path()) == R"({"ours":"x","theirs":1})");
+    CHECK(read_text(fixture.path()) == R"({"ours":"x","theirs":1})");
 }
 
 TEST_CASE("job file: a file that disappears while we look is created again") {
-    Bench bench;
-    write_text(bench.path(), R"({"theirs":0})");
+    JobFileFixture fixture;
+    write_text(fixture.path(), R"({"theirs":0})");
     int calls = 0;
-    bench.file.update(
+    fixture.file.update(
         [&](const JobDocument* document) {
-            if (++calls == 1) fs::remove(bench.path());
+            if (++calls == 1) fs::remove(fixture.path());
             return with_ours(document, "x");
         },
         JobFile::Write::ordinary);
-    CHECK(read_text(bench.path()) == R"({"ours":"x","theirs":0})");
+    CHECK(read_text(fixture.path()) == R"({"ours":"x","theirs":0})");
 }
 
 TEST_CASE(
     "job file: what is not a JSON object is set aside after a second without replacing a file") {
-    Bench bench;
-    write_text(bench.path(), "{torn");
-    CHECK_FALSE(bench.file.load());
-    REQUIRE(bench.notices.size() == 1);
-    const auto names = bench.names();
+    JobFileFixture fixture;
+    write_text(fixture.path(), "{torn");
+    CHECK_FALSE(fixture.file.load());
+    REQUIRE(fixture.notices.size() == 1);
+    const auto names = fixture.names();
     REQUIRE(names.size() == 1);
     CHECK(names[0].starts_with("j.json.corrupt-"));
-    CHECK(read_text(bench.dir / names[0]) == "{torn");
-    CHECK(bench.notices[0].find(names[0]) != std::string::npos);
+    CHECK(read_text(fixture.dir / names[0]) == "{torn");
+    CHECK(fixture.notices[0].find(names[0]) != std::string::npos);
 }
 
 TEST_CASE("job file: one that is too large or too deep or not a file is refused and left alone") {
-    Bench bench;
+    JobFileFixture fixture;
     std::string deep = R"({"a":)" + std::string(600, '[') + std::string(600, ']') + "}";
-    write_text(bench.path(), deep);
-    CHECK_THROWS_AS(bench.file.load(), Refusal);
-    CHECK(read_text(bench.path()) == deep);
-    fs::resize_file(bench.path(), max_job_file_bytes + 1);
-    CHECK_THROWS_AS(bench.file.load(), Refusal);
-    fs::remove(bench.path());
-    REQUIRE(::mkfifo(bench.path().c_str(), 0600) == 0);
-    CHECK_THROWS_AS(bench.file.load(), Refusal);
-    fs::remove(bench.path());
-    fs::create_directory(bench.path());
-    CHECK_THROWS(bench.file.load());
-    CHECK(bench.names() == std::vector<std::string>{"j.json"});
+    write_text(fixture.path(), deep);
+    CHECK_THROWS_AS(fixture.file.load(), Refusal);
+    CHECK(read_text(fixture.path()) == deep);
+    fs::resize_file(fixture.path(), max_job_file_bytes + 1);
+    CHECK_THROWS_AS(fixture.file.load(), Refusal);
+    fs::remove(fixture.path());
+    REQUIRE(::mkfifo(fixture.path().c_str(), 0600) == 0);
+    CHECK_THROWS_AS(fixture.file.load(), Refusal);
+    fs::remove(fixture.path());
+    fs::create_directory(fixture.path());
+    CHECK_THROWS(fixture.file.load());
+    CHECK(fixture.names() == std::vector<std::string>{"j.json"});
 }
 
 TEST_CASE("job file: a failure of another file beside it is reported as such") {
-    Bench bench;
+    JobFileFixture fixture;
     const auto write = [&] {
-        bench.file.update([](const JobDocument* d) { return with_ours(d, "1"); },
-                          JobFile::Write::ordinary);
+        fixture.file.update([](const JobDocument* d) { return with_ours(d, "1"); },
+                            JobFile::Write::ordinary);
     };
-    const auto told = [](const auto& action) -> std::string {
+    const auto message_of = [](const auto& action) -> std::string {
         try {
             action();
-        } catch (const FailureBesideJobFile& failure) {
+        } catch (const SiblingFileFailure& failure) {
             return failure.what();
         }
         return "";
     };
     // A directory cannot simply be removed to make way.
-    fs::create_directory(bench.dir / ".j.json.jobshim-new");
-    fs::create_directory(bench.dir / ".j.json.jobshim-reserve");
-    CHECK(told(write).starts_with("create " + (bench.dir / ".j.json.jobshim-new") + ": "));
-    CHECK(told([&] {
-              bench.file.reserve(8192);
-          }).starts_with("create " + (bench.dir / ".j.json.jobshim-reserve") + ": "));
-    fs::remove(bench.dir / ".j.json.jobshim-new");
+    fs::create_directory(fixture.dir / ".j.json.jobshim-new");
+    fs::create_directory(fixture.dir / ".j.json.jobshim-reserve");
+    CHECK(message_of(write).starts_with("create " + (fixture.dir / ".j.json.jobshim-new") + ": "));
+    CHECK(message_of([&] {
+              fixture.file.reserve(8192);
+          }).starts_with("create " + (fixture.dir / ".j.json.jobshim-reserve") + ": "));
+    fs::remove(fixture.dir / ".j.json.jobshim-new");
     // A failure of the job file itself is not reported that way.
-    fs::create_directory(bench.path());
+    fs::create_directory(fixture.path());
     CHECK_THROWS_AS(write(), Refusal);
 }
 
 TEST_CASE("job file: the reserve takes the last write and grows with the file") {
-    Bench bench;
-    write_text(bench.path(), "{}");
-    bench.file.reserve(8192);
-    const std::string reserve = bench.dir / ".j.json.jobshim-reserve";
+    JobFileFixture fixture;
+    write_text(fixture.path(), "{}");
+    fixture.file.reserve(8192);
+    const std::string reserve = fixture.dir / ".j.json.jobshim-reserve";
     struct stat info {};
     REQUIRE(::stat(reserve.c_str(), &info) == 0);
     CHECK(info.st_size == 0);
-    write_text(bench.path(), R"({"a":")" + std::string(20'000, 'x') + "\"}");
-    bench.file.check_reserve(1000);
+    write_text(fixture.path(), R"({"a":")" + std::string(20'000, 'x') + "\"}");
+    fixture.file.check_reserve(1000);
     REQUIRE(::stat(reserve.c_str(), &info) == 0);
     CHECK(info.st_blocks * 512 >= 20'000);
-    bench.file.update([](const JobDocument*) { return "{}"; }, JobFile::Write::last);
+    fixture.file.update([](const JobDocument*) { return "{}"; }, JobFile::Write::last);
     struct stat job {};
-    REQUIRE(::stat(bench.path().c_str(), &job) == 0);
+    REQUIRE(::stat(fixture.path().c_str(), &job) == 0);
     CHECK(job.st_ino == info.st_ino);
-    CHECK(bench.names() == std::vector<std::string>{"j.json"});
+    CHECK(fixture.names() == std::vector<std::string>{"j.json"});
 }
 
 TEST_CASE("job file: stale files of a dead writer are removed and block nobody") {
-    Bench bench;
-    write_text(bench.dir / ".j.json.jobshim-new", "half");
-    bench.file.update([](const JobDocument*) { return "{}"; }, JobFile::Write::ordinary);
-    write_text(bench.dir / ".j.json.jobshim-reserve", "");
-    bench.file.clear_stale_files();
-    CHECK(bench.names() == std::vector<std::string>{"j.json"});
+    JobFileFixture fixture;
+    write_text(fixture.dir / ".j.json.jobshim-new", "half");
+    fixture.file.update([](const JobDocument*) { return "{}"; }, JobFile::Write::ordinary);
+    write_text(fixture.dir / ".j.json.jobshim-reserve", "");
+    fixture.file.clear_stale_files();
+    CHECK(fixture.names() == std::vector<std::string>{"j.json"});
 }
 
 TEST_CASE("job file: a stale file that holds what a host wrote is kept and reported") {
-    Bench bench;
-    write_text(bench.path(), R"({"status":"running","theirs":1,"jobshim":{}})");
+    JobFileFixture fixture;
+    write_text(fixture.path(), R"({"status":"running","theirs":1,"jobshim":{}})");
     for (const char* name : {".j.json.jobshim-new", ".j.json.jobshim-merged"}) {
         // A version of ours, or one that ours was derived from: nothing is lost.
-        write_text(bench.dir / name, R"({"status":"queued","theirs":1})");
-        bench.file.clear_stale_files();
-        CHECK(bench.names() == std::vector<std::string>{"j.json"});
+        write_text(fixture.dir / name, R"({"status":"queued","theirs":1})");
+        fixture.file.clear_stale_files();
+        CHECK(fixture.names() == std::vector<std::string>{"j.json"});
     }
     const std::string precious = R"({"status":"queued","theirs":2})";
-    write_text(bench.dir / ".j.json.jobshim-new", precious);
-    bench.file.clear_stale_files();
-    REQUIRE(bench.names().size() == 2);
-    CHECK(bench.names()[1].starts_with("j.json.displaced-"));
-    CHECK(read_text(bench.dir / bench.names()[1]) == precious);
-    CHECK(bench.notices.size() == 1);
+    write_text(fixture.dir / ".j.json.jobshim-new", precious);
+    fixture.file.clear_stale_files();
+    REQUIRE(fixture.names().size() == 2);
+    CHECK(fixture.names()[1].starts_with("j.json.displaced-"));
+    CHECK(read_text(fixture.dir / fixture.names()[1]) == precious);
+    CHECK(fixture.notices.size() == 1);
 }
 
 TEST_CASE("job file: a file that was absent for a moment still belongs to its creator") {
-    Bench bench;
-    write_text(bench.path(), "{}");
-    CHECK(bench.file.load());
-    fs::remove(bench.path());
-    bench.file.update([](const JobDocument*) { return "{}"; }, JobFile::Write::ordinary);
-    CHECK_FALSE(bench.file.made_the_file());
+    JobFileFixture fixture;
+    write_text(fixture.path(), "{}");
+    CHECK(fixture.file.load());
+    fs::remove(fixture.path());
+    fixture.file.update([](const JobDocument*) { return "{}"; }, JobFile::Write::ordinary);
+    CHECK_FALSE(fixture.file.created_the_file());
 }

@@ -38,7 +38,7 @@ TEST_CASE("job files: what cannot be the name of a file is refused") {
         CHECK_THROWS_AS(job_files_of(path), Refusal);
     try {
         job_files_of(dir / "none/a.json");
-        FAIL("a missing folder was taken");
+        FAIL("a missing directory was accepted");
     } catch (const std::system_error& error) {
         CHECK(std::string(error.what()).find("none") != std::string::npos);
         CHECK(error.code().value() == ENOENT);

@@ -21,14 +21,14 @@ namespace {
 const std::string dead_worker_line = "{\"worker\":{\"pid\":4194303,\"startTime\":1}}\n";
 
 // A job whose shim is dead: its pid is one that no process has (pid_max is at most 2^22).
-struct Scene {
+struct DeadJob {
     TempDir dir;
     JobFiles files = job_files_of(dir / "j.json");
     Observer observer{identity_of_this_process(own_process_stat()), dir / "state"};
     RunRecord run;
     std::string started_at = "2026-01-01T00:00:00.000Z";
 
-    Scene() {
+    DeadJob() {
         observer.here.machine_id = "machine";  // a minimal system does not have one
         run.shim = observer.here;
         run.shim.pid = 4194303;
@@ -52,7 +52,7 @@ struct Scene {
     static std::string exit_line(int wait_status, const std::string& ended_at) {
         Ending end;
         end.wait_status = wait_status;
-        FinalWord last = judge_witnessed(end);
+        Conclusion last = judge_witnessed(end);
         last.exit.ended_at = ended_at;
         return heartbeat_last_line(last);
     }
@@ -64,66 +64,66 @@ struct Scene {
 }  // namespace
 
 TEST_CASE("observation: shim and worker dead") {
-    Scene scene;
-    scene.put_record(Status::running);
-    scene.put_heartbeat();
-    CHECK(scene.state() == "lost");
-    const Settled settled = observe_and_settle(scene.files, scene.observer);
+    DeadJob job;
+    job.put_record(Status::running);
+    job.put_heartbeat();
+    CHECK(job.state() == "lost");
+    const Settled settled = observe_and_settle(job.files, job.observer);
     CHECK(settled.wrote);
     CHECK(settled.now.verdict.state == State::failed);
     CHECK(settled.now.verdict.ended);
-    const JobDocument record = scene.record();
+    const JobDocument record = job.record();
     CHECK(record.run()->exit->reason == ExitReason::shim_lost);
     CHECK_FALSE(record.run()->exit->code);
     CHECK(record.value("pid") == "null");
     CHECK(record.value("host") == "1");
     // Settling again does not change a byte.
     const std::string text = record.text();
-    CHECK_FALSE(observe_and_settle(scene.files, scene.observer).wrote);
-    CHECK(read_text(scene.files.job) == text);
+    CHECK_FALSE(observe_and_settle(job.files, job.observer).wrote);
+    CHECK(read_text(job.files.job) == text);
 }
 
 TEST_CASE("observation: a shim that died before its worker was started") {
-    Scene scene;
-    scene.put_record(Status::running);
-    scene.put_heartbeat("");
-    CHECK(observe_and_settle(scene.files, scene.observer).now.document->string("errorMessage") ==
+    DeadJob job;
+    job.put_record(Status::running);
+    job.put_heartbeat("");
+    CHECK(observe_and_settle(job.files, job.observer).now.document->string("errorMessage") ==
           "The shim died before the worker started.");
 }
 
 TEST_CASE("observation: without the heartbeat file it is unknown whether the worker started") {
-    Scene scene;
-    scene.put_record(Status::running);
-    const Observation seen = scene.look();
+    DeadJob job;
+    job.put_record(Status::running);
+    const Observation seen = job.look();
     CHECK(seen.verdict.state == State::unknown);
     CHECK_FALSE(seen.verdict.settle);
 }
 
 TEST_CASE("observation: an orphaned job is not dead") {
-    Scene scene;
+    DeadJob job;
     const Child worker([](auto ready) { ready(); });
-    scene.run.kill_on_shim_death = false;
-    scene.run.worker =
+    job.run.kill_on_shim_death = false;
+    job.run.worker =
         WorkerIdentity{worker.pid(), read_process_stat(worker.pid())->start_time, Group::own, {}};
-    scene.put_record(Status::running);
-    scene.put_heartbeat("");
-    CHECK(scene.state() == "orphaned");
-    CHECK_FALSE(observe_and_settle(scene.files, scene.observer).wrote);
+    job.put_record(Status::running);
+    job.put_heartbeat("");
+    CHECK(job.state() == "orphaned");
+    CHECK_FALSE(observe_and_settle(job.files, job.observer).wrote);
     worker.make_zombie();
-    CHECK(scene.state() == "lost");
+    CHECK(job.state() == "lost");
 }
 
 TEST_CASE("observation: a known end is settled as it was whoever lost the record") {
     for (const bool with_our_member : {true, false}) {
-        Scene scene;
+        DeadJob job;
         if (with_our_member)
-            scene.put_record(Status::running);
+            job.put_record(Status::running);
         else  // the host wrote back its own old copy, from before the start
-            write_text(scene.files.job, R"({"status":"running","host":1})");
-        scene.put_heartbeat(dead_worker_line + Scene::exit_line(0, "2026-01-01T00:00:05.000Z"));
-        const Settled settled = observe_and_settle(scene.files, scene.observer);
+            write_text(job.files.job, R"({"status":"running","host":1})");
+        job.put_heartbeat(dead_worker_line + DeadJob::exit_line(0, "2026-01-01T00:00:05.000Z"));
+        const Settled settled = observe_and_settle(job.files, job.observer);
         CHECK(settled.now.verdict.state == State::completed);
-        const JobDocument record = scene.record();
+        const JobDocument record = job.record();
         CHECK(record.run()->exit->reason == ExitReason::success);
         CHECK(record.run()->exit->certainty == Certainty::observed);
         CHECK(record.string("completedAt") == "2026-01-01T00:00:05.000Z");
@@ -133,121 +133,122 @@ TEST_CASE("observation: a known end is settled as it was whoever lost the record
 
 TEST_CASE(
     "observation: an old copy that is written back late is put right whatever its timestamp") {
-    Scene scene;
-    write_text(scene.files.job,
+    DeadJob job;
+    write_text(job.files.job,
                R"({"status":"running","pid":4,"updatedAt":"2026-01-01T00:00:09.000Z"})");
-    scene.put_heartbeat(dead_worker_line + Scene::exit_line(768, "2026-01-01T00:00:05.000Z"));
-    CHECK(observe_and_settle(scene.files, scene.observer).now.verdict.state == State::failed);
-    CHECK(scene.record().run()->exit->code == 3);
+    job.put_heartbeat(dead_worker_line + DeadJob::exit_line(768, "2026-01-01T00:00:05.000Z"));
+    CHECK(observe_and_settle(job.files, job.observer).now.verdict.state == State::failed);
+    CHECK(job.record().run()->exit->code == 3);
 }
 
 TEST_CASE("observation: a host that puts running back over a recorded end") {
-    Scene scene;
-    scene.run.exit = ExitRecord{};
-    scene.put_record(Status::running);
+    DeadJob job;
+    job.run.exit = ExitRecord{};
+    job.put_record(Status::running);
     SECTION("is put right by the heartbeat file") {
-        scene.put_heartbeat(dead_worker_line + Scene::exit_line(768, "2026-01-01T00:00:05.000Z"));
-        const Settled settled = observe_and_settle(scene.files, scene.observer);
+        job.put_heartbeat(dead_worker_line + DeadJob::exit_line(768, "2026-01-01T00:00:05.000Z"));
+        const Settled settled = observe_and_settle(job.files, job.observer);
         CHECK(settled.now.verdict.state == State::failed);
-        CHECK(scene.record().status() == Status::failed);
-        CHECK(scene.record().run()->exit->code == 3);
+        CHECK(job.record().status() == Status::failed);
+        CHECK(job.record().run()->exit->code == 3);
     }
     SECTION("is unknown without one") {
-        const Verdict verdict = scene.look().verdict;
+        const Verdict verdict = job.look().verdict;
         CHECK(verdict.state == State::unknown);
         CHECK(verdict.because ==
               "It was made active again after it ended; no shim has supervised it since.");
     }
 }
 
-TEST_CASE("observation: a job that is requested again is not settled by its last run's end") {
-    const std::string end = dead_worker_line + Scene::exit_line(768, "2026-01-01T00:00:05.000Z");
+TEST_CASE("observation: a job that is requested again is not settled by its previous run's end") {
+    const std::string end = dead_worker_line + DeadJob::exit_line(768, "2026-01-01T00:00:05.000Z");
     {
         INFO("the host kept our member, whose exit it has seen");
-        Scene scene;
-        scene.run.exit = ExitRecord{};
-        scene.put_record(Status::queued);
-        scene.put_heartbeat(end);
-        CHECK(scene.state() == "queued");
+        DeadJob job;
+        job.run.exit = ExitRecord{};
+        job.put_record(Status::queued);
+        job.put_heartbeat(end);
+        CHECK(job.state() == "queued");
     }
     for (const char* fresh : {R"({"status":"queued","createdAt":"2026-01-01T00:00:09.000Z"})",
                               R"({"status":"queued","updatedAt":"2026-01-01T00:00:09.000Z"})"}) {
         INFO(fresh);
-        Scene scene;
-        write_text(scene.files.job, fresh);
-        scene.put_heartbeat(end);
-        CHECK(scene.state() == "queued");
+        DeadJob job;
+        write_text(job.files.job, fresh);
+        job.put_heartbeat(end);
+        CHECK(job.state() == "queued");
     }
 }
 
-TEST_CASE("observation: a terminal status is from the last run while another shim holds the lock") {
+TEST_CASE(
+    "observation: a final status is from the previous run while another shim holds the lock") {
     // From the moment it takes the lock, whether or not it has written its first line.
     for (const bool has_begun : {false, true}) {
-        Scene scene;
-        scene.run.exit = ExitRecord{};
-        scene.put_record(Status::failed);
-        scene.put_heartbeat(dead_worker_line + Scene::exit_line(768, "2026-01-01T00:00:05.000Z"));
-        CHECK(scene.state() == "failed");
+        DeadJob job;
+        job.run.exit = ExitRecord{};
+        job.put_record(Status::failed);
+        job.put_heartbeat(dead_worker_line + DeadJob::exit_line(768, "2026-01-01T00:00:05.000Z"));
+        CHECK(job.state() == "failed");
         const Child next([&](auto ready) {
-            HeartbeatHold held = HeartbeatHold::acquire(scene.files.heartbeat, milliseconds(0));
+            HeartbeatHold held = HeartbeatHold::acquire(job.files.heartbeat, milliseconds(0));
             RunRecord run;
             run.shim = identity_of_this_process(own_process_stat());
             if (has_begun)
-                held.begin(heartbeat_first_line(run, scene.files.job, scene.started_at), 100);
+                held.begin(heartbeat_first_line(run, job.files.job, job.started_at), 100);
             ready();
             for (;;) ::pause();
         });
-        const Observation seen = scene.look();
+        const Observation seen = job.look();
         CHECK(seen.verdict.state == State::running);
         CHECK_FALSE(seen.verdict.ended);
     }
 }
 
 TEST_CASE("observation: an older run's heartbeat says nothing about a newer record") {
-    Scene scene;
-    scene.put_heartbeat(dead_worker_line + Scene::exit_line(0, "2026-01-01T00:00:05.000Z"));
-    scene.run.shim.start_time = 2;
-    scene.put_record(Status::running);
-    const Observation seen = scene.look();
+    DeadJob job;
+    job.put_heartbeat(dead_worker_line + DeadJob::exit_line(0, "2026-01-01T00:00:05.000Z"));
+    job.run.shim.start_time = 2;
+    job.put_record(Status::running);
+    const Observation seen = job.look();
     CHECK_FALSE(seen.known_end);
     CHECK(seen.verdict.state == State::unknown);  // it may have started: its own file is gone
 }
 
 TEST_CASE("observation: another job's heartbeat file does not count") {
-    Scene scene;
-    write_text(scene.files.job, R"({"status":"queued"})");
-    write_text(scene.files.heartbeat,
-               heartbeat_first_line(scene.run, scene.dir / "other.json", scene.started_at) +
-                   Scene::exit_line(0, scene.started_at));
-    CHECK(scene.state() == "queued");
+    DeadJob job;
+    write_text(job.files.job, R"({"status":"queued"})");
+    write_text(job.files.heartbeat,
+               heartbeat_first_line(job.run, job.dir / "other.json", job.started_at) +
+                   DeadJob::exit_line(0, job.started_at));
+    CHECK(job.state() == "queued");
 }
 
 TEST_CASE("observation: an end that could only be copied elsewhere is found there") {
-    Scene scene;
-    scene.put_record(Status::running);
-    scene.put_heartbeat();
-    const std::string copy = unrecorded_file(scene.observer.state_directory, scene.run.shim);
-    make_directories(scene.observer.state_directory + "/unrecorded");
-    const std::string line = Scene::exit_line(11, "2026-01-01T00:00:05.000Z");
+    DeadJob job;
+    job.put_record(Status::running);
+    job.put_heartbeat();
+    const std::string copy = unrecorded_file(job.observer.state_directory, job.run.shim);
+    make_directories(job.observer.state_directory + "/unrecorded");
+    const std::string line = DeadJob::exit_line(11, "2026-01-01T00:00:05.000Z");
     // A copy for another job does not count.
-    write_text(copy, heartbeat_first_line(scene.run, "/other.json", scene.started_at) + line);
-    CHECK_FALSE(scene.look().known_end);
-    write_text(copy, heartbeat_first_line(scene.run, scene.files.job, scene.started_at) + line);
-    CHECK(observe_and_settle(scene.files, scene.observer).now.verdict.state == State::failed);
-    CHECK(scene.record().run()->exit->signal == 11);
+    write_text(copy, heartbeat_first_line(job.run, "/other.json", job.started_at) + line);
+    CHECK_FALSE(job.look().known_end);
+    write_text(copy, heartbeat_first_line(job.run, job.files.job, job.started_at) + line);
+    CHECK(observe_and_settle(job.files, job.observer).now.verdict.state == State::failed);
+    CHECK(job.record().run()->exit->signal == 11);
     CHECK_FALSE(std::filesystem::exists(copy));
 }
 
-// The heartbeat file also held the end, so nobody looked for the copy, and it stayed for ever.
+// The heartbeat file also held the end, so nobody looked for the copy, and it stayed forever.
 TEST_CASE("observation: a copy of an end is removed when the job is settled whoever knew the end") {
-    Scene scene;
-    scene.put_record(Status::running);
-    const std::string line = Scene::exit_line(11, "2026-01-01T00:00:05.000Z");
-    scene.put_heartbeat(dead_worker_line + line);
-    const std::string copy = unrecorded_file(scene.observer.state_directory, scene.run.shim);
-    make_directories(scene.observer.state_directory + "/unrecorded");
-    write_text(copy, heartbeat_first_line(scene.run, scene.files.job, scene.started_at) + line);
-    CHECK(observe_and_settle(scene.files, scene.observer).wrote);
+    DeadJob job;
+    job.put_record(Status::running);
+    const std::string line = DeadJob::exit_line(11, "2026-01-01T00:00:05.000Z");
+    job.put_heartbeat(dead_worker_line + line);
+    const std::string copy = unrecorded_file(job.observer.state_directory, job.run.shim);
+    make_directories(job.observer.state_directory + "/unrecorded");
+    write_text(copy, heartbeat_first_line(job.run, job.files.job, job.started_at) + line);
+    CHECK(observe_and_settle(job.files, job.observer).wrote);
     CHECK_FALSE(std::filesystem::exists(copy));
 }
 
@@ -260,7 +261,7 @@ TEST_CASE("observation: other boots and hosts and namespaces") {
     };
     for (const Row& row : {
              Row{"an earlier boot of this host", [](auto& shim) { shim.boot_id = "old"; }, "lost",
-                 "restarted"},
+                 "rebooted"},
              Row{"an earlier boot of another host",
                  [](auto& shim) { shim.boot_id = "old", shim.host = "far"; }, "unknown", "far"},
              Row{"no machine id", [](auto& shim) { shim.boot_id = "old", shim.machine_id = ""; },
@@ -271,72 +272,72 @@ TEST_CASE("observation: other boots and hosts and namespaces") {
                  "pid namespace"},
          }) {
         INFO(row.name);
-        Scene scene;
-        row.change(scene.run.shim);
-        scene.put_record(Status::running);
-        scene.put_heartbeat();
-        const Observation seen = scene.look();
+        DeadJob job;
+        row.change(job.run.shim);
+        job.put_record(Status::running);
+        job.put_heartbeat();
+        const Observation seen = job.look();
         CHECK(word(seen.verdict.state) == row.state);
         CHECK(seen.verdict.because.find(row.sentence) != std::string::npos);
         CHECK(seen.verdict.settle == (std::string(row.state) == "lost"));
     }
-    Scene scene;
-    scene.run.shim.boot_id = "old";
-    scene.put_record(Status::running);
-    scene.put_heartbeat();
-    observe_and_settle(scene.files, scene.observer);
-    CHECK(scene.record().run()->exit->reason == ExitReason::host_rebooted);
+    DeadJob job;
+    job.run.shim.boot_id = "old";
+    job.put_record(Status::running);
+    job.put_heartbeat();
+    observe_and_settle(job.files, job.observer);
+    CHECK(job.record().run()->exit->reason == ExitReason::host_rebooted);
 }
 
 TEST_CASE("observation: a beat that moves is a sign of life until the next one is overdue") {
-    Scene scene;
-    scene.run.shim.host = "far";
-    scene.run.shim.boot_id = "theirs";
-    scene.run.interval_ms = 100;
-    scene.put_record(Status::running);
-    scene.put_heartbeat();
+    DeadJob job;
+    job.run.shim.host = "far";
+    job.run.shim.boot_id = "theirs";
+    job.run.interval_ms = 100;
+    job.put_record(Status::running);
+    job.put_heartbeat();
     BeatMemory beats;
     const auto look = [&] {
-        Observation seen = scene.look();
-        beats.compare(scene.files.job, seen);
+        Observation seen = job.look();
+        beats.compare(job.files.job, seen);
         return seen.verdict.state;
     };
     CHECK(look() == State::unknown);
     CHECK(look() == State::unknown);
     const timespec later[2] = {{4'000'000'000, 0}, {4'000'000'000, 0}};
-    REQUIRE(::utimensat(AT_FDCWD, scene.files.heartbeat.c_str(), later, 0) == 0);
+    REQUIRE(::utimensat(AT_FDCWD, job.files.heartbeat.c_str(), later, 0) == 0);
     CHECK(look() == State::running);
     CHECK(look() == State::running);
 }
 
 TEST_CASE("observation: a file that is not a job file is unknown and named and left alone") {
-    Scene scene;
+    DeadJob job;
     const std::string deep = R"({"a":)" + std::string(600, '[') + std::string(600, ']') + "}";
     for (const std::string& text : {std::string("{torn"), std::string("[]"), deep}) {
-        write_text(scene.files.job, text);
-        const Settled settled = observe_and_settle(scene.files, scene.observer);
+        write_text(job.files.job, text);
+        const Settled settled = observe_and_settle(job.files, job.observer);
         CHECK(settled.now.verdict.state == State::unknown);
         CHECK(settled.now.verdict.because.find("j.json") != std::string::npos);
-        CHECK(read_text(scene.files.job) == text);
+        CHECK(read_text(job.files.job) == text);
     }
 }
 
 TEST_CASE("observation: a deleted file is not brought back") {
-    Scene scene;
-    scene.put_heartbeat(dead_worker_line + Scene::exit_line(0, "2026-01-01T00:00:05.000Z"));
-    CHECK_FALSE(observe_and_settle(scene.files, scene.observer).wrote);
-    CHECK_FALSE(std::filesystem::exists(scene.files.job));
+    DeadJob job;
+    job.put_heartbeat(dead_worker_line + DeadJob::exit_line(0, "2026-01-01T00:00:05.000Z"));
+    CHECK_FALSE(observe_and_settle(job.files, job.observer).wrote);
+    CHECK_FALSE(std::filesystem::exists(job.files.job));
 }
 
 TEST_CASE("observation: a process that has just lost its lock is given time to disappear") {
-    Scene scene;
+    DeadJob job;
     // A shim by every sign except the lock; it ends while we look.
     Child shim([](auto ready) { ready(); });
-    scene.run.shim.pid = shim.pid();
-    scene.run.shim.start_time = read_process_stat(shim.pid())->start_time;
-    scene.put_record(Status::running);
-    scene.put_heartbeat();
-    CHECK(scene.state() == "running");  // alive throughout: one witness is not enough
+    job.run.shim.pid = shim.pid();
+    job.run.shim.start_time = read_process_stat(shim.pid())->start_time;
+    job.put_record(Status::running);
+    job.put_heartbeat();
+    CHECK(job.state() == "running");  // alive throughout: one witness is not enough
     const Child killer([&](auto ready) {
         // Once the reader waits: it sleeps then, and at no other time.
         const int reader = ::getppid();
@@ -348,5 +349,5 @@ TEST_CASE("observation: a process that has just lost its lock is given time to d
         }
         ::kill(shim.pid(), SIGKILL);
     });
-    CHECK(scene.state() == "lost");
+    CHECK(job.state() == "lost");
 }

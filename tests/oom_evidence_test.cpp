@@ -1,21 +1,10 @@
 #include "common/oom_evidence.hpp"
 
 #include "tests/catch.hpp"
+#include "tests/samples.hpp"
 #include "tests/temp_dir.hpp"
 
 using namespace jobshim;
-
-namespace {
-
-OomBaseline baseline(std::string counter, std::uint64_t kills) {
-    OomBaseline result;
-    result.group = "/jobs/x";
-    result.counter = std::move(counter);
-    result.kills = kills;
-    return result;
-}
-
-}  // namespace
 
 TEST_CASE("oom: only a counter that rose is a finding") {
     const TempDir dir;
@@ -98,13 +87,14 @@ TEST_CASE("oom: the baseline in cgroup v2") {
     const Tree tree;
     tree.put("proc/self/cgroup", "0::/a/b\n");
     tree.put("sys/fs/cgroup/a/b/memory.events", "oom_kill 5\n");
-    const std::string folder = "/sys/fs/cgroup/a/b/";
-    CHECK(tree.read() == OomBaseline{"/a/b", folder + "memory.events", 5, {}, {}, 0});
+    const std::string directory = "/sys/fs/cgroup/a/b/";
+    CHECK(tree.read() == OomBaseline{"/a/b", directory + "memory.events", 5, {}, {}, 0});
     tree.put("sys/fs/cgroup/a/b/memory.events.local", v2_counts);
-    CHECK(tree.read() == OomBaseline{"/a/b", folder + "memory.events.local", 1, 4, 5, 0});
+    CHECK(tree.read() == OomBaseline{"/a/b", directory + "memory.events.local", 1, 4, 5, 0});
 }
 
-TEST_CASE("oom: the baseline in a hybrid and without a memory controller and without anything") {
+TEST_CASE(
+    "oom: the baseline in a hybrid hierarchy and without a memory controller and without cgroups") {
     const Tree tree;
     CHECK_FALSE(read_oom_baseline(tree.dir.path()));
     tree.put("proc/vmstat", "oom 1\noom_kill 12\n");

@@ -3,6 +3,7 @@
 #include "common/oom_evidence.hpp"
 
 #include "tests/catch.hpp"
+#include "tests/samples.hpp"
 
 using namespace jobshim;
 
@@ -10,14 +11,6 @@ namespace {
 
 std::optional<std::uint64_t> oom_kills(std::string_view text) {
     return counter_in(text, "oom_kill");
-}
-
-OomBaseline baseline(std::string counter, std::uint64_t kills) {
-    OomBaseline result;
-    result.group = "/jobs/x";
-    result.counter = std::move(counter);
-    result.kills = kills;
-    return result;
 }
 
 }  // namespace
@@ -77,7 +70,7 @@ TEST_CASE("oom: what a rise of each counter says") {
               false,
               false,
               {}},
-             {"somebody of the group was hit",
+             {"a process in the cgroup was killed",
               before_of(local),
               {2, 2, 4},
               true,
@@ -85,7 +78,7 @@ TEST_CASE("oom: what a rise of each counter says") {
               true,
               false,
               {own_kill}},
-             {"somebody of a group below was hit",
+             {"a process in a descendant cgroup was killed",
               before_of(local),
               {1, 2, 4},
               true,
@@ -126,7 +119,7 @@ TEST_CASE("oom: what a rise of each counter says") {
               false,
               {"memory.events oom_kill 1 -> 2 in /jobs/x",
                "memory.events oom_group_kill 2 -> 3 in /jobs/x or a cgroup below it"}},
-             {"cgroup v1 counts no more than kills",
+             {"cgroup v1 counts only kills",
               baseline(v1, 1),
               {4, {}, {}},
               true,
@@ -142,7 +135,7 @@ TEST_CASE("oom: what a rise of each counter says") {
               false,
               false,
               {}},
-             {"the machine's counter is nobody's group's",
+             {"the machine-wide counter belongs to no cgroup",
               of_the_machine(),
               {2, {}, {}},
               true,
@@ -194,10 +187,10 @@ TEST_CASE("oom: of the paths in a heartbeat file only the kernel's counters are 
 
 namespace {
 
-constexpr int worker = 42;
-constexpr std::int64_t start = 1'000'000'000;  // us since boot
+constexpr int worker_pid = 42;
+constexpr std::int64_t run_start = 1'000'000'000;  // us since boot
 
-OomLog log_of(const std::vector<OomVictim>& victims) {
+OomLog log_of_kills(const std::vector<OomVictim>& victims) {
     OomLog log;
     for (const OomVictim& victim : victims) {
         const std::string at = ",1," + std::to_string(victim.at_us) + ",-;";
@@ -215,21 +208,21 @@ OomLog log_of(const std::vector<OomVictim>& victims) {
 
 OomFinding named(std::uint64_t rise, const std::vector<OomVictim>& victims,
                  bool groups_agree = true, bool gap = false) {
-    OomLog log = log_of(victims);
+    OomLog log = log_of_kills(victims);
     if (gap) log.note_gap();
     OomBaseline before = baseline("", 0);
-    before.at_us = start;
+    before.at_us = run_start;
     OomFinding finding;
-    name_victims(finding, before, rise, log, {{worker, OomSuspect::worker}}, groups_agree);
+    name_victims(finding, before, rise, log, {{worker_pid, OomSuspect::worker}}, groups_agree);
     return finding;
 }
 
-const OomVictim the_worker{worker, worker, "w", "/jobs/x", start + 5};
-const OomVictim neighbour{77, 77, "n", "/jobs/x", start + 5};
-const OomVictim stranger{88, 88, "s", "/else", start + 5};
-const OomVictim short_of_words{99, {}, "q", {}, start + 5};
-const OomVictim thread_of_worker{43, worker, "t", "/jobs/x", start + 5};
-const OomVictim some_thread{43, {}, "t", "/jobs/x", start + 5};
+const OomVictim oom_worker{worker_pid, worker_pid, "w", "/jobs/x", run_start + 5};
+const OomVictim neighbour{77, 77, "n", "/jobs/x", run_start + 5};
+const OomVictim outsider{88, 88, "s", "/else", run_start + 5};
+const OomVictim terse_victim{99, {}, "q", {}, run_start + 5};
+const OomVictim thread_of_worker{43, worker_pid, "t", "/jobs/x", run_start + 5};
+const OomVictim some_thread{43, {}, "t", "/jobs/x", run_start + 5};
 
 OomVictim at(OomVictim victim, std::int64_t time) {
     victim.at_us = time;
@@ -240,7 +233,7 @@ OomVictim at(OomVictim victim, std::int64_t time) {
 
 TEST_CASE("oom: the worker is a proven victim") {
     for (const auto& victims : std::vector<std::vector<OomVictim>>{
-             {the_worker}, {neighbour, stranger, the_worker}, {thread_of_worker}}) {
+             {oom_worker}, {neighbour, outsider, oom_worker}, {thread_of_worker}}) {
         const OomFinding finding = named(1, victims);
         CHECK(finding.worker_was_the_victim);
         CHECK_FALSE(finding.others_were_the_victims);
@@ -248,14 +241,14 @@ TEST_CASE("oom: the worker is a proven victim") {
               std::vector<std::string>{"victim was pid 42, the worker (/dev/kmsg)"});
     }
     // The kernel's clock drifts; and a gap in the log does not weaken what the log does say.
-    CHECK(named(1, {at(the_worker, start - 1'000'000)}).worker_was_the_victim);
-    CHECK(named(1, {the_worker}, false, true).worker_was_the_victim);
-    CHECK(named(2, {neighbour, the_worker}).evidence.size() == 2);
+    CHECK(named(1, {at(oom_worker, run_start - 1'000'000)}).worker_was_the_victim);
+    CHECK(named(1, {oom_worker}, false, true).worker_was_the_victim);
+    CHECK(named(2, {neighbour, oom_worker}).evidence.size() == 2);
 }
 
 // With memory.oom.group, the first victim is killed twice, and the log shows both.
 TEST_CASE("oom: a victim is reported once") {
-    CHECK(named(2, {the_worker, the_worker}).evidence.size() == 1);
+    CHECK(named(2, {oom_worker, oom_worker}).evidence.size() == 1);
 }
 
 // The worker moved to a cgroup beside its shim's, and was killed there: no counter of the shim's
@@ -266,29 +259,29 @@ TEST_CASE("oom: the log alone proves the worker's death where no counter shows i
     const auto among = [](const std::vector<OomVictim>& victims, bool groups_agree,
                           const std::optional<std::string>& only_group = {}) {
         OomBaseline before = baseline("", 0);
-        before.at_us = start;
-        return victims_among({{worker, OomSuspect::worker}}, before, log_of(victims), groups_agree,
-                             only_group);
+        before.at_us = run_start;
+        return victims_among({{worker_pid, OomSuspect::worker}}, before, log_of_kills(victims),
+                             groups_agree, only_group);
     };
-    const auto found = among({stranger, the_worker, neighbour}, true);
+    const auto found = among({outsider, oom_worker, neighbour}, true);
     REQUIRE(found);
     CHECK(found->worker_was_the_victim);
     CHECK_FALSE(found->counter_rose);
     CHECK(found->group == "/jobs/x");
     CHECK(found->evidence == std::vector<std::string>{"victim was pid 42, the worker (/dev/kmsg)"});
-    CHECK(among({the_worker}, false)->group.empty());
-    CHECK(among({the_worker}, true, "/jobs/x"));
+    CHECK(among({oom_worker}, false)->group.empty());
+    CHECK(among({oom_worker}, true, "/jobs/x"));
 
     CHECK_FALSE(among({}, true));
-    CHECK_FALSE(among({neighbour, stranger, short_of_words}, true));
-    CHECK_FALSE(among({at(the_worker, start / 2)}, true));
+    CHECK_FALSE(among({neighbour, outsider, terse_victim}, true));
+    CHECK_FALSE(among({at(oom_worker, run_start / 2)}, true));
     // Long after its end, its pid may belong to any process: the cgroup must be the job's.
-    CHECK_FALSE(among({the_worker}, true, "/else"));
-    CHECK_FALSE(among({the_worker}, false, "/jobs/x"));
+    CHECK_FALSE(among({oom_worker}, true, "/else"));
+    CHECK_FALSE(among({oom_worker}, false, "/jobs/x"));
 }
 
 TEST_CASE("oom: a process that had the worker's pid long ago was not the worker") {
-    const OomFinding finding = named(1, {at(the_worker, start / 2)});
+    const OomFinding finding = named(1, {at(oom_worker, run_start / 2)});
     CHECK_FALSE(finding.worker_was_the_victim);
 }
 
@@ -298,32 +291,33 @@ TEST_CASE(
     CHECK(named(1, {neighbour}).evidence ==
           std::vector<std::string>{
               "victim was pid 77 (n), not the worker, in the same cgroup (/dev/kmsg)"});
-    CHECK(named(1, {short_of_words, stranger, neighbour, stranger}).others_were_the_victims);
+    CHECK(named(1, {terse_victim, outsider, neighbour, outsider}).others_were_the_victims);
     CHECK(named(2, {neighbour, neighbour}).others_were_the_victims);
     for (const auto& victims : std::vector<std::vector<OomVictim>>{
              {},
-             {stranger},
-             {short_of_words},
-             {neighbour, short_of_words},  // the latter may be the one that was counted
-             {some_thread},                // it may be a thread of the worker
-             {the_worker, neighbour}}) {
+             {outsider},
+             {terse_victim},
+             {neighbour, terse_victim},  // the latter may be the one that was counted
+             {some_thread},              // it may be a thread of the worker
+             {oom_worker, neighbour}}) {
         CHECK_FALSE(named(1, victims).others_were_the_victims);
     }
     CHECK_FALSE(named(2, {neighbour}).others_were_the_victims);
     CHECK_FALSE(named(0, {neighbour}).others_were_the_victims);
     CHECK_FALSE(named(1, {neighbour}, true, true).others_were_the_victims);
     CHECK_FALSE(named(1, {neighbour}, false).others_were_the_victims);
-    CHECK(named(1, {short_of_words}).evidence ==
+    CHECK(named(1, {terse_victim}).evidence ==
           std::vector<std::string>{
               "/dev/kmsg names a victim from that time, possibly in another cgroup: pid 99 (q)"});
-    CHECK(named(1, {at(short_of_words, start - 200'000)}).evidence.empty());
+    CHECK(named(1, {at(terse_victim, run_start - 200'000)}).evidence.empty());
     CHECK(named(20, std::vector<OomVictim>(12, neighbour)).evidence.back() == "and 4 more victims");
 }
 
 TEST_CASE("oom: whether the log has enough kills since the start") {
     OomBaseline before = baseline("", 0);
-    before.at_us = start;
-    const OomLog log = log_of({at(neighbour, start - 1), at(neighbour, start), the_worker});
+    before.at_us = run_start;
+    const OomLog log =
+        log_of_kills({at(neighbour, run_start - 1), at(neighbour, run_start), oom_worker});
     CHECK(has_victims_since(log, before, 0));
     CHECK(has_victims_since(log, before, 2));
     CHECK_FALSE(has_victims_since(log, before, 3));
@@ -333,20 +327,21 @@ TEST_CASE("oom: whether the log has enough kills since the start") {
 // The reader may be any user, who must not learn which other processes the log names as victims.
 TEST_CASE("oom: nothing is disclosed about others where only suspects may be named") {
     OomBaseline before = baseline("", 0);
-    before.at_us = start;
-    for (const auto& victims : std::vector<std::vector<OomVictim>>{{neighbour}, {short_of_words}}) {
+    before.at_us = run_start;
+    for (const auto& victims : std::vector<std::vector<OomVictim>>{{neighbour}, {terse_victim}}) {
         OomFinding finding;
-        name_victims(finding, before, 1, log_of(victims), {{worker, OomSuspect::worker}}, true,
-                     OomDisclosure::of_suspects);
+        name_victims(finding, before, 1, log_of_kills(victims), {{worker_pid, OomSuspect::worker}},
+                     true, OomDisclosure::of_suspects);
         CHECK(finding.evidence.empty());
     }
 }
 
 TEST_CASE("oom: the shim can be a proven victim and is not the worker") {
     OomBaseline before = baseline("", 0);
-    before.at_us = start;
+    before.at_us = run_start;
     OomFinding finding;
-    name_victims(finding, before, 1, log_of({the_worker}), {{worker, OomSuspect::shim}}, true);
+    name_victims(finding, before, 1, log_of_kills({oom_worker}), {{worker_pid, OomSuspect::shim}},
+                 true);
     CHECK(finding.shim_was_the_victim);
     CHECK_FALSE(finding.worker_was_the_victim);
     CHECK(finding.evidence == std::vector<std::string>{"victim was pid 42, the shim (/dev/kmsg)"});

@@ -15,7 +15,7 @@ OomLog log_of(const std::vector<std::string>& records) {
 }
 
 const std::string header = "6,901,17150076588,-;Tasks state (memory values in pages):\n";
-const std::string row =
+const std::string task_row =
     "6,903,17150076590,-;[   5206]     0  5206     4769     4451     4064      387         0    "
     "77824        0             0 tail\n";
 const std::string summary =
@@ -28,8 +28,8 @@ const std::string kill_line =
 
 }  // namespace
 
-TEST_CASE("kernel log: a kill reported at length") {
-    const OomLog log = log_of({header, row, summary, kill_line});
+TEST_CASE("kernel log: a kill reported in full") {
+    const OomLog log = log_of({header, task_row, summary, kill_line});
     REQUIRE(log.victims().size() == 1);
     const OomVictim& victim = log.victims()[0];
     CHECK(victim.pid == 5206);
@@ -41,7 +41,7 @@ TEST_CASE("kernel log: a kill reported at length") {
 }
 
 TEST_CASE("kernel log: a kill reported in one line leaves out the rest") {
-    const OomLog log = log_of({header, row, summary, kill_line, kill_line});
+    const OomLog log = log_of({header, task_row, summary, kill_line, kill_line});
     REQUIRE(log.victims().size() == 2);
     // The process table printed before the first kill does not belong to the second.
     CHECK_FALSE(log.victims()[1].thread_group);

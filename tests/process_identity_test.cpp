@@ -119,7 +119,7 @@ TEST_CASE("process: the identity of this one") {
     CHECK(place_of(here, here) == Place::here);
 }
 
-TEST_CASE("process: its start and command line and lasting number") {
+TEST_CASE("process: its start time and command line and pidfd inode") {
     const Child child([](auto ready) { ready(); });
     const auto stat = read_process_stat(child.pid());
     REQUIRE(stat);
@@ -132,14 +132,15 @@ TEST_CASE("process: its start and command line and lasting number") {
     CHECK(line == command_line_of(child.pid()));
     CHECK(command_line_of(0) == "");
 
-    const auto number = lasting_number_of(child.pid());
+    const auto number = process_inode_of(child.pid());
     REQUIRE(number);
-    CHECK(lasting_number_of(child.pid()) == number);
-    CHECK_FALSE(lasting_number_of(0));
+    CHECK(process_inode_of(child.pid()) == number);
+    CHECK_FALSE(process_inode_of(0));
 }
 
 // The process is a grandchild of ours; its parent reaps it only when told to.
-TEST_CASE("process: a watcher of a stranger's child knows how it ended even after it is reaped") {
+TEST_CASE(
+    "process: a watcher of another process's child knows how it ended even after it is reaped") {
     const auto thread_ends_last = [] {
         pthread_t thread{};
         ::pthread_create(
@@ -196,7 +197,7 @@ TEST_CASE("process: a watcher of a stranger's child knows how it ended even afte
         for (const int* ends : {pids, go, reap})
             for (const int fd : {ends[0], ends[1]}) ::close(fd);
         if (!of_zombie && !of_reaped) {
-            WARN("test skipped: this kernel keeps no exit status for a stranger (Linux 6.15)");
+            WARN("test skipped: this kernel keeps no exit status for a non-parent (Linux 6.15)");
             return;
         }
         CHECK(of_zombie == expected);

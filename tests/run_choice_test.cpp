@@ -21,8 +21,8 @@ RunRecord a_run(const std::string& boot, std::optional<std::uint64_t> start_time
     return run;
 }
 
-FinalWord an_end() {
-    FinalWord last = judge_witnessed({});
+Conclusion an_end() {
+    Conclusion last = judge_witnessed({});
     last.exit.ended_at = at(11);
     return last;
 }
@@ -113,7 +113,7 @@ enum class Worker { not_started, started };
 enum class Begun { no, yes };
 enum class Before { no, yes };
 
-struct Row {
+struct ChoiceRow {
     const char* name;
     RunSigns signs;
     Of of;
@@ -124,8 +124,8 @@ struct Row {
     Before before;
 };
 
-void check(const std::vector<Row>& rows) {
-    for (const Row& row : rows) {
+void check(const std::vector<ChoiceRow>& rows) {
+    for (const ChoiceRow& row : rows) {
         INFO(row.name);
         const RunChoice choice = choose_run(row.signs);
         REQUIRE(choice.run.has_value() == (row.of != Of::none));
@@ -185,8 +185,8 @@ TEST_CASE("run choice: the heartbeat file's worker is added to a record that has
 TEST_CASE("run choice: a job made active again after its end was recorded") {
     const RunSigns ended = recorded_end(with_end(both()));
     check({
-        {"queued: asked for anew", says(Status::queued, ended), Of::none, End::unknown, Agrees::yes,
-         Worker::started, Begun::no, Before::yes},
+        {"queued: requested again", says(Status::queued, ended), Of::none, End::unknown,
+         Agrees::yes, Worker::started, Begun::no, Before::yes},
         {"running: the host put its old copy back", ended, Of::both, End::known, Agrees::yes,
          Worker::started, Begun::no, Before::yes},
         {"running, and stamped later than the end: still an old copy, written late",
@@ -212,7 +212,7 @@ TEST_CASE("run choice: the heartbeat file and the record describe different runs
     check({
         {"a new shim holds the lock: its run, whichever began later", held(later_record()),
          Of::heartbeat, End::unknown, Agrees::yes, Worker::started, Begun::yes, Before::no},
-        {"likewise over the end of the last run",
+        {"likewise over the end of the previous run",
          held(says(Status::failed, recorded_end(earlier_record()))), Of::heartbeat, End::unknown,
          Agrees::yes, Worker::started, Begun::yes, Before::yes},
         {"the host put back a copy from before this run", earlier_record(), Of::heartbeat,
@@ -229,14 +229,14 @@ TEST_CASE("run choice: the heartbeat file and the record describe different runs
          Of::record, End::unknown, Agrees::no, Worker::started, Begun::no, Before::no},
         {"likewise with an end, which is not the record's", with_end(later_record()), Of::record,
          End::unknown, Agrees::no, Worker::started, Begun::no, Before::no},
-        {"asked for anew: queued after this run's end",
+        {"requested again: queued after this run's end",
          says(Status::queued, changed(with_end(earlier_record()),
                                       [](RunSigns& signs) { signs.updated_at = at(12); })),
          Of::none, End::unknown, Agrees::no, Worker::not_started, Begun::no, Before::no},
         {"running after this run's end: an old copy, written late",
          changed(with_end(earlier_record()), [](RunSigns& signs) { signs.updated_at = at(12); }),
          Of::heartbeat, End::known, Agrees::yes, Worker::started, Begun::no, Before::no},
-        {"made after this run began: asked for anew",
+        {"made after this run began: requested again",
          changed(earlier_record(), [](RunSigns& signs) { signs.created_at = at(12); }), Of::none,
          End::unknown, Agrees::no, Worker::not_started, Begun::no, Before::no},
         {"likewise, but a shim holds the lock: it has taken it on",
@@ -256,14 +256,14 @@ TEST_CASE("run choice: the heartbeat file and the record describe different runs
 
 TEST_CASE("run choice: which of two runs came later") {
     const auto row = [](const char* name, const RunSigns& signs, Of of) {
-        return Row{name,
-                   signs,
-                   of,
-                   End::unknown,
-                   of == Of::heartbeat ? Agrees::yes : Agrees::no,
-                   Worker::started,
-                   Begun::no,
-                   Before::no};
+        return ChoiceRow{name,
+                         signs,
+                         of,
+                         End::unknown,
+                         of == Of::heartbeat ? Agrees::yes : Agrees::no,
+                         Worker::started,
+                         Begun::no,
+                         Before::no};
     };
     const auto with_times = [](RunSigns signs, int recorded, int beating) {
         signs.started_at = at(recorded);
@@ -273,7 +273,7 @@ TEST_CASE("run choice: which of two runs came later") {
     check({
         row("within a boot by start time: the heartbeat's", earlier_record(), Of::heartbeat),
         row("within a boot by start time: the record's", later_record(), Of::record),
-        row("the same start time under two numbers: the record's",
+        row("the same start time under two pids: the record's",
             changed(differing(0), [](RunSigns& signs) { signs.recorded->shim.pid = 99; }),
             Of::record),
         row("within an earlier boot by start time, whatever the clock says",

@@ -18,7 +18,7 @@ bool is_inherited_by_exec(const UniqueFd& fd) {
 
 }  // namespace
 
-TEST_CASE("system: a rename that replaces nothing and one that exchanges") {
+TEST_CASE("system: a rename that never replaces and one that exchanges") {
     const TempDir dir;
     write_text(dir / "one", "1");
     write_text(dir / "two", "2");

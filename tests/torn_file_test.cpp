@@ -19,14 +19,14 @@ TEST_CASE("torn file: the patience that is left depends on the age of the last c
     for (const Row& row : {
              Row{"changed this moment", milliseconds(0), milliseconds(1000)},
              Row{"changed a while ago", milliseconds(400), milliseconds(600)},
-             Row{"changed just so long ago", milliseconds(1000), milliseconds(0)},
+             Row{"changed exactly that long ago", milliseconds(1000), milliseconds(0)},
              Row{"untouched for an hour", std::chrono::hours(1), milliseconds(0)},
              Row{"changed in the future: not by this clock", milliseconds(-1), milliseconds(1000)},
-             Row{"nobody knows when", {}, milliseconds(1000)},
+             Row{"age unknown", {}, milliseconds(1000)},
          }) {
         INFO(row.name);
-        CHECK(rest_of_patience(milliseconds(1000), row.age) == row.rest);
-        CHECK(rest_of_patience(milliseconds(0), row.age) == milliseconds(0));
+        CHECK(remaining_patience(milliseconds(1000), row.age) == row.rest);
+        CHECK(remaining_patience(milliseconds(0), row.age) == milliseconds(0));
     }
 }
 

@@ -34,15 +34,15 @@ TEST_CASE("units: counts are decimal digits and nothing else") {
 }
 
 TEST_CASE("units: durations in words") {
-    CHECK(duration_in_words(milliseconds(0)) == "0 ms");
-    CHECK(duration_in_words(milliseconds(250)) == "250 ms");
-    CHECK(duration_in_words(milliseconds(-250)) == "-250 ms");
-    CHECK(duration_in_words(milliseconds::min()).starts_with("-"));
-    CHECK(duration_in_words(milliseconds(1500)) == "1.5 s");
-    CHECK(duration_in_words(milliseconds(17'000)) == "17 s");
-    CHECK(duration_in_words(milliseconds(90'000)) == "1 min 30 s");
-    CHECK(duration_in_words(milliseconds(3'600'000)) == "1 h");
-    CHECK(duration_in_words(milliseconds(90'000'000)) == "1 d 1 h");
+    CHECK(describe_duration(milliseconds(0)) == "0 ms");
+    CHECK(describe_duration(milliseconds(250)) == "250 ms");
+    CHECK(describe_duration(milliseconds(-250)) == "-250 ms");
+    CHECK(describe_duration(milliseconds::min()).starts_with("-"));
+    CHECK(describe_duration(milliseconds(1500)) == "1.5 s");
+    CHECK(describe_duration(milliseconds(17'000)) == "17 s");
+    CHECK(describe_duration(milliseconds(90'000)) == "1 min 30 s");
+    CHECK(describe_duration(milliseconds(3'600'000)) == "1 h");
+    CHECK(describe_duration(milliseconds(90'000'000)) == "1 d 1 h");
 }
 
 TEST_CASE("units: signals by name and number") {

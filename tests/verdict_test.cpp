@@ -1,4 +1,4 @@
-// Every row of the table in SPEC section 5, and the cases between the rows.
+// Every row of the verdict table in docs/how-it-knows.md, and the cases between the rows.
 #include "common/verdict.hpp"
 
 #include <vector>
@@ -10,7 +10,7 @@ using std::chrono::milliseconds;
 
 namespace {
 
-struct Row {
+struct VerdictRow {
     const char* name;
     Sighting seen;
     State state;
@@ -18,7 +18,7 @@ struct Row {
     bool settle;
 };
 
-Sighting sighting(LifeLock lock, Liveness shim, Liveness worker, Status status) {
+Sighting sighting(LivenessLock lock, Liveness shim, Liveness worker, Status status) {
     Sighting seen;
     seen.lock = lock;
     seen.shim = shim;
@@ -38,7 +38,7 @@ Sighting with_known_end(Sighting seen) {
     return seen;
 }
 
-Sighting of_last_run(Sighting seen) {
+Sighting of_previous_run(Sighting seen) {
     seen.new_run_began = true;
     return seen;
 }
@@ -53,27 +53,28 @@ Sighting with_moving_beat(Sighting seen) {
     return seen;
 }
 
-std::vector<Row> rows() {
-    using L = LifeLock;
+std::vector<VerdictRow> rows() {
+    using L = LivenessLock;
     using W = Liveness;
     using S = Status;
     return {
-        {"dead, terminal: that status", sighting(L::free, W::dead, W::dead, S::completed),
+        {"dead, final: that status", sighting(L::free, W::dead, W::dead, S::completed),
          State::completed, true, false},
         {"dead, failed", sighting(L::no_file, W::dead, W::dead, S::failed), State::failed, true,
          false},
         {"dead, cancelled", sighting(L::no_file, W::dead, W::dead, S::cancelled), State::cancelled,
          true, false},
-        {"terminal, no shim recorded", sighting(L::no_file, W::none, W::none, S::completed),
+        {"final, no shim recorded", sighting(L::no_file, W::none, W::none, S::completed),
          State::completed, true, false},
-        {"terminal, shim elsewhere", sighting(L::free, W::unknowable, W::none, S::failed),
+        {"final, shim elsewhere", sighting(L::free, W::unknowable, W::none, S::failed),
          State::failed, true, false},
-        {"alive, terminal: that status, not ended",
-         sighting(L::held, W::alive, W::dead, S::completed), State::completed, false, false},
-        {"terminal, a lock held by a shim of another namespace",
+        {"alive, final: that status, not ended", sighting(L::held, W::alive, W::dead, S::completed),
+         State::completed, false, false},
+        {"final, a lock held by a shim of another namespace",
          sighting(L::held, W::unknowable, W::none, S::failed), State::failed, false, false},
-        {"terminal, but another shim holds the lock: the next run has begun",
-         of_last_run(sighting(L::held, W::dead, W::dead, S::failed)), State::running, false, false},
+        {"final, but another shim holds the lock: the next run has begun",
+         of_previous_run(sighting(L::held, W::dead, W::dead, S::failed)), State::running, false,
+         false},
         {"alive, beat fresh", sighting(L::held, W::alive, W::alive, S::running), State::running,
          false, false},
         {"alive, no beat known", with_beat(sighting(L::held, W::alive, W::alive, S::running), {}),
@@ -105,7 +106,7 @@ std::vector<Row> rows() {
          false, false},
         {"dead, dead, the end is in the heartbeat file",
          with_known_end(sighting(L::free, W::dead, W::dead, S::running)), State::lost, false, true},
-        {"dead, the end is known: the worker's number means nothing any more",
+        {"dead, the end is known: the worker's pid no longer means anything",
          with_known_end(sighting(L::free, W::dead, W::unknowable, S::running)), State::lost, false,
          true},
         {"dead, dead, active", sighting(L::free, W::dead, W::dead, S::running), State::lost, false,
@@ -140,7 +141,7 @@ std::vector<Row> rows() {
          State::unknown, false, false},
         {"none recorded, no status", sighting(L::no_file, W::none, W::none, S::none),
          State::unknown, false, false},
-        {"a word of the host's is neither active nor terminal",
+        {"a word of the host's is neither active nor final",
          sighting(L::free, W::dead, W::dead, S::other), State::unknown, false, false},
         {"a word of the host's, shim alive", sighting(L::held, W::alive, W::alive, S::other),
          State::running, false, false},
@@ -150,7 +151,7 @@ std::vector<Row> rows() {
 }  // namespace
 
 TEST_CASE("verdict: every row of the table") {
-    for (const Row& row : rows()) {
+    for (const VerdictRow& row : rows()) {
         INFO(row.name);
         const Verdict verdict = judge(row.seen);
         CHECK(word(verdict.state) == word(row.state));
@@ -160,8 +161,8 @@ TEST_CASE("verdict: every row of the table") {
 }
 
 TEST_CASE("verdict: only dead jobs are settled and only on the word of two witnesses") {
-    for (const LifeLock lock :
-         {LifeLock::held, LifeLock::free, LifeLock::no_file, LifeLock::unavailable})
+    for (const LivenessLock lock :
+         {LivenessLock::held, LivenessLock::free, LivenessLock::no_file, LivenessLock::unavailable})
         for (const Liveness shim :
              {Liveness::alive, Liveness::dead, Liveness::unknowable, Liveness::none})
             for (const Liveness worker :
@@ -183,17 +184,17 @@ TEST_CASE("verdict: only dead jobs are settled and only on the word of two witne
                         const Verdict verdict = judge(seen);
                         // There are too many combinations to list one by one.
                         const bool sure =
-                            lock != LifeLock::held && is_active(status) &&
+                            lock != LivenessLock::held && is_active(status) &&
                             ((shim == Liveness::dead &&
                               (known || worker == Liveness::dead || worker == Liveness::none)) ||
                              (shim == Liveness::unknowable && seen.rebooted));
                         // The worker recorded its own status; how it ended still has to be added.
-                        const bool to_be_added = lock != LifeLock::held && is_terminal(status) &&
+                        const bool to_be_added = lock != LivenessLock::held && is_final(status) &&
                                                  shim == Liveness::dead && known &&
                                                  !seen.new_run_began;
                         if (verdict.settle != (sure || to_be_added) ||
-                            (verdict.ended && !is_terminal(status)) ||
-                            (!is_terminal(status) && verdict.because.empty()))
+                            (verdict.ended && !is_final(status)) ||
+                            (!is_final(status) && verdict.because.empty()))
                             FAIL(static_cast<int>(lock)
                                  << " " << static_cast<int>(shim) << " " << static_cast<int>(worker)
                                  << " " << word(status) << " " << choice << ": "
@@ -202,7 +203,7 @@ TEST_CASE("verdict: only dead jobs are settled and only on the word of two witne
 }
 
 TEST_CASE("verdict: the sentence names what was seen") {
-    Sighting seen = sighting(LifeLock::free, Liveness::dead, Liveness::alive, Status::running);
+    Sighting seen = sighting(LivenessLock::free, Liveness::dead, Liveness::alive, Status::running);
     seen.shim_pid = 41;
     seen.worker_pid = 42;
     const std::string because = judge(seen).because;

@@ -17,11 +17,11 @@ namespace bench {
 
 namespace fs = std::filesystem;
 
-Folder::Folder(const std::string& parent) : path(parent + "/jobshim-bench-XXXXXX") {
-    must(::mkdtemp(path.data()) != nullptr, "make a folder in " + parent);
+TempDirectory::TempDirectory(const std::string& parent) : path(parent + "/jobshim-bench-XXXXXX") {
+    must(::mkdtemp(path.data()) != nullptr, "create a directory in " + parent);
 }
 
-Folder::~Folder() {
+TempDirectory::~TempDirectory() {
     std::error_code ignored;
     fs::remove_all(path, ignored);
 }

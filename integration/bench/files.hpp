@@ -10,12 +10,12 @@
 namespace bench {
 
 // A new directory in `parent`, removed with everything in it.
-class Folder {
+class TempDirectory {
 public:
-    explicit Folder(const std::string& parent);
-    ~Folder();
-    Folder(const Folder&) = delete;
-    Folder& operator=(const Folder&) = delete;
+    explicit TempDirectory(const std::string& parent);
+    ~TempDirectory();
+    TempDirectory(const TempDirectory&) = delete;
+    TempDirectory& operator=(const TempDirectory&) = delete;
     std::string operator/(const std::string& name) const { return path + "/" + name; }
     std::string path;
 };

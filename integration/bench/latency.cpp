@@ -18,8 +18,8 @@ using Json = nlohmann::json;
 // A running job, in a file of its own.
 class Job {
 public:
-    Job(const Places& places, const std::string& folder, const std::string& sync)
-        : file_(folder + "/latency.json") {
+    Job(const Places& places, const std::string& directory, const std::string& sync)
+        : file_(directory + "/latency.json") {
         shim_ = start({places.jobshim, "--sync", sync, "--job", file_, "--", "sleep", "1000000"});
         wait_until([this] { return find_worker(); }, "the worker");
     }
@@ -50,18 +50,18 @@ private:
 double us_since(Clock::time_point begin) { return Microseconds(Clock::now() - begin).count(); }
 
 // From the worker's death until the record of it is in place.
-double death_to_record(const Places& places, const std::string& folder, const std::string& sync,
+double death_to_record(const Places& places, const std::string& directory, const std::string& sync,
                        int signal) {
-    const Job job(places, folder, sync);
+    const Job job(places, directory, sync);
     const int watch = ::inotify_init1(IN_CLOEXEC);
-    must(watch >= 0 && ::inotify_add_watch(watch, folder.c_str(), IN_MOVED_TO) >= 0,
-         "watch " + folder);
+    must(watch >= 0 && ::inotify_add_watch(watch, directory.c_str(), IN_MOVED_TO) >= 0,
+         "watch " + directory);
     const auto begin = Clock::now();
     ::kill(job.worker(), signal);
     double us = 0;
     do {
         std::array<char, 4096> events;
-        must(::read(watch, events.data(), events.size()) > 0, "read what changed in " + folder);
+        must(::read(watch, events.data(), events.size()) > 0, "read what changed in " + directory);
         us = us_since(begin);
     } while (text_of(job.file()).find("\"status\": \"failed\"") == std::string::npos);
     ::close(watch);
@@ -69,8 +69,8 @@ double death_to_record(const Places& places, const std::string& folder, const st
 }
 
 // From the death of the worker or of the shim until `jobctl wait` returns.
-double death_to_wait(const Places& places, const std::string& folder, bool of_shim) {
-    const Job job(places, folder, "never");
+double death_to_wait(const Places& places, const std::string& directory, bool of_shim) {
+    const Job job(places, directory, "never");
     const pid_t waiter = start({places.jobctl, "wait", job.file()});
     wait_until([&] { return sleeps_with(waiter, "inotify") || sleeps_with(waiter, "pidfd"); },
                "`jobctl wait` to wait");

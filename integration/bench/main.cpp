@@ -32,15 +32,15 @@ namespace {
 constexpr const char* usage = R"(usage: bench --bin DIR --out DIR [OPTIONS]
   --bin DIR        where jobshim and jobctl are
   --out DIR        where bench.json and bench.svg go
-  --short          few rounds and copies, and no readers: a look, not a measurement
-  --rounds N       starts of each wrapper (300), and a tenth of that deaths, at least 5
-  --runs N         the starts so often (1), and the goals' ratios of each
+  --short          few rounds and copies, and no readers: a smoke run, not a measurement
+  --rounds N       starts of each wrapper (300); a tenth as many deaths, at least 5
+  --runs N         repeat the start measurements N times (1) and show each run's ratios
   --copies N       copies at rest, of each wrapper (100)
   --many N         copies at rest of jobshim alone (1000; 0: none)
-  --seconds N      how long what is at rest is looked at (10)
+  --seconds N      how long to watch idle processes (10)
   --huge           read 100,000 jobs, too
-  --tmpfs DIR      a folder on a tmpfs (/dev/shm)
-  --disk DIR       a folder on a disk, may be repeated (the one for the results)
+  --tmpfs DIR      a directory on a tmpfs (/dev/shm)
+  --disk DIR       a directory on a disk, may be repeated (the one for the results)
 )";
 
 struct Options {
@@ -109,8 +109,8 @@ void measure(const Options& options) {
     namespace fs = std::filesystem;
     become_subreaper();
     fs::create_directories(options.out);
-    const Folder memory(fs::canonical(options.memory));
-    std::list<Folder> disks;
+    const TempDirectory memory(fs::canonical(options.memory));
+    std::list<TempDirectory> disks;
     Places places;
     for (const std::string& disk : options.disks)
         places.disks.push_back(disks.emplace_back(fs::canonical(disk)).path);
@@ -160,7 +160,7 @@ int main(int argc, char** argv) {
         return 2;
     } catch (const std::exception& error) {
         std::cerr << "bench: " << error.what() << '\n';
-        // The resting processes that were started would go on for ever.
+        // The resting processes that were started would go on forever.
         for (const bench::Process& process : bench::descendants()) ::kill(process.pid, SIGKILL);
         return 1;
     }

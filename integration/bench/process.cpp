@@ -91,7 +91,7 @@ Used run(const Words& argv, Start how) {
         const pid_t pid = ::wait4(-1, &status, 0, &usage);
         if (pid < 0 && errno == EINTR) continue;
         if (pid < 0) break;
-        used.fine = used.fine && status == 0;
+        used.all_ok = used.all_ok && status == 0;
         used.cpu_us += in_us(usage.ru_utime) + in_us(usage.ru_stime);
         used.faults += static_cast<double>(usage.ru_minflt + usage.ru_majflt);
     }
@@ -138,7 +138,7 @@ bool in_path(const std::string& program) {
 void wait_until(const std::function<bool()>& holds, const std::string& what) {
     const auto deadline = Clock::now() + std::chrono::seconds(30);
     while (!holds()) {
-        if (Clock::now() > deadline) throw std::runtime_error("waited in vain for " + what);
+        if (Clock::now() > deadline) throw std::runtime_error("timed out waiting for " + what);
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
 }

@@ -29,9 +29,9 @@ pid_t start(const Words& argv, Start how = Start::posix_spawn);
 
 struct Used {
     double wall_us = 0;
-    double cpu_us = 0;  // user and system
-    double faults = 0;  // page faults, minor and major
-    bool fine = true;   // all ended with exit status 0
+    double cpu_us = 0;   // user and system
+    double faults = 0;   // page faults, minor and major
+    bool all_ok = true;  // all ended with exit status 0
 };
 
 // Runs it, and everything that it leaves behind, to the end.

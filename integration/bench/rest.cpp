@@ -54,7 +54,7 @@ Pairs find_pairs() {
 }
 
 // Waits for the last steps of the start, which must not be counted.
-void wait_until_calm(const std::vector<pid_t>& waiting) {
+void wait_until_idle(const std::vector<pid_t>& waiting) {
     double ran = -1;
     wait_until(
         [&] {
@@ -75,7 +75,7 @@ Json look_at(const Runner& runner, int copies, double seconds) {
             return pairs.commands.size() == static_cast<std::size_t>(copies);
         },
         "copies of " + runner.name);
-    wait_until_calm(pairs.waiting);
+    wait_until_idle(pairs.waiting);
     pairs = find_pairs();  // what conmon's runtime started is conmon's child by now
     const Sums before = sums_of(pairs.waiting);
     const auto begin = Clock::now();

@@ -43,12 +43,12 @@ Runner conmon(const Places& places) {
     Runner runner;
     runner.name = "conmon";
     runner.program = "conmon";
-    const std::string folder = places.memory;
-    runner.wrap = [folder, self = places.self](const Words& command, const std::string& word) {
+    const std::string directory = places.memory;
+    runner.wrap = [directory, self = places.self](const Words& command, const std::string& word) {
         std::string text;
         for (const std::string& each : command) text += (text.empty() ? "" : "\n") + each;
         ::setenv("BENCH_COMMAND", text.c_str(), 1);
-        const std::string bundle = folder + "/" + word;
+        const std::string bundle = directory + "/" + word;
         std::filesystem::create_directory(bundle);
         return Words{"conmon",
                      "--cid",
@@ -67,43 +67,44 @@ Runner conmon(const Places& places) {
                      "--log-path",
                      "k8s-file:" + bundle + "/log"};
     };
-    runner.clean = [folder](const std::string& word) {
-        std::filesystem::remove_all(folder + "/" + word);
+    runner.clean = [directory](const std::string& word) {
+        std::filesystem::remove_all(directory + "/" + word);
     };
     return runner;
 }
 
-Runner shim(const Places& places, const std::string& folder, const std::string& sync) {
+Runner shim(const Places& places, const std::string& directory, const std::string& sync) {
     Runner runner;
-    runner.name = "jobshim --sync " + sync + ", " + file_system_of(folder);
+    runner.name = "jobshim --sync " + sync + ", " + file_system_of(directory);
     runner.program = places.jobshim;
-    runner.wrap = [program = places.jobshim, folder, sync](const Words& command,
-                                                           const std::string& word) {
-        return joined({program, "--sync", sync, "--job", folder + "/" + word + ".json", "--"},
+    runner.wrap = [program = places.jobshim, directory, sync](const Words& command,
+                                                              const std::string& word) {
+        return joined({program, "--sync", sync, "--job", directory + "/" + word + ".json", "--"},
                       command);
     };
-    runner.clean = [folder](const std::string& word) {
-        ::unlink((folder + "/" + word + ".json").c_str());
+    runner.clean = [directory](const std::string& word) {
+        ::unlink((directory + "/" + word + ".json").c_str());
     };
     return runner;
 }
 
 // What any durable record must cost: replacing a file so that it survives a power cut.
-double replace_durably(const std::string& folder) {
+double replace_durably(const std::string& directory) {
     const std::string text(1500, 'x');  // about the size of a record
-    const std::string from = folder + "/replace.new";
-    const std::string to = folder + "/replace";
+    const std::string from = directory + "/replace.new";
+    const std::string to = directory + "/replace";
     const auto begin = Clock::now();
     const int file = ::open(from.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     must(file >= 0 && ::write(file, text.data(), text.size()) > 0 && ::fsync(file) == 0 &&
              ::close(file) == 0 && ::rename(from.c_str(), to.c_str()) == 0,
          "replace " + to);
-    const int directory = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    must(directory >= 0 && ::fsync(directory) == 0 && ::close(directory) == 0, "flush " + folder);
+    const int directory_fd = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    must(directory_fd >= 0 && ::fsync(directory_fd) == 0 && ::close(directory_fd) == 0,
+         "flush " + directory);
     return Microseconds(Clock::now() - begin).count();
 }
 
-std::string absolute_true() {
+std::string path_of_true() {
     for (const char* path : {"/usr/bin/true", "/bin/true"})
         if (in_path(path)) return path;
     throw std::runtime_error("no `true` here");
@@ -111,12 +112,12 @@ std::string absolute_true() {
 
 struct Samples {
     std::vector<double> wall, cpu, faults;
-    bool fine = true;
+    bool all_ok = true;
     void add(const Used& used) {
         wall.push_back(used.wall_us);
         cpu.push_back(used.cpu_us);
         faults.push_back(used.faults);
-        fine = fine && used.fine;
+        all_ok = all_ok && used.all_ok;
     }
 };
 
@@ -133,11 +134,11 @@ std::vector<Runner> runners(const Places& places) {
                             prefix("timeout 1h", {"timeout", "1h"}),
                             shell(),
                             conmon(places)};
-    std::vector<std::string> folders = places.disks;
-    folders.insert(folders.begin(), places.memory);
-    for (const std::string& folder : folders)
+    std::vector<std::string> directories = places.disks;
+    directories.insert(directories.begin(), places.memory);
+    for (const std::string& directory : directories)
         for (const char* sync : {"never", "final", "always"})
-            all.push_back(shim(places, folder, sync));
+            all.push_back(shim(places, directory, sync));
     std::vector<Runner> here;
     for (Runner& runner : all) {
         if (in_path(runner.program))
@@ -167,7 +168,7 @@ int act_as_runtime(int argc, char** argv) {
 }
 
 Json measure_runners(const Places& places, int rounds) {
-    const Words command{absolute_true()};
+    const Words command{path_of_true()};
     const std::vector<Runner> all = runners(places);
     std::vector<Samples> samples(all.size());
     std::vector<std::vector<double>> replaced(places.disks.size());
@@ -193,7 +194,7 @@ Json measure_runners(const Places& places, int rounds) {
     Json rows = Json::array();
     for (std::size_t i = 0; i < all.size(); ++i) {
         const Samples& of = samples[i];
-        if (!of.fine) std::cerr << "bench: " << all[i].name << " did not always end with 0\n";
+        if (!of.all_ok) std::cerr << "bench: " << all[i].name << " did not always exit 0\n";
         const std::size_t calls =
             in_path("strace")
                 ? count_system_calls(all[i].wrap(command, "traced"), places.memory + "/trace")

@@ -27,7 +27,7 @@ function findJobshim(env) {
   if (env.JOBSHIM) return isExecutable(env.JOBSHIM) ? env.JOBSHIM : null;
   const found = (env.PATH ?? "")
     .split(path.delimiter)
-    .map((folder) => path.resolve(folder, "jobshim"))
+    .map((directory) => path.resolve(directory, "jobshim"))
     .find(isExecutable);
   return found ?? null;
 }

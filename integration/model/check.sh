@@ -44,7 +44,7 @@ is_complete() {
 # holds NAME MODEL-DEFINITIONS [PAN-DEFINITIONS PAN-OPTIONS]
 holds() {
     began=$(now)
-    compile O2 "${3:--DSAFETY}" "$2"
+    compile O1 "${3:--DSAFETY}" "$2"
     # -E: a worker that runs for ever is no deadlock.
     # shellcheck disable=SC2086
     ./pan -E -m400000 ${4-} >log 2>&1 || true
@@ -90,7 +90,7 @@ breaks 4.1 'the record is written after COMMAND was executed' -DBREAK_RECORD_AFT
 breaks 4.1 'the locks are not taken' '-DBREAK_NO_LIFE_LOCK -DRUNS=2 -DCALL_OFF_ALL -DFEW'
 breaks 4.2 'executed before its pid is in the heartbeat file' '-DBREAK_EXEC_BEFORE_LINE'
 breaks 4.2 'executed before the job file says running' \
-    '-DBREAK_GO_BEFORE_RECORD -DRUNS=2 -DFEW -DLATER -DCRASHES=2 -DNARROW -DNOBODY_SETTLES -DREADER_KILLS=0' O2
+    '-DBREAK_GO_BEFORE_RECORD -DRUNS=2 -DFEW -DLATER -DCRASHES=2 -DNARROW -DNOBODY_SETTLES -DREADER_KILLS=0' O1
 breaks 4.4 'no exit in the heartbeat file' '-DBREAK_NO_EXIT_LINE'
 breaks 4.4 'the exit is in the job file first' '-DBREAK_EXIT_LINE_LAST -DHOST'
 breaks 4.4 'the locks go before the record is written' '-DBREAK_UNLOCK_EARLY'

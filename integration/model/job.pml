@@ -1,8 +1,8 @@
 /*
- * The protocol between shims, workers, readers and settlers (SPEC sections 3 to 5), for spin.
+ * The protocol between shims, workers, readers and settlers, for spin.
  * check.sh checks it whole, and that it fails once any of its rules is broken (-D BREAK_...).
  *
- * In the model: one job file and its heartbeat file, whose inode may be unlinked and made anew, with
+ * In the model: one job file and its heartbeat file, whose inode may be unlinked and recreated, with
  * bytes 0 and 1; RUNS shims with a worker each, started at any time; READERS who look and, as they
  * like, settle; a KILL of shims (CRASHES in all), workers and readers before any step; a kernel that
  * drops a dead shim's locks first, makes it a corpse and its worker an orphan later, and ends the
@@ -14,9 +14,9 @@
  *
  * Not in the model, for other tests look at it: torn and merged texts (a write of the job file is
  * one rename here, blind to what it replaces, so more can go wrong than with the merge of
- * job_file.cpp); power cuts, full disks and the copy in unrecorded/ (rule 4.7); pids that are used
- * again (rule 4.3: start times tell them apart); other hosts, namespaces and boots; signals,
- * time-outs, groups; beats as a sign of life.
+ * job_file.cpp); power cuts, full disks and the copy in unrecorded/; pids that are used again (start
+ * times tell them apart); other hosts, namespaces and boots; signals, time-outs, groups; beats as a
+ * sign of life.
  */
 
 #ifndef RUNS
@@ -140,7 +140,7 @@ inline forget_if_unused(i) {
 }
 
 /* open(O_CREAT). The lowest free inode is taken: which one it is makes no difference. */
-inline open_or_make(opened) {
+inline open_or_create(opened) {
     d_step {
         if
         :: path != 0
@@ -194,7 +194,7 @@ inline claim_lost(r, never_started) {
 
 /* Every final record is written by this; inside a d_step. */
 inline write_final(r, end, writer_of_it) {
-    /* Rule 6: whoever holds byte 1 is the only writer. */
+    /* Whoever holds byte 1 is the only writer. */
 #ifndef VANDAL
     assert(path != 0 && inode[path].writer == writer_of_it);
 #endif
@@ -515,7 +515,7 @@ proctype Shim(byte me) {
         /* HeartbeatHold::acquire */
         do
         ::
-            open_or_make(R.fd);
+            open_or_create(R.fd);
 #ifndef BREAK_NO_LIFE_LOCK
             if
             :: d_step { inode[R.fd].life == 0 -> inode[R.fd].life = me }
@@ -625,8 +625,8 @@ proctype Shim(byte me) {
         :: R.worker_dead -> break
 #ifdef VANDAL
         :: !R.worker_dead && !IN_PLACE(R.fd) ->
-            /* HeartbeatHold::remake */
-            open_or_make(R.new_fd);
+            /* HeartbeatHold::recreate */
+            open_or_create(R.new_fd);
             if
             :: d_step { inode[R.new_fd].life == 0 -> inode[R.new_fd].life = me }
                 if
@@ -758,7 +758,7 @@ proctype Worker(byte me) {
         d_step {
             /* 5: never after somebody said that it was not started, or is over. */
             assert(!R.given_up && R.final == 0);
-            /* Rule 1: what runs is in the record. */
+            /* What runs is in the record. */
             assert(job_run == me && job_status == ACTIVE);
             R.executed = true;
             closing(R.worker_fd, 255)
@@ -807,7 +807,7 @@ proctype Reader(byte me) {
                 /* SettlerLock::try_take */
                 do
                 ::
-                    open_or_make(fd);
+                    open_or_create(fd);
 #ifndef BREAK_NO_WRITER_LOCK
                     if
                     :: d_step { inode[fd].writer == 0 -> inode[fd].writer = me }

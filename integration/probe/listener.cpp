@@ -1,4 +1,4 @@
-// A worker that takes every signal one by one and loses none that was not lost before it arrived:
+// A worker that takes signals one at a time and loses none that was delivered to it:
 // listener COUNTER. For each signal it prints the number, the sender, and the value of the counter
 // in that file (eight bytes, shared) at the moment it took the signal. SIGRTMAX ends it; it is sent
 // last.

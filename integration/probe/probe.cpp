@@ -52,18 +52,20 @@ std::string escaped(std::string_view bytes) {
     return text;
 }
 
-void tell(const std::string& key, std::string_view value) {
+void print_value(const std::string& key, std::string_view value) {
     std::printf("%s\t%s\n", key.c_str(), escaped(value).c_str());
 }
 
-void tell(const std::string& key, long long value) { tell(key, std::to_string(value)); }
+void print_value(const std::string& key, long long value) {
+    print_value(key, std::to_string(value));
+}
 
 /// The result of a call, or its errno.
-void tell_result(const std::string& key, long result) {
+void print_result(const std::string& key, long result) {
     if (result < 0)
-        tell(key, "errno " + std::to_string(errno));
+        print_value(key, "errno " + std::to_string(errno));
     else
-        tell(key, static_cast<long long>(result));
+        print_value(key, static_cast<long long>(result));
 }
 
 std::string content(const std::string& file) {
@@ -79,14 +81,14 @@ std::string target(const std::string& link) {
     return error ? "(" + error.message() + ")" : path.string();
 }
 
-void tell_command_line(int argc, char** argv) {
-    tell("argv count", argc);
-    for (int i = 0; i < argc; ++i) tell("argv " + std::to_string(i), argv[i]);
-    tell("executable", target("/proc/self/exe"));
-    tell("name", content("/proc/self/comm"));
+void print_command_line(int argc, char** argv) {
+    print_value("argv count", argc);
+    for (int i = 0; i < argc; ++i) print_value("argv " + std::to_string(i), argv[i]);
+    print_value("executable", target("/proc/self/exe"));
+    print_value("name", content("/proc/self/comm"));
     // NOLINTNEXTLINE(performance-no-int-to-ptr): the kernel passes it as a number
-    tell("executed as", reinterpret_cast<const char*>(getauxval(AT_EXECFN)));
-    tell("secure execution", static_cast<long long>(getauxval(AT_SECURE)));
+    print_value("executed as", reinterpret_cast<const char*>(getauxval(AT_EXECFN)));
+    print_value("secure execution", static_cast<long long>(getauxval(AT_SECURE)));
 }
 
 // True if a variable of systemd's, which names the process that it is for, names this one
@@ -105,64 +107,65 @@ bool is_own_id(std::string_view entry) {
 }
 
 // In order, duplicates included. The launcher's pid is left out: it differs in each run.
-void tell_environment() {
+void print_environment() {
     int n = 0;
     for (char** at = environ; *at != nullptr; ++at) {
         const std::string_view entry = *at;
         if (entry.starts_with("PROBE_LAUNCHER=")) continue;
         if (entry.starts_with("JOBSHIM_JOB_FILE="))
-            tell("JOBSHIM_JOB_FILE", "set");
+            print_value("JOBSHIM_JOB_FILE", "set");
         else
-            tell("env " + std::to_string(n++),
-                 is_own_id(entry) ? std::string(entry.substr(0, entry.find('='))) + " is its own"
-                                  : std::string(entry));
+            print_value("env " + std::to_string(n++),
+                        is_own_id(entry)
+                            ? std::string(entry.substr(0, entry.find('='))) + " is its own"
+                            : std::string(entry));
     }
-    tell("env count", n);
+    print_value("env count", n);
 }
 
-void tell_place(const std::string& launcher) {
-    tell("folder", fs::current_path().string());
-    tell("root", target("/proc/self/root"));
+void print_place(const std::string& launcher) {
+    print_value("directory", fs::current_path().string());
+    print_value("root", target("/proc/self/root"));
     const mode_t mask = umask(0);
-    tell("umask", mask);
+    print_value("umask", mask);
     for (const auto& entry : fs::directory_iterator("/proc/self/ns"))
-        tell("namespace " + entry.path().filename().string(),
-             target(entry.path()) ==
-                     target(fs::path("/proc") / launcher / "ns" / entry.path().filename())
-                 ? "the launcher's"
-                 : target(entry.path()));
-    tell("cgroup", content("/proc/self/cgroup"));
+        print_value("namespace " + entry.path().filename().string(),
+                    target(entry.path()) ==
+                            target(fs::path("/proc") / launcher / "ns" / entry.path().filename())
+                        ? "the launcher's"
+                        : target(entry.path()));
+    print_value("cgroup", content("/proc/self/cgroup"));
 }
 
-void tell_scheduling() {
-    tell_result("nice", 20 - syscall(SYS_getpriority, PRIO_PROCESS, 0));
-    tell_result("policy", sched_getscheduler(0));
+void print_scheduling() {
+    print_result("nice", 20 - syscall(SYS_getpriority, PRIO_PROCESS, 0));
+    print_result("policy", sched_getscheduler(0));
     sched_param parameters{};
     sched_getparam(0, &parameters);
-    tell("priority", parameters.sched_priority);
+    print_value("priority", parameters.sched_priority);
     cpu_set_t cpus;
     CPU_ZERO(&cpus);
     sched_getaffinity(0, sizeof cpus, &cpus);
     std::string list;
     for (std::size_t cpu = 0; cpu < CPU_SETSIZE; ++cpu)
         if (CPU_ISSET(cpu, &cpus)) list += " " + std::to_string(cpu);
-    tell("cpus", list);
-    tell_result("io priority", syscall(SYS_ioprio_get, IOPRIO_WHO_PROCESS, 0));
-    tell_result("timer slack", prctl(PR_GET_TIMERSLACK));
-    tell("oom_score_adj", content("/proc/self/oom_score_adj"));
+    print_value("cpus", list);
+    print_result("io priority", syscall(SYS_ioprio_get, IOPRIO_WHO_PROCESS, 0));
+    print_result("timer slack", prctl(PR_GET_TIMERSLACK));
+    print_value("oom_score_adj", content("/proc/self/oom_score_adj"));
 }
 
-void tell_limits() {
+void print_limits() {
     for (int what = 0; what < RLIM_NLIMITS; ++what) {
         rlimit both{};
         getrlimit(static_cast<__rlimit_resource>(what), &both);
-        tell("limit " + std::to_string(what),
-             std::to_string(both.rlim_cur) + " " + std::to_string(both.rlim_max));
+        print_value("limit " + std::to_string(what),
+                    std::to_string(both.rlim_cur) + " " + std::to_string(both.rlim_max));
     }
 }
 
 // Must come before we open anything ourselves.
-void tell_descriptors() {
+void print_descriptors() {
     std::set<int> numbers;
     for (const auto& entry : fs::directory_iterator("/proc/self/fd"))
         numbers.insert(std::stoi(entry.path().filename()));
@@ -170,24 +173,24 @@ void tell_descriptors() {
         const int flags = fcntl(fd, F_GETFD);
         if (flags < 0) continue;  // the listing's own
         const auto key = "fd " + std::to_string(fd);
-        tell(key, target("/proc/self/fd/" + std::to_string(fd)));
-        tell(key + " close-on-exec", flags);
-        tell_result(key + " flags", fcntl(fd, F_GETFL));
-        if (fd != STDOUT_FILENO) tell_result(key + " offset", lseek(fd, 0, SEEK_CUR));
-        tell_result(key + " owner", fcntl(fd, F_GETOWN));
+        print_value(key, target("/proc/self/fd/" + std::to_string(fd)));
+        print_value(key + " close-on-exec", flags);
+        print_result(key + " flags", fcntl(fd, F_GETFL));
+        if (fd != STDOUT_FILENO) print_result(key + " offset", lseek(fd, 0, SEEK_CUR));
+        print_result(key + " owner", fcntl(fd, F_GETOWN));
     }
 }
 
-void tell_stdin() {
+void print_stdin() {
     std::string text;
     char block[4096];
     for (ssize_t n = 0; (n = read(STDIN_FILENO, block, sizeof block)) > 0;)
         text.append(block, static_cast<std::size_t>(n));
-    tell("stdin", text);
+    print_value("stdin", text);
 }
 
 // Signals, capabilities and users, as the kernel shows them.
-void tell_status() {
+void print_status() {
     const std::set<std::string> asked{
         "SigPnd",  "ShdPnd",      "SigBlk", "SigIgn",           "SigCgt",
         "CapInh",  "CapPrm",      "CapEff", "CapBnd",           "CapAmb",
@@ -197,27 +200,27 @@ void tell_status() {
     for (std::string line; std::getline(lines, line);) {
         const auto colon = line.find(':');
         if (colon != std::string::npos && asked.contains(line.substr(0, colon)))
-            tell(line.substr(0, colon), std::string_view(line).substr(colon + 2));
+            print_value(line.substr(0, colon), std::string_view(line).substr(colon + 2));
     }
 }
 
-void tell_attributes() {
-    tell_result("secure bits", prctl(PR_GET_SECUREBITS));
-    tell_result("no new privileges", prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0));
-    tell_result("dumpable", prctl(PR_GET_DUMPABLE));
-    tell_result("keep capabilities", prctl(PR_GET_KEEPCAPS));
-    tell_result("huge pages off", prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0));
-    tell_result("machine checks", prctl(PR_MCE_KILL_GET, 0, 0, 0, 0));
+void print_attributes() {
+    print_result("secure bits", prctl(PR_GET_SECUREBITS));
+    print_result("no new privileges", prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0));
+    print_result("dumpable", prctl(PR_GET_DUMPABLE));
+    print_result("keep capabilities", prctl(PR_GET_KEEPCAPS));
+    print_result("huge pages off", prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0));
+    print_result("machine checks", prctl(PR_MCE_KILL_GET, 0, 0, 0, 0));
     int number = 0;
     prctl(PR_GET_CHILD_SUBREAPER, &number);
-    tell("subreaper", number);
+    print_value("subreaper", number);
     prctl(PR_GET_PDEATHSIG, &number);
-    tell("parent-death signal", number);
-    tell_result("personality", personality(0xFFFFFFFF));
-    tell("core filter", content("/proc/self/coredump_filter"));
-    tell("security label", content("/proc/self/attr/current"));
-    tell("login user", content("/proc/self/loginuid"));
-    tell("audit session", content("/proc/self/sessionid"));
+    print_value("parent-death signal", number);
+    print_result("personality", personality(0xFFFFFFFF));
+    print_value("core filter", content("/proc/self/coredump_filter"));
+    print_value("security label", content("/proc/self/attr/current"));
+    print_value("login user", content("/proc/self/loginuid"));
+    print_value("audit session", content("/proc/self/sessionid"));
     for (const auto& [name, id] : {std::pair{"thread", KEY_SPEC_THREAD_KEYRING},
                                    {"process", KEY_SPEC_PROCESS_KEYRING},
                                    {"session", KEY_SPEC_SESSION_KEYRING},
@@ -226,26 +229,27 @@ void tell_attributes() {
         const long length =
             syscall(SYS_keyctl, KEYCTL_DESCRIBE, id, description, sizeof description);
         if (length < 0)
-            tell_result(std::string("keyring, ") + name, length);
+            print_result(std::string("keyring, ") + name, length);
         else
-            tell(std::string("keyring, ") + name, description);
+            print_value(std::string("keyring, ") + name, description);
     }
 }
 
 // Pids as the relations that they stand for: the numbers differ in each run.
-void tell_family(pid_t launcher) {
+void print_family(pid_t launcher) {
     const auto relation = [launcher](pid_t pid) -> std::string {
         if (pid == getpid()) return "its own";
         if (pid == launcher) return "the launcher's";
         if (pid == getppid()) return "its parent's";
         return std::to_string(pid);
     };
-    tell("ppid", getppid() == launcher ? "the launcher" : "another");
-    tell("pgid", relation(getpgrp()));
-    tell("session", relation(getsid(0)));
+    print_value("ppid", getppid() == launcher ? "the launcher" : "another");
+    print_value("pgid", relation(getpgrp()));
+    print_value("session", relation(getsid(0)));
     const int terminal = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
-    tell("terminal", terminal < 0 ? "none" : "there");
-    tell("in the foreground", terminal >= 0 && tcgetpgrp(terminal) == getpgrp() ? "yes" : "no");
+    print_value("terminal", terminal < 0 ? "none" : "there");
+    print_value("in the foreground",
+                terminal >= 0 && tcgetpgrp(terminal) == getpgrp() ? "yes" : "no");
 }
 
 }  // namespace
@@ -253,15 +257,15 @@ void tell_family(pid_t launcher) {
 int main(int argc, char** argv) {
     const char* name = getenv("PROBE_LAUNCHER");
     const std::string launcher = name == nullptr ? "0" : name;
-    tell_descriptors();
-    tell_command_line(argc, argv);
-    tell_environment();
-    tell_place(launcher);
-    tell_scheduling();
-    tell_limits();
-    tell_status();
-    tell_attributes();
-    tell_family(static_cast<pid_t>(std::stol(launcher)));
-    tell_stdin();
+    print_descriptors();
+    print_command_line(argc, argv);
+    print_environment();
+    print_place(launcher);
+    print_scheduling();
+    print_limits();
+    print_status();
+    print_attributes();
+    print_family(static_cast<pid_t>(std::stol(launcher)));
+    print_stdin();
     return 42;
 }

@@ -27,10 +27,10 @@ void put(const fs::path& file, std::string_view content) {
     if (!out) throw std::runtime_error("cannot write " + file.string());
 }
 
-Words names_in(const fs::path& folder, std::string_view part) {
+Words names_in(const fs::path& directory, std::string_view part) {
     Words names;
     std::error_code ignored;
-    for (const auto& entry : fs::directory_iterator(folder, ignored))
+    for (const auto& entry : fs::directory_iterator(directory, ignored))
         if (auto name = entry.path().filename().string(); contains(name, part))
             names.push_back(name);
     std::sort(names.begin(), names.end());

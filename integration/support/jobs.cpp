@@ -13,7 +13,7 @@ fs::path heartbeat_of(const fs::path& job) {
                                       : fs::path(job.string() + ".heartbeat");
 }
 
-bool life_is_held(const fs::path& heartbeat) {
+bool shim_lock_is_held(const fs::path& heartbeat) {
     const Fd fd(open(heartbeat.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
     struct flock lock {};
     lock.l_type = F_WRLCK;

@@ -13,7 +13,7 @@ namespace harness {
 
 fs::path heartbeat_of(const fs::path& job);
 /// True if a shim holds byte 0 of this heartbeat file.
-bool life_is_held(const fs::path& heartbeat);
+bool shim_lock_is_held(const fs::path& heartbeat);
 Json exit_of(const fs::path& job);
 /// Waits for the phase `running`; returns the worker's pid.
 pid_t worker_of(const fs::path& job);
@@ -21,7 +21,7 @@ pid_t worker_of(const fs::path& job);
 void wait_until_parked(const Process& waiter);
 /// Once the worker has executed, kills the shim with SIGKILL and reaps it.
 void kill_shim(Process& shim, const fs::path& job);
-/// worker_of(), once the worker has executed COMMAND: until then it is a twin of the shim.
+/// worker_of(), once the worker has executed COMMAND: until then it is a copy of the shim.
 pid_t executed_worker_of(const fs::path& job);
 
 /// Shell code for a worker: waits until the file "go" exists in the test's directory.

@@ -10,8 +10,8 @@ namespace harness {
 
 namespace fs = std::filesystem;
 
-std::string word(ReportedOutcome told) {
-    switch (told) {
+std::string word(ReportedOutcome outcome) {
+    switch (outcome) {
         case ReportedOutcome::true_end:
             return "true end";
         case ReportedOutcome::lost:
@@ -33,30 +33,30 @@ std::string word(ReportedOutcome told) {
 Matrix::Matrix(std::string suite) : suite_(std::move(suite)) {}
 
 Matrix::~Matrix() {
-    const char* wish = std::getenv("JOBSHIM_MATRIX_DIR");
-    const fs::path folder = wish != nullptr ? wish : JOBSHIM_MATRIX_DIR;
+    const char* setting = std::getenv("JOBSHIM_MATRIX_DIR");
+    const fs::path directory = setting != nullptr ? setting : JOBSHIM_MATRIX_DIR;
     std::error_code ignored;
-    fs::create_directories(folder, ignored);
-    std::ofstream out(folder / (suite_ + ".tsv"), std::ios::trunc);
+    fs::create_directories(directory, ignored);
+    std::ofstream out(directory / (suite_ + ".tsv"), std::ios::trunc);
     for (const auto& [fault, outcomes] : counts_)
-        for (const auto& [told, count] : outcomes)
-            out << suite_ << '\t' << fault << '\t' << word(told) << '\t' << count << '\n';
+        for (const auto& [outcome, count] : outcomes)
+            out << suite_ << '\t' << fault << '\t' << word(outcome) << '\t' << count << '\n';
 }
 
-void Matrix::count(const std::string& fault, ReportedOutcome told) { ++counts_[fault][told]; }
+void Matrix::count(const std::string& fault, ReportedOutcome outcome) { ++counts_[fault][outcome]; }
 
 int Matrix::total() const {
     int sum = 0;
     for (const auto& [fault, outcomes] : counts_)
-        for (const auto& [told, count] : outcomes) sum += count;
+        for (const auto& [outcome, count] : outcomes) sum += count;
     return sum;
 }
 
 int Matrix::lies() const {
     int sum = 0;
     for (const auto& [fault, outcomes] : counts_)
-        for (const auto& [told, count] : outcomes)
-            if (told == ReportedOutcome::lie) sum += count;
+        for (const auto& [outcome, count] : outcomes)
+            if (outcome == ReportedOutcome::lie) sum += count;
     return sum;
 }
 

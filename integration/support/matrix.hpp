@@ -18,7 +18,7 @@ enum class ReportedOutcome {
     nothing,   ///< there was no job, and none is reported
     lie,
 };
-std::string word(ReportedOutcome told);
+std::string word(ReportedOutcome outcome);
 
 /// Counts the outcomes of each fault. The destructor writes them to JOBSHIM_MATRIX_DIR (from the
 /// environment; default: beside the test programs), where `./dev test` makes one table of them all.
@@ -28,7 +28,7 @@ public:
     ~Matrix();
     Matrix(const Matrix&) = delete;
     Matrix& operator=(const Matrix&) = delete;
-    void count(const std::string& fault, ReportedOutcome told);
+    void count(const std::string& fault, ReportedOutcome outcome);
     int total() const;
     int lies() const;
 

@@ -105,9 +105,9 @@ std::string signal_name(int number) {
 }
 
 bool in_path(const std::string& program) {
-    std::istringstream folders(std::getenv("PATH") ? std::getenv("PATH") : "");
-    for (std::string folder; std::getline(folders, folder, ':');)
-        if (access((fs::path(folder) / program).c_str(), X_OK) == 0) return true;
+    std::istringstream directories(std::getenv("PATH") ? std::getenv("PATH") : "");
+    for (std::string directory; std::getline(directories, directory, ':');)
+        if (access((fs::path(directory) / program).c_str(), X_OK) == 0) return true;
     return false;
 }
 

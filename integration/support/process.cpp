@@ -49,43 +49,87 @@ std::string content_of(int fd) {
 }
 
 /// For messages: argv may hold any bytes.
-std::string in_words(const Words& argv) {
+std::string quoted(const Words& argv) {
     return Json(argv).dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
-[[noreturn]] void become(const Words& argv, const Options& options, const fs::path& cwd,
-                         std::map<int, int> fds, int report) {
-    if (options.own_session) setsid();
-    for (int number = 1; number < NSIG; ++number) signal(number, SIG_DFL);
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, nullptr);
-    // 1, not 0: a core_pattern that is a pipe ignores 0, and the wait status would then say
-    // "dumped".
-    rlimit core{};
-    getrlimit(RLIMIT_CORE, &core);
-    core.rlim_cur = std::min<rlim_t>(1, core.rlim_max);
-    setrlimit(RLIMIT_CORE, &core);
-
-    // First move them out of each other's way, then into place; everything else closes at exec.
-    constexpr int aside = 300;
-    for (auto& [number, ours] : fds) ours = checked(fcntl(ours, F_DUPFD_CLOEXEC, aside), "dup");
-    report = checked(fcntl(report, F_DUPFD_CLOEXEC, aside), "dup");
-    close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
-    for (const auto& [number, ours] : fds) dup2(ours, number);
-
-    for (const auto& [name, value] : options.env) setenv(name.c_str(), value.c_str(), 1);
-    std::vector<char*> words;
-    for (const auto& word : argv) words.push_back(const_cast<char*>(word.c_str()));
-    words.push_back(nullptr);
-    if (chdir(cwd.c_str()) == 0) {
-        if (options.before_exec) options.before_exec();
-        execvp(words[0], words.data());
+/// What a child does before it executes the program. Prepared by the parent, because the child
+/// shares the parent's memory: it makes system calls and nothing else.
+class Launch {
+public:
+    Launch(const Words& argv, const Options& options, const fs::path& cwd,
+           const std::map<int, int>& fds, int report)
+        : options_(options), cwd_(cwd), fds_(fds.begin(), fds.end()), report_(report) {
+        for (const auto& word : argv) words_.push_back(const_cast<char*>(word.c_str()));
+        words_.push_back(nullptr);
+        for (char** entry = environ; *entry != nullptr; ++entry) {
+            const std::string_view text = *entry;
+            if (!options.env.contains(std::string(text.substr(0, text.find('=')))))
+                environment_.push_back(*entry);
+        }
+        for (const auto& [name, value] : options.env) added_.push_back(name + "=" + value);
+        for (auto& entry : added_) environment_.push_back(entry.data());
+        environment_.push_back(nullptr);
     }
-    const int error = errno;
-    [[maybe_unused]] auto written = write(report, &error, sizeof error);
-    _exit(99);
-}
+
+    pid_t start() {
+        // before_exec may do anything, so that child gets memory of its own.
+        if (options_.before_exec) {
+            const auto child = fork();
+            if (child == 0) run(this);
+            return child;
+        }
+        // Copying our page tables could take as long as the rest of the start.
+        std::vector<char> stack(std::size_t{256} * 1024);
+        char** const ours = environ;
+        const auto child =
+            clone(run, stack.data() + stack.size(), CLONE_VM | CLONE_VFORK | SIGCHLD, this);
+        environ = ours;
+        return child;
+    }
+
+private:
+    static int run(void* launch) {
+        static_cast<Launch*>(launch)->become();
+        _exit(99);
+    }
+
+    void become() {
+        if (options_.own_session) setsid();
+        for (int number = 1; number < NSIG; ++number) signal(number, SIG_DFL);
+        sigset_t none;
+        sigemptyset(&none);
+        sigprocmask(SIG_SETMASK, &none, nullptr);
+        // 1, not 0: a core_pattern that is a pipe ignores 0, and the wait status would then say
+        // "dumped".
+        rlimit core{};
+        getrlimit(RLIMIT_CORE, &core);
+        core.rlim_cur = std::min<rlim_t>(1, core.rlim_max);
+        setrlimit(RLIMIT_CORE, &core);
+
+        // First move them out of each other's way, then into place; everything else closes at exec.
+        constexpr int aside = 300;
+        for (auto& [number, ours] : fds_) must(ours = fcntl(ours, F_DUPFD_CLOEXEC, aside), "dup");
+        must(report_ = fcntl(report_, F_DUPFD_CLOEXEC, aside), "dup");
+        close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
+        for (const auto& [number, ours] : fds_) dup2(ours, number);
+
+        environ = environment_.data();
+        if (chdir(cwd_.c_str()) == 0) {
+            if (options_.before_exec) options_.before_exec();
+            execvp(words_[0], words_.data());
+        }
+        const int error = errno;
+        [[maybe_unused]] auto written = write(report_, &error, sizeof error);
+    }
+
+    const Options& options_;
+    const fs::path& cwd_;
+    std::vector<std::pair<int, int>> fds_;
+    int report_;
+    std::vector<char*> words_, environment_;
+    Words added_;
+};
 
 }  // namespace
 
@@ -97,7 +141,7 @@ std::string Result::ended() const {
 int Result::code() const { return WIFEXITED(status) ? WEXITSTATUS(status) : -1; }
 
 Process::Process(const Words& argv, const Options& options, const fs::path& cwd) : argv_(argv) {
-    if (gave_up) FAIL("not started, for one before it hung: " << in_words(argv));
+    if (gave_up) FAIL("not started, because an earlier process hung: " << quoted(argv));
     out_ = memory_file("stdout");
     err_ = memory_file("stderr");
     const Fd in = options.input.empty() ? Fd(open("/dev/null", O_RDONLY | O_CLOEXEC))
@@ -108,10 +152,11 @@ Process::Process(const Words& argv, const Options& options, const fs::path& cwd)
     Pipe report;
     std::cout.flush();
     begin_ = Clock::now();
-    pid_ = checked(fork(), "fork");
-    if (pid_ == 0)
-        become(argv, options, options.cwd.empty() ? cwd : options.cwd, fds, report.write.get());
-    forget_end(pid_);
+    pid_ = checked(
+        Launch(argv, options, options.cwd.empty() ? cwd : options.cwd, fds, report.write.get())
+            .start(),
+        "cannot start a process");
+    forget_status(pid_);
     pidfd_ = Fd(static_cast<int>(checked(syscall(SYS_pidfd_open, pid_, 0), "pidfd_open")));
     report.write.close();
     if (int error = 0; read(report.read.get(), &error, sizeof error) > 0)
@@ -126,7 +171,7 @@ void Process::kill(int signal) const {
 bool Process::running() const { return !end_of(pid_) && alive(pid_); }
 
 Result Process::wait(Milliseconds limit) {
-    const auto end = Clock::now() + patience(limit);
+    const auto end = Clock::now() + stretched(limit);
     pollfd poll_for{pidfd_.get(), POLLIN, 0};
     for (;;) {
         const auto left = std::chrono::duration_cast<Milliseconds>(end - Clock::now()).count();
@@ -137,7 +182,7 @@ Result Process::wait(Milliseconds limit) {
             for (pid_t pid : living_descendants()) tree += "\n  " + command_of(pid);
             kill_everything();
             gave_up = true;
-            FAIL("still running after " << patience(limit).count() << " ms: " << in_words(argv_)
+            FAIL("still running after " << stretched(limit).count() << " ms: " << quoted(argv_)
                                         << "\nstdout: " << out() << "\nstderr: " << err()
                                         << "\nalive:" << tree);
         }
@@ -147,7 +192,7 @@ Result Process::wait(Milliseconds limit) {
     if (!end_of(pid_)) {
         int status = 0;
         checked(waitpid(pid_, &status, 0), "waitpid");
-        keep_end(pid_, status);
+        keep_status(pid_, status);
     }
     return {*end_of(pid_), out(), err(), wall};
 }
@@ -163,8 +208,8 @@ void kill_everything() {
     });
 }
 
-void begin_processes() {
-    forget_all_ends();
+void reset_processes() {
+    forget_all_statuses();
     gave_up = false;
 }
 
@@ -186,7 +231,7 @@ bool child_can(const std::function<void()>& attempt) {
     return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
-void own_mounts() {
+void enter_private_mounts() {
     must(unshare(CLONE_NEWNS), "unshare");
     must(mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr), "mount --make-rprivate");
 }

@@ -8,7 +8,7 @@
 //    descriptors. So no terminal, ctest or make can affect a result.
 //  - An orphan stays a zombie until a wait_until() reaps it, as under a slow pid 1. That is
 //    intended.
-//  - Not for multi-threaded programs: the child runs C++ between fork and exec.
+//  - Not for multi-threaded programs: the child runs C++ between its start and the exec.
 
 #include <sys/types.h>
 
@@ -44,7 +44,7 @@ struct Options {
 
 /// LeakSanitizer needs a helper process and cannot run under a tracer. This environment turns it
 /// off where it cannot work.
-inline const std::map<std::string, std::string> no_leak_search{{"ASAN_OPTIONS", "detect_leaks=0"}};
+inline const std::map<std::string, std::string> no_leak_check{{"ASAN_OPTIONS", "detect_leaks=0"}};
 
 class Process {
 public:
@@ -68,15 +68,15 @@ private:
 
 /// Kills whatever is still alive of what this process and its children started.
 void kill_everything();
-/// A new test begins: nothing has hung in it yet.
-void begin_processes();
+/// For a new test: forgets that a process hung.
+void reset_processes();
 
 /// For before_exec: ends the child, saying why, if a call failed.
 void must(long result, const char* what);
 /// True if a child process can do `attempt` (which uses must()).
 bool child_can(const std::function<void()>& attempt);
 /// For before_exec: enters a mount namespace that no mount leaks out of.
-void own_mounts();
+void enter_private_mounts();
 void become_nobody();
 
 }  // namespace harness

@@ -7,8 +7,8 @@
 namespace harness {
 
 std::string program(const std::string& name, const std::string& built) {
-    const char* folder = std::getenv("JOBSHIM_TEST_BIN");
-    return folder == nullptr ? built : (fs::absolute(folder) / name).string();
+    const char* directory = std::getenv("JOBSHIM_TEST_BIN");
+    return directory == nullptr ? built : (fs::absolute(directory) / name).string();
 }
 
 bool is_sanitized() {

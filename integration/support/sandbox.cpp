@@ -13,7 +13,7 @@ namespace harness {
 
 Sandbox::Sandbox() {
     checked(prctl(PR_SET_CHILD_SUBREAPER, 1), "PR_SET_CHILD_SUBREAPER");
-    begin_processes();
+    reset_processes();
     setenv("XDG_STATE_HOME", (dir / "state").c_str(), 1);
     // AddressSanitizer would turn off core dumps for the worker too, because limits are inherited.
     setenv("ASAN_OPTIONS", "disable_coredump=0", 1);
@@ -22,7 +22,7 @@ Sandbox::Sandbox() {
 }
 
 Sandbox::~Sandbox() noexcept(false) {
-    // A process that has just been told to end may need a moment; one that stays is a finding.
+    // A process that has just been told to end may need a moment; one that stays is a failure.
     if (wait_until([] { return living_descendants().empty(); },
                    std::uncaught_exceptions() ? 0s : 2s))
         return;

@@ -31,7 +31,7 @@ std::string in_glibc_words(std::string text) {
     return text;
 }
 
-bool tells(const std::string& text, int error) {
+bool mentions_error(const std::string& text, int error) {
     return contains(in_glibc_words(text), std::strerror(error));
 }
 

@@ -16,7 +16,7 @@ bool contains(std::string_view text, std::string_view part);
 /// some differently.
 std::string in_glibc_words(std::string text);
 /// True if the text contains this errno's message.
-bool tells(const std::string& text, int error);
+bool mentions_error(const std::string& text, int error);
 std::string base64(std::string_view bytes);
 
 }  // namespace harness

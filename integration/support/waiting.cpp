@@ -23,16 +23,16 @@ void reap_all() {
 
 }  // namespace
 
-Milliseconds patience(Milliseconds time) {
+Milliseconds stretched(Milliseconds time) {
     static const double factor = [] {
-        const char* wish = std::getenv("JOBSHIM_TEST_SLOW");
-        return wish != nullptr ? std::strtod(wish, nullptr) : is_sanitized() ? 5 : 1;
+        const char* setting = std::getenv("JOBSHIM_TEST_SLOW");
+        return setting != nullptr ? std::strtod(setting, nullptr) : is_sanitized() ? 5 : 1;
     }();
     return Milliseconds(static_cast<long>(static_cast<double>(time.count()) * factor));
 }
 
 bool wait_until(const std::function<bool()>& holds, Milliseconds limit) {
-    for (const auto end = Clock::now() + patience(limit);;) {
+    for (const auto end = Clock::now() + stretched(limit);;) {
         reap_all();
         if (holds()) return true;
         if (Clock::now() > end) return false;
@@ -45,11 +45,11 @@ std::optional<int> end_of(pid_t child) {
     return end == ends().end() ? std::nullopt : std::optional(end->second);
 }
 
-void keep_end(pid_t child, int status) { ends()[child] = status; }
+void keep_status(pid_t child, int status) { ends()[child] = status; }
 
-void forget_end(pid_t child) { ends().erase(child); }
+void forget_status(pid_t child) { ends().erase(child); }
 
-void forget_all_ends() {
+void forget_all_statuses() {
     reap_all();
     ends().clear();
 }

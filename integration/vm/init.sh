@@ -1,5 +1,5 @@
 #!/bin/sh
-# Process 1 of the virtual machine (busybox): makes memory groups, lets the out-of-memory killer and
+# Process 1 of the virtual machine (busybox): makes memory cgroups, lets the out-of-memory killer and
 # others strike in them, and writes each job's record, with the kernel's own list of the victims, to
 # the second serial line. What is to be expected stands in check.py.
 set -u

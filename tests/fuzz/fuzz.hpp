@@ -145,8 +145,8 @@ inline WorkerIdentity draw_worker(Draw& draw) {
     return worker;
 }
 
-inline FinalWord draw_final_word(Draw& draw) {
-    FinalWord last;
+inline Conclusion draw_conclusion(Draw& draw) {
+    Conclusion last;
     ExitRecord& exit = last.exit;
     exit.reason = static_cast<ExitReason>(draw.choice(static_cast<int>(ExitReason::unknown) + 1));
     exit.certainty = static_cast<Certainty>(draw.choice(static_cast<int>(Certainty::unknown) + 1));
@@ -173,7 +173,7 @@ inline FinalWord draw_final_word(Draw& draw) {
 }
 
 // All that a reader learns about a run, as text, except its `source` and exact bytes.
-inline std::string told_of(RunRecord run) {
+inline std::string text_of(RunRecord run) {
     run.source.clear();
     run.raw_command.clear();
     run.raw_cwd.clear();

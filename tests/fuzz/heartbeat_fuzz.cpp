@@ -12,7 +12,7 @@ using namespace jobshim::fuzz;
 namespace {
 
 // All that a reader learns from a heartbeat file, as text.
-std::string told_of(const Heartbeat& beat) {
+std::string text_of(const Heartbeat& beat) {
     if (!beat.run) return "";
     return heartbeat_first_line(*beat.run, beat.job_file, beat.started_at) +
            (beat.last ? heartbeat_last_line(*beat.last) : "");
@@ -27,13 +27,13 @@ void check_any_text(std::string_view text) {
                "an interval is one that the option takes");
     }
     demand(!beat.last || beat.run, "no end without a beginning");
-    demand(!beat.last || is_terminal(beat.last->status), "an end is terminal");
+    demand(!beat.last || is_final(beat.last->status), "an end is final");
     // A line counts only once its line feed is there.
     const std::size_t whole = text.rfind('\n') + 1;  // 0 if there is none
-    demand_equal(told_of(parse_heartbeat(text.substr(0, whole))), told_of(beat),
+    demand_equal(text_of(parse_heartbeat(text.substr(0, whole))), text_of(beat),
                  "a torn line says nothing");
-    const std::string told = told_of(beat);
-    demand_equal(told_of(parse_heartbeat(told)), told, "what was read is written back");
+    const std::string as_text = text_of(beat);
+    demand_equal(text_of(parse_heartbeat(as_text)), as_text, "what was read is written back");
 
     if (const auto cancel = parse_cancel_request(text)) {
         const std::string request = cancel_request_text(*cancel);
@@ -48,7 +48,7 @@ void check_life(Draw& draw) {
     const std::string job = draw.text();
     const std::string started = draw.text();
     const WorkerIdentity worker = draw_worker(draw);
-    const FinalWord last = draw_final_word(draw);
+    const Conclusion last = draw_conclusion(draw);
 
     const std::string first_line = heartbeat_first_line(run, job, started);
     const std::string last_line = heartbeat_last_line(last);
@@ -71,7 +71,7 @@ void check_life(Draw& draw) {
         RunRecord wanted = run;
         if (cut >= begun.size()) wanted.worker = worker;
         demand(beat.run->worker == wanted.worker, "a worker is read once whole");
-        demand_equal(fuzz::told_of(*beat.run), fuzz::told_of(wanted), "the run");
+        demand_equal(fuzz::text_of(*beat.run), fuzz::text_of(wanted), "the run");
         if (beat.last) demand_equal(heartbeat_last_line(*beat.last), last_line, "the end");
     }
 }

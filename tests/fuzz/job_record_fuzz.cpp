@@ -158,7 +158,7 @@ void check_edit(const JobDocument& before, const JobEdit& edit, bool worker_repo
     }
     const auto run = after.run();
     demand(run.has_value(), "our member is there", text);
-    demand_equal(told_of(*run), told_of(edit.run), "the run is as written");
+    demand_equal(text_of(*run), text_of(edit.run), "the run is as written");
     if (!edit.run.source.empty()) demand_unknown_kept(before, after);
 
     demand_equal(edit.applied_to(after, worker_reported), text,
@@ -195,7 +195,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     edit.title = draw.text();
     edit.command = draw.texts();
     if (draw.flag()) {
-        edit.set_end(draw_final_word(draw), "now");
+        edit.set_end(draw_conclusion(draw), "now");
     } else {
         edit.status = Status::running;
         edit.phase = "running";

@@ -30,7 +30,7 @@ void check_duration(std::string_view text, std::int64_t number) {
                "a short time is not never", text);
         demand(parse_duration(std::string(text) + "x") == std::nullopt, "no unit but ours", text);
     }
-    demand(!has_controls(duration_in_words(milliseconds(number))), "a duration in words");
+    demand(!has_controls(describe_duration(milliseconds(number))), "a duration in words");
     if (number < 0) return;
     const std::int64_t ms = number % (century_ms + 1);
     demand(parse_duration(std::to_string(ms) + "ms") == milliseconds(ms), "milliseconds are exact",
