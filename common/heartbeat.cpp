@@ -39,7 +39,7 @@ struct flock byte_lock(short type, Bytes bytes) {
 enum class Locked { yes, busy, no_locks_here };
 
 // Locks all of the bytes or none.
-Locked try_lock(int fd, Bytes bytes, const std::string& path) {
+Locked try_lock_bytes(int fd, Bytes bytes, const std::string& path) {
     struct flock lock = byte_lock(F_WRLCK, bytes);
     int result = 0;
     do {
@@ -135,15 +135,15 @@ HeartbeatHold HeartbeatHold::acquire(const std::string& path, milliseconds patie
         HeartbeatFile file = open_or_create(path, 0);
         const int fd = file.fd.get();
         refuse_foreign(fd, path);
-        const Locked locked = try_lock(fd, both_bytes, path);
-        if (locked == Locked::busy && try_lock(fd, liveness_byte, path) == Locked::busy)
+        const Locked locked = try_lock_bytes(fd, both_bytes, path);
+        if (locked == Locked::busy && try_lock_bytes(fd, liveness_byte, path) == Locked::busy)
             throw JobIsTaken("this job is already supervised" + describe_holder(fd, liveness_byte) +
                              " (" + path + " is locked)");
         // If the file was removed or replaced between open and lock, two shims would each lock a
         // file of their own.
         if (!leads_to(path, file)) continue;
         if (locked == Locked::busy) {
-            while (try_lock(fd, writer_byte, path) == Locked::busy) {
+            while (try_lock_bytes(fd, writer_byte, path) == Locked::busy) {
                 if (monotonic_now() >= deadline)
                     throw JobIsTaken("this job is being settled" +
                                      describe_holder(fd, writer_byte) + " (" + path +
@@ -197,11 +197,11 @@ void HeartbeatHold::append(std::string_view line) { write_all(file_.fd.get(), li
 void HeartbeatHold::lock_again() noexcept {
     if (!locked_) return;
     try {
-        if (try_lock(file_.fd.get(), both_bytes, path_) != Locked::busy) return;
+        if (try_lock_bytes(file_.fd.get(), both_bytes, path_) != Locked::busy) return;
         // Whichever process holds one of them now will look at this process next, see that it is
         // alive, and let go.
-        try_lock(file_.fd.get(), liveness_byte, path_);
-        try_lock(file_.fd.get(), writer_byte, path_);
+        try_lock_bytes(file_.fd.get(), liveness_byte, path_);
+        try_lock_bytes(file_.fd.get(), writer_byte, path_);
     } catch (const std::exception&) {
         return;  // as in beat(): the next beat tries again
     }
@@ -241,9 +241,10 @@ HeartbeatHold::Recreated HeartbeatHold::recreate() {
     HeartbeatFile file = open_or_create(path_, O_APPEND);
     const int fd = file.fd.get();
     refuse_foreign(fd, path_);
-    if (locked_ && try_lock(fd, liveness_byte, path_) != Locked::yes) return Recreated::shim_has_it;
+    if (locked_ && try_lock_bytes(fd, liveness_byte, path_) != Locked::yes)
+        return Recreated::shim_has_it;
     // A settler will see that the shim is alive, and let go.
-    if (locked_ && try_lock(fd, writer_byte, path_) != Locked::yes)
+    if (locked_ && try_lock_bytes(fd, writer_byte, path_) != Locked::yes)
         return Recreated::settler_has_it;
     if (!leads_to(path_, file)) return Recreated::not_in_place;
     if (::ftruncate(fd, 0) != 0) throw_errno("empty " + path_);
@@ -270,7 +271,7 @@ std::optional<SettlerLock> SettlerLock::try_take(const std::string& path) {
     for (int attempt = 0; attempt < 100; ++attempt) {
         HeartbeatFile file = open_or_create(path, O_APPEND);
         refuse_foreign(file.fd.get(), path);
-        if (try_lock(file.fd.get(), writer_byte, path) == Locked::busy) return std::nullopt;
+        if (try_lock_bytes(file.fd.get(), writer_byte, path) == Locked::busy) return std::nullopt;
         if (leads_to(path, file)) return SettlerLock(path, std::move(file));
     }
     return std::nullopt;
