@@ -73,7 +73,10 @@ HeartbeatFile open_or_create(const std::string& path, int more_flags) {
 
 void refuse_foreign(int fd, const std::string& path) {
     const std::string head = read_from(fd, 0, heartbeat_magic.size(), path);
-    if (head != heartbeat_magic.substr(0, head.size()))
+    if (head == heartbeat_magic.substr(0, head.size())) return;
+    // A power cut may leave a file with its size, but all of it zeros.
+    const std::string text = read_from(fd, 0, text_limit, path);
+    if (text.find_first_not_of('\0') != std::string::npos || text.size() == text_limit)
         throw Refusal(path + ": exists and is not a jobshim heartbeat file");
 }
 

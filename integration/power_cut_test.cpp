@@ -229,7 +229,9 @@ public:
                     // get a second's wait each time: once is enough.
                     if (outcome == ReportedOutcome::unknown && tried_empty) continue;
                     tried_empty = tried_empty || outcome == ReportedOutcome::unknown;
-                    CHECK(run_job(file, "exit 3").ended() == "exit 3");
+                    const auto next = run_job(file, "exit 3");
+                    INFO("the next run: " << next.err);
+                    CHECK(next.ended() == "exit 3");
                     CHECK(at(exit_of(file), "/code") == 3);
                     CHECK(names_in(file.parent_path(), ".jobshim-") == Words{});
                 }

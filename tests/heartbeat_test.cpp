@@ -130,10 +130,22 @@ TEST_CASE("heartbeat: a beat changes only the time of the file") {
     CHECK(info.st_blocks * 512 >= 1000);  // space for the end is already allocated
 }
 
+// As a power cut may leave it. A new run of the job was refused for ever.
+TEST_CASE("heartbeat: a file of zeros is taken like an empty one") {
+    const TempDir dir;
+    const std::string path = dir / "j.heartbeat";
+    write_text(path, std::string(400, '\0'));
+    CHECK_NOTHROW(SettlerLock::try_take(path));
+    HeartbeatHold held = HeartbeatHold::acquire(path, milliseconds(0));
+    held.begin(first_line, 1000);
+    CHECK(read_text(path) == first_line);
+}
+
 TEST_CASE("heartbeat: files that are not ours are left alone") {
     const TempDir dir;
     const std::string path = dir / "j.heartbeat";
-    for (const char* foreign : {"notes\n", "{\"other\":1}\n", "{"}) {
+    for (const std::string& foreign : {std::string("notes\n"), std::string("{\"other\":1}\n"),
+                                       std::string("{"), std::string(400, '\0') + "notes\n"}) {
         write_text(path, foreign);
         if (heartbeat_magic.starts_with(foreign)) {  // torn at the first byte: ours
             CHECK_NOTHROW(HeartbeatHold::acquire(path, milliseconds(0)));
