@@ -7,6 +7,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "integration/strace.hpp"
 #include "integration/support.hpp"
 
 using namespace harness;
@@ -143,7 +144,9 @@ TEST_CASE_METHOD(Sandbox, "a wait that watched an orphan to its end records how 
         wait_until_parked(waiter);
         REQUIRE(wait_until([&] { return fs::exists(dir / "executed"); }));
         kill_shim(shim, job);
-        REQUIRE(wait_until([&] { return watches(waiter.pid(), worker); }));
+        // Parked too: any look at a worker has it open for a moment.
+        REQUIRE(wait_until(
+            [&] { return process_state(waiter.pid()) == 'S' && watches(waiter.pid(), worker); }));
         put(dir / "go", "");
         CHECK(waiter.wait().ended() == waited);
         const auto record = read_json(job);
@@ -158,6 +161,33 @@ TEST_CASE_METHOD(Sandbox, "a wait that watched an orphan to its end records how 
         fs::remove(dir / "go");
         fs::remove(dir / "executed");
     }
+}
+
+TEST_CASE_METHOD(Sandbox, "a wait records how an orphan ended even if that was between two looks",
+                 "[quick]") {
+    if (!kernel_keeps_exit_statuses()) SKIP_TEST("the kernel is older than 6.15");
+    auto shim = start_job(job, until_go + "exit 0", {"--on-shim-death", "keep"});
+    const auto worker = executed_worker_of(job);
+    // It first needs inotify when the shim is dead, and then looks again.
+    const auto trace = dir / "trace";
+    auto tracer = spawn(under_strace(trace,
+                                     {"-e", "trace=inotify_add_watch", "-e",
+                                      "inject=inotify_add_watch:signal=SIGSTOP"},
+                                     {jobctl, "wait", job}),
+                        {.env = no_leak_check});
+    pid_t waiter = 0;
+    REQUIRE(wait_until([&] {
+        for (const pid_t child : children_of(tracer.pid())) waiter = child;
+        return waiter != 0 && watches(waiter, shim.pid()) && process_state(waiter) == 'S';
+    }));
+    kill_shim(shim, job);
+    REQUIRE(wait_until([&] { return contains(slurp(trace), "--- stopped by SIGSTOP ---"); }));
+    REQUIRE(watches(waiter, worker));
+    put(dir / "go", "");
+    REQUIRE(wait_until([&] { return !alive(worker); }));
+    kill(waiter, SIGCONT);
+    CHECK(tracer.wait().ended() == "exit 0");
+    CHECK(at(read_json(job), "/jobshim/exit/certainty") == "observed");
 }
 
 TEST_CASE_METHOD(Sandbox, "with --no-reap a reader shows lost and touches nothing", "[quick]") {

@@ -37,9 +37,11 @@ JobWatcher::JobWatcher(JobFiles files, FileWatch& watch)
       retry_delay_(shortest_tick) {}
 
 const Settled& JobWatcher::look(const Observer& observer, bool settle) {
-    ask_orphan_for_its_end(observer);
+    const Judgement judgement = [&](const Observation& seen) {
+        return conclude(seen, observer.here.pid);
+    };
     do {
-        seen_ = look_at(files_, observer, settle, judgement_);
+        seen_ = look_at(files_, observer, settle, judgement);
         if (seen_.now.verdict.state == State::unknown) beats_.compare(files_.job, seen_.now);
         process_ = open_process_to_watch();
     } while (needs_watch() && watch_files());
@@ -48,14 +50,15 @@ const Settled& JobWatcher::look(const Observer& observer, bool settle) {
 }
 
 // A process that watched an orphan until it ended may know how it ended, which the dead shim cannot
-// report.
-void JobWatcher::ask_orphan_for_its_end(const Observer& observer) {
-    const Observation& now = seen_.now;
-    if (now.verdict.state != State::orphaned || !now.run || !now.run->worker || !process_ ||
-        !wait_for_end(process_, milliseconds(0)))
-        return;
-    if (const auto status = wait_status_of(process_))
-        judgement_ = with_eyewitness({*now.run->worker, *status, observer.here.pid, {}});
+// report. Asked once a look has found the worker dead: before that it may still be alive.
+std::optional<Conclusion> JobWatcher::conclude(const Observation& seen, int own_pid) {
+    const auto* worker = seen.run && seen.run->worker ? &*seen.run->worker : nullptr;
+    const bool watched_it = worker != nullptr && process_ && process_.pid() == worker->pid &&
+                            process_.start_time() == worker->start_time;
+    if (seen.verdict.settle && watched_it && wait_for_end(process_, milliseconds(0)))
+        if (const auto status = wait_status_of(process_))
+            eyewitness_ = Eyewitness{*worker, *status, own_pid, {}};
+    return eyewitness_ ? with_eyewitness(*eyewitness_)(seen) : judge_dead(seen);
 }
 
 bool JobWatcher::needs_watch() const {

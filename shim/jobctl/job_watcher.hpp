@@ -45,7 +45,7 @@ public:
     std::chrono::nanoseconds look_again_at() const { return look_again_at_; }
 
 private:
-    void ask_orphan_for_its_end(const Observer& observer);
+    std::optional<Conclusion> conclude(const Observation& seen, int own_pid);
     bool needs_watch() const;
     void plan_next_look();
     ProcessHandle open_process_to_watch() const;
@@ -58,7 +58,7 @@ private:
     std::optional<FileWatch::WatchId> watch_id_;
     bool is_local_;  // no other host changes its files
     Settled seen_;
-    Judgement judgement_ = judge_dead;
+    std::optional<Eyewitness> eyewitness_;  // outlives `process_`, should the settling fail
     BeatMemory beats_;
     ProcessHandle process_;  // the shim's, or the worker's once it is orphaned
     std::chrono::nanoseconds look_again_at_ = end_of_time;
