@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "common/clocks.hpp"
 #include "common/posix_error.hpp"
 #include "common/system_calls.hpp"
 
@@ -15,14 +16,9 @@ namespace jobshim {
 namespace {
 
 FileStamp to_stamp(const struct stat& info) {
-    // For comparison only: it wraps after the year 2262.
-    const auto ns = [](const timespec& time) {
-        return static_cast<std::int64_t>(static_cast<std::uint64_t>(time.tv_sec) * 1'000'000'000 +
-                                         static_cast<std::uint64_t>(time.tv_nsec));
-    };
-    return {info.st_dev,        info.st_ino,       static_cast<mode_t>(info.st_mode & 07777),
-            info.st_uid,        info.st_gid,       info.st_size,
-            ns(mtime_of(info)), ns(ctime_of(info))};
+    return {info.st_dev,           info.st_ino,          static_cast<mode_t>(info.st_mode & 07777),
+            info.st_uid,           info.st_gid,          info.st_size,
+            ns_of(mtime_of(info)), ns_of(ctime_of(info))};
 }
 
 // Enough for a typical heartbeat file.
@@ -43,6 +39,19 @@ std::optional<FileStamp> stamp_at(const std::string& path) {
     if (::lstat(path.c_str(), &info) == 0) return to_stamp(info);
     if (errno == ENOENT || errno == ENOTDIR) return std::nullopt;
     throw_errno("stat " + path);
+}
+
+std::optional<FileStamp> stamp_if_known(const std::string& path) {
+    try {
+        return stamp_at(path);
+    } catch (const std::system_error&) {
+        return std::nullopt;
+    }
+}
+
+bool is_unchanged(const std::string& path, const FileStamp& stamp) {
+    const auto now = stamp_at(path);
+    return now && stamp.unchanged(*now);
 }
 
 std::string read_from(int fd, off_t offset, std::size_t limit, const std::string& name,

@@ -46,6 +46,11 @@ FileStamp stamp_of(int fd, const std::string& name);  // throws
 // Does not follow a symlink. Nothing if there is no such file; throws if that cannot be determined.
 std::optional<FileStamp> stamp_at(const std::string& path);
 
+// Likewise, but also nothing if that cannot be determined.
+std::optional<FileStamp> stamp_if_known(const std::string& path);
+// True if the file is still there and nobody has touched it. Throws like stamp_at.
+bool is_unchanged(const std::string& path, const FileStamp& stamp);
+
 // Nothing if there is no such file. Throws std::system_error, or Refusal for a file that is not
 // regular or is longer than `limit`. Never blocks on a FIFO.
 std::optional<FileContents> read_file(const std::string& path, std::size_t limit);

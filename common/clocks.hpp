@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <ctime>
@@ -39,6 +40,13 @@ inline std::int64_t wall_now_ms() {
 inline timespec to_timespec(std::chrono::nanoseconds duration) {
     const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(duration);
     return {static_cast<time_t>(seconds.count()), static_cast<long>((duration - seconds).count())};
+}
+
+// A file's time in nanoseconds since 1970, clamped to what 64 bits can hold (the years 1678 to
+// 2262).
+inline std::int64_t ns_of(const timespec& time) {
+    const auto seconds = std::clamp<std::int64_t>(time.tv_sec, -9'223'372'036, 9'223'372'035);
+    return seconds * 1'000'000'000 + time.tv_nsec;
 }
 
 // For the few places that must look again later and have nothing to wait on.

@@ -116,6 +116,29 @@ std::vector<std::string> evidence_of(const Ending& end) {
     return evidence;
 }
 
+Conclusion concluded(ExitReason reason, Certainty certainty) {
+    Conclusion last;
+    last.exit.reason = reason;
+    last.exit.certainty = certainty;
+    last.status = status_of(reason);
+    return last;
+}
+
+// What asked the worker to end: the timeout, or a cancellation. False if neither did. The sentence
+// lacks its end.
+bool tell_what_asked(const Ending& end, Conclusion& last) {
+    if (end.timed_out) {
+        last.exit.reason = ExitReason::timeout;
+        last.exit.requested_by = Requester{"timeout", std::nullopt, std::nullopt, ""};
+        last.sentence = timed_out_sentence(end);
+    } else if (end.cancelled) {
+        last.exit.reason = ExitReason::cancelled;
+        last.exit.requested_by = end.cancelled->what.by;
+        last.sentence = cancelled_sentence(end.cancelled->what);
+    }
+    return end.timed_out || end.cancelled;
+}
+
 // The worker was asked to end, then killed, and is still there: nobody can know how it will end.
 Conclusion judge_stuck(const Ending& end) {
     Conclusion last;
@@ -126,15 +149,7 @@ Conclusion judge_stuck(const Ending& end) {
     exit.evidence.push_back("the worker (" + with_state(stuck) + ") was still there " +
                             describe_duration(stuck.after_kill) + " after SIGKILL" +
                             (stuck.where.empty() ? "" : ", in kernel function " + stuck.where));
-    if (end.cancelled && !end.timed_out) {
-        exit.reason = ExitReason::cancelled;
-        exit.requested_by = end.cancelled->what.by;
-        last.sentence = cancelled_sentence(end.cancelled->what);
-    } else {
-        exit.reason = ExitReason::timeout;
-        exit.requested_by = Requester{"timeout", std::nullopt, std::nullopt, ""};
-        last.sentence = timed_out_sentence(end);
-    }
+    tell_what_asked(end, last);
     last.sentence +=
         "; SIGKILL did not end the worker (" + with_state(stuck) + "): it is stuck in the kernel.";
     last.status = status_of(exit.reason);
@@ -217,15 +232,8 @@ Conclusion judge_witnessed(const Ending& end) {
 
     // From the most to the least specific. A request that was on disk before the end outweighs how
     // the worker obeyed it; a timeout that was reached is always reported as one.
-    if (end.timed_out) {
-        exit.reason = ExitReason::timeout;
-        exit.requested_by = Requester{"timeout", std::nullopt, std::nullopt, ""};
-        last.sentence = timed_out_sentence(end) + "; the worker " + how_it_ended(status) + ".";
-    } else if (end.cancelled) {
-        exit.reason = ExitReason::cancelled;
-        exit.requested_by = end.cancelled->what.by;
-        last.sentence =
-            cancelled_sentence(end.cancelled->what) + "; the worker " + how_it_ended(status) + ".";
+    if (tell_what_asked(end, last)) {
+        last.sentence += "; the worker " + how_it_ended(status) + ".";
     } else if (WIFSIGNALED(status)) {
         const std::string name = signal_name(WTERMSIG(status));
         const bool killed = WTERMSIG(status) == SIGKILL;
@@ -265,21 +273,15 @@ Conclusion judge_witnessed(const Ending& end) {
 }
 
 Conclusion judge_spawn_failure(std::string_view errno_name, std::string_view what) {
-    Conclusion last;
-    last.exit.reason = ExitReason::spawn_failed;
-    last.exit.certainty = Certainty::observed;
+    Conclusion last = concluded(ExitReason::spawn_failed, Certainty::observed);
     last.exit.errno_name = errno_name;
-    last.status = status_of(last.exit.reason);
     last.sentence = "Could not be started: " + std::string(what) + ".";
     return last;
 }
 
 Conclusion judge_never_started(const std::optional<Requester>& by, std::string_view why) {
-    Conclusion last;
-    last.exit.reason = ExitReason::cancelled;
-    last.exit.certainty = Certainty::observed;
+    Conclusion last = concluded(ExitReason::cancelled, Certainty::observed);
     last.exit.requested_by = by;
-    last.status = status_of(last.exit.reason);
     last.sentence = "Cancelled before it started";
     if (by) last.sentence += ", " + requested_by(*by);
     if (!why.empty()) last.sentence += ": " + as_clause(why);
@@ -288,19 +290,15 @@ Conclusion judge_never_started(const std::optional<Requester>& by, std::string_v
 }
 
 Conclusion judge_cancelled_unseen(const Cancellation& request) {
-    Conclusion last;
-    last.exit.reason = ExitReason::cancelled;
-    last.exit.certainty = Certainty::inferred;
+    Conclusion last = concluded(ExitReason::cancelled, Certainty::inferred);
     last.exit.requested_by = request.by;
-    last.status = status_of(last.exit.reason);
     last.sentence = cancelled_sentence(request) + "; nobody saw how the worker ended.";
     return last;
 }
 
 Conclusion judge_told(Status as, const Requester& by, std::string_view because) {
-    Conclusion last;
-    last.exit.reason = as == Status::cancelled ? ExitReason::cancelled : ExitReason::unknown;
-    last.exit.certainty = Certainty::told;
+    Conclusion last = concluded(
+        as == Status::cancelled ? ExitReason::cancelled : ExitReason::unknown, Certainty::told);
     last.exit.requested_by = by;
     last.status = as;
     last.sentence = "Settled as " + std::string(word(as)) + " by " + describe(by) + ": " +
@@ -310,12 +308,9 @@ Conclusion judge_told(Status as, const Requester& by, std::string_view because) 
 
 Conclusion judge_presumed(std::chrono::milliseconds silence, const Requester& by,
                           std::string_view because) {
-    Conclusion last;
-    last.exit.reason = ExitReason::shim_lost;
-    last.exit.certainty = Certainty::presumed;
+    Conclusion last = concluded(ExitReason::shim_lost, Certainty::presumed);
     last.exit.requested_by = by;
     last.exit.evidence.emplace_back(because);
-    last.status = status_of(last.exit.reason);
     last.sentence = "Presumed dead by " + describe(by) + ": no heartbeat for " +
                     describe_duration(silence) + ".";
     return last;
@@ -326,11 +321,8 @@ Conclusion judge_lost(ExitReason reason, bool worker_was_started, std::vector<st
     const std::string_view shim_died = oom && oom->shim_was_the_victim
                                            ? "The shim was killed by the out-of-memory killer"
                                            : "The shim died";
-    Conclusion last;
-    last.exit.reason = reason;
-    last.exit.certainty = Certainty::inferred;
+    Conclusion last = concluded(reason, Certainty::inferred);
     last.exit.evidence = std::move(evidence);
-    last.status = status_of(reason);
     if (reason == ExitReason::host_rebooted)
         last.sentence = "The host was rebooted while the job ran; how it ended is unknown.";
     else if (!worker_was_started)

@@ -60,17 +60,6 @@ std::string describe_holder(int fd, Bytes bytes) {
     return "";
 }
 
-HeartbeatFile open_or_create(const std::string& path, int more_flags) {
-    UniqueFd fd(::open(
-        path.c_str(),
-        O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC | more_flags, 0600));
-    if (!fd) throw_errno("open " + path);
-    struct stat info {};
-    if (::fstat(fd.get(), &info) != 0) throw_errno("stat " + path);
-    if (!S_ISREG(info.st_mode)) throw Refusal(path + ": not a regular file");
-    return {std::move(fd), info.st_dev, info.st_ino};
-}
-
 void refuse_foreign(int fd, const std::string& path) {
     const std::string head = read_from(fd, 0, heartbeat_magic.size(), path);
     if (head == heartbeat_magic.substr(0, head.size())) return;
@@ -80,16 +69,22 @@ void refuse_foreign(int fd, const std::string& path) {
         throw Refusal(path + ": exists and is not a jobshim heartbeat file");
 }
 
+// Throws Refusal for a file that is not a heartbeat file.
+HeartbeatFile open_or_create(const std::string& path, int more_flags) {
+    UniqueFd fd(::open(
+        path.c_str(),
+        O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC | more_flags, 0600));
+    if (!fd) throw_errno("open " + path);
+    struct stat info {};
+    if (::fstat(fd.get(), &info) != 0) throw_errno("stat " + path);
+    if (!S_ISREG(info.st_mode)) throw Refusal(path + ": not a regular file");
+    refuse_foreign(fd.get(), path);
+    return {std::move(fd), info.st_dev, info.st_ino};
+}
+
 bool leads_to(const std::string& path, const HeartbeatFile& file) {
     const auto there = stamp_at(path);
     return there && there->device == file.device && there->inode == file.inode;
-}
-
-// Times are clamped to what 64-bit nanoseconds can hold (the years 1678 to 2262).
-std::int64_t mtime_ns_of(const struct stat& info) {
-    const timespec modified = mtime_of(info);
-    const auto seconds = std::clamp<std::int64_t>(modified.tv_sec, -9'223'372'036, 9'223'372'035);
-    return seconds * 1'000'000'000 + modified.tv_nsec;
 }
 
 Probe probe_descriptor(int fd, const std::string& path) {
@@ -103,7 +98,7 @@ Probe probe_descriptor(int fd, const std::string& path) {
     }
     struct stat info {};
     if (::fstat(fd, &info) == 0) {
-        if (info.st_size > 0) probe.mtime_ns = mtime_ns_of(info);
+        if (info.st_size > 0) probe.mtime_ns = ns_of(mtime_of(info));
         probe.owner = info.st_uid;
     }
     try {
@@ -125,7 +120,7 @@ Probe probe_heartbeat(const std::string& path) {
     probe.lock = LivenessLock::unavailable;
     probe.obstacle = "Its heartbeat file cannot be read (" + errno_text(errno) + ")";
     struct stat info {};
-    if (::lstat(path.c_str(), &info) == 0) probe.mtime_ns = mtime_ns_of(info);
+    if (::lstat(path.c_str(), &info) == 0) probe.mtime_ns = ns_of(mtime_of(info));
     return probe;
 }
 
@@ -137,7 +132,6 @@ HeartbeatHold HeartbeatHold::acquire(const std::string& path, milliseconds patie
     for (;;) {
         HeartbeatFile file = open_or_create(path, 0);
         const int fd = file.fd.get();
-        refuse_foreign(fd, path);
         const Locked locked = try_lock_bytes(fd, both_bytes, path);
         if (locked == Locked::busy && try_lock_bytes(fd, liveness_byte, path) == Locked::busy)
             throw JobIsTaken("this job is already supervised" + describe_holder(fd, liveness_byte) +
@@ -243,7 +237,6 @@ HeartbeatHold::Recreated HeartbeatHold::recreate() {
     const std::string history = text();
     HeartbeatFile file = open_or_create(path_, O_APPEND);
     const int fd = file.fd.get();
-    refuse_foreign(fd, path_);
     if (locked_ && try_lock_bytes(fd, liveness_byte, path_) != Locked::yes)
         return Recreated::shim_has_it;
     // A settler will see that the shim is alive, and let go.
@@ -273,7 +266,6 @@ SettlerLock::SettlerLock(std::string path, HeartbeatFile file)
 std::optional<SettlerLock> SettlerLock::try_take(const std::string& path) {
     for (int attempt = 0; attempt < 100; ++attempt) {
         HeartbeatFile file = open_or_create(path, O_APPEND);
-        refuse_foreign(file.fd.get(), path);
         if (try_lock_bytes(file.fd.get(), writer_byte, path) == Locked::busy) return std::nullopt;
         if (leads_to(path, file)) return SettlerLock(path, std::move(file));
     }

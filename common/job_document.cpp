@@ -108,6 +108,8 @@ std::string assign(const std::string& text, const JsonScan& scan,
     return result;
 }
 
+}  // namespace
+
 std::string final_phase(Status status) {
     switch (status) {
         case Status::completed:
@@ -123,8 +125,6 @@ std::string final_phase(Status status) {
     }
     return "failed";
 }
-
-}  // namespace
 
 JobDocument JobDocument::parse(std::string text) {
     JobDocument document;
@@ -145,6 +145,19 @@ std::optional<std::string> JobDocument::string(std::string_view key) const {
     const auto raw = value(key);
     if (!raw || raw->front() != '"') return std::nullopt;
     return decode_json_string(*raw);
+}
+
+std::string JobDocument::describe_fault() const {
+    switch (fault()) {
+        case JsonFault::none:
+            break;
+        case JsonFault::malformed:
+        case JsonFault::not_object:
+            return "not a JSON object (byte " + std::to_string(scan_.fault_at) + ")";
+        case JsonFault::too_deep:
+            return "nested more than " + std::to_string(max_json_levels) + " levels deep";
+    }
+    return "";
 }
 
 Status JobDocument::status() const {

@@ -18,6 +18,9 @@ namespace jobshim {
 
 constexpr std::size_t max_job_file_bytes = std::size_t{64} << 20U;
 
+// The `phase` of a record with this final status.
+std::string final_phase(Status status);
+
 class JobDocument {
 public:
     // If the text is not a job document, fault() says why; the document is usable only without a
@@ -30,6 +33,8 @@ public:
         return fault() == JsonFault::malformed || fault() == JsonFault::not_object;
     }
     std::size_t fault_at() const { return scan_.fault_at; }
+    // "not a JSON object (byte 7)"; "" without a fault.
+    std::string describe_fault() const;
     const std::string& text() const { return text_; }
 
     Status status() const;

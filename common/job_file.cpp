@@ -33,8 +33,7 @@ void flush_file(const std::string& path) {
 
 void refuse_too_deep(const JobDocument& document, const std::string& path) {
     if (document.fault() == JsonFault::too_deep)
-        throw Refusal(path + ": nested more than " + std::to_string(max_json_levels) +
-                      " levels deep");
+        throw Refusal(path + ": " + document.describe_fault());
 }
 
 }  // namespace

@@ -1,9 +1,11 @@
 #include "common/job_files.hpp"
 
+#include <dirent.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <climits>
 #include <cstdlib>
 #include <memory>
@@ -20,9 +22,26 @@ constexpr std::string_view own_mark = ".jobshim-";
 
 std::string absolute_path(const std::string& path) {
     if (!path.empty() && path.front() == '/') return path;
-    const std::unique_ptr<char, decltype(&std::free)> cwd(::getcwd(nullptr, 0), &std::free);
+    const auto cwd = current_directory();
     if (!cwd) throw_errno("get the current directory");
-    return std::string(cwd.get()) + "/" + path;
+    return *cwd + "/" + path;
+}
+
+std::optional<std::string> current_directory() {
+    const std::unique_ptr<char, decltype(&std::free)> path(::getcwd(nullptr, 0), &std::free);
+    return path ? std::optional<std::string>(path.get()) : std::nullopt;
+}
+
+void for_each_name_in(const std::string& directory,
+                      const std::function<void(std::string_view)>& visit) {
+    const std::unique_ptr<DIR, int (*)(DIR*)> stream(::opendir(directory.c_str()), &::closedir);
+    if (!stream) throw_errno("open directory " + directory);
+    errno = 0;
+    while (const dirent* entry = ::readdir(stream.get())) {
+        visit(entry->d_name);
+        errno = 0;
+    }
+    if (errno != 0) throw_errno("read directory " + directory);
 }
 
 JobFiles job_files_of(const std::string& path) {
@@ -71,6 +90,18 @@ std::string state_directory(const char* xdg_state_home, const char* home) {
         return std::string(xdg_state_home) + "/jobshim";
     if (home != nullptr && *home == '/') return std::string(home) + "/.local/state/jobshim";
     throw Refusal("no state directory: neither XDG_STATE_HOME nor HOME is an absolute path");
+}
+
+std::string state_directory() {
+    return state_directory(std::getenv("XDG_STATE_HOME"), std::getenv("HOME"));
+}
+
+std::string state_directory_if_any() {
+    try {
+        return state_directory();
+    } catch (const Refusal&) {
+        return "";
+    }
 }
 
 void make_directories(const std::string& path) {

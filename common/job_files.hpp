@@ -1,6 +1,8 @@
 // Paths: the state directory, a job file, and the files beside it.
 #pragma once
 
+#include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,6 +32,17 @@ JobFiles job_files_of(const std::string& path);
 // "$XDG_STATE_HOME/jobshim", else "$HOME/.local/state/jobshim"; arguments may be null. Throws
 // Refusal if neither variable is an absolute path.
 std::string state_directory(const char* xdg_state_home, const char* home);
+// The same, of this process.
+std::string state_directory();
+// "" instead of a Refusal: jobs that are named by their path do not need a state directory.
+std::string state_directory_if_any();
+
+// Nothing, with errno set, if it cannot be determined. Exact bytes.
+std::optional<std::string> current_directory();
+
+// Calls visit(name) for each entry, in no order, "." and ".." included. Throws std::system_error.
+void for_each_name_in(const std::string& directory,
+                      const std::function<void(std::string_view)>& visit);
 
 // Creates missing directories, including parents, with mode 0700. Throws std::system_error.
 void make_directories(const std::string& path);

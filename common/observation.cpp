@@ -105,8 +105,7 @@ std::optional<std::int64_t> file_clock_now(const JobFiles& files, bool local) {
     const bool good = fd && ::fstat(fd.get(), &info) == 0;
     if (fd) ::unlink(path.c_str());
     if (!good) return std::nullopt;
-    const timespec touched = mtime_of(info);
-    return static_cast<std::int64_t>(touched.tv_sec) * 1'000'000'000 + touched.tv_nsec;
+    return ns_of(mtime_of(info));
 }
 
 // Looks up the shim and the worker, and completes the sighting.
@@ -189,20 +188,11 @@ Observation look_once(const JobFiles& files, const Observer& observer, const Pro
     if (auto contents = read_job(files, seen)) {
         seen.file_exists = true;
         JobDocument document = JobDocument::parse(std::move(contents->text));
-        switch (document.fault()) {
-            case JsonFault::none:
-                seen.document = std::move(document);
-                break;
-            case JsonFault::malformed:
-            case JsonFault::not_object:
-                seen.is_torn = !patience.is_over_for(files.job, contents->stamp);
-                seen.trouble = files.job + ": not a JSON object (byte " +
-                               std::to_string(document.fault_at()) + ")";
-                break;
-            case JsonFault::too_deep:
-                seen.trouble = files.job + ": nested more than " + std::to_string(max_json_levels) +
-                               " levels deep";
-                break;
+        if (document.fault() == JsonFault::none) {
+            seen.document = std::move(document);
+        } else {
+            seen.is_torn = document.is_torn() && !patience.is_over_for(files.job, contents->stamp);
+            seen.trouble = files.job + ": " + document.describe_fault();
         }
     } else {
         seen.file_exists = !seen.trouble.empty();

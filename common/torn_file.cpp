@@ -16,8 +16,7 @@ constexpr milliseconds between_looks{10};
 // Nothing if the age is unknown: the file may have been truncated between the stat and the read, or
 // another machine may have set its times.
 std::optional<milliseconds> age_of(const std::string& path, const FileStamp& as_read) {
-    const auto now = stamp_at(path);
-    if (!now || !as_read.unchanged(*now) || !is_local_file_system(path)) return std::nullopt;
+    if (!is_unchanged(path, as_read) || !is_local_file_system(path)) return std::nullopt;
     return milliseconds(wall_now_ms() - as_read.modified_ns / 1'000'000);
 }
 

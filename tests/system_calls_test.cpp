@@ -4,7 +4,9 @@
 #include <fcntl.h>
 
 #include <cerrno>
+#include <limits>
 
+#include "common/clocks.hpp"
 #include "tests/catch.hpp"
 #include "tests/temp_dir.hpp"
 
@@ -106,4 +108,14 @@ TEST_CASE("system: a pipe and a socket pair that is read message by message") {
     CHECK(::read(one.get(), bytes, 1) == 1);
     one.reset();
     CHECK(::read(other.get(), bytes, 1) == 0);
+}
+
+// Some file systems keep any 64-bit number of seconds. One of them made `list` overflow.
+TEST_CASE("system: a file's time never overflows and keeps its order") {
+    using Limits = std::numeric_limits<time_t>;
+    CHECK(ns_of({1, 5}) == 1'000'000'005);
+    CHECK(ns_of({-1, 999'999'999}) == -1);
+    CHECK(ns_of({9'223'372'035, 999'999'999}) == 9'223'372'035'999'999'999);
+    CHECK(ns_of({Limits::max(), 0}) == 9'223'372'035'000'000'000);
+    CHECK(ns_of({Limits::min(), 0}) == -9'223'372'036'000'000'000);
 }

@@ -50,11 +50,6 @@ private:
     UniqueFd fd_;
 };
 
-bool is_untouched(const std::string& path, const FileStamp& stamp) {
-    const auto now = stamp_at(path);
-    return now && now->unchanged(stamp);
-}
-
 // Reads what a swap displaced to `fresh`. The file may have been truncated and be about to be
 // written by a process that had it open. If that process opens it again instead, it gets our
 // version, and nothing more comes here.
@@ -62,7 +57,7 @@ std::optional<TheirFile> read_displaced(const std::string& fresh, const std::str
                                         const FileStamp& ours, milliseconds patience) {
     auto displaced = read_theirs(fresh, milliseconds(0));
     TornPatience left(patience);
-    while (displaced && !displaced->whole && !left.is_over() && is_untouched(path, ours)) {
+    while (displaced && !displaced->whole && !left.is_over() && is_unchanged(path, ours)) {
         left.pause();
         displaced = read_theirs(fresh, milliseconds(0));
     }
@@ -84,7 +79,7 @@ bool swap_theirs(const std::string& path, const std::string& fresh, const TheirE
         StagedFile staged(fresh, base->stamp);
         staged.write(text);
         // Cheaper than undoing a swap, and the only check where files cannot be exchanged.
-        if (!is_untouched(path, base->stamp)) {
+        if (!is_unchanged(path, base->stamp)) {
             base = read_theirs(path, torn_companion_patience);
             continue;
         }
@@ -95,7 +90,7 @@ bool swap_theirs(const std::string& path, const std::string& fresh, const TheirE
         const auto displaced = read_displaced(
             fresh, path, ours, base->whole ? torn_companion_patience : milliseconds(0));
         const bool was_raced = displaced && displaced->whole && displaced->text != base->text;
-        if (was_raced && is_untouched(path, ours)) {
+        if (was_raced && is_unchanged(path, ours)) {
             base = TheirFile{displaced->text, ours, true};
             staged.remove();
             continue;
@@ -106,18 +101,10 @@ bool swap_theirs(const std::string& path, const std::string& fresh, const TheirE
             !rename_to_free_name(fresh, fresh + "-torn-" + std::to_string(wall_now_ms())))
             staged.remove();
         // If somebody has written it again since, that is the latest version: go on from there.
-        if (is_untouched(path, ours)) break;
+        if (is_unchanged(path, ours)) break;
         base = read_theirs(path, torn_companion_patience);
     }
     return wrote;
-}
-
-std::optional<FileStamp> stamp_if_any(const std::string& path) {
-    try {
-        return stamp_at(path);
-    } catch (const std::system_error&) {
-        return std::nullopt;
-    }
 }
 
 bool same(const std::optional<FileStamp>& a, const std::optional<FileStamp>& b) {
@@ -130,14 +117,14 @@ CompanionMirror::CompanionMirror(CompanionPaths paths, Job job)
     : paths_(std::move(paths)), job_(std::move(job)) {}
 
 bool CompanionMirror::is_due() const {
-    return !same(file_stamp_, stamp_if_any(paths_.job_file(job_.id))) ||
-           !same(index_stamp_, stamp_if_any(paths_.index));
+    return !same(file_stamp_, stamp_if_known(paths_.job_file(job_.id))) ||
+           !same(index_stamp_, stamp_if_known(paths_.index));
 }
 
 bool CompanionMirror::step() {
     const DirectoryLock lock(paths_);
-    file_stamp_ = stamp_if_any(paths_.job_file(job_.id));
-    index_stamp_ = stamp_if_any(paths_.index);
+    file_stamp_ = stamp_if_known(paths_.job_file(job_.id));
+    index_stamp_ = stamp_if_known(paths_.index);
     CompanionView view = look_at_companion(paths_, job_.id, torn_companion_patience);
     view.cancelled_in_log = log_says_cancelled(paths_, job_.id, job_.since);
     const CompanionRemedy remedy = remedy_for(view, job_.last.status);
@@ -153,8 +140,8 @@ bool CompanionMirror::step() {
     if (remedy.status)
         append_to_log(*remedy.status == job_.last.status ? companion_sentence(job_.last, "")
                                                          : std::string());
-    file_stamp_ = stamp_if_any(paths_.job_file(job_.id));
-    index_stamp_ = stamp_if_any(paths_.index);
+    file_stamp_ = stamp_if_known(paths_.job_file(job_.id));
+    index_stamp_ = stamp_if_known(paths_.index);
     return true;
 }
 

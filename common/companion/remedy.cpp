@@ -37,10 +37,6 @@ CompanionRemedy remedy_for_words(const CompanionView& view, Status end) {
             .status = view.cancelled_in_log ? Status::cancelled : end};
 }
 
-std::string phase_of(Status status) {
-    return std::string(status == Status::completed ? "done" : word(status));
-}
-
 // The end time to write: the recorded one, if it is our own verdict that is written; else `now`.
 std::string end_time(const CompanionRemedy& remedy, const Conclusion& last,
                      const std::string& now) {
@@ -77,7 +73,7 @@ std::vector<JobDocument::Member> final_members(const CompanionRemedy& remedy,
         const JobDocument& from = is_final(status_in(view.job)) ? *view.job : *view.entry;
         std::vector<JobDocument::Member> members{
             {"status", json_string(word(from.status()))},
-            {"phase", json_string(from.string("phase").value_or(phase_of(from.status())))},
+            {"phase", json_string(from.string("phase").value_or(final_phase(from.status())))},
             {"pid", "null"},
             {"updatedAt", json_string(now)},
             {"completedAt", json_string(from.string("completedAt").value_or(now))}};
@@ -91,7 +87,7 @@ std::vector<JobDocument::Member> final_members(const CompanionRemedy& remedy,
     const std::string sentence = *remedy.status == last.status ? companion_sentence(last, thread)
                                                                : std::string(cancelled_words);
     return {{"status", json_string(word(*remedy.status))},
-            {"phase", json_string(phase_of(*remedy.status))},
+            {"phase", json_string(final_phase(*remedy.status))},
             {"pid", "null"},
             {"updatedAt", json_string(now)},
             {"completedAt", json_string(end_time(remedy, last, now))},

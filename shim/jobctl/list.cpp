@@ -35,8 +35,7 @@ std::optional<std::int64_t> time_in(const std::optional<JobDocument>& job, std::
 std::int64_t modified_ms(const std::string& file) {
     struct stat info {};
     if (::stat(file.c_str(), &info) != 0) return 0;
-    const timespec modified = mtime_of(info);
-    return static_cast<std::int64_t>(modified.tv_sec) * 1000 + modified.tv_nsec / 1'000'000;
+    return ns_of(mtime_of(info)) / 1'000'000;
 }
 
 std::string describe_started(const JobReport& report) {

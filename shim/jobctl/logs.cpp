@@ -84,9 +84,7 @@ private:
 // The log was truncated after the run began. If that happened during the run, its present content
 // is the run's.
 void LogReader::rewind_if_ours(const Run& run) {
-    const timespec modified = mtime_of(info());
-    const std::int64_t modified_ms =
-        static_cast<std::int64_t>(modified.tv_sec) * 1000 + modified.tv_nsec / 1'000'000;
+    const std::int64_t modified_ms = ns_of(mtime_of(info())) / 1'000'000;
     const bool during_the_run = !run.is_over || (run.ended_ms && modified_ms <= *run.ended_ms);
     complain(name_ + ": truncated since " + run.job + " began" +
              (during_the_run ? "; showing what was written after that"

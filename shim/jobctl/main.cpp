@@ -1,5 +1,4 @@
 // jobctl: reads what jobshim writes, and reports the state of a job.
-#include <cstdlib>
 #include <exception>
 #include <string>
 #include <variant>
@@ -15,15 +14,6 @@
 namespace {
 
 using namespace jobshim;
-
-// "" if there is none: jobs that are named by their path do not need a state directory.
-std::string state_directory_if_any() {
-    try {
-        return state_directory(std::getenv("XDG_STATE_HOME"), std::getenv("HOME"));
-    } catch (const Refusal&) {
-        return "";
-    }
-}
 
 Context gather_context(const CtlOptions& options) {
     Context context;

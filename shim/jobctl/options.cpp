@@ -8,19 +8,13 @@
 #include "common/say.hpp"
 #include "common/units.hpp"
 #include "shim/jobctl/outcome.hpp"
+#include "shim/option_values.hpp"
 
 namespace jobshim {
 
 namespace {
 
 using std::chrono::milliseconds;
-
-milliseconds duration_or_fault(const std::string& text) {
-    const auto duration = parse_duration(text);
-    if (!duration)
-        throw CLI::ValidationError("invalid duration '" + text + "' (examples: 500ms, 10s, 5m)");
-    return *duration;
-}
 
 const std::vector<State> all_states = {State::queued,    State::running, State::stalled,
                                        State::orphaned,  State::lost,    State::unknown,
@@ -175,7 +169,7 @@ void add_job(CLI::App* sub, CtlOptions& options) {
 void add_duration(CLI::App* sub, const char* name, const char* description,
                   const std::function<void(milliseconds)>& on_value, bool required = false) {
     sub->add_option_function<std::string>(
-           name, [on_value](const std::string& text) { on_value(duration_or_fault(text)); },
+           name, [on_value](const std::string& text) { on_value(duration_value(text)); },
            description)
         ->type_name("DUR")
         ->required(required);

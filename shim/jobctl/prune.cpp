@@ -154,7 +154,7 @@ private:
         if (!directory ||
             ::fstatat(directory.get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0 ||
             !S_ISREG(info.st_mode) || info.st_uid != record->owner ||
-            mtime_of(info).tv_sec * 1000 > *ended + late_lines.count())
+            ns_of(mtime_of(info)) / 1'000'000 > *ended + late_lines.count())
             return;
         if (::unlinkat(directory.get(), name.c_str(), 0) != 0 && errno != ENOENT)
             throw_errno("remove " + log);

@@ -1,11 +1,8 @@
 #include "shim/jobctl/selection.hpp"
 
-#include <dirent.h>
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <memory>
 #include <set>
 
 #include "common/atomic_file.hpp"
@@ -54,18 +51,6 @@ std::vector<JobFiles> with_id(const std::string& id, const std::vector<std::stri
     for (const std::string& directory : directories)
         add(found, files_if_there(directory + "/" + id + std::string(suffix)));
     return found;
-}
-
-template <class Visit>
-void for_each_entry(const std::string& directory, Visit visit) {
-    const std::unique_ptr<DIR, int (*)(DIR*)> stream(::opendir(directory.c_str()), &::closedir);
-    if (!stream) throw_errno("open directory " + directory);
-    errno = 0;
-    while (const dirent* entry = ::readdir(stream.get())) {
-        visit(std::string_view(entry->d_name));
-        errno = 0;
-    }
-    if (errno != 0) throw_errno("read directory " + directory);
 }
 
 template <class Visit>
@@ -164,7 +149,7 @@ Whereabouts whereabouts_of(const std::string& job, const std::vector<std::string
 
 std::vector<std::string> job_names_in(const std::string& directory) {
     std::vector<std::string> names;
-    for_each_entry(directory, [&](std::string_view name) {
+    for_each_name_in(directory, [&](std::string_view name) {
         if (!name.starts_with('.') && name.ends_with(suffix)) names.emplace_back(name);
     });
     return names;
@@ -172,7 +157,7 @@ std::vector<std::string> job_names_in(const std::string& directory) {
 
 std::vector<std::string> names_in(const std::string& directory) {
     std::vector<std::string> names;
-    for_each_entry(directory, [&](std::string_view name) {
+    for_each_name_in(directory, [&](std::string_view name) {
         if (name != "." && name != "..") names.emplace_back(name);
     });
     return names;
@@ -181,7 +166,7 @@ std::vector<std::string> names_in(const std::string& directory) {
 std::vector<std::string> heartbeat_names_in(const std::string& directory) {
     std::vector<std::string> names;
     if (!is_directory(directory)) return names;
-    for_each_entry(directory, [&](std::string_view name) {
+    for_each_name_in(directory, [&](std::string_view name) {
         if (!name.starts_with('.') && name.ends_with(".heartbeat")) names.emplace_back(name);
     });
     return names;
@@ -189,7 +174,7 @@ std::vector<std::string> heartbeat_names_in(const std::string& directory) {
 
 std::set<std::string> names_with_stale_files(const std::string& directory) {
     std::set<std::string> names;
-    for_each_entry(directory, [&](std::string_view name) {
+    for_each_name_in(directory, [&](std::string_view name) {
         if (std::string job = job_name_of_own(name); !job.empty()) names.insert(std::move(job));
     });
     return names;
@@ -197,7 +182,7 @@ std::set<std::string> names_with_stale_files(const std::string& directory) {
 
 std::vector<std::string> possible_copies_in(const std::string& directory) {
     std::vector<std::string> names;
-    for_each_entry(directory, [&](std::string_view name) {
+    for_each_name_in(directory, [&](std::string_view name) {
         if (!job_name_of_own(name).empty() || name.find(".corrupt-") != std::string_view::npos ||
             name.find(".displaced-") != std::string_view::npos)
             names.emplace_back(name);

@@ -1,13 +1,13 @@
 #include "shim/jobshim/companion_gate.hpp"
+#include <sys/wait.h>
 
-#include <dirent.h>
-
-#include <memory>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
 #include "common/clocks.hpp"
+#include "common/job_files.hpp"
 #include "common/job_names.hpp"
 #include "common/units.hpp"
 
@@ -27,11 +27,14 @@ constexpr std::int64_t clock_tolerance_ms = 2000;
 
 std::vector<std::string> ids_in(const std::string& directory) {
     std::vector<std::string> ids;
-    const std::unique_ptr<DIR, int (*)(DIR*)> stream(::opendir(directory.c_str()), &::closedir);
-    while (const dirent* entry = stream ? ::readdir(stream.get()) : nullptr) {
-        const std::string_view name = entry->d_name;
-        std::string id = without_json(name);
-        if (id != name && is_job_id(id)) ids.push_back(std::move(id));
+    try {
+        for_each_name_in(directory, [&](std::string_view name) {
+            std::string id = without_json(name);
+            if (id != name && is_job_id(id)) ids.push_back(std::move(id));
+        });
+    } catch (const std::system_error&) {
+        // It may be there at the next look.
+        return ids;
     }
     return ids;
 }
@@ -92,13 +95,7 @@ CompanionGate::GateResult CompanionGate::wait_at_gate(const std::function<bool()
 bool CompanionGate::find_job_of(int worker_pid) {
     if (!id_.empty()) return true;
     for (const std::string& id : ids_in(paths_.jobs)) {
-        const auto stamp = [&]() -> std::optional<FileStamp> {
-            try {
-                return stamp_at(paths_.job_file(id));
-            } catch (const std::exception&) {
-                return std::nullopt;
-            }
-        }();
+        const auto stamp = stamp_if_known(paths_.job_file(id));
         // An old record may name a pid that the worker has been given since.
         if (!stamp || stamp->modified_ns / 1'000'000 < began_ms_) continue;
         const CompanionView view = look(paths_, id);
@@ -117,6 +114,13 @@ bool CompanionGate::worker_reported() const {
     if (id_.empty()) return true;
     const CompanionView view = look(paths_, id_);
     return view.job && is_final(view.job->status());
+}
+
+bool CompanionGate::may_have_ended_worker(const Ending& ending) {
+    if (ending.sigterm_count > 0 || ending.stuck) return true;
+    if (!WIFSIGNALED(ending.wait_status)) return false;
+    const int signal = WTERMSIG(ending.wait_status);
+    return signal == SIGTERM || signal == SIGINT || signal == SIGKILL;
 }
 
 void CompanionGate::keep_in_step(const Conclusion& last, bool was_killed,

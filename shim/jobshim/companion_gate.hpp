@@ -36,8 +36,11 @@ public:
     // True if the plugin's record is final, or the job is not known.
     bool worker_reported() const;
 
-    // Brings the plugin's files in step, once the end is recorded. `was_killed`: by a signal that
-    // the plugin, among others, may have sent, so it may still have its own account to write.
+    // True if the worker ended, or may have, by a signal that the plugin sends: a person may have
+    // sent it as well.
+    static bool may_have_ended_worker(const Ending& ending);
+    // Brings the plugin's files in step, once the end is recorded. `was_killed`: perhaps by the
+    // plugin, which may then still have its own account to write.
     void keep_in_step(const Conclusion& last, bool was_killed,
                       const std::function<void(const std::string&)>& complain);
 

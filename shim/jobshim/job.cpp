@@ -20,6 +20,7 @@
 #include "shim/jobshim/companion_gate.hpp"
 #include "shim/jobshim/descriptors.hpp"
 #include "shim/jobshim/end_evidence.hpp"
+#include "shim/jobshim/exit_statuses.hpp"
 #include "shim/jobshim/log_file.hpp"
 #include "shim/jobshim/recorder.hpp"
 #include "shim/jobshim/setup.hpp"
@@ -31,7 +32,6 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr int timed_out = 124;
 constexpr milliseconds exec_patience{1000};
 constexpr milliseconds terminal_patience{50};
 
@@ -57,14 +57,6 @@ bool calls_off(const siginfo_t& info, const SignalGate& signals) {
             return !signals.is_unwanted(info.si_signo);
     }
     return false;
-}
-
-// True if the plugin, or a person, may have ended the worker with a signal.
-bool may_have_been_ended_by_plugin(const Ending& ending) {
-    if (ending.sigterm_count > 0 || ending.stuck) return true;
-    if (!WIFSIGNALED(ending.wait_status)) return false;
-    const int signal = WTERMSIG(ending.wait_status);
-    return signal == SIGTERM || signal == SIGINT || signal == SIGKILL;
 }
 
 // How the shim ends, to show the launcher how the worker ended.
@@ -101,12 +93,12 @@ public:
         const Ending ending = supervise(worker);
         if (const auto failure = late_failure(worker, ending)) {
             const End end = record_not_started(*failure);
-            reap(worker.identity);
+            worker.reap();
             return end;
         }
-        const bool recorded = record_end(worker.identity, ending);
-        if (!ending.stuck) reap(worker.identity);
-        keep_companion_in_step(may_have_been_ended_by_plugin(ending));
+        const bool recorded = record_end(worker.identity(), ending);
+        if (!ending.stuck) worker.reap();
+        keep_companion_in_step(CompanionGate::may_have_ended_worker(ending));
         return mirrored(ending, recorded);
     }
 
@@ -151,14 +143,9 @@ private:
     }
 
     void open_log() {
-        log_ = recorder_ ? jobshim::open_log(options_, &recorder_->files(), recorder_->id())
-                         : jobshim::open_log(options_, nullptr, "");
-        // The plugin discards its workers' stderr, and with it what Node prints as it dies.
-        if (!companion_ || !recorder_ || log_ || !leads_to_null_device(STDERR_FILENO)) return;
-        log_ = std::make_unique<LogFile>(companion_->paths().own_stderr(recorder_->id()));
-        only_stderr_ = true;
-        // The shim's own messages go there too.
-        ::dup2(log_->descriptor(), STDERR_FILENO);
+        const JobFiles* const files = recorder_ ? &recorder_->files() : nullptr;
+        log_ = jobshim::open_log(options_, files, recorder_ ? recorder_->id() : "",
+                                 companion_ ? &companion_->paths() : nullptr);
     }
 
     void record_starting() {
@@ -166,7 +153,7 @@ private:
         memory_before_ = read_memory_before();
         keep_record([&] {
             std::optional<LogStart> place;
-            if (log_) place = LogStart{to_utf8(log_->path()), log_->offset()};
+            if (log_.file) place = LogStart{to_utf8(log_.file->path()), log_.file->offset()};
             recorder_->begin(place, memory_before_.oom);
         });
     }
@@ -200,7 +187,8 @@ private:
         plan.group = context_.group;
         plan.kill_on_shim_death = options_.kill_on_shim_death;
         plan.stdin_fd = null;
-        if (log_) (only_stderr_ ? plan.error_fd : plan.output_fd) = log_->descriptor();
+        if (log_.file)
+            (log_.takes_stderr_alone ? plan.error_fd : plan.output_fd) = log_.file->descriptor();
         if (recorder_) {
             plan.heartbeat_fd = recorder_->heartbeat_fd();
             plan.job_file = recorder_->files().job;
@@ -216,7 +204,7 @@ private:
 
     void record_running(StartedWorker& worker) {
         if (!recorder_) return;
-        recorder_->started(worker.identity);
+        recorder_->started(worker.identity());
         if (recorder_->holds_the_job()) return;
         worker.call_off();
         throw JobIsTaken(job_file_ + ": its heartbeat file was removed, and another shim has " +
@@ -233,7 +221,7 @@ private:
         // blocks all signals, so one that it has already received does not arrive twice.
         if (context_.group == Group::share)
             for (const siginfo_t& info : early_signals_)
-                if (is_from_terminal(info)) ::kill(worker.identity.pid, info.si_signo);
+                if (is_from_terminal(info)) ::kill(worker.identity().pid, info.si_signo);
         // A ^Z before the exec stops the child there, and a shell waits for the shim to stop as
         // well, so do not wait for the exec for long.
         const milliseconds patience =
@@ -247,14 +235,14 @@ private:
         for (const int fd : signals_.descriptors()) ours.push_back(fd);
         if (recorder_)
             for (const int fd : recorder_->descriptors()) ours.push_back(fd);
-        if (log_) ours.push_back(log_->descriptor());
+        if (log_.file) ours.push_back(log_.file->descriptor());
         jobshim::close_inherited_descriptors(ours);
         if (recorder_) recorder_->lock_again();
     }
 
     Ending supervise(const StartedWorker& worker) {
         const SupervisorHooks hooks{
-            [this, pid = worker.identity.pid] {
+            [this, pid = worker.identity().pid] {
                 if (recorder_) recorder_->beat();
                 if (companion_) companion_->find_job_of(pid);
             },
@@ -264,7 +252,7 @@ private:
         // before the worker ends.
         if (companion_ && companion_->job().empty())
             pace.heartbeat_interval = std::min(pace.heartbeat_interval, milliseconds(250));
-        return jobshim::supervise(worker.identity, pace, signals_, hooks, early_signals_);
+        return jobshim::supervise(worker.identity(), pace, signals_, hooks, early_signals_);
     }
 
     // Why COMMAND was never executed, if execute() gave up waiting before that was known.
@@ -294,7 +282,7 @@ private:
         exit.leftovers = std::move(leftovers);
         exit.duration_ms = took.count();
         if (exit.resources) exit.resources->group_peak_kib = group_peak_since(memory_before_);
-        if (log_) exit.tail = log_->tail(options_.tail_bytes);
+        if (log_.file) exit.tail = log_.file->tail(options_.tail_bytes);
         recorder_->set_cancel(ending.cancelled);
         return finish(std::move(last), ending.sigterm_count);
     }
@@ -369,8 +357,7 @@ private:
     std::vector<siginfo_t> early_signals_;
     MemoryBefore memory_before_;
     std::unique_ptr<Recorder> recorder_;  // null if no record is kept
-    std::unique_ptr<LogFile> log_;
-    bool only_stderr_ = false;  // the log takes stderr alone
+    JobLog log_;
     std::unique_ptr<CompanionGate> companion_;
     std::string start_note_;  // goes into the evidence
     std::chrono::nanoseconds began_{0};

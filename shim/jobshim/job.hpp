@@ -7,15 +7,14 @@
 
 namespace jobshim {
 
-constexpr int own_failure = 125;  // the exit status of jobshim's own failures
-
 // How the shim is to end: as the worker did.
 struct End {
     int exit_status = 0;
     int signal = 0;  // die by it, or if that is impossible exit with `exit_status`; 0: exit
 };
 
-// Reports failures of its own on stderr, and ends with 125. Tells the launcher how the start went.
+// Reports failures of its own on stderr, and ends with own_failure. Tells the launcher how the
+// start went.
 End run_job(const ShimOptions& options, Launcher launcher, const SignalGate& signals);
 
 }  // namespace jobshim

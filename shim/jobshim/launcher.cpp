@@ -6,6 +6,7 @@
 #include "common/posix_error.hpp"
 #include "common/say.hpp"
 #include "common/system_calls.hpp"
+#include "shim/jobshim/exit_statuses.hpp"
 #include "shim/jobshim/retry_transient.hpp"
 
 namespace jobshim {
@@ -19,7 +20,7 @@ constexpr char started = '+';
 int tell_outcome(const std::string& report) {
     if (report.empty()) {
         say("jobshim", "the shim died; whether COMMAND was executed is unknown");
-        return 125;
+        return own_failure;
     }
     if (report[0] != started) return static_cast<unsigned char>(report[0]);
     const std::string id = report.substr(1);
@@ -29,7 +30,7 @@ int tell_outcome(const std::string& report) {
     } catch (const std::system_error& error) {
         const std::string why = errno_text(error.code().value());
         say("jobshim", "the job " + id + " is running, but its id could not be printed: " + why);
-        return 125;
+        return own_failure;
     }
 }
 

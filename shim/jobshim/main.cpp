@@ -8,6 +8,7 @@
 #include "common/atomic_file.hpp"
 #include "common/say.hpp"
 #include "shim/jobshim/descriptors.hpp"
+#include "shim/jobshim/exit_statuses.hpp"
 #include "shim/jobshim/job.hpp"
 #include "shim/jobshim/launcher.hpp"
 #include "shim/jobshim/options.hpp"

@@ -14,6 +14,8 @@
 #include "common/say.hpp"
 #include "common/shim_grammar.hpp"
 #include "common/units.hpp"
+#include "shim/jobshim/exit_statuses.hpp"
+#include "shim/option_values.hpp"
 
 namespace jobshim {
 
@@ -47,13 +49,6 @@ public:
         return "Usage: jobshim [OPTIONS] [--] COMMAND [ARG...]\n";
     }
 };
-
-milliseconds duration_option(const std::string& text) {
-    const auto duration = parse_duration(text);
-    if (!duration)
-        throw CLI::ValidationError("invalid duration '" + text + "' (examples: 500ms, 10s, 5m)");
-    return *duration;
-}
 
 // An option of the grammar, looked up by name. An unknown name does not compile.
 class Known {
@@ -109,7 +104,7 @@ public:
     template <class Value>
     void duration(Known known, Value& value, const char* help) {
         option(
-            known, [&value](const std::string& text) { value = duration_option(text); }, help);
+            known, [&value](const std::string& text) { value = duration_value(text); }, help);
     }
     // An option that takes one of a few words.
     template <class Value>
@@ -163,7 +158,7 @@ void declare(CLI::App& app, ShimOptions& options, const Wanted& wanted) {
     declare.option(
         "--heartbeat-interval",
         [&options](const std::string& text) {
-            options.heartbeat_interval = duration_option(text);
+            options.heartbeat_interval = duration_value(text);
             if (options.heartbeat_interval < milliseconds(100) ||
                 options.heartbeat_interval > std::chrono::hours(1))
                 throw CLI::ValidationError("--heartbeat-interval: must be 100ms to 1h");
@@ -300,7 +295,7 @@ CommandLine parse_command_line(int argc, char** argv) {
     } catch (const CLI::CallForVersion& version) {
         return {std::nullopt, 0, std::string(version.what()) + "\n", ""};
     } catch (const CLI::ParseError& error) {
-        return {std::nullopt, 125, "",
+        return {std::nullopt, own_failure, "",
                 format_message("jobshim", error.what()) + "Try 'jobshim --help'.\n"};
     }
 }

@@ -11,6 +11,7 @@
 #include "common/posix_error.hpp"
 #include "common/settle.hpp"
 #include "common/units.hpp"
+#include "shim/jobshim/run_description.hpp"
 
 namespace jobshim {
 
@@ -28,11 +29,17 @@ constexpr std::size_t room_for_record = 6144;
 // find it grown and reserve again.
 constexpr std::size_t room_for_worker = 512;
 
-std::string describe_command(char** command) {
-    std::string words;
-    for (char** word = command; *word != nullptr; ++word)
-        words += (word == command ? "" : " ") + to_utf8(*word);
-    return words;
+// What is left out if the end does not fit: first the tail, then the evidence. False: nothing more.
+bool shorten(ExitRecord& exit, int step) {
+    switch (step) {
+        case 0:
+            exit.tail.reset();
+            return true;
+        case 1:
+            exit.evidence.clear();
+            return true;
+    }
+    return false;
 }
 
 // Runs an action on the heartbeat file. Its errors get the job file's name in front, unless the
@@ -73,7 +80,7 @@ void Recorder::take_the_job() {
     file_.clear_stale_files();
     const auto document = load_after_previous_run();
     choose_id(document);
-    describe_this_run(document);
+    edit_ = describe_run(options_, context_, files(), id_, document);
 }
 
 // The job file, once no other run is in the way. Settles an earlier run that is certainly dead.
@@ -97,33 +104,6 @@ std::optional<JobDocument> Recorder::load_after_previous_run() {
         former_end_ = document->string("completedAt").value_or("");
     }
     return document;
-}
-
-void Recorder::describe_this_run(const std::optional<JobDocument>& document) {
-    RunRecord& run = edit_.run;
-    run.shim = context_.observer.here;
-    run.heartbeat_file = to_utf8(files().heartbeat);
-    run.interval_ms = options_.heartbeat_interval.count();
-    run.kill_on_shim_death = options_.kill_on_shim_death;
-    run.expect_record = options_.expect_record;
-    if (document) run.previous = document->exit_text();
-
-    edit_.id = id_;
-    edit_.title =
-        options_.title.empty() ? describe_command(options_.command) : to_utf8(options_.title);
-    edit_.cwd = to_utf8(context_.working_directory);
-    if (edit_.cwd != context_.working_directory) run.raw_cwd = context_.working_directory;
-    bool exact = true;
-    for (char** word = options_.command; *word != nullptr; ++word) {
-        edit_.command.push_back(to_utf8(*word));
-        exact = exact && edit_.command.back() == *word;
-    }
-    // `command` is set only if it is absent. A job file that is run again with another command must
-    // not show the end of one command beside the words of the other.
-    if (document && document->has_other_command(edit_.command)) run.command = edit_.command;
-    if (!exact)
-        for (char** word = options_.command; *word != nullptr; ++word)
-            run.raw_command.emplace_back(*word);
 }
 
 // We hold the lock and the record is final, yet its shim may still be alive: somebody has removed
@@ -259,9 +239,9 @@ void Recorder::write_last_line(Conclusion& last) {
     } catch (const std::system_error&) {
         return;  // a partial line could not be taken back; the job file still gets the end
     }
-    const auto attempt = [&] {
+    const auto fits = [&](const Conclusion& end) {
         try {
-            hold_->append(heartbeat_last_line(last));
+            hold_->append(heartbeat_last_line(end));
             return true;
         } catch (const std::system_error&) {
             // Remove a partial line, or the next one would be appended to it.
@@ -269,14 +249,10 @@ void Recorder::write_last_line(Conclusion& last) {
             return false;
         }
     };
-    if (attempt()) return;
     Conclusion shorter = last;
-    shorter.exit.tail.reset();
-    std::swap(last, shorter);
-    if (attempt()) return;
-    last.exit.evidence.clear();
-    if (attempt()) return;
-    std::swap(last, shorter);  // the job file may still have room for all of it
+    for (int step = 0; !fits(shorter); ++step)
+        if (!shorten(shorter.exit, step)) return;  // the job file may have room for all of it
+    last = std::move(shorter);
 }
 
 void Recorder::leave_copy(const Conclusion& last) {
@@ -320,12 +296,8 @@ bool Recorder::finish(Conclusion last, const std::function<bool(milliseconds)>& 
                 leave_copy(last);
             }
         }
-        // If the record does not fit, drop the tail, then the evidence.
-        if (attempt == 0)
-            edit_.run.exit->tail.reset();
-        else if (attempt == 1)
-            edit_.run.exit->evidence.clear();
-        else if (monotonic_now() >= deadline || give_up(retry_every)) {
+        if (shorten(*edit_.run.exit, attempt)) continue;
+        if (monotonic_now() >= deadline || give_up(retry_every)) {
             notice_("the end is not in the job file: " + first_error);
             finished_ = true;
             hold_->release(HeartbeatHold::Leave::file);

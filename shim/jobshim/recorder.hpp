@@ -67,7 +67,6 @@ public:
 
 private:
     std::optional<JobDocument> load_after_previous_run();
-    void describe_this_run(const std::optional<JobDocument>& document);
     void refuse_if_alive(const JobDocument& document) const;
     void refuse_if_another_shim_began(const JobDocument& document) const;
     void choose_id(const std::optional<JobDocument>& document);

@@ -3,7 +3,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cstdlib>
 
 #include "common/clocks.hpp"
 #include "common/posix_error.hpp"
@@ -13,11 +12,6 @@
 namespace jobshim {
 
 namespace {
-
-std::string current_directory() {
-    const std::unique_ptr<char, decltype(&std::free)> path(::getcwd(nullptr, 0), &std::free);
-    return path ? path.get() : "";
-}
 
 std::string generated_id() {
     const auto base36 = [](std::uint64_t number, std::size_t width) {
@@ -33,43 +27,8 @@ std::string generated_id() {
     return "job-" + base36(now, 1) + "-" + base36((noise >> 16U) % 2176782336U, 6);
 }
 
-}  // namespace
-
-RunContext gather_context(const ShimOptions& options) {
-    RunContext context;
-    const ProcessStat own = own_process_stat();
-    context.observer.here = identity_of_this_process(own);
-    try {
-        context.observer.state_directory =
-            state_directory(std::getenv("XDG_STATE_HOME"), std::getenv("HOME"));
-    } catch (const Refusal&) {
-        // Needed only for a job file in the default directory; choose_files() reports it then.
-        context.observer.state_directory.clear();
-    }
-    context.working_directory = current_directory();
-    context.group = options.group.value_or(own.terminal == 0 ? Group::own : Group::share);
-    return context;
-}
-
-JobFiles choose_files(ShimOptions& options) {
-    if (!options.job.empty()) return job_files_of(options.job);
-    // Do not litter a mistyped directory. One that does not exist is created, as the plugin would.
-    struct stat info {};
-    if (!options.companion.empty() && ::stat(options.companion.c_str(), &info) == 0 &&
-        !is_companion_directory(options.companion))
-        throw Refusal(options.companion +
-                      ": not a codex-companion state directory (no state.json, no jobs/)");
-    const std::string jobs =
-        options.companion.empty()
-            ? state_directory(std::getenv("XDG_STATE_HOME"), std::getenv("HOME")) + "/jobs"
-            : CompanionPaths(absolute_path(options.companion)).own;
-    make_directories(jobs);
-    if (options.id.empty()) options.id = generated_id();
-    return job_files_of(jobs + "/" + options.id + ".json");
-}
-
-std::unique_ptr<LogFile> open_log(const ShimOptions& options, const JobFiles* files,
-                                  const std::string& id) {
+std::unique_ptr<LogFile> open_requested_log(const ShimOptions& options, const JobFiles* files,
+                                            const std::string& id) {
     if (!options.log.empty()) {
         // Appending a log to the record or to the heartbeat file would destroy it.
         if (files != nullptr) {
@@ -82,6 +41,44 @@ std::unique_ptr<LogFile> open_log(const ShimOptions& options, const JobFiles* fi
     if (!options.detach) return nullptr;
     if (files == nullptr) throw Refusal("--detach without a record needs --log");
     return std::make_unique<LogFile>(files->directory + "/" + id + ".log");
+}
+
+}  // namespace
+
+RunContext gather_context(const ShimOptions& options) {
+    RunContext context;
+    const ProcessStat own = own_process_stat();
+    context.observer.here = identity_of_this_process(own);
+    context.observer.state_directory = state_directory_if_any();
+    context.working_directory = current_directory().value_or("");
+    context.group = options.group.value_or(own.terminal == 0 ? Group::own : Group::share);
+    return context;
+}
+
+JobFiles choose_files(ShimOptions& options) {
+    if (!options.job.empty()) return job_files_of(options.job);
+    // Do not litter a mistyped directory. One that does not exist is created, as the plugin would.
+    struct stat info {};
+    if (!options.companion.empty() && ::stat(options.companion.c_str(), &info) == 0 &&
+        !is_companion_directory(options.companion))
+        throw Refusal(options.companion +
+                      ": not a codex-companion state directory (no state.json, no jobs/)");
+    const std::string jobs = options.companion.empty()
+                                 ? state_directory() + "/jobs"
+                                 : CompanionPaths(absolute_path(options.companion)).own;
+    make_directories(jobs);
+    if (options.id.empty()) options.id = generated_id();
+    return job_files_of(jobs + "/" + options.id + ".json");
+}
+
+JobLog open_log(const ShimOptions& options, const JobFiles* files, const std::string& id,
+                const CompanionPaths* companion) {
+    if (auto log = open_requested_log(options, files, id)) return {std::move(log), false};
+    // The plugin discards its workers' stderr, and with it what Node prints as it dies.
+    if (companion == nullptr || files == nullptr || !leads_to_null_device(STDERR_FILENO)) return {};
+    auto log = std::make_unique<LogFile>(companion->own_stderr(id));
+    ::dup2(log->descriptor(), STDERR_FILENO);
+    return {std::move(log), true};
 }
 
 }  // namespace jobshim

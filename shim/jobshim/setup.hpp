@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "common/companion/paths.hpp"
 #include "common/job_files.hpp"
 #include "common/observation.hpp"
 #include "shim/jobshim/log_file.hpp"
@@ -25,9 +26,14 @@ RunContext gather_context(const ShimOptions& options);
 // `options`. Throws Refusal or std::system_error.
 JobFiles choose_files(ShimOptions& options);
 
-// The log that the options ask for; null if they ask for none. `files` are the job's, null if no
+struct JobLog {
+    std::unique_ptr<LogFile> file;  // null if the worker's output goes where the shim's goes
+    bool takes_stderr_alone = false;
+};
+// The log that the options ask for, or one for stderr where the plugin (`companion`; null without
+// one) discards it: then the shim's own stderr goes there too. `files` are the job's, null if no
 // record is kept. Throws Refusal or std::system_error.
-std::unique_ptr<LogFile> open_log(const ShimOptions& options, const JobFiles* files,
-                                  const std::string& id);
+JobLog open_log(const ShimOptions& options, const JobFiles* files, const std::string& id,
+                const CompanionPaths* companion);
 
 }  // namespace jobshim

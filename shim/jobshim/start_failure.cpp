@@ -6,13 +6,14 @@
 
 #include <cerrno>
 #include <cstdio>
-#include <cstdlib>
 #include <optional>
 
 #include "common/atomic_file.hpp"
 #include "common/file_system.hpp"
 #include "common/posix_error.hpp"
 #include "common/units.hpp"
+#include "shim/jobshim/command_search.hpp"
+#include "shim/jobshim/exit_statuses.hpp"
 
 namespace jobshim {
 
@@ -75,19 +76,6 @@ std::string what_is_wrong_behind(const std::string& path) {
     return (words.empty() ? "" : words + " cannot be loaded: ") + "its dynamic loader is missing";
 }
 
-std::string not_found(const std::string& name, const std::string& path) {
-    if (name.empty()) return "an empty name is not a command";
-    if (path.empty()) {
-        const char* set = std::getenv("PATH");
-        if (set == nullptr) return "not found (PATH is not set; searched /bin and /usr/bin)";
-        if (*set == '\0') return "not found (PATH is empty; searched the working directory)";
-        return "not found in PATH";
-    }
-    struct stat link {};
-    if (::lstat(path.c_str(), &link) == 0) return "is a dangling symbolic link";
-    return "no such file";
-}
-
 std::string describe(const std::string& name, const std::string& path, int error) {
     const auto with_errno = [&](const std::string& words) {
         return words + " (" + errno_text(error) + ")";
@@ -97,7 +85,8 @@ std::string describe(const std::string& name, const std::string& path, int error
     };
     switch (error) {
         case ENOENT:
-            return look_at(path) ? or_errno(what_is_wrong_behind(path)) : not_found(name, path);
+            return look_at(path) ? or_errno(what_is_wrong_behind(path))
+                                 : describe_not_found(name, path);
         case EACCES: {
             const std::string wrong = what_is_wrong_with(path);
             return or_errno(wrong.empty() ? what_is_wrong_behind(path) : wrong);
@@ -141,12 +130,12 @@ StartFailure explain_start_failure(const std::string& name, const std::string& p
     const bool found = error != ENOENT || (!path.empty() && look_at(path));
     std::string what = (name.empty() ? "''" : printable(name)) + ": ";
     if (!path.empty() && path != name) what += printable(path) + ": ";
-    return {error, found ? 126 : 127, what + describe(name, path, error)};
+    return {error, found ? cannot_execute : no_such_command, what + describe(name, path, error)};
 }
 
 StartFailure explain_fork_failure(int error) {
     const std::string why = error == EAGAIN ? "a process limit has been reached" : "it failed";
-    return {error, 125,
+    return {error, own_failure,
             "cannot create a process for it: " + why + " (fork: " + errno_text(error) + ")"};
 }
 

@@ -11,7 +11,7 @@ namespace jobshim {
 // What kept a name from becoming a running program.
 struct StartFailure {
     int error = 0;        // errno
-    int exit_status = 0;  // 125 (jobshim's own failure), 126 or 127
+    int exit_status = 0;  // exit_statuses.hpp
     std::string what;     // "node: not found in PATH"; no control characters
 };
 

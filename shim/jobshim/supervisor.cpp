@@ -1,15 +1,14 @@
 #include "shim/jobshim/supervisor.hpp"
 
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 
 #include "common/clocks.hpp"
 #include "common/process_identity.hpp"
 #include "common/units.hpp"
 #include "shim/jobshim/look_at_child.hpp"
+#include "shim/jobshim/timers.hpp"
 
 namespace jobshim {
 
@@ -26,15 +25,15 @@ public:
           options_(options),
           signals_(signals),
           hooks_(hooks),
-          began_(monotonic_now()),
-          next_beat_(began_ + options.heartbeat_interval) {
-        if (options.timeout.count() > 0) timeout_at_ = began_ + options.timeout;
+          began_(monotonic_now()) {
+        timers_.set(Timer::beat, began_ + options.heartbeat_interval);
+        if (options.timeout.count() > 0) timers_.set(Timer::timeout, began_ + options.timeout);
     }
 
     Ending run(const std::vector<siginfo_t>& early) {
         for (const siginfo_t& info : early) handle(info);
         while (!look_for_end() && !ending_.stuck) {
-            if (const auto info = signals_.next(time_to_wait())) handle(*info);
+            if (const auto info = signals_.next(*timers_.next() - monotonic_now())) handle(*info);
             run_timers();
         }
         if (!ending_.cancelled)
@@ -43,6 +42,14 @@ public:
     }
 
 private:
+    enum class Timer {
+        beat,  // always set
+        timeout,
+        kill,  // at the end of a grace period
+        look,  // whether the worker is stuck; set after SIGKILL
+        count,
+    };
+
     bool look_for_end() {
         const auto end = look_at_child(worker_.pid);
         if (!end) return false;
@@ -52,27 +59,18 @@ private:
         return true;
     }
 
-    nanoseconds time_to_wait() const {
-        nanoseconds until = next_beat_;
-        for (const auto& timer : {timeout_at_, kill_at_, look_at_})
-            if (timer) until = std::min(until, *timer);
-        return until - monotonic_now();
-    }
-
     void run_timers() {
         const nanoseconds now = monotonic_now();
-        if (now >= next_beat_) {
+        if (timers_.take(Timer::beat, now)) {
             hooks_.beat();
-            next_beat_ = now + options_.heartbeat_interval;
+            timers_.set(Timer::beat, now + options_.heartbeat_interval);
         }
-        if (kill_at_ && now >= *kill_at_) {
-            kill_at_.reset();
+        if (timers_.take(Timer::kill, now)) {
             ask_to_end(SIGKILL, milliseconds(0));
             note("SIGKILL sent");
         }
-        if (look_at_ && now >= *look_at_) check_if_stuck(now);
-        if (timeout_at_ && now >= *timeout_at_) {
-            timeout_at_.reset();
+        if (timers_.take(Timer::look, now)) check_if_stuck(now);
+        if (timers_.take(Timer::timeout, now)) {
             ending_.timed_out = !ending_.cancelled;
             ask_to_end(options_.signal, options_.kill_after);
             note(signal_name(options_.signal) + " sent: timeout reached");
@@ -126,13 +124,13 @@ private:
         // make lose track of its children.
         if (signal != SIGKILL && signal != SIGCONT && somebody_is_stopped()) send(SIGCONT);
         // Another request does not postpone a kill that is already scheduled.
-        if (grace.count() > 0)
-            kill_at_ = std::min(kill_at_.value_or(nanoseconds::max()), monotonic_now() + grace);
-        if (signal == SIGKILL && !look_at_) look_at_ = monotonic_now() + between_looks;
+        if (grace.count() > 0) timers_.set_no_later(Timer::kill, monotonic_now() + grace);
+        if (signal == SIGKILL && !timers_.is_set(Timer::look))
+            timers_.set(Timer::look, monotonic_now() + between_looks);
     }
 
     void check_if_stuck(nanoseconds now) {
-        look_at_ = now + between_looks;
+        timers_.set(Timer::look, now + between_looks);
         const auto hanging = find_blocker(worker_.pid);
         looks_ = hanging ? looks_ + 1 : 0;
         if (looks_ >= looks_until_stuck)
@@ -181,10 +179,7 @@ private:
     const SignalGate& signals_;
     const SupervisorHooks& hooks_;
     nanoseconds began_;
-    nanoseconds next_beat_;
-    std::optional<nanoseconds> timeout_at_;
-    std::optional<nanoseconds> kill_at_;
-    std::optional<nanoseconds> look_at_;  // set after SIGKILL
+    Timers<Timer> timers_;
     int looks_ = 0;
     Ending ending_;
 };
@@ -195,11 +190,6 @@ Ending supervise(const WorkerIdentity& worker, const ShimOptions& options,
                  const SignalGate& signals, const SupervisorHooks& hooks,
                  const std::vector<siginfo_t>& early) {
     return Supervisor(worker, options, signals, hooks).run(early);
-}
-
-void reap(const WorkerIdentity& worker) {
-    while (::waitpid(worker.pid, nullptr, 0) < 0 && errno == EINTR) {
-    }
 }
 
 Requester requester_of(const siginfo_t& info) {

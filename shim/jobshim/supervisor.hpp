@@ -27,13 +27,11 @@ constexpr int looks_until_stuck = 10;
 constexpr std::chrono::milliseconds between_looks{1000};
 
 // On return the worker is still a zombie, or stuck (then there is nothing to reap): its pid is not
-// reused until `reap` is called. `early`: signals that came before the worker ran, and are still to
+// reused until it is reaped. `early`: signals that came before the worker ran, and are still to
 // be passed on.
 Ending supervise(const WorkerIdentity& worker, const ShimOptions& options,
                  const SignalGate& signals, const SupervisorHooks& hooks,
                  const std::vector<siginfo_t>& early);
-
-void reap(const WorkerIdentity& worker);
 
 // Who sent a signal, as far as that is known.
 Requester requester_of(const siginfo_t& info);

@@ -28,10 +28,11 @@ namespace bp = boost::process;
 #include "common/process_identity.hpp"
 #include "common/system_calls.hpp"
 #include "common/units.hpp"
+#include "shim/jobshim/command_search.hpp"
+#include "shim/jobshim/exit_statuses.hpp"
 #include "shim/jobshim/process_attributes.hpp"
 #include "shim/jobshim/retry_transient.hpp"
-
-extern char** environ;
+#include "shim/jobshim/worker_environment.hpp"
 
 namespace jobshim {
 
@@ -55,80 +56,6 @@ std::optional<Report> read_report(const UniqueFd& handshake) {
     return got == sizeof report ? std::optional(report) : std::nullopt;
 }
 
-struct Found {
-    std::string path;
-    int error = 0;
-};
-
-// Searches as execvp(3) does, but before the fork, so that a failure does not cost one.
-Found find_executable(const std::string& name) {
-    if (name.find('/') != std::string::npos) return {name, 0};
-    if (name.empty()) return {"", ENOENT};
-    const char* set = ::getenv("PATH");
-    const std::string search = set != nullptr ? set : "/bin:/usr/bin";
-    Found not_for_us{"", ENOENT};
-    for (std::size_t at = 0; at <= search.size();) {
-        const std::size_t end = std::min(search.find(':', at), search.size());
-        const std::string directory = search.substr(at, end - at);
-        at = end + 1;
-        std::string candidate = (directory.empty() ? "" : directory + "/") + name;
-        struct stat info {};
-        if (::stat(candidate.c_str(), &info) == 0) {
-            if (S_ISREG(info.st_mode) &&
-                ::faccessat(AT_FDCWD, candidate.c_str(), X_OK, AT_EACCESS) == 0)
-                return {candidate, 0};
-            errno = EACCES;
-        }
-        switch (errno) {
-            case ENOENT:
-            case ENOTDIR:
-            case ESTALE:
-            case ENODEV:
-            case ETIMEDOUT:
-                continue;
-            case EACCES:  // exists, but not for us; a later directory may have a better one
-                if (not_for_us.path.empty()) not_for_us = {candidate, EACCES};
-                continue;
-        }
-        return {candidate, errno};
-    }
-    return not_for_us;
-}
-
-std::vector<char*> environment_with(const std::string& assignment) {
-    std::vector<char*> result;
-    const std::string_view name = std::string_view(assignment).substr(0, assignment.find('=') + 1);
-    bool there = assignment.empty();
-    for (char** at = environ; *at != nullptr; ++at) {
-        const bool same = !assignment.empty() && std::string_view(*at).starts_with(name);
-        result.push_back(same ? const_cast<char*>(assignment.c_str()) : *at);
-        there = there || same;
-    }
-    if (!there) result.push_back(const_cast<char*>(assignment.c_str()));
-    result.push_back(nullptr);
-    return result;
-}
-
-// Some variables are meant for one process and name it: sd_listen_fds(3), sd_watchdog_enabled(3).
-// Those that name the shim are meant for the worker. Call in the worker's process.
-void retarget_pid_variables(std::vector<char*>& environment, int shim_pid) {
-    const auto hand_over = [&](const std::string& name, const std::string& from,
-                               const std::string& to) {
-        for (char*& entry : environment)
-            if (entry != nullptr && entry == name + from) entry = ::strdup((name + to).c_str());
-    };
-    const std::string shim = std::to_string(shim_pid);
-    const std::string own = std::to_string(::getpid());
-    hand_over("LISTEN_PID=", shim, own);
-    hand_over("WATCHDOG_PID=", shim, own);
-    const auto lasting = [](int pid) {
-        const auto number = process_inode_of(pid);
-        return number ? std::to_string(*number) : "none";
-    };
-    if (::getenv("LISTEN_PIDFDID") != nullptr)
-        hand_over("LISTEN_PIDFDID=", lasting(shim_pid), lasting(::getpid()));
-}
-
 WorkerIdentity identity_of(const ProcessStat& stat, Group group) {
     WorkerIdentity worker{stat.pid, std::nullopt, group, std::nullopt};
     if (stat.start_time != 0) {
@@ -143,7 +70,7 @@ struct Hooks : bp::extend::handler {
     const WorkerPlan* plan = nullptr;
     const SignalGate* signals = nullptr;
     const std::string* path = nullptr;
-    std::vector<char*>* environment = nullptr;
+    WorkerEnvironment* environment = nullptr;
     const Guardian* guardian = nullptr;
     bool subreaper = false;
     int handshake_fd = -1;  // the child's end of the socket pair
@@ -166,7 +93,7 @@ struct Hooks : bp::extend::handler {
         // The shim has no threads, so the child may do here whatever the shim may. If this process
         // kept the shim's end open, it would never notice that the shim died.
         ::close(shims_end);
-        retarget_pid_variables(*environment, shim_pid);
+        environment->retarget_pids(shim_pid);
         if (subreaper && !become_subreaper()) give_up(Report::Stage::failed_to_prepare, errno);
         if (plan->group == Group::own && ::setpgid(0, 0) != 0)
             give_up(Report::Stage::failed_to_prepare, errno);
@@ -224,9 +151,9 @@ private:
                                                           "shim, before COMMAND was executed."})),
                           "");
             } catch (const std::system_error&) {
-                ::_exit(125);
+                ::_exit(own_failure);
             }
-        ::_exit(125);
+        ::_exit(own_failure);
     }
     // If nobody is left to read it, nobody needs it.
     void report(Report report) const {
@@ -234,7 +161,7 @@ private:
     }
     [[noreturn]] void give_up(Report::Stage stage, int error) const {
         report({stage, error});
-        ::_exit(127);
+        ::_exit(no_such_command);
     }
 };
 
@@ -242,66 +169,71 @@ private:
 
 std::optional<StartFailure> StartedWorker::execute(std::chrono::milliseconds patience) {
     // If the child is already dead, nobody reads this; the wait status will tell.
-    retry_transient([&] { return ::write(handshake.get(), "x", 1); });
-    pollfd answer{handshake.get(), POLLIN, 0};
+    retry_transient([&] { return ::write(handshake_.get(), "x", 1); });
+    pollfd answer{handshake_.get(), POLLIN, 0};
     if (retry_transient([&] { return ::poll(&answer, 1, static_cast<int>(patience.count())); }) ==
         0)
         return std::nullopt;
-    const auto report = read_report(handshake);
-    handshake.reset();
+    const auto report = read_report(handshake_);
+    handshake_.reset();
     if (!report) return std::nullopt;  // if the child died, the wait status will tell
-    ::waitpid(identity.pid, nullptr, 0);
-    return explain_start_failure(name, path, report->error);
+    reap();
+    return explain_start_failure(name_, path_, report->error);
 }
 
 std::optional<StartFailure> StartedWorker::late_failure() const {
-    if (!handshake) return std::nullopt;
-    const auto report = read_report(handshake);
+    if (!handshake_) return std::nullopt;
+    const auto report = read_report(handshake_);
     if (!report) return std::nullopt;
-    return explain_start_failure(name, path, report->error);
+    return explain_start_failure(name_, path_, report->error);
+}
+
+void StartedWorker::call_off() {
+    ::kill(identity_.pid, SIGKILL);
+    reap();
+    handshake_.reset();
+}
+
+void StartedWorker::reap() const {
+    while (::waitpid(identity_.pid, nullptr, 0) < 0 && errno == EINTR) {
+    }
 }
 
 std::vector<int> StartedWorker::descriptors() const {
     std::vector<int> open;
-    for (const int fd : {handshake.get(), guardian.descriptor()})
+    for (const int fd : {handshake_.get(), guardian_.descriptor()})
         if (fd >= 0) open.push_back(fd);
     return open;
 }
 
-void StartedWorker::call_off() {
-    ::kill(identity.pid, SIGKILL);
-    ::waitpid(identity.pid, nullptr, 0);
-    handshake.reset();
-}
-
 Start start_worker(const WorkerPlan& plan, const SignalGate& signals) {
+    const auto failed = [](int error, const std::string& what) {
+        return Start{std::nullopt, StartFailure{error, own_failure, what + errno_text(error)}};
+    };
     StartedWorker worker;
-    worker.name = plan.command[0];
-    const Found found = find_executable(worker.name);
-    worker.path = found.path;
+    worker.name_ = plan.command[0];
+    const FoundCommand found = find_command(worker.name_);
+    worker.path_ = found.path;
     if (found.error != 0)
-        return {std::nullopt, explain_start_failure(worker.name, worker.path, found.error)};
+        return {std::nullopt, explain_start_failure(worker.name_, worker.path_, found.error)};
 
     auto [shims_end, childs_end] = make_socket_pair();
-    if (!shims_end)
-        return {std::nullopt, StartFailure{errno, 125, "socketpair: " + errno_text(errno)}};
-    worker.handshake = std::move(shims_end);
-    if (plan.kill_on_shim_death && !worker.guardian.start())
-        return {std::nullopt,
-                StartFailure{errno, 125, "the worker's guardian: " + errno_text(errno)}};
+    if (!shims_end) return failed(errno, "socketpair: ");
+    worker.handshake_ = std::move(shims_end);
+    if (plan.kill_on_shim_death && !worker.guardian_.start())
+        return failed(errno, "the worker's guardian: ");
 
-    const std::string assignment = plan.job_file.empty() ? "" : "JOBSHIM_JOB_FILE=" + plan.job_file;
-    std::vector<char*> environment = environment_with(assignment);
+    WorkerEnvironment environment(plan.job_file);
     int fork_error = 0;
     Hooks hooks;
     hooks.plan = &plan;
     hooks.signals = &signals;
-    hooks.path = &worker.path;
+    hooks.path = &worker.path_;
     hooks.environment = &environment;
-    hooks.guardian = &worker.guardian;
+    hooks.guardian = &worker.guardian_;
     hooks.subreaper = give_up_subreaping();
     hooks.handshake_fd = childs_end.get();
-    hooks.shims_end = worker.handshake.get();
+    hooks.shims_end = worker.handshake_.get();
     hooks.shim_pid = ::getpid();
     hooks.fork_error = &fork_error;
     // ignore_error: then Boost does not wait for the exec, and the shim goes on recording
@@ -315,16 +247,14 @@ Start start_worker(const WorkerPlan& plan, const SignalGate& signals) {
     // Its pid cannot be reused before it is reaped, which is up to the shim.
     ProcessStat stat = read_process_stat(pid).value_or(ProcessStat{});
     stat.pid = pid;
-    worker.identity = identity_of(stat, plan.group);
+    worker.identity_ = identity_of(stat, plan.group);
 
     // The heartbeat file names the worker before the job file says that it runs.
     childs_end.reset();
-    const auto prepared = read_report(worker.handshake);
+    const auto prepared = read_report(worker.handshake_);
     if (prepared && prepared->stage == Report::Stage::failed_to_prepare) {
-        ::waitpid(pid, nullptr, 0);
-        return {std::nullopt, StartFailure{prepared->error, 125,
-                                           "the worker's process could not be prepared: " +
-                                               errno_text(prepared->error)}};
+        worker.reap();
+        return failed(prepared->error, "the worker's process could not be prepared: ");
     }
     return {std::move(worker), std::nullopt};
 }

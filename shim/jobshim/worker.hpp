@@ -31,9 +31,16 @@ struct WorkerPlan {
     std::string job_file;  // for JOBSHIM_JOB_FILE; "" leaves the variable as it is
 };
 
+class StartedWorker;
+
+// Finds COMMAND as execvp(3) does. A failure leaves no process behind.
+struct Start;
+Start start_worker(const WorkerPlan& plan, const SignalGate& signals);
+
 class StartedWorker {
 public:
-    WorkerIdentity identity;
+    const WorkerIdentity& identity() const { return identity_; }
+
     // Lets COMMAND be executed, and waits until it has been, or has failed (then the child is
     // already reaped), or `patience` is over: an exec may hang, on a dead disk or because the child
     // was stopped, and must not hold up beats and signals.
@@ -42,21 +49,26 @@ public:
     std::optional<StartFailure> late_failure() const;
     // Kills the child instead, and reaps it. COMMAND was not executed.
     void call_off();
+    // Waits for the child's end. Until then its pid cannot be reused.
+    void reap() const;
 
     // The descriptors that the shim keeps open for it.
     std::vector<int> descriptors() const;
 
-    UniqueFd handshake;  // to the child, whose end is closed on exec
-    std::string name;
-    std::string path;
-    Guardian guardian;
+private:
+    friend Start start_worker(const WorkerPlan& plan, const SignalGate& signals);
+    StartedWorker() = default;
+
+    WorkerIdentity identity_;
+    UniqueFd handshake_;  // to the child, whose end is closed on exec
+    std::string name_;
+    std::string path_;
+    Guardian guardian_;
 };
 
-// Finds COMMAND as execvp(3) does. A failure leaves no process behind.
 struct Start {
     std::optional<StartedWorker> worker;
     std::optional<StartFailure> failure;
 };
-Start start_worker(const WorkerPlan& plan, const SignalGate& signals);
 
 }  // namespace jobshim

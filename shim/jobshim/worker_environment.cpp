@@ -1,0 +1,47 @@
+#include "shim/jobshim/worker_environment.hpp"
+
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <string_view>
+
+#include "common/process_identity.hpp"
+
+extern char** environ;
+
+namespace jobshim {
+
+WorkerEnvironment::WorkerEnvironment(const std::string& job_file)
+    : assignment_("JOBSHIM_JOB_FILE=" + job_file) {
+    const std::string_view name =
+        std::string_view(assignment_).substr(0, assignment_.find('=') + 1);
+    bool is_set = job_file.empty();
+    for (char** at = environ; *at != nullptr; ++at) {
+        const bool same = !job_file.empty() && std::string_view(*at).starts_with(name);
+        entries_.push_back(same ? assignment_.data() : *at);
+        is_set = is_set || same;
+    }
+    if (!is_set) entries_.push_back(assignment_.data());
+    entries_.push_back(nullptr);
+}
+
+void WorkerEnvironment::retarget_pids(int shim_pid) {
+    const auto hand_over = [&](const std::string& name, const std::string& from,
+                               const std::string& to) {
+        for (char*& entry : entries_)
+            if (entry != nullptr && entry == name + from) entry = ::strdup((name + to).c_str());
+    };
+    const std::string shim = std::to_string(shim_pid);
+    const std::string own = std::to_string(::getpid());
+    hand_over("LISTEN_PID=", shim, own);
+    hand_over("WATCHDOG_PID=", shim, own);
+    const auto lasting = [](int pid) {
+        const auto number = process_inode_of(pid);
+        return number ? std::to_string(*number) : "none";
+    };
+    if (std::getenv("LISTEN_PIDFDID") != nullptr)
+        hand_over("LISTEN_PIDFDID=", lasting(shim_pid), lasting(::getpid()));
+}
+
+}  // namespace jobshim
