@@ -4,7 +4,6 @@
 
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <linux/ioprio.h>
 #include <linux/keyctl.h>
 #include <linux/securebits.h>
 #include <sched.h>
@@ -150,7 +149,8 @@ void print_scheduling() {
     for (std::size_t cpu = 0; cpu < CPU_SETSIZE; ++cpu)
         if (CPU_ISSET(cpu, &cpus)) list += " " + std::to_string(cpu);
     print_value("cpus", list);
-    print_result("io priority", syscall(SYS_ioprio_get, IOPRIO_WHO_PROCESS, 0));
+    constexpr int who_process = 1;  // as in linux/ioprio.h, which in some releases is not C++
+    print_result("io priority", syscall(SYS_ioprio_get, who_process, 0));
     print_result("timer slack", prctl(PR_GET_TIMERSLACK));
     print_value("oom_score_adj", content("/proc/self/oom_score_adj"));
 }
