@@ -139,7 +139,7 @@ TEST_CASE_METHOD(Cancel, "cancel sends the requested signal and KILL after the g
         CHECK(shim.wait().ended() == "SIGKILL");
     }
     SECTION("INT instead") {
-        auto shim = start_job(job, "trap 'exit 7' INT; touch ready; " + for_ever);
+        auto shim = start_job(job, "trap 'exit 7' INT; touch ready; " + for_ever_in_shell);
         wait_for_file("ready");
         CHECK(cancel({"--signal", "INT"}).ended() == "exit 0");
         CHECK(shim.wait().ended() == "exit 7");
@@ -156,7 +156,7 @@ TEST_CASE_METHOD(Cancel, "cancel sends the requested signal and KILL after the g
         CHECK(at(read_json(job), "/jobshim/cancel/signal") == "SIGRTMIN+1");
     }
     SECTION("a worker that obeys with exit 0 was cancelled all the same") {
-        auto shim = start_job(job, "trap 'exit 0' TERM; touch ready; " + for_ever);
+        auto shim = start_job(job, "trap 'exit 0' TERM; touch ready; " + for_ever_in_shell);
         wait_for_file("ready");
         CHECK(cancel().ended() == "exit 0");
         CHECK(shim.wait().ended() == "exit 0");
@@ -372,7 +372,8 @@ TEST_CASE_METHOD(Cancel, "ten cancels at once make one request and get ten answe
     SECTION("of an orphan") { keep = {"--on-shim-death", "keep"}; }
     Words options{"--kill-after", "1s"};
     options.insert(options.end(), keep.begin(), keep.end());
-    auto shim = start_job(job, "trap 'echo TERM >> terms' TERM; touch ready; " + for_ever, options);
+    auto shim = start_job(job, "trap 'echo TERM >> terms' TERM; touch ready; " + for_ever_in_shell,
+                          options);
     wait_for_file("ready");
     if (!keep.empty()) kill_shim(shim, job);
     std::vector<Process> cancellers;
@@ -390,7 +391,7 @@ TEST_CASE_METHOD(Cancel, "ten cancels at once make one request and get ten answe
 
 // The second left it to the first, which had been told to wait forever.
 TEST_CASE_METHOD(Cancel, "a second cancel with stronger options overrides the first") {
-    auto shim = start_job(job, "trap 'touch heard' TERM; touch ready; " + for_ever);
+    auto shim = start_job(job, "trap 'touch heard' TERM; touch ready; " + for_ever_in_shell);
     wait_for_file("ready");
     auto first = start_cancel({"--kill-after", "0"});
     wait_for_file("heard");
@@ -633,7 +634,7 @@ TEST_CASE_METHOD(Cancel, "a shim that dies during the cancel leaves a cancelled 
     Words keep;
     SECTION("with its worker") {}
     SECTION("without") { keep = {"--on-shim-death", "keep"}; }
-    auto shim = start_job(job, "trap 'touch heard' TERM; touch ready; " + for_ever, keep);
+    auto shim = start_job(job, "trap 'touch heard' TERM; touch ready; " + for_ever_in_shell, keep);
     const auto worker = worker_of(job);
     wait_for_file("ready");
     // The shim dies within this grace period; the canceller that takes over must still enforce it.

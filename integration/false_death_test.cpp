@@ -372,7 +372,7 @@ TEST_CASE_METHOD(Sandbox,
         trap 'touch go; wait' EXIT
         "$JOBSHIM" -j job.json --on-shim-death keep -- sh -c "$UNTIL_GO" &
         shim=$!
-        until grep -q '"phase": "running"' job.json; do sleep 0.02; done
+        "$AWAIT" job.json '"phase":"running"'
         "$JOBCTL" status --json job.json > shim-lives
         kill -9 $shim
         wait $shim
@@ -382,8 +382,10 @@ TEST_CASE_METHOD(Sandbox,
     )sh");
     Words argv = inside;
     argv.insert(argv.end(), {"sh", "script"});
-    const auto result =
-        run(argv, {.env = {{"JOBSHIM", jobshim}, {"JOBCTL", jobctl}, {"UNTIL_GO", until_go}}});
+    const auto result = run(argv, {.env = {{"JOBSHIM", jobshim},
+                                           {"JOBCTL", jobctl},
+                                           {"UNTIL_GO", until_go},
+                                           {"AWAIT", AWAIT_BIN}}});
     INFO(result.err);
     REQUIRE(fs::exists(dir / "worker-lives"));
     for (const auto& [seen, expected] : {std::pair{"shim-lives", Words{"running"}},

@@ -551,7 +551,8 @@ private:
 
 // Writes `completed` itself, as hosts' workers do.
 const std::string speaks =
-    "until grep -q '\"phase\": *\"running\"' \"$JOBSHIM_JOB_FILE\"; do sleep 0.01; done\n"
+    "\"" AWAIT_BIN
+    "\" \"$JOBSHIM_JOB_FILE\" '\"phase\":\"running\"'\n"
     "sed 's/\"status\": *\"running\"/\"status\": \"completed\"/' \"$JOBSHIM_JOB_FILE\" > said\n"
     "echo > speaking\nmv said \"$JOBSHIM_JOB_FILE\"\necho > spoken";
 

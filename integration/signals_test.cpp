@@ -58,7 +58,7 @@ TEST_CASE_METHOD(
 
 TEST_CASE_METHOD(Sandbox, "the exit code of a worker that handles TERM and exits is mirrored",
                  "[quick]") {
-    auto shim = start_job(job, "trap 'exit 7' TERM; touch ready; " + for_ever);
+    auto shim = start_job(job, "trap 'exit 7' TERM; touch ready; " + for_ever_in_shell);
     REQUIRE(wait_until([&] { return fs::exists(dir / "ready"); }));
     shim.kill(SIGTERM);
     CHECK(shim.wait().ended() == "exit 7");
@@ -143,7 +143,7 @@ TEST_CASE_METHOD(
          nullptr,
          SIGRTMIN + 1},
         {"it ends by itself then",
-         "trap 'exit 0' TERM; " + for_ever,
+         "trap 'exit 0' TERM; " + for_ever_in_shell,
          {"--timeout", "200ms"},
          0,
          nullptr},
@@ -237,7 +237,7 @@ TEST_CASE_METHOD(Sandbox, "as pid 1 of a namespace jobshim exits with 128 + n an
     CHECK(run(as_init(orphans)).ended() == "exit 3");
     CHECK(at(exit_of(job), "/code") == 3);
 
-    auto outer = spawn(as_init("trap 'exit 8' TERM; touch ready; " + for_ever));
+    auto outer = spawn(as_init("trap 'exit 8' TERM; touch ready; " + for_ever_in_shell));
     REQUIRE(wait_until([&] { return fs::exists(dir / "ready"); }));
     const auto inner = children_of(outer.pid());
     REQUIRE(inner.size() == 1);
@@ -279,7 +279,7 @@ TEST_CASE_METHOD(Sandbox, "a timeout continues a worker that is stopped and no o
 // A worker was told to reload and an hour later killed by another sender. The record blamed the
 // sender of the HUP.
 TEST_CASE_METHOD(Sandbox, "the sender of one signal is not blamed for another", "[quick]") {
-    auto shim = start_job(job, "trap 'touch reloaded' HUP; touch ready; " + for_ever);
+    auto shim = start_job(job, "trap 'touch reloaded' HUP; touch ready; " + for_ever_in_shell);
     REQUIRE(wait_until([&] { return fs::exists(dir / "ready"); }));
     const auto worker = worker_of(job);
     shim.kill(SIGHUP);
@@ -304,7 +304,7 @@ TEST_CASE_METHOD(Sandbox, "a timeout works as in GNU timeout and the record list
     const Row rows[] = {
         {"it obeys", for_ever, {}, {"SIGTERM sent: timeout reached after "}, nullptr, 15},
         {"it ends otherwise",
-         "trap 'exit 5' TERM; " + for_ever,
+         "trap 'exit 5' TERM; " + for_ever_in_shell,
          {},
          {"SIGTERM sent: "},
          5,
@@ -328,7 +328,7 @@ TEST_CASE_METHOD(Sandbox, "a timeout works as in GNU timeout and the record list
          nullptr,
          9},
         {"another signal",
-         "trap 'exit 6' USR1; " + for_ever,
+         "trap 'exit 6' USR1; " + for_ever_in_shell,
          {"--signal", "usr1"},
          {"SIGUSR1 sent: "},
          6,

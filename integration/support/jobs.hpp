@@ -25,11 +25,13 @@ void kill_shim(Process& shim, const fs::path& job);
 pid_t executed_worker_of(const fs::path& job);
 
 /// Shell code for a worker: waits until the file "go" exists in the test's directory.
-inline const std::string until_go = "while ! [ -e go ]; do sleep 0.02; done; ";
+inline const std::string until_go = "\"" AWAIT_BIN "\" go; ";
 /// Waits until the shim has recorded `running`: a record that a worker writes right after it starts
 /// may race with that write, and no test may depend on which wins.
 inline const std::string until_running =
-    "until grep -q '\"phase\": *\"running\"' \"$JOBSHIM_JOB_FILE\"; do sleep 0.01; done; ";
-inline const std::string for_ever = "while :; do sleep 0.05; done";
+    "\"" AWAIT_BIN "\" \"$JOBSHIM_JOB_FILE\" '\"phase\":\"running\"'; ";
+inline const std::string for_ever = "exec \"" AWAIT_BIN "\"";
+/// For a shell that must act on signals, or keep its arguments.
+inline const std::string for_ever_in_shell = "while :; do sleep 0.05; done";
 
 }  // namespace harness
