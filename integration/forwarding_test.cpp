@@ -159,8 +159,7 @@ TEST_CASE_METHOD(Sandbox, "a signal after the worker's end changes nothing") {
             fs::remove(job);  // with an old file the first flush would be at the start
             auto tracer = spawn({"strace", "-o", dir / "trace", "-e", "trace=fsync", "-e",
                                  "inject=fsync:delay_enter=300000:when=" + nth, jobshim, "-j", job,
-                                 "--", "sh", "-c", "exit 5"},
-                                {.env = no_leak_check});
+                                 "--", "sh", "-c", "exit 5"});
             const auto calls = [&] {
                 const auto text = slurp(dir / "trace");
                 std::size_t found = 0;

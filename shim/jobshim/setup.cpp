@@ -3,7 +3,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-
 #include "common/clocks.hpp"
 #include "common/posix_error.hpp"
 #include "common/process_identity.hpp"
