@@ -4,9 +4,9 @@
 //   inject TRACE PROCESS CALL NTH FAULT DIRECTORY COMMAND [ARG...]
 //
 //   TRACE      a file that says what was done, if anything was, as strace would
-//   PROCESS    0: the program itself; 1: its first child, and so on. All are traced until the
-//              fault is in, they end or, but for the program, execute another. "-": the program,
-//              which alone is traced
+//   PROCESS    0: the program itself; 1: its first child, and so on. All are traced until they end
+//              or, but for the program, execute another. "-": the program, which alone is traced,
+//              until the fault is in
 //   CALL, NTH  the number of the system call, and which of them: from 1; "3+" is this and all after
 //   FAULT      kill          SIGKILL as it enters the call, which is not made
 //              ERRNO         the call is not made, and fails with this number
@@ -196,7 +196,10 @@ private:
         ptrace(is_done() ? PTRACE_DETACH : PTRACE_SYSCALL, pid, nullptr, pass_on);
     }
 
-    bool is_done() const { return count_ >= order_.nth && !order_.and_all_after && at_exit_ == 0; }
+    // One that is traced with its children is traced to the end, so that this process ends last.
+    bool is_done() const {
+        return order_.alone && count_ >= order_.nth && !order_.and_all_after && at_exit_ == 0;
+    }
 
     void at_call(pid_t pid) {
         __ptrace_syscall_info info{};
