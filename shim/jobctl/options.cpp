@@ -3,7 +3,9 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <functional>
+#include <iterator>
 #include <sstream>
+#include <string_view>
 
 #include "common/say.hpp"
 #include "common/units.hpp"
@@ -115,18 +117,13 @@ std::string exit_statuses_of(Command command) {
     return "";
 }
 
-CLI::App* add_command(CLI::App& app, CtlOptions& options, Command command, const char* name,
-                      const char* description) {
-    CLI::App* sub = app.add_subcommand(name, description);
-    sub->callback([&options, command] { options.command = command; });
-    sub->footer(exit_statuses_of(command));
+void add_dir(CLI::App* sub, CtlOptions& options) {
     // One directory per option: by default, CLI11 would swallow the JOBs after it.
     sub->add_option("--dir", options.directories,
                     "Directory of job files; may be repeated ($XDG_STATE_HOME/jobshim/jobs, else "
                     "~/.local/state/jobshim/jobs)")
         ->type_name("DIR")
         ->allow_extra_args(false);
-    return sub;
 }
 
 // For the commands that can show jobs of codex-companion.
@@ -165,6 +162,20 @@ void add_job(CLI::App* sub, CtlOptions& options) {
     sub->get_option("JOB")->expected(1);
 }
 
+void declare_status(CLI::App* sub, CtlOptions& options) {
+    add_jobs(sub, options);
+    add_json(sub, options);
+    add_no_reap(sub, options);
+    add_companion(sub, options);
+}
+
+void declare_result(CLI::App* sub, CtlOptions& options) {
+    add_job(sub, options);
+    add_json(sub, options);
+    add_no_reap(sub, options);
+    add_companion(sub, options);
+}
+
 // An option whose value is a duration.
 void add_duration(CLI::App* sub, const char* name, const char* description,
                   const std::function<void(milliseconds)>& on_value, bool required = false) {
@@ -175,9 +186,7 @@ void add_duration(CLI::App* sub, const char* name, const char* description,
         ->required(required);
 }
 
-void add_wait(CLI::App& app, CtlOptions& options) {
-    CLI::App* sub =
-        add_command(app, options, Command::wait, "wait", "Wait until all jobs have ended");
+void declare_wait(CLI::App* sub, CtlOptions& options) {
     add_jobs(sub, options);
     sub->add_flag("--any", options.any, "Return when the first of them has ended");
     sub->add_flag("--mirror", options.mirror, "Exit as the worker did (one job only)");
@@ -192,8 +201,7 @@ void add_wait(CLI::App& app, CtlOptions& options) {
     add_companion(sub, options);
 }
 
-void add_list(CLI::App& app, CtlOptions& options) {
-    CLI::App* sub = add_command(app, options, Command::list, "list", "List jobs, newest first");
+void declare_list(CLI::App* sub, CtlOptions& options) {
     sub->add_option_function<std::vector<std::string>>(
            "--status",
            [&options](const std::vector<std::string>& words) {
@@ -210,9 +218,7 @@ void add_list(CLI::App& app, CtlOptions& options) {
     sub->get_option("--watch")->excludes("--companion")->excludes("--all-states");
 }
 
-void add_logs(CLI::App& app, CtlOptions& options) {
-    CLI::App* sub =
-        add_command(app, options, Command::logs, "logs", "Show what this run wrote to its log");
+void declare_logs(CLI::App* sub, CtlOptions& options) {
     add_job(sub, options);
     sub->add_flag("-f,--follow", options.follow, "Keep printing until the job has ended");
     sub->add_option_function<std::string>(
@@ -225,9 +231,7 @@ void add_logs(CLI::App& app, CtlOptions& options) {
         ->type_name("N");
 }
 
-void add_cancel(CLI::App& app, CtlOptions& options) {
-    CLI::App* sub = add_command(app, options, Command::cancel, "cancel",
-                                "Cancel a job, and wait for its record");
+void declare_cancel(CLI::App* sub, CtlOptions& options) {
     add_job(sub, options);
     sub->add_option("--reason", options.reason, "The reason, stored in the record")
         ->type_name("TEXT");
@@ -245,9 +249,7 @@ void add_cancel(CLI::App& app, CtlOptions& options) {
     add_json(sub, options);
 }
 
-void add_settle(CLI::App& app, CtlOptions& options) {
-    CLI::App* sub = add_command(app, options, Command::settle, "settle",
-                                "Record what you know about a job that stays unknown");
+void declare_settle(CLI::App* sub, CtlOptions& options) {
     add_job(sub, options);
     sub->add_option_function<std::string>(
            "--as",
@@ -266,9 +268,7 @@ void add_settle(CLI::App& app, CtlOptions& options) {
     add_json(sub, options);
 }
 
-void add_prune(CLI::App& app, CtlOptions& options) {
-    CLI::App* sub = add_command(app, options, Command::prune, "prune",
-                                "Remove jobs that ended long ago, with their logs");
+void declare_prune(CLI::App* sub, CtlOptions& options) {
     add_duration(
         sub, "--older-than", "Jobs that ended more than DUR ago (0: all that have ended)",
         [&options](milliseconds age) { options.older_than = age; }, true);
@@ -276,17 +276,13 @@ void add_prune(CLI::App& app, CtlOptions& options) {
     add_json(sub, options);
 }
 
-void add_doctor(CLI::App& app, CtlOptions& options) {
-    CLI::App* sub = add_command(app, options, Command::doctor, "doctor",
-                                "Check what jobctl can determine on this host");
+void declare_doctor(CLI::App* sub, CtlOptions& options) {
     add_jobs(sub, options);
     sub->get_option("JOB")->required(false)->expected(0, 1);
     add_json(sub, options);
 }
 
-void add_reap(CLI::App& app, CtlOptions& options) {
-    CLI::App* sub = add_command(app, options, Command::reap, "reap",
-                                "Settle every dead job in the directories");
+void declare_reap(CLI::App* sub, CtlOptions& options) {
     sub->add_flag("--dry-run", options.dry_run, "Only list them, change nothing");
     add_duration(sub, "--presume-dead",
                  "Also settle jobs that are unknown and have shown no heartbeat for DUR",
@@ -296,7 +292,31 @@ void add_reap(CLI::App& app, CtlOptions& options) {
     sub->get_option("--presume-dead")->excludes("--companion")->excludes("--all-states");
 }
 
-void set_up(CLI::App& app, CtlOptions& options) {
+struct CommandEntry {
+    Command command;
+    const char* name;
+    const char* description;
+    void (*declare)(CLI::App* sub, CtlOptions& options);
+};
+
+constexpr CommandEntry commands[] = {
+    {Command::status, "status", "Print one line per job: the verdict and the reason",
+     declare_status},
+    {Command::wait, "wait", "Wait until all jobs have ended", declare_wait},
+    {Command::result, "result", "Show the final record", declare_result},
+    {Command::list, "list", "List jobs, newest first", declare_list},
+    {Command::logs, "logs", "Show what this run wrote to its log", declare_logs},
+    {Command::cancel, "cancel", "Cancel a job, and wait for its record", declare_cancel},
+    {Command::settle, "settle", "Record what you know about a job that stays unknown",
+     declare_settle},
+    {Command::reap, "reap", "Settle every dead job in the directories", declare_reap},
+    {Command::prune, "prune", "Remove jobs that ended long ago, with their logs", declare_prune},
+    {Command::doctor, "doctor", "Check what jobctl can determine on this host", declare_doctor},
+};
+
+// `called`: the first word. If it is a command, the options of the others are left out, because
+// declaring them takes longer than most commands.
+void set_up(CLI::App& app, CtlOptions& options, std::string_view called) {
     app.set_help_flag("-h,--help", "Print this help and exit");
     app.set_version_flag("--version", std::string("jobctl ") + JOBSHIM_VERSION,
                          "Print the version and exit");
@@ -318,26 +338,16 @@ void set_up(CLI::App& app, CtlOptions& options) {
     app.failure_message([](const CLI::App*, const CLI::Error& error) {
         return format_message("jobctl", error.what(), true) + "Try 'jobctl --help'.\n";
     });
-    CLI::App* status = add_command(app, options, Command::status, "status",
-                                   "Print one line per job: the verdict and the reason");
-    add_jobs(status, options);
-    add_json(status, options);
-    add_no_reap(status, options);
-    add_companion(status, options);
-    add_wait(app, options);
-    CLI::App* result =
-        add_command(app, options, Command::result, "result", "Show the final record");
-    add_job(result, options);
-    add_json(result, options);
-    add_no_reap(result, options);
-    add_companion(result, options);
-    add_list(app, options);
-    add_logs(app, options);
-    add_cancel(app, options);
-    add_settle(app, options);
-    add_reap(app, options);
-    add_prune(app, options);
-    add_doctor(app, options);
+    const auto is_called = [&](const CommandEntry& command) { return called == command.name; };
+    const bool declare_all = std::none_of(std::begin(commands), std::end(commands), is_called);
+    for (const CommandEntry& command : commands) {
+        CLI::App* sub = app.add_subcommand(command.name, command.description);
+        if (!declare_all && !is_called(command)) continue;
+        sub->callback([&options, which = command.command] { options.command = which; });
+        sub->footer(exit_statuses_of(command.command));
+        add_dir(sub, options);
+        command.declare(sub, options);
+    }
 }
 
 // Put before an operand that CLI11 would take for syntax of its own: an option, a list, or the end
@@ -353,7 +363,7 @@ bool is_syntax(const std::string& operand) {
 // an option that the command does not have, because CLI11 might complain of the word after it
 // instead.
 std::vector<std::string> words_of(const CLI::App& app, int argc, const char* const* argv) {
-    const auto commands = app.get_subcommands(
+    const auto called = app.get_subcommands(
         [&](const CLI::App* command) { return argc > 1 && command->get_name() == argv[1]; });
     std::vector<std::string> words;
     bool operands_only = false;
@@ -371,8 +381,8 @@ std::vector<std::string> words_of(const CLI::App& app, int argc, const char* con
         const std::size_t equals = word.find('=');
         const std::string name = word.substr(0, equals);
         const CLI::Option* option =
-            commands.empty() ? nullptr : commands.front()->get_option_no_throw(name);
-        if (option == nullptr && !commands.empty() && name.starts_with("--"))
+            called.empty() ? nullptr : called.front()->get_option_no_throw(name);
+        if (option == nullptr && !called.empty() && name.starts_with("--"))
             throw CLI::ParseError(std::string(argv[1]) + " has no option " + name,
                                   CLI::ExitCodes::ExtrasError);
         const bool takes_value = option != nullptr && option->get_items_expected_max() > 0;
@@ -394,7 +404,7 @@ std::vector<std::string> words_of(const CLI::App& app, int argc, const char* con
 std::variant<CtlOptions, EarlyExit> parse_options(int argc, const char* const* argv) {
     CtlOptions options;
     CLI::App app("Shows, waits for and cancels jobs that run under jobshim.", "jobctl");
-    set_up(app, options);
+    set_up(app, options, argc > 1 ? argv[1] : "");
     try {
         app.parse(words_of(app, argc, argv));
         for (std::string& job : options.jobs)
