@@ -11,7 +11,7 @@
 // file's age is not known for certain, it gets the full patience.
 //
 // Who waits, and what comes of a file that stays torn: job_file.cpp (the shim and settlers move it
-// aside), observation.cpp and jobctl/look.cpp (`unknown`), companion/mirror.cpp and jobctl/companion.
+// aside), observation.cpp and jobctl/look.cpp (`unknown`), companion/mirror.cpp.
 #pragma once
 
 #include <chrono>
