@@ -17,7 +17,7 @@ namespace harness {
 class MemoryCgroup {
 public:
     /// A sanitized shim alone would fill a small cgroup.
-    static int limit_mib() { return is_sanitized() ? 512 : 16; }
+    static int limit_mib() { return is_sanitized() ? 128 : 16; }
 
     explicit MemoryCgroup(int mib = limit_mib())
         : mib_(mib), lock_(open(hierarchy, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {

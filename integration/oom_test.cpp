@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <iostream>
 #include <set>
@@ -28,13 +29,12 @@ bool groups_work() { return MemoryCgroup().works(); }
 // next kill will be logged in full. Call it with a MemoryCgroup held: then no other test kills
 // meanwhile.
 void wait_until_kernel_logs_in_full() {
+    // Kept open: to read all of the log at each look would take a whole core.
+    static const Fd log(open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+    static std::vector<long long> kills;  // seconds since boot
+    REQUIRE(log.get() >= 0);
     REQUIRE(wait_until(
         [] {
-            const Fd log(open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC));
-            REQUIRE(log.get() >= 0);
-            timespec now{};
-            clock_gettime(CLOCK_MONOTONIC, &now);
-            int recent = 0;
             std::array<char, 8192> record{};
             for (;;) {
                 const auto size = read(log.get(), record.data(), record.size());
@@ -43,9 +43,12 @@ void wait_until_kernel_logs_in_full() {
                 const std::string text(record.data(), static_cast<std::size_t>(size));
                 if (!contains(text, "Killed process ")) continue;
                 const auto at = text.find(',', text.find(',') + 1) + 1;
-                recent += std::stoll(text.substr(at)) / 1'000'000 + 6 >= now.tv_sec;
+                kills.push_back(std::stoll(text.substr(at)) / 1'000'000);
             }
-            return recent < 9;
+            timespec now{};
+            clock_gettime(CLOCK_MONOTONIC, &now);
+            return std::count_if(kills.begin(), kills.end(),
+                                 [&](long long at) { return at + 6 >= now.tv_sec; }) < 9;
         },
         30s));
 }
