@@ -314,8 +314,8 @@ constexpr CommandEntry commands[] = {
     {Command::doctor, "doctor", "Check what jobctl can determine on this host", declare_doctor},
 };
 
-// `called`: the first word. If it is a command, the options of the others are left out, because
-// declaring them takes longer than most commands.
+// `called`: the first word. If it is a command, the options of the others are left out: to declare
+// them would double what a status costs.
 void set_up(CLI::App& app, CtlOptions& options, std::string_view called) {
     app.set_help_flag("-h,--help", "Print this help and exit");
     app.set_version_flag("--version", std::string("jobctl ") + JOBSHIM_VERSION,

@@ -296,6 +296,7 @@ bool Recorder::finish(Conclusion last, const std::function<bool(milliseconds)>& 
                 leave_copy(last);
             }
         }
+        // At once if something can be left out; then every `retry_every`.
         if (shorten(*edit_.run.exit, attempt)) continue;
         if (monotonic_now() >= deadline || give_up(retry_every)) {
             notice_("the end is not in the job file: " + first_error);
