@@ -66,7 +66,7 @@ bool can_give(const Call& call, const Error& error) {
 
 // ---- the jobs
 
-const std::string theirs = R"("host":{"n":1.10,"big":123456789012345678901234567890})";
+const std::string host_members = R"("host":{"n":1.10,"big":123456789012345678901234567890})";
 
 struct Plan {
     std::string name;
@@ -119,7 +119,7 @@ public:
             fs::create_directories((jobs / name).parent_path());
             put(jobs / name, text);
         }
-        if (plan.adopted) put(file, "{\"id\":\"job\",\"status\":\"queued\"," + theirs + "}");
+        if (plan.adopted) put(file, "{\"id\":\"job\",\"status\":\"queued\"," + host_members + "}");
     }
 
     Words command(const Plan& plan) const {
@@ -217,7 +217,8 @@ public:
         const auto text = slurp(file);
         if (fs::exists(file) && Json::parse(text, nullptr, false).is_discarded())
             lies.push_back("the record is torn: " + text);
-        if (plan.adopted && !contains(text, theirs)) lies.emplace_back("the host's keys are gone");
+        if (plan.adopted && !contains(text, host_members))
+            lies.emplace_back("the host's keys are gone");
     }
 
     void expect_message(const Point& point, const Result& result, Words& lies) const {

@@ -556,9 +556,9 @@ const std::string speaks =
     "sed 's/\"status\": *\"running\"/\"status\": \"completed\"/' \"$JOBSHIM_JOB_FILE\" > said\n"
     "echo > speaking\nmv said \"$JOBSHIM_JOB_FILE\"\necho > spoken";
 
-const Files host{{"job.json", queued_record}};
+const Files host_files{{"job.json", queued_record}};
 // The previous run, for a run over its files.
-const KillScenario first{.work = "sleep 0.02", .code = 5, .files = host};
+const KillScenario first_run{.work = "sleep 0.02", .code = 5, .files = host_files};
 const KillScenario in_the_background{.name = "in the background",
                                      .options = {"--detach", "--on-shim-death", "keep"},
                                      .work = "sleep 0.02",
@@ -598,7 +598,7 @@ TEST_CASE_METHOD(Sandbox, "the worker is killed at each call before its exec", "
 TEST_CASE_METHOD(Sandbox, "the shim is killed at each call: an adopted file", "[sweep]") {
     if (!in_path("strace")) SKIP_TEST("no strace");
     KillSweep sweep(*this, "kill sweep, adopted");
-    sweep.kill_at_each_call({.name = "a host's file", .work = "sleep 0.02", .files = host});
+    sweep.kill_at_each_call({.name = "a host's file", .work = "sleep 0.02", .files = host_files});
     sweep.check(150);
 }
 
@@ -609,7 +609,7 @@ TEST_CASE_METHOD(Sandbox, "the shim is killed at each call: a worker that writes
     sweep.kill_at_each_call({.name = "a worker that writes its own end",
                              .work = speaks,
                              .code = 3,
-                             .files = host,
+                             .files = host_files,
                              .worker_reports_end = true});
     sweep.check(150);
 }
@@ -617,8 +617,8 @@ TEST_CASE_METHOD(Sandbox, "the shim is killed at each call: a worker that writes
 TEST_CASE_METHOD(Sandbox, "the shim is killed at each call: over a record that ended", "[sweep]") {
     if (!in_path("strace")) SKIP_TEST("no strace");
     KillSweep sweep(*this, "kill sweep, over an end");
-    const auto ended = scenario_over(sweep, "over a record that ended", sweep.left_by_a_run(first),
-                                     dir / "jobs" / "job.log");
+    const auto ended = scenario_over(sweep, "over a record that ended",
+                                     sweep.left_by_a_run(first_run), dir / "jobs" / "job.log");
     REQUIRE(at(ended.previous_end, "/code") == 5);
     sweep.kill_at_each_call(ended);
     sweep.check(150);
@@ -629,9 +629,9 @@ TEST_CASE_METHOD(Sandbox,
                  "[sweep]") {
     if (!in_path("strace")) SKIP_TEST("no strace");
     KillSweep sweep(*this, "kill sweep, over a known end");
-    const auto known =
-        scenario_over(sweep, "over a dead run whose end is in the heartbeat file",
-                      sweep.left_by_a_kill(first, R"("{\"exit\")", 1), dir / "jobs" / "job.log");
+    const auto known = scenario_over(sweep, "over a dead run whose end is in the heartbeat file",
+                                     sweep.left_by_a_kill(first_run, R"("{\"exit\")", 1),
+                                     dir / "jobs" / "job.log");
     REQUIRE(at(known.previous_end, "/code") == 5);
     sweep.kill_at_each_call(known);
     sweep.check(150);
@@ -643,7 +643,7 @@ TEST_CASE_METHOD(Sandbox, "the shim is killed at each call: over an end that nob
     KillSweep sweep(*this, "kill sweep, over a lost end");
     const auto lost =
         scenario_over(sweep, "over a dead run whose end nobody saw",
-                      sweep.left_by_a_kill(first, "waitid("), dir / "jobs" / "job.log");
+                      sweep.left_by_a_kill(first_run, "waitid("), dir / "jobs" / "job.log");
     REQUIRE(at(lost.previous_end, "/reason") == "shim-lost");
     sweep.kill_at_each_call(lost);
     sweep.check(150);
