@@ -7,6 +7,7 @@
 #include "common/posix_error.hpp"
 #include "common/process_identity.hpp"
 #include "shim/jobshim/companion_gate.hpp"
+#include "shim/jobshim/descriptors.hpp"
 
 namespace jobshim {
 
