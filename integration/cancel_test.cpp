@@ -511,9 +511,11 @@ TEST_CASE_METHOD(Cancel, "without pidfds cancel refuses and says so") {
     if (!in_path("strace")) SKIP_TEST("no strace");
     auto shim = start_job(job, for_ever);
     const auto worker = worker_of(job);
-    const auto result = run(under_strace(
-        "/dev/null", {"-e", "trace=pidfd_open", "-e", "inject=pidfd_open:error=ENOSYS"},
-        {jobctl, "cancel", job}));
+    const auto result =
+        run(under_strace("/dev/null",
+                         {"-e", "trace=pidfd_open", "-e", "inject=pidfd_open:error=ENOSYS"},
+                         {jobctl, "cancel", job}),
+            {.env = no_leak_check});
     CHECK(result.ended() == "exit 125");
     CHECK(contains(result.err, "no pidfds"));
     check_unharmed(job, worker);
@@ -657,7 +659,7 @@ TEST_CASE_METHOD(Cancel, "a canceller killed at any call leaves the job to the n
     fs::create_directory(outside);
     const auto file = directory / "job.json";
     const Words argv{jobctl, "cancel", file};
-    const Options options{.cwd = outside};
+    const Options options = Stopped::traced({.cwd = outside});
     int points = 0;
     for (const bool orphan : {false, true}) {
         const std::string fault = orphan ? "while it ends an orphan" : "while it asks a shim";

@@ -272,7 +272,8 @@ TEST_CASE_METHOD(Sandbox, "from every viewpoint the verdict is what can be known
     };
     // Only the shim's lock should fail: find it among the calls of that name on that file.
     run(under_strace(dir / "trace", {"-P", heartbeat_of(job), "-e", "trace=fcntl"},
-                     {jobshim, "-j", job, "--", "true"}));
+                     {jobshim, "-j", job, "--", "true"}),
+        Stopped::traced({}));
     const auto calls = lines_of(slurp(dir / "trace"));
     const auto lock = std::find_if(calls.begin(), calls.end(),
                                    [](const auto& call) { return contains(call, "F_SETLK"); });
@@ -293,7 +294,7 @@ TEST_CASE_METHOD(Sandbox, "from every viewpoint the verdict is what can be known
             Words argv = viewpoint.has_locks ? Words{} : without_locks(one.job, at_the_lock);
             argv.insert(argv.end(), {jobshim, "-j", one.job, "--on-shim-death",
                                      keep ? "keep" : "kill", "--", "sh", "-c", until_go});
-            one.shim = spawn(argv);
+            one.shim = spawn(argv, Stopped::traced({}));
             cases.push_back(std::move(one));
         }
     for (auto& one : cases) {
@@ -314,7 +315,7 @@ TEST_CASE_METHOD(Sandbox, "from every viewpoint the verdict is what can be known
         if (!one.viewpoint->has_locks)
             for (auto& word : without_locks(one.job, "")) argv.push_back(word);
         argv.insert(argv.end(), {program, "status", "--json", one.job});
-        Options options;
+        Options options = Stopped::traced({});
         options.before_exec = one.viewpoint->before_exec;
         one.reader = spawn(argv, options);
     }

@@ -338,7 +338,8 @@ TEST_CASE_METHOD(Sandbox, "each message of the shim is one write and so one line
     if (!in_path("strace")) SKIP_TEST("no strace");
     const std::string name(300, 'x');
     const Words failing{jobshim, "-j", job, "--", "/nowhere/" + name};
-    const auto result = run(under_strace(dir / "trace", {"-e", "trace=write,writev"}, failing));
+    const auto result = run(under_strace(dir / "trace", {"-e", "trace=write,writev"}, failing),
+                            {.env = no_leak_check});
     CHECK(result.ended() == "exit 127");
     CHECK(contains(result.err, name + ": no such file\n"));
     const auto calls = lines_of(slurp(dir / "trace"));
@@ -357,7 +358,8 @@ TEST_CASE_METHOD(Sandbox,
     auto reader = spawn(under_strace(dir / "trace",
                                      {"-P", job, "-e", "trace=pread64,open,openat", "-e",
                                       "inject=pread64:delay_enter=600000:when=1"},
-                                     {jobctl, "status", job}));
+                                     {jobctl, "status", job}),
+                        {.env = no_leak_check});
     const auto is_in_trace = [&](const std::string& call, long times) {
         const auto lines = lines_of(slurp(dir / "trace"));
         return std::count_if(lines.begin(), lines.end(),

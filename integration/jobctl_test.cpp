@@ -215,7 +215,8 @@ TEST_CASE_METHOD(Sandbox, "while a new run begins the old end in its file is not
     if (!in_path("strace")) SKIP_TEST("no strace");
     auto next =
         spawn({"strace", "-qq", "-o", dir / "trace", "-e", "trace=fallocate", "-e",
-               "inject=fallocate:delay_enter=700000:when=1", jobshim, "-j", job, "--", "true"});
+               "inject=fallocate:delay_enter=700000:when=1", jobshim, "-j", job, "--", "true"},
+              {.env = no_leak_check});
     REQUIRE(wait_until([&] { return shim_lock_is_held(heartbeat_of(job)); }));
     CHECK(at(read_json(job), "/status") == "failed");
     for (const char* command : {"status", "result"}) {

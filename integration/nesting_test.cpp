@@ -50,22 +50,23 @@ TEST_CASE_METHOD(Sandbox,
         {{"systemd-run", "--quiet", "--wait", "--pipe"}, true}};
     const Words script{"sh", "-c", "echo out; echo err >&2; exit 3"};
     const Words dies{"sh", "-c", "kill -TERM $$"};
+    const Options options{.env = {no_leak_check}};
     for (const auto& [prefix, needs_trial] : rows) {
         CAPTURE(Json(prefix).dump());
         if (!in_path(prefix[0]) ||
-            (needs_trial && run(joined({prefix, {jobshim, "--version"}})).status != 0)) {
+            (needs_trial && run(joined({prefix, {jobshim, "--version"}}), options).status != 0)) {
             std::cout << prefix[0] << ": not in PATH, or does not work here; left out\n";
             continue;
         }
         for (const Words& worker : {script, dies}) {
-            const auto bare = run(joined({prefix, worker}));
+            const auto bare = run(joined({prefix, worker}), options);
             const Words shim{jobshim, "-j", job, "--"};
-            const auto under = run(joined({prefix, shim, worker}));
+            const auto under = run(joined({prefix, shim, worker}), options);
             CHECK(under.ended() == bare.ended());
             CHECK(under.out == bare.out);
             if (worker == script) CHECK(under.err == bare.err);  // a death message has pid or name
             CHECK(at(exit_of(job), "/reason") == (worker == dies ? "signal" : "exit-code"));
-            const auto over = run(joined({shim, prefix, worker}));
+            const auto over = run(joined({shim, prefix, worker}), options);
             CHECK(over.ended() == bare.ended());
             CHECK(over.out == bare.out);
             if (worker == script) CHECK(over.err == bare.err);

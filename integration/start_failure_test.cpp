@@ -56,7 +56,7 @@ public:
             if (detach) argv.emplace_back("--detach");
             argv.emplace_back("--");
             argv.insert(argv.end(), failure.command.begin(), failure.command.end());
-            Options options{.cwd = out_};
+            Options options{.env = no_leak_check, .cwd = out_};
             options.before_exec = [&failure] {
                 if (!failure.path.empty()) setenv("PATH", failure.path.c_str(), 1);
                 if (failure.before_exec) failure.before_exec();
@@ -284,7 +284,7 @@ TEST_CASE_METHOD(StartFailures,
         // With --detach, the launcher's own fork fails before there is a job, so it is not in the
         // list.
         const auto crowded = dir / "out" / "crowded.json";
-        Options options;
+        Options options{.env = no_leak_check};
         options.before_exec = no_more;
         const auto result = run({dir / "bin/jobshim", "-j", crowded, "--", "true"}, options);
         CHECK(result.ended() == "exit 125");
@@ -342,7 +342,7 @@ TEST_CASE_METHOD(StartFailures,
         const auto file = dir / "out" / "no-memory.json";
         Words argv = with_failing("clone,clone3,fork,vfork", "ENOMEM", "");
         argv.insert(argv.end(), {jobshim, "-j", file, "--", "true"});
-        CHECK(run(argv).ended() == "exit 125");
+        CHECK(run(argv, {.env = no_leak_check}).ended() == "exit 125");
         CHECK(at(exit_of(file), "/errno") == "ENOMEM");
         CHECK(in_glibc_words(at(read_json(file), "/errorMessage")) ==
               "Could not be started: cannot create a process for it: it failed (fork: Cannot "

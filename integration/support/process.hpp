@@ -42,6 +42,10 @@ struct Options {
     Milliseconds limit = 20s;  ///< stretched; then everything is killed and the test fails
 };
 
+/// LeakSanitizer needs a helper process and cannot run under a tracer. This environment turns it
+/// off where it cannot work.
+inline const std::map<std::string, std::string> no_leak_check{{"ASAN_OPTIONS", "detect_leaks=0"}};
+
 class Process {
 public:
     Process() = default;

@@ -16,10 +16,7 @@ Sandbox::Sandbox() {
     reset_processes();
     setenv("XDG_STATE_HOME", (dir / "state").c_str(), 1);
     // AddressSanitizer would turn off core dumps for the worker too, because limits are inherited.
-    // Leaks are looked for in the unit tests: that takes as long as all else that a program does
-    // here, needs a helper process, and cannot be done under a tracer. What the shim leaks while it
-    // waits is seen at rest. Each stack that is kept costs a page fault.
-    setenv("ASAN_OPTIONS", "disable_coredump=0:detect_leaks=0:malloc_context_size=3", 1);
+    setenv("ASAN_OPTIONS", "disable_coredump=0", 1);
     unsetenv("JOBSHIM_JOB_FILE");
     for (const char* name : {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}) unsetenv(name);
 }
