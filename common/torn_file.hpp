@@ -10,8 +10,8 @@
 // Caveats: a file server stamps files by its own clock, and a clock may have been set back. If a
 // file's age is not known for certain, it gets the full patience.
 //
-// Who waits, and what comes of a file that stays torn: job_file.cpp (the shim and settlers move it
-// aside), observation.cpp and jobctl/look.cpp (`unknown`), companion/mirror.cpp.
+// Who waits, and what happens to a file that stays torn: job_file.cpp (the shim and settlers move
+// it aside), observation.cpp and jobctl/look.cpp (`unknown`), companion/mirror.cpp.
 #pragma once
 
 #include <chrono>

@@ -1,4 +1,4 @@
-// Values that options of both programs have, as CLI11 wants them refused.
+// Parsers of option values that both programs take; CLI11 reports what they refuse.
 #pragma once
 
 #include <CLI/Error.hpp>

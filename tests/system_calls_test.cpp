@@ -110,7 +110,7 @@ TEST_CASE("system: a pipe and a socket pair that is read message by message") {
     CHECK(::read(other.get(), bytes, 1) == 0);
 }
 
-// Some file systems keep any 64-bit number of seconds. One of them made `list` overflow.
+// Some file systems store any 64-bit number of seconds.
 TEST_CASE("system: a file's time never overflows and keeps its order") {
     using Limits = std::numeric_limits<time_t>;
     CHECK(ns_of({1, 5}) == 1'000'000'005);

@@ -1,5 +1,5 @@
-// A worker's wait that costs next to nothing, where `sleep` in a loop would start fifty processes a
-// second:
+// Waits at next to no cost, for workers: a shell loop around `sleep 0.02` starts fifty processes a
+// second.
 //
 //   await FILE [TEXT]   ends with 0 once FILE exists, and contains TEXT (spaces do not count)
 //   await               never ends by itself

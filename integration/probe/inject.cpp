@@ -6,7 +6,7 @@
 //   TRACE      a file that says what was done, if anything was, as strace would
 //   PROCESS    0: the program itself; 1: its first child, and so on. All are traced until they end
 //              or, but for the program, execute another. "-": the program, which alone is traced,
-//              until the fault is in
+//              until the fault is injected
 //   CALL, NTH  the number of the system call, and which of them: from 1; "3+" is this and all after
 //   FAULT      kill          SIGKILL as it enters the call, which is not made
 //              ERRNO         the call is not made, and fails with this number
@@ -192,7 +192,7 @@ private:
         } else {
             pass_on = signal;
         }
-        // Two stops for each call are most of what tracing costs.
+        // Most of the cost of tracing is the two stops at each call.
         ptrace(is_done() ? PTRACE_DETACH : PTRACE_SYSCALL, pid, nullptr, pass_on);
     }
 

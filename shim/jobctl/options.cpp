@@ -150,6 +150,13 @@ void add_no_reap(CLI::App* sub, CtlOptions& options) {
         "--no-reap", [&options] { options.settle = false; }, "Read-only: do not settle dead jobs");
 }
 
+// For the commands that show jobs, and settle the dead ones among them.
+void add_reading(CLI::App* sub, CtlOptions& options) {
+    add_json(sub, options);
+    add_no_reap(sub, options);
+    add_companion(sub, options);
+}
+
 void add_jobs(CLI::App* sub, CtlOptions& options) {
     sub->add_option("JOB", options.jobs,
                     "Path (contains a / or ends in .json), id, or a unique prefix of an id")
@@ -164,16 +171,12 @@ void add_job(CLI::App* sub, CtlOptions& options) {
 
 void declare_status(CLI::App* sub, CtlOptions& options) {
     add_jobs(sub, options);
-    add_json(sub, options);
-    add_no_reap(sub, options);
-    add_companion(sub, options);
+    add_reading(sub, options);
 }
 
 void declare_result(CLI::App* sub, CtlOptions& options) {
     add_job(sub, options);
-    add_json(sub, options);
-    add_no_reap(sub, options);
-    add_companion(sub, options);
+    add_reading(sub, options);
 }
 
 // An option whose value is a duration.
@@ -196,9 +199,7 @@ void declare_wait(CLI::App* sub, CtlOptions& options) {
                  });
     add_duration(sub, "--appear", "Wait up to DUR for the job file to appear",
                  [&options](milliseconds patience) { options.appear = patience; });
-    add_json(sub, options);
-    add_no_reap(sub, options);
-    add_companion(sub, options);
+    add_reading(sub, options);
 }
 
 void declare_list(CLI::App* sub, CtlOptions& options) {
@@ -212,9 +213,7 @@ void declare_list(CLI::App* sub, CtlOptions& options) {
         ->allow_extra_args(false);
     sub->add_flag("--watch", options.watch,
                   "Keep running, and print the table again when something changes");
-    add_json(sub, options);
-    add_no_reap(sub, options);
-    add_companion(sub, options);
+    add_reading(sub, options);
     sub->get_option("--watch")->excludes("--companion")->excludes("--all-states");
 }
 

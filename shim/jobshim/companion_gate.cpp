@@ -33,8 +33,7 @@ std::vector<std::string> ids_in(const std::string& directory) {
             if (id != name && is_job_id(id)) ids.push_back(std::move(id));
         });
     } catch (const std::system_error&) {
-        // It may be there at the next look.
-        return ids;
+        // What cannot be read now may be readable at the next look.
     }
     return ids;
 }

@@ -12,10 +12,9 @@ extern char** environ;
 
 namespace jobshim {
 
-WorkerEnvironment::WorkerEnvironment(const std::string& job_file)
-    : assignment_("JOBSHIM_JOB_FILE=" + job_file) {
-    const std::string_view name =
-        std::string_view(assignment_).substr(0, assignment_.find('=') + 1);
+WorkerEnvironment::WorkerEnvironment(const std::string& job_file) {
+    constexpr std::string_view name = "JOBSHIM_JOB_FILE=";
+    assignment_ = std::string(name) + job_file;
     bool is_set = job_file.empty();
     for (char** at = environ; *at != nullptr; ++at) {
         const bool same = !job_file.empty() && std::string_view(*at).starts_with(name);
