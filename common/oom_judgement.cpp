@@ -139,7 +139,7 @@ void name_victims(OomFinding& finding, const OomBaseline& before, std::uint64_t 
     if (unexplained == 0) return;
     const auto last = possible.end() - static_cast<std::ptrdiff_t>(
                                            std::min<std::uint64_t>(unexplained, possible.size()));
-    const bool all_identified = unexplained <= possible.size() && log.is_complete() &&
+    const bool all_identified = unexplained <= possible.size() && log.is_complete_since(**last) &&
                                 std::all_of(last, possible.end(), [&](const OomVictim* victim) {
                                     return is_ours(*victim) && victim->thread_group;
                                 });

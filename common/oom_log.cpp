@@ -134,4 +134,15 @@ void OomLog::add(std::string_view record) {
     }
 }
 
+// The rest of a kill's records may be among those that were lost.
+void OomLog::note_gap() {
+    before_gap_ = victims_.size();
+    thread_groups_.clear();
+    groups_.clear();
+}
+
+bool OomLog::is_complete_since(const OomVictim& victim) const {
+    return &victim - victims_.data() >= static_cast<std::ptrdiff_t>(before_gap_);
+}
+
 }  // namespace jobshim

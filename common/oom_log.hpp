@@ -5,6 +5,7 @@
 // memory cgroup, its thread group) is logged for at most ten kills in 5 s.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -26,17 +27,19 @@ struct OomVictim {
 class OomLog {
 public:
     void add(std::string_view record);
-    // Records were lost before they could be read.
-    void note_gap() { complete_ = false; }
+    // Records were lost before they could be read. What follows is as good as a log that begins
+    // here, as every log does that has grown beyond the kernel's buffer.
+    void note_gap();
 
     const std::vector<OomVictim>& victims() const { return victims_; }
-    bool is_complete() const { return complete_; }
+    // False if a kill after that of `victim`, one of ours, may have been lost.
+    bool is_complete_since(const OomVictim& victim) const;
 
 private:
     std::vector<OomVictim> victims_;
     std::map<int, int> thread_groups_;   // from the task table that precedes a kill
     std::map<int, std::string> groups_;  // from the summary line that precedes a kill
-    bool complete_ = true;
+    std::size_t before_gap_ = 0;         // how many victims precede the last gap
 };
 
 }  // namespace jobshim

@@ -65,6 +65,12 @@ std::string describe_worker(const fs::path& job) {
     return "victim was pid " + std::to_string(worker_in(job)) + ", the worker (/dev/kmsg)";
 }
 
+// The evidence comes first: a cut message must not lose it.
+std::string describe_difference(const Words& wanted, const Words& evidence, const Json& record) {
+    return "wanted " + Json(wanted).dump() + ", got " + Json(evidence).dump() + "; " +
+           record.dump();
+}
+
 // What is wrong with a record; "" if it is true.
 std::string mismatch(const fs::path& job, const std::string& reason, const std::string& certainty,
                      const Json& code, const Json& signal, const std::string& sentence,
@@ -76,7 +82,7 @@ std::string mismatch(const fs::path& job, const std::string& reason, const std::
         at(exit, "/code") == code && at(exit, "/signal") == signal &&
         at(record, "/errorMessage") == (sentence.empty() ? Json(nullptr) : Json(sentence)) &&
         evidence_of(exit) == evidence;
-    return right ? "" : "wanted " + reason + ", " + Json(evidence).dump() + "; " + record.dump(2);
+    return right ? "" : describe_difference(evidence, evidence_of(exit), record);
 }
 
 // One round of each kind: a real death, and what is wrong with its record.
@@ -212,7 +218,7 @@ private:
                            at(exit, "/certainty") == "inferred" && at(exit, "/signal") == nullptr &&
                            lines.size() == evidence.size() + 2 &&
                            std::equal(evidence.rbegin(), evidence.rend(), lines.rbegin());
-        return right ? "" : "wanted " + Json(evidence).dump() + "; " + record.dump(2);
+        return right ? "" : describe_difference(evidence, lines, record);
     }
 };
 

@@ -37,7 +37,21 @@ TEST_CASE("kernel log: a kill reported in full") {
     CHECK(victim.name == "tail");
     CHECK(victim.group == "/jobs/x");
     CHECK(victim.at_us == 17150076606);
-    CHECK(log.is_complete());
+    CHECK(log.is_complete_since(victim));
+}
+
+TEST_CASE("kernel log: after a gap it is complete again, and what came before is not mixed in") {
+    OomLog log = log_of({header, task_row, summary, kill_line, header, task_row, summary});
+    log.note_gap();
+    log.add(kill_line);
+    REQUIRE(log.victims().size() == 2);
+    const OomVictim& before = log.victims()[0];
+    const OomVictim& after = log.victims()[1];
+    CHECK_FALSE(log.is_complete_since(before));
+    CHECK(log.is_complete_since(after));
+    CHECK(before.group == "/jobs/x");
+    CHECK_FALSE(after.group);
+    CHECK_FALSE(after.thread_group);
 }
 
 TEST_CASE("kernel log: a kill reported in one line leaves out the rest") {
@@ -120,7 +134,4 @@ TEST_CASE("kernel log: garbage is not a record") {
                                    "3,1,2,-;\\xZZ"})
         CHECK(log_of({text}).victims().empty());
     CHECK(log_of({"3,1,2,-;Killed process 1 (x"}).victims().size() == 1);
-    OomLog log;
-    log.note_gap();
-    CHECK_FALSE(log.is_complete());
 }
