@@ -47,7 +47,7 @@ holds() {
     compile O1 "${3:--DSAFETY}" "$2"
     # -E: a worker that runs for ever is no deadlock.
     # shellcheck disable=SC2086
-    ./pan -E -m400000 ${4-} >log 2>&1 || true
+    ./pan -E -m20000 ${4-} >log 2>&1 || true
     if is_complete; then
         tell holds "$1"
         grep '^reached' log >>reached
@@ -58,11 +58,12 @@ holds() {
     fi
 }
 
-# breaks RULE NAME MODEL-DEFINITIONS [OPTIMISATION]: an assertion must be found to be violated.
+# breaks RULE NAME MODEL-DEFINITIONS [OPTIMISATION]: an assertion must be found to be violated. Most
+# are after a few states: a small table costs less than the search.
 breaks() {
     began=$(now)
     compile "${4:-O0}" -DSAFETY "$3"
-    ./pan -E -m400000 >log 2>&1 || true
+    ./pan -E -m20000 -w18 >log 2>&1 || true
     if grep -q '^pan:1: assertion violated' log; then
         tell fails "$1: $2"
     else
