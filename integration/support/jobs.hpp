@@ -25,7 +25,9 @@ void kill_shim(Process& shim, const fs::path& job);
 pid_t executed_worker_of(const fs::path& job);
 
 /// Shell code for a worker: waits until the file "go" exists in the test's directory.
-inline const std::string until_go = "\"" AWAIT_BIN "\" go; ";
+/// A signal to the whole group ends the program that waits, and this shell starts it again.
+inline const std::string until_go =
+    "until \"" AWAIT_BIN "\" go; do [ $? -gt 128 ] || exit 99; done; ";
 /// Waits until the shim has recorded `running`: a record that a worker writes right after it starts
 /// may race with that write, and no test may depend on which wins.
 inline const std::string until_running =
