@@ -104,6 +104,9 @@ struct Cancellation {
     std::string reason;  // may be empty
 };
 
+// How long a worker may take to end when it is asked to, unless the user says otherwise.
+constexpr std::chrono::milliseconds default_grace{10'000};
+
 // NAME.cancel: a request to cancel a job, and how to do it.
 struct CancelRequest {
     Cancellation what;

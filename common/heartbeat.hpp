@@ -41,8 +41,9 @@ struct HeartbeatFile {
 // The lock on both bytes, which a shim holds for its whole life.
 class HeartbeatHold {
 public:
-    // Waits up to `patience` for a reader that is settling. Throws Refusal if the job is already
-    // supervised or the file is not ours, std::system_error if it cannot be created.
+    // Waits up to `patience` for a reader that is settling. Throws JobIsTaken if the job is
+    // supervised or still being settled, Refusal if the file is not ours, std::system_error if it
+    // cannot be created.
     static HeartbeatHold acquire(const std::string& path, std::chrono::milliseconds patience);
 
     HeartbeatHold(HeartbeatHold&&) noexcept = default;

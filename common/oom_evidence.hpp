@@ -25,12 +25,9 @@ std::optional<OomBaseline> read_oom_baseline(const std::string& root = "");
 // False if the counters can no longer be read: the cgroup was removed, or access is denied.
 bool is_readable(const OomBaseline& before);
 
-// Nothing if no counter rose, or if the counters can no longer be read.
-std::optional<OomFinding> compare_oom_counter(const OomBaseline& before);
-
-// Like compare_oom_counter, and if a counter rose, also says which process was hit: proven only if
-// the kernel's log can be read and its pids are those of `here`. Call this before a suspect's
-// zombie is reaped; afterwards its pid may have been reused.
+// Nothing if no counter rose, or if the counters can no longer be read. Which process was hit is
+// proven only if the kernel's log can be read and its pids are those of `here`. Call this before a
+// suspect's zombie is reaped; afterwards its pid may have been reused.
 std::optional<OomFinding> look_for_oom(const OomBaseline& before, const ShimIdentity& here,
                                        const std::vector<OomSuspect>& suspects,
                                        OomDisclosure disclosure = OomDisclosure::of_all);

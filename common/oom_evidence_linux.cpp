@@ -160,11 +160,6 @@ std::optional<std::uint64_t> group_memory_peak(const OomBaseline& baseline) {
 
 bool is_readable(const OomBaseline& before) { return !text_of(before.counter).empty(); }
 
-std::optional<OomFinding> compare_oom_counter(const OomBaseline& before) {
-    auto rise = rise_since(before);
-    return rise ? std::optional(std::move(rise->finding)) : std::nullopt;
-}
-
 std::optional<OomFinding> look_for_oom(const OomBaseline& before, const ShimIdentity& here,
                                        const std::vector<OomSuspect>& suspects,
                                        OomDisclosure disclosure) {

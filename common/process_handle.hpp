@@ -1,4 +1,5 @@
-// Refers to one process, and never to a later one with the same pid.
+// Refers to one process, and never to a later one with the same pid. process_identity.hpp opens it
+// and waits for it.
 //
 // Caveats: does not keep the process from ending, or a zombie from being reaped.
 #pragma once

@@ -113,7 +113,7 @@ Conclusion conclusion_on(const Observation& seen) {
     return judge_lost(reason, seen.worker_was_started, std::move(evidence), oom);
 }
 
-std::optional<Conclusion> judge_dead(const Observation& seen) {
+std::optional<Conclusion> conclude_if_dead(const Observation& seen) {
     if (!seen.verdict.settle) return std::nullopt;
     return conclusion_on(seen);
 }
@@ -121,7 +121,8 @@ std::optional<Conclusion> judge_dead(const Observation& seen) {
 Judgement with_eyewitness(const Eyewitness& eyewitness) {
     return [eyewitness](const Observation& seen) -> std::optional<Conclusion> {
         const bool is_same_worker = seen.run && seen.run->worker == eyewitness.worker;
-        if (!seen.verdict.settle || seen.known_end || !is_same_worker) return judge_dead(seen);
+        if (!seen.verdict.settle || seen.known_end || !is_same_worker)
+            return conclude_if_dead(seen);
         Ending end;
         end.wait_status = eyewitness.wait_status;
         end.cancelled = seen.cancelled;

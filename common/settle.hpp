@@ -25,9 +25,9 @@ struct Settled {
 using Judgement = std::function<std::optional<Conclusion>(const Observation&)>;
 
 // What every reader uses: the final word on a job that is certainly dead.
-std::optional<Conclusion> judge_dead(const Observation& seen);
+std::optional<Conclusion> conclude_if_dead(const Observation& seen);
 
-// Like judge_dead, but a process that watched this worker to its end knows how it ended.
+// Like conclude_if_dead, but a process that watched this worker to its end knows how it ended.
 struct Eyewitness {
     WorkerIdentity worker;
     int wait_status = 0;
@@ -38,7 +38,7 @@ Judgement with_eyewitness(const Eyewitness& eyewitness);
 
 // Observes the job, and settles it if need be. Of any number of concurrent callers, one writes.
 Settled observe_and_settle(const JobFiles& files, const Observer& observer,
-                           const Judgement& judgement = judge_dead);
+                           const Judgement& judgement = conclude_if_dead);
 
 // The result as if `last` had been written; `why_not` says why it was not.
 Settled show_as_settled(Settled seen, Conclusion last, const std::string& why_not);

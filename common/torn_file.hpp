@@ -11,7 +11,8 @@
 // file's age is not known for certain, it gets the full patience.
 //
 // Who waits, and what happens to a file that stays torn: job_file.cpp (the shim and settlers move
-// it aside), observation.cpp and jobctl/look.cpp (`unknown`), companion/mirror.cpp.
+// it aside), observation.cpp and shim/jobctl/look.cpp (`unknown`), companion/look.cpp and
+// companion/mirror.cpp (the plugin's files).
 #pragma once
 
 #include <chrono>

@@ -6,13 +6,28 @@
 
 using namespace jobshim;
 
+namespace {
+
+// What the counters show: the log is not read for a process of an unknown pid namespace.
+std::optional<OomFinding> compare_counters(const OomBaseline& before) {
+    auto found = look_for_oom(before, ShimIdentity{}, {});
+    if (found) {
+        CHECK(found->evidence.back() ==
+              "the victim is unknown: the kernel's log uses the pids of another namespace");
+        found->evidence.pop_back();
+    }
+    return found;
+}
+
+}  // namespace
+
 TEST_CASE("oom: only a counter that rose is a finding") {
     const TempDir dir;
     const std::string counter = dir / "memory.oom_control";
     write_text(counter, "oom_kill 4\n");
     write_text(dir / "memory.limit_in_bytes", "536870912\n");
-    CHECK_FALSE(compare_oom_counter(baseline(counter, 4)));
-    const auto finding = compare_oom_counter(baseline(counter, 3));
+    CHECK_FALSE(compare_counters(baseline(counter, 4)));
+    const auto finding = compare_counters(baseline(counter, 3));
     REQUIRE(finding);
     CHECK(finding->counter_rose);
     CHECK_FALSE(finding->worker_was_the_victim);
@@ -20,9 +35,9 @@ TEST_CASE("oom: only a counter that rose is a finding") {
     CHECK(finding->evidence ==
           std::vector<std::string>{"memory.oom_control oom_kill 3 -> 4 in /jobs/x"});
     write_text(dir / "memory.limit_in_bytes", "9223372036854771712\n");  // v1: no limit
-    CHECK_FALSE(compare_oom_counter(baseline(counter, 3))->limit_bytes);
+    CHECK_FALSE(compare_counters(baseline(counter, 3))->limit_bytes);
     std::filesystem::remove(counter);
-    CHECK_FALSE(compare_oom_counter(baseline(counter, 3)));
+    CHECK_FALSE(compare_counters(baseline(counter, 3)));
 }
 
 namespace {
@@ -120,10 +135,10 @@ TEST_CASE("oom: what rose in cgroup v2 in the cgroup itself or below it") {
     OomBaseline before = baseline(tree / "x/memory.events.local", 1);
     before.group_kills = 0;
     before.kills_below = 3;
-    CHECK_FALSE(compare_oom_counter(before));
+    CHECK_FALSE(compare_counters(before));
 
     tree.put("x/memory.events", "oom_kill 4\n");
-    auto found = compare_oom_counter(before);
+    auto found = compare_counters(before);
     REQUIRE(found);
     CHECK_FALSE(found->counter_rose);  // no process in the cgroup itself
     CHECK(found->evidence ==
@@ -131,7 +146,7 @@ TEST_CASE("oom: what rose in cgroup v2 in the cgroup itself or below it") {
               "memory.events oom_kill 3 -> 4 in /jobs/x and the cgroups below it"});
 
     tree.put("x/memory.events.local", "oom_kill 2\noom_group_kill 0\n");
-    found = compare_oom_counter(before);
+    found = compare_counters(before);
     REQUIRE(found);
     CHECK(found->counter_rose);
     CHECK_FALSE(found->worker_was_the_victim);
@@ -140,7 +155,7 @@ TEST_CASE("oom: what rose in cgroup v2 in the cgroup itself or below it") {
           std::vector<std::string>{"memory.events.local oom_kill 1 -> 2 in /jobs/x"});
 
     tree.put("x/memory.events.local", "oom_kill 3\noom_group_kill 1\n");
-    found = compare_oom_counter(before);
+    found = compare_counters(before);
     REQUIRE(found);
     CHECK(found->worker_was_the_victim);
     CHECK(found->evidence.back() ==
@@ -153,7 +168,7 @@ TEST_CASE("oom: a cgroup killed as a whole proves the worker's death only if it 
     tree.put("x/memory.events", "oom_kill 1\noom_group_kill 1\n");  // before Linux 5.2
     OomBaseline before = baseline(tree / "x/memory.events", 0);
     before.group_kills = 0;
-    const auto found = compare_oom_counter(before);
+    const auto found = compare_counters(before);
     REQUIRE(found);
     CHECK(found->counter_rose);
     CHECK_FALSE(found->worker_was_the_victim);
@@ -164,7 +179,7 @@ TEST_CASE("oom: the machine's counter says nothing about a cgroup") {
     tree.put("vmstat", "oom_kill 2\n");
     OomBaseline before = baseline(tree / "vmstat", 1);
     before.group.clear();
-    const auto found = compare_oom_counter(before);
+    const auto found = compare_counters(before);
     REQUIRE(found);
     CHECK_FALSE(found->counter_rose);
     CHECK(found->evidence == std::vector<std::string>{"vmstat oom_kill 1 -> 2 on this machine"});

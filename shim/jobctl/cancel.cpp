@@ -28,7 +28,6 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr milliseconds default_grace{10'000};
 // What SIGKILL does not end within this time is stuck in the kernel.
 constexpr milliseconds kill_patience{10'000};
 // Another canceller may die before it sends its signal: how often to check that it is still at
@@ -74,7 +73,7 @@ private:
                 case State::unknown:
                     return seen;
                 case State::queued:
-                    if (auto called_off = call_off()) return std::move(*called_off);
+                    if (auto called_off = cancel_queued()) return std::move(*called_off);
                     break;
                 case State::running:
                 case State::stalled:
@@ -160,7 +159,7 @@ private:
     }
 
     // The shim, to be signalled and waited for. Empty if it has just gone.
-    ProcessHandle shim_of(const Observation& seen) const {
+    ProcessHandle open_shim(const Observation& seen) const {
         if (!seen.run || seen.place != Place::here) {
             if (!seen.run && seen.probe.lock == LivenessLock::held) {
                 pause_for(milliseconds(5));  // a new run, whose shim has not identified itself yet
@@ -185,7 +184,7 @@ private:
     }
 
     void ask_shim(const Observation& seen) {
-        const ProcessHandle shim = shim_of(seen);
+        const ProcessHandle shim = open_shim(seen);
         if (!shim) return;
         if (!send_signal(shim, 0) && errno == EPERM) cannot_signal(seen);
         bool is_left_to_another = false;
@@ -215,7 +214,7 @@ private:
     }
 
     // Nothing if somebody has started it meanwhile.
-    std::optional<Settled> call_off() {
+    std::optional<Settled> cancel_queued() {
         // Anybody who may write to the directory could plant a heartbeat file that keeps the owner
         // out.
         const auto job = stamp_at(files_.job);
@@ -256,7 +255,7 @@ private:
         const auto status = wait_status_of(process);
         eyewitness.wait_status = status.value_or(0);
         return settle_under(*lock, files_, context_.observer,
-                            status ? with_eyewitness(eyewitness) : judge_dead);
+                            status ? with_eyewitness(eyewitness) : conclude_if_dead);
     }
 
     void end(const Observation& seen, const ProcessHandle& worker,

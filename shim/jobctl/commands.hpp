@@ -1,5 +1,5 @@
-// The commands of jobctl, each in a file of its own name. They print to standard output, complain
-// to standard error, and throw when jobctl itself fails.
+// The commands of jobctl, each in a file named after the command. They print to standard output,
+// complain to standard error, and throw when jobctl itself fails.
 #pragma once
 
 #include <string>
@@ -28,7 +28,7 @@ Outcome cancel_job(const CtlOptions& options, const Context& context);
 Outcome settle_job(const CtlOptions& options, const Context& context);
 Outcome reap_jobs(const CtlOptions& options, const Context& context);
 Outcome prune_jobs(const CtlOptions& options, const Context& context);
-Outcome run_doctor(const CtlOptions& options, const Context& context);  // doctor
+Outcome run_doctor(const CtlOptions& options, const Context& context);
 
 // Returns an exit status rather than an Outcome, because of --mirror.
 int wait_for_jobs(const CtlOptions& options, const Context& context);

@@ -47,9 +47,9 @@ private:
 };
 
 // Sleeps until one of the descriptors is ready, or until `then` (monotonic clock).
-void sleep_until(std::chrono::nanoseconds then, std::vector<pollfd>& descriptors);
+void poll_until(std::chrono::nanoseconds then, std::vector<pollfd>& descriptors);
 
-// "Never", for sleep_until.
+// "Never", for poll_until.
 constexpr std::chrono::nanoseconds end_of_time = std::chrono::nanoseconds::max();
 
 }  // namespace jobshim

@@ -55,7 +55,7 @@ FileWatch::News FileWatch::read() {
     }
 }
 
-void sleep_until(std::chrono::nanoseconds then, std::vector<pollfd>& descriptors) {
+void poll_until(std::chrono::nanoseconds then, std::vector<pollfd>& descriptors) {
     const auto now = monotonic_now();
     const timespec time = to_timespec(then > now ? then - now : std::chrono::nanoseconds(0));
     const timespec* limit = then == end_of_time ? nullptr : &time;

@@ -58,7 +58,7 @@ std::optional<Conclusion> JobWatcher::conclude(const Observation& seen, int own_
     if (seen.verdict.settle && watched_it && wait_for_end(process_, milliseconds(0)))
         if (const auto status = wait_status_of(process_))
             eyewitness_ = Eyewitness{*worker, *status, own_pid, {}};
-    return eyewitness_ ? with_eyewitness(*eyewitness_)(seen) : judge_dead(seen);
+    return eyewitness_ ? with_eyewitness(*eyewitness_)(seen) : conclude_if_dead(seen);
 }
 
 bool JobWatcher::needs_watch() const {

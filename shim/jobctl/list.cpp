@@ -218,7 +218,7 @@ bool is_news(const FileWatch::News& news) {
 void sleep_until_news(FileWatch& watch) {
     const auto then = monotonic_now() + watch_tick;
     std::vector<pollfd> descriptors{{watch.descriptor(), POLLIN, 0}};
-    do sleep_until(then, descriptors);
+    do poll_until(then, descriptors);
     while (!is_news(watch.read()) && monotonic_now() < then);
 }
 

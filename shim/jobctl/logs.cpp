@@ -211,7 +211,7 @@ private:
             std::vector<pollfd> descriptors{{watch_.descriptor(), POLLIN, 0}};
             for (const ProcessHandle& shim : starting)
                 descriptors.push_back({shim.get(), POLLIN, 0});
-            sleep_until(starting.empty() ? grace_ends : watcher_.look_again_at(), descriptors);
+            poll_until(starting.empty() ? grace_ends : watcher_.look_again_at(), descriptors);
             watch_.read();
             if (!is_still_over()) return;
             if (monotonic_now() >= grace_ends)
@@ -235,7 +235,7 @@ private:
         watcher_.add_to(descriptors);
         auto wake_at = watcher_.look_again_at();
         if (log_ && !gives_signs_) wake_at = std::min(wake_at, monotonic_now() + log_tick);
-        sleep_until(wake_at, descriptors);
+        poll_until(wake_at, descriptors);
         if (watcher_.is_due(watch_.read(), monotonic_now()))
             watcher_.look(context_.observer, false);
     }

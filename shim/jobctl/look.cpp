@@ -208,12 +208,12 @@ std::vector<Surveyed> survey(const Context& context, const SurveyOptions& option
     return jobs;
 }
 
-void survey(const Context& context, const SurveyOptions& options, const Visitor& read_job) {
+void survey(const Context& context, const SurveyOptions& options, const Visitor& visit) {
     if (context.directories.empty())
         throw Refusal(
             "no directory of jobs: neither XDG_STATE_HOME nor HOME is an absolute path (give one "
             "with --dir)");
-    Surveyor surveyor(context, options, read_job);
+    Surveyor surveyor(context, options, visit);
     std::vector<std::string> visited;
     for (const std::string& directory : context.directories) {
         const auto real = resolved(directory);

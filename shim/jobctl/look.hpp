@@ -15,7 +15,7 @@ namespace jobshim {
 // Settles what is certainly dead, if `settle` is set. A job whose file was deleted is gone,
 // whatever its heartbeat file still says; settling it would bring it back, so it is not settled.
 Settled look_at(const JobFiles& files, const Observer& observer, bool settle,
-                const Judgement& judgement = judge_dead);
+                const Judgement& judgement = conclude_if_dead);
 
 // Absolute and free of symlinks. Nothing if the directory does not exist. Throws std::system_error
 // for any other failure.
@@ -53,7 +53,7 @@ struct SurveyOptions {
     // How long to wait, in total, for files that are not (yet) a JSON object: a writer may be at
     // work on them.
     std::chrono::milliseconds torn_patience = torn_job_patience;
-    Judgement judgement = judge_dead;
+    Judgement judgement = conclude_if_dead;
     BeatMemory* beats = nullptr;  // for a caller that looks again and again
 };
 

@@ -27,6 +27,7 @@ Outcome worst_of(const std::vector<Outcome>& outcomes);
 // For a command that has done its work and has no job's verdict to report.
 constexpr Outcome done = Outcome::completed;
 
+// Of main and of the parser: bad usage, or a JOB that is ambiguous.
 constexpr int usage_exit_status = 2;
 
 }  // namespace jobshim

@@ -24,7 +24,7 @@ std::string count_line(std::size_t count, std::size_t unknown, bool dry_run) {
 // --presume-dead: also jobs whose fate cannot be determined, if nothing was heard of them for that
 // long, and for longer than a live shim takes between two beats.
 Judgement judgement_of(const CtlOptions& options, const Context& context) {
-    if (!options.presume_dead || options.presume_dead->count() == 0) return judge_dead;
+    if (!options.presume_dead || options.presume_dead->count() == 0) return conclude_if_dead;
     return [silence = *options.presume_dead,
             by = requester("jobctl reap --presume-dead", context)](const Observation& seen) {
         const auto age = seen.sighting.beat_age;
@@ -32,7 +32,7 @@ Judgement judgement_of(const CtlOptions& options, const Context& context) {
                                 seen.obstacle_to_the_end.empty();
         if (is_unknown && age && *age >= silence && !has_fresh_beat(seen))
             return std::optional(judge_presumed(*age, by, seen.verdict.because));
-        return judge_dead(seen);
+        return conclude_if_dead(seen);
     };
 }
 

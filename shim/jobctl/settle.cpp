@@ -54,7 +54,7 @@ Outcome settle_job(const CtlOptions& options, const Context& context) {
         throw Refusal(job + ": not settled: " + objection(before.now));
 
     const Judgement judgement = [&](const Observation& seen) -> std::optional<Conclusion> {
-        if (!objection(seen).empty()) return judge_dead(seen);
+        if (!objection(seen).empty()) return conclude_if_dead(seen);
         return judge_told(options.settle_as, requester("jobctl settle", context),
                           printable(options.reason));
     };

@@ -68,7 +68,7 @@ private:
         for (const auto& job : jobs_)
             if (job->is_awaited()) wake_at = std::min(wake_at, job->wake_at(descriptors));
         descriptors.push_back({watch_.descriptor(), POLLIN, 0});
-        sleep_until(wake_at, descriptors);
+        poll_until(wake_at, descriptors);
     }
 
     // People see each job as it ends; programs get all of them in one array, at the end.

@@ -1,4 +1,5 @@
 #include "shim/jobshim/companion_gate.hpp"
+
 #include <sys/wait.h>
 
 #include <string_view>

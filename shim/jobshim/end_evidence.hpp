@@ -1,8 +1,8 @@
 // What is known of an end beyond what the supervisor saw: what the worker left running, whether the
 // OOM killer struck, how much memory was needed, where a core dump went.
 //
-// Caveats: call these before the worker is reaped. After that, its pid and its process group may be
-// reused.
+// Caveats: but for read_memory_before, call these before the worker is reaped. After that, its pid
+// and its process group may be reused.
 #pragma once
 
 #include <cstdint>

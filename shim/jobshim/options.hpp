@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 
+#include "common/exit_reason.hpp"
 #include "common/job_file.hpp"
 #include "common/job_files.hpp"
 #include "common/run_record.hpp"
@@ -21,9 +22,9 @@ struct ShimOptions {
     std::chrono::milliseconds heartbeat_interval{5000};
     std::string log;  // "" for none
     std::size_t tail_bytes = 2048;
-    std::chrono::milliseconds timeout{0};          // 0: never
-    int signal = SIGTERM;                          // the first signal to send on timeout
-    std::chrono::milliseconds kill_after{10'000};  // 0: never
+    std::chrono::milliseconds timeout{0};                  // 0: never
+    int signal = SIGTERM;                                  // the first signal to send on timeout
+    std::chrono::milliseconds kill_after = default_grace;  // 0: never
     bool kill_on_shim_death = true;
     bool kill_leftovers = false;
     std::optional<Group> group;  // nothing: depends on whether there is a controlling terminal

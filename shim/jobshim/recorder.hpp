@@ -55,8 +55,8 @@ public:
     void set_cancel(std::optional<CancelRequest> request) { edit_.run.cancel = std::move(request); }
 
     // Writes the end. If that fails, saves a copy in `unrecorded/` at once, and retries for 30 s or
-    // until `give_up` returns true. True if the end is in the job file. `last.exit.ended_at` says
-    // when the end was.
+    // until `give_up` returns true, without the tail and the evidence for which there is no room.
+    // True if the end is in the job file. `last.exit.ended_at` says when the end was.
     bool finish(Conclusion last, const std::function<bool(std::chrono::milliseconds)>& give_up);
 
     const std::string& id() const { return id_; }

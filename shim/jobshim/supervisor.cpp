@@ -123,19 +123,20 @@ private:
         // A stopped process could not obey. Only then: a SIGCONT right after the signal makes GNU
         // make lose track of its children.
         if (signal != SIGKILL && signal != SIGCONT && somebody_is_stopped()) send(SIGCONT);
-        // Another request does not postpone a kill that is already scheduled.
+        // A grace of 0 has no end. Another request does not postpone a kill that is already
+        // scheduled.
         if (grace.count() > 0) timers_.set_no_later(Timer::kill, monotonic_now() + grace);
         if (signal == SIGKILL && !timers_.is_set(Timer::look))
-            timers_.set(Timer::look, monotonic_now() + between_looks);
+            timers_.set(Timer::look, monotonic_now() + between_stuck_looks);
     }
 
     void check_if_stuck(nanoseconds now) {
-        timers_.set(Timer::look, now + between_looks);
+        timers_.set(Timer::look, now + between_stuck_looks);
         const auto hanging = find_blocker(worker_.pid);
         looks_ = hanging ? looks_ + 1 : 0;
         if (looks_ >= looks_until_stuck)
             ending_.stuck = {worker_.pid, hanging->state, hanging->where,
-                             looks_until_stuck * between_looks};
+                             looks_until_stuck * between_stuck_looks};
     }
 
     void send(int signal) const {

@@ -24,7 +24,7 @@ struct SupervisorHooks {
 // while the shim itself runs, and one that finds a thread of the worker running starts the count
 // again.
 constexpr int looks_until_stuck = 10;
-constexpr std::chrono::milliseconds between_looks{1000};
+constexpr std::chrono::milliseconds between_stuck_looks{1000};
 
 // On return the worker is still a zombie, or stuck (then there is nothing to reap): its pid is not
 // reused until it is reaped. `early`: signals that came before the worker ran, and are still to
