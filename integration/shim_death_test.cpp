@@ -167,7 +167,7 @@ TEST_CASE_METHOD(Sandbox, "a wait records how an orphan ended even if that was b
                  "[quick]") {
     if (!kernel_keeps_exit_statuses()) SKIP_TEST("the kernel is older than 6.15");
     auto shim = start_job(job, until_go + "exit 0", {"--on-shim-death", "keep"});
-    const auto worker = executed_worker_of(job);
+    const auto worker = worker_of(job);
     // It first needs inotify when the shim is dead, and then looks again.
     const auto trace = dir / "trace";
     auto tracer = spawn(under_strace(trace,

@@ -204,7 +204,7 @@ TEST_CASE_METHOD(OnTerminal, "a worker ended from the keyboard is reported as wi
          {std::tuple{ctrl_c, 130, "SIGINT"}, {ctrl_backslash, 131, "SIGQUIT"}}) {
         auto terminal = shell();
         terminal.type("$JOBSHIM -j job.json -- sleep 600\n");
-        executed_worker_of(job);
+        worker_of(job);
         await_children(terminal);
         terminal.type(key);
         ctl({"wait", job});
@@ -221,7 +221,7 @@ TEST_CASE_METHOD(OnTerminal, "a job is stopped, continued and put in the backgro
     if (no_bash()) SKIP_TEST("no bash in PATH");
     auto terminal = shell();
     terminal.type("$JOBSHIM -j job.json -- cat\n");
-    const auto worker = executed_worker_of(job);
+    const auto worker = worker_of(job);
     const auto shim = shim_of(job);
     for (int round = 0; round < 3; ++round) {
         terminal.type("text " + std::to_string(round) + "\n");
@@ -249,7 +249,7 @@ TEST_CASE_METHOD(OnTerminal, "a job is stopped, continued and put in the backgro
     // interrupted.
     fs::remove(job);
     terminal.type("$JOBSHIM -j job.json -- sleep 600\n");
-    const auto second = executed_worker_of(job);
+    const auto second = worker_of(job);
     const auto second_shim = shim_of(job);
     await_children(terminal);
     terminal.type(ctrl_z);
@@ -341,7 +341,7 @@ TEST_CASE_METHOD(OnTerminal, "a pipeline with jobshim in it is one job of the sh
         CHECK(at(exit_of(job), "/reason") == "success");
         fs::remove(job);
         terminal.type(line + "\n");
-        executed_worker_of(job);
+        worker_of(job);
         await_children(terminal);
         interrupt(terminal);
         fs::remove(job);
@@ -389,7 +389,7 @@ TEST_CASE_METHOD(OnTerminal, "the requested group overrides the terminal") {
         CAPTURE(group);
         auto terminal = shell();
         terminal.type("$JOBSHIM -j job.json --group " + group + " -- sleep 600\n");
-        const auto worker = executed_worker_of(job);
+        const auto worker = worker_of(job);
         await_children(terminal);
         CHECK((process_stat(worker).group == worker) == (group == "own"));
         CHECK(at(read_json(job), "/jobshim/worker/group") == group);

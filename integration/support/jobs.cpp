@@ -35,7 +35,16 @@ pid_t worker_of(const fs::path& job) {
     INFO(job << " holds: " << slurp(job));
     REQUIRE(runs);
     REQUIRE(pid.is_number_integer());
-    return pid.get<pid_t>();
+    const auto worker = pid.get<pid_t>();
+    const auto words_of = [](pid_t process) {
+        return slurp("/proc/" + std::to_string(process) + "/cmdline");
+    };
+    const auto shim = at(read_json(job), "/jobshim/shim/pid").get<pid_t>();
+    wait_until([&] {
+        const auto words = words_of(worker);
+        return words.empty() || words != words_of(shim);  // empty: it has already ended
+    });
+    return worker;
 }
 
 void wait_until_parked(const Process& waiter) {
@@ -47,18 +56,8 @@ void wait_until_parked(const Process& waiter) {
     }));
 }
 
-pid_t executed_worker_of(const fs::path& job) {
-    const auto worker = worker_of(job);
-    const auto words_of = [](pid_t pid) {
-        return slurp("/proc/" + std::to_string(pid) + "/cmdline");
-    };
-    const auto shim = at(read_json(job), "/jobshim/shim/pid").get<pid_t>();
-    wait_until([&] { return words_of(worker) != words_of(shim); });
-    return worker;
-}
-
 void kill_shim(Process& shim, const fs::path& job) {
-    executed_worker_of(job);
+    worker_of(job);
     shim.kill(SIGKILL);
     shim.wait();
 }

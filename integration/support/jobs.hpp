@@ -15,14 +15,13 @@ fs::path heartbeat_of(const fs::path& job);
 /// True if a shim holds byte 0 of this heartbeat file.
 bool shim_lock_is_held(const fs::path& heartbeat);
 Json exit_of(const fs::path& job);
-/// Waits for the phase `running`; returns the worker's pid.
+/// Waits for the phase `running`, and until the worker has executed COMMAND: until then it is a
+/// copy of the shim, and a signal to the shim calls it off. Returns its pid.
 pid_t worker_of(const fs::path& job);
 /// Waits until this waiter is really waiting, so that it must notice an end that comes afterwards.
 void wait_until_parked(const Process& waiter);
 /// Once the worker has executed, kills the shim with SIGKILL and reaps it.
 void kill_shim(Process& shim, const fs::path& job);
-/// worker_of(), once the worker has executed COMMAND: until then it is a copy of the shim.
-pid_t executed_worker_of(const fs::path& job);
 
 /// Shell code for a worker: waits until the file "go" exists in the test's directory.
 /// A signal to the whole group ends the program that waits, and this shell starts it again.
