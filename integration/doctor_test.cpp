@@ -116,7 +116,7 @@ TEST_CASE_METHOD(Doctor, "doctor reports what keeps a job's end from being known
                             const std::function<void()>& before_exec = {},
                             const std::string& program = jobctl) {
         CAPTURE(what);
-        Options options = Stopped::traced({});
+        Options options{.env = no_leak_check};
         options.before_exec = before_exec;
         const auto found = findings(prefix, options, program);
         const auto names = fatal_findings(found);
@@ -161,7 +161,7 @@ TEST_CASE_METHOD(Doctor, "doctor reports what keeps a job's end from being known
     // What costs something, but never the truth.
     const auto cheaper = [&](const std::string& what, const Words& prefix) {
         CAPTURE(what);
-        const auto found = findings(prefix, Stopped::traced({}));
+        const auto found = findings(prefix, {.env = no_leak_check});
         CHECK(at(find(found, what), "/works") == false);
         CHECK(at(find(found, what), "/mayEndInUnknown") == false);
         CHECK(fatal_findings(found) == before);

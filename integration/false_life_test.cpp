@@ -22,8 +22,6 @@ using namespace harness;
 
 namespace {
 
-pid_t shim_of(const fs::path& job) { return at(read_json(job), "/jobshim/shim/pid").get<pid_t>(); }
-
 std::uint64_t start_time_of(pid_t pid) {
     const auto text = slurp("/proc/" + std::to_string(pid) + "/stat");
     std::istringstream in(text.substr(text.rfind(')') + 2));
@@ -273,7 +271,7 @@ TEST_CASE_METHOD(Sandbox, "from every viewpoint the verdict is what can be known
     // Only the shim's lock should fail: find it among the calls of that name on that file.
     run(under_strace(dir / "trace", {"-P", heartbeat_of(job), "-e", "trace=fcntl"},
                      {jobshim, "-j", job, "--", "true"}),
-        Stopped::traced({}));
+        {.env = no_leak_check});
     const auto calls = lines_of(slurp(dir / "trace"));
     const auto lock = std::find_if(calls.begin(), calls.end(),
                                    [](const auto& call) { return contains(call, "F_SETLK"); });
@@ -294,7 +292,7 @@ TEST_CASE_METHOD(Sandbox, "from every viewpoint the verdict is what can be known
             Words argv = viewpoint.has_locks ? Words{} : without_locks(one.job, at_the_lock);
             argv.insert(argv.end(), {jobshim, "-j", one.job, "--on-shim-death",
                                      keep ? "keep" : "kill", "--", "sh", "-c", until_go});
-            one.shim = spawn(argv, Stopped::traced({}));
+            one.shim = spawn(argv, {.env = no_leak_check});
             cases.push_back(std::move(one));
         }
     for (auto& one : cases) {
@@ -315,7 +313,7 @@ TEST_CASE_METHOD(Sandbox, "from every viewpoint the verdict is what can be known
         if (!one.viewpoint->has_locks)
             for (auto& word : without_locks(one.job, "")) argv.push_back(word);
         argv.insert(argv.end(), {program, "status", "--json", one.job});
-        Options options = Stopped::traced({});
+        Options options{.env = no_leak_check};
         options.before_exec = one.viewpoint->before_exec;
         one.reader = spawn(argv, options);
     }

@@ -482,14 +482,14 @@ TEST_CASE_METHOD(Sandbox, "a worker that hangs in exec can be ended and its shim
     }
     SECTION("a cancellation") {
         auto shim = hang({});
-        worker_of(job);
+        started_worker_of(job);
         CHECK(ctl({"cancel", job}).ended() == "exit 0");
         CHECK(shim.wait().ended() == "SIGTERM");
         CHECK(at(exit_of(job), "/reason") == "cancelled");
     }
     SECTION("an exec that fails late") {
         auto shim = hang({});
-        worker_of(job);
+        started_worker_of(job);
         const auto beat = [&] { return fs::last_write_time(heartbeat_of(job)); };
         for (int beats = 0; beats < 3; ++beats)
             REQUIRE(wait_until([&, before = beat()] { return beat() != before; }));

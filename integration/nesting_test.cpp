@@ -50,7 +50,7 @@ TEST_CASE_METHOD(Sandbox,
         {{"systemd-run", "--quiet", "--wait", "--pipe"}, true}};
     const Words script{"sh", "-c", "echo out; echo err >&2; exit 3"};
     const Words dies{"sh", "-c", "kill -TERM $$"};
-    const Options options{.env = {no_leak_check}};
+    const Options options{.env = no_leak_check};
     for (const auto& [prefix, needs_trial] : rows) {
         CAPTURE(Json(prefix).dump());
         if (!in_path(prefix[0]) ||

@@ -217,7 +217,7 @@ TEST_CASE_METHOD(Prune, "a prune that is killed at any call is completed by the 
     Matrix matrix("prune: killed");
     const auto outside = dir / "outside";
     fs::create_directory(outside);
-    const Options options = Stopped::traced({.cwd = outside});
+    const Options options{.env = no_leak_check, .cwd = outside};
     const Words argv{jobctl, "prune", "--dir", jobs, "--older-than", "1h"};
     make_job_with_every_file("old");
     run_job(jobs / "young.json", "echo line", {"--log", jobs / "young.log"});

@@ -152,9 +152,6 @@ public:
         CHECK(terminal.status() == 130);
         CHECK(at(exit_of(job), "/signalName") == "SIGINT");
     }
-    pid_t shim_of(const fs::path& file) {
-        return at(read_json(file), "/jobshim/shim/pid").get<pid_t>();
-    }
 };
 
 bool no_bash() { return !in_path("bash"); }
@@ -313,7 +310,7 @@ TEST_CASE_METHOD(OnTerminal, "a stop that comes before the worker is started sto
     byte.l_type = F_UNLCK;
     REQUIRE(fcntl(heartbeat.get(), F_OFD_SETLK, &byte) == 0);
     terminal.await("Stopped");
-    const auto worker = worker_of(job);
+    const auto worker = started_worker_of(job);
     CHECK(both_stopped(shim_of(job), worker));
     bring_to_foreground(terminal, shim_of(job), worker);
     interrupt(terminal);

@@ -163,12 +163,12 @@ public:
     }
     Process& tracer() { return tracer_; }
 
+private:
     static Options traced(Options options) {
         options.env.insert(no_leak_check.begin(), no_leak_check.end());
         return options;
     }
 
-private:
     fs::path trace_;
     Process tracer_;
     bool is_stopped_ = false;

@@ -22,9 +22,11 @@ bool shim_lock_is_held(const fs::path& heartbeat) {
     return fd.get() >= 0 && fcntl(fd.get(), F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
 
+pid_t shim_of(const fs::path& job) { return at(read_json(job), "/jobshim/shim/pid").get<pid_t>(); }
+
 Json exit_of(const fs::path& job) { return at(read_json(job), "/jobshim/exit"); }
 
-pid_t worker_of(const fs::path& job) {
+pid_t started_worker_of(const fs::path& job) {
     Json pid;
     const bool runs = wait_until([&] {
         const auto record = Json::parse(slurp(job), nullptr, false);
@@ -35,15 +37,19 @@ pid_t worker_of(const fs::path& job) {
     INFO(job << " holds: " << slurp(job));
     REQUIRE(runs);
     REQUIRE(pid.is_number_integer());
-    const auto worker = pid.get<pid_t>();
-    const auto words_of = [](pid_t process) {
-        return slurp("/proc/" + std::to_string(process) + "/cmdline");
+    return pid.get<pid_t>();
+}
+
+pid_t worker_of(const fs::path& job) {
+    const auto worker = started_worker_of(job);
+    const auto shim = shim_of(job);
+    const auto words_of = [](pid_t pid) {
+        return slurp("/proc/" + std::to_string(pid) + "/cmdline");
     };
-    const auto shim = at(read_json(job), "/jobshim/shim/pid").get<pid_t>();
-    wait_until([&] {
+    REQUIRE(wait_until([&] {
         const auto words = words_of(worker);
         return words.empty() || words != words_of(shim);  // empty: it has already ended
-    });
+    }));
     return worker;
 }
 

@@ -15,8 +15,12 @@ fs::path heartbeat_of(const fs::path& job);
 /// True if a shim holds byte 0 of this heartbeat file.
 bool shim_lock_is_held(const fs::path& heartbeat);
 Json exit_of(const fs::path& job);
-/// Waits for the phase `running`, and until the worker has executed COMMAND: until then it is a
-/// copy of the shim, and a signal to the shim calls it off. Returns its pid.
+/// The pid in the record.
+pid_t shim_of(const fs::path& job);
+/// Waits for the phase `running`; returns the worker's pid. It may still be a copy of the shim,
+/// which a signal to the shim calls off.
+pid_t started_worker_of(const fs::path& job);
+/// The same, once the worker has executed COMMAND.
 pid_t worker_of(const fs::path& job);
 /// Waits until this waiter is really waiting, so that it must notice an end that comes afterwards.
 void wait_until_parked(const Process& waiter);
