@@ -1,83 +1,26 @@
-// Files that are read whole and replaced whole: a reader never sees half of one.
+// Files that are replaced whole: a reader never sees half of one.
 //
-// Caveats: nothing here follows a symlink in the last component of a path. Only the holder of the
-// job's writer lock may write: temporary files have fixed names, so that the lock holder can find a
-// dead writer's stale files without searching the directory.
+// Caveats: only the holder of the job's writer lock may write: temporary files have fixed names, so
+// that the lock holder can find a dead writer's stale files without searching the directory. Only
+// where somebody else has put something of that name there does a file get a random one.
 #pragma once
 
-#include <sys/types.h>
-
-#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 
-#include "common/unique_fd.hpp"
+#include "common/directory.hpp"
 
 namespace jobshim {
-
-// Identifies a file and the state it is in.
-struct FileStamp {
-    dev_t device = 0;
-    ino_t inode = 0;
-    mode_t mode = 0600;
-    uid_t owner = 0;
-    gid_t group = 0;
-    off_t size = 0;
-    std::int64_t modified_ns = 0;  // mtime and ctime
-    std::int64_t changed_ns = 0;
-
-    // True if nobody has touched the file, as far as its size and times show.
-    bool unchanged(const FileStamp& now) const {
-        return same_file(now) && size == now.size && modified_ns == now.modified_ns &&
-               changed_ns == now.changed_ns;
-    }
-    bool same_file(const FileStamp& other) const {
-        return device == other.device && inode == other.inode;
-    }
-};
-
-struct FileContents {
-    std::string text;
-    FileStamp stamp;
-};
-
-FileStamp stamp_of(int fd, const std::string& name);  // throws
-// Does not follow a symlink. Nothing if there is no such file; throws if that cannot be determined.
-std::optional<FileStamp> stamp_at(const std::string& path);
-
-// Likewise, but also nothing if that cannot be determined.
-std::optional<FileStamp> stamp_if_known(const std::string& path);
-// True if the file is still there and nobody has touched it. Throws like stamp_at.
-bool is_unchanged(const std::string& path, const FileStamp& stamp);
-
-// Nothing if there is no such file. Throws std::system_error, or Refusal for a file that is not
-// regular or is longer than `limit`. Never blocks on a FIFO.
-std::optional<FileContents> read_file(const std::string& path, std::size_t limit);
-
-// Reads from `offset` to the end, but at most `limit` bytes; throws std::system_error naming
-// `name`. `size` is the size of a regular file: it saves the extra read that would only find the
-// end.
-std::string read_from(int fd, off_t offset, std::size_t limit, const std::string& name,
-                      std::optional<std::size_t> size = std::nullopt);
-
-// Continues after short writes. Throws std::system_error naming `name`.
-void write_all(int fd, std::string_view text, const std::string& name);
-
-// A rename that never replaces a file. False (with errno) if `from` does not exist or `to` does.
-bool rename_to_free_name(const std::string& from, const std::string& to);
-
-// Opens a directory for fsync, so that a rename in it survives a power cut. Nothing for a directory
-// that may be written but not read: it cannot be flushed. Throws std::system_error.
-UniqueFd open_directory_to_flush(const std::string& path);
 
 // A file that is written under a temporary name and then moved into place. It is created with
 // O_EXCL, and removed unless it is committed.
 class StagedFile {
 public:
-    // First removes a dead writer's stale file of the same name. The file gets the mode and owner
-    // of `like`, or 0600 without it. Throws if these cannot be set.
-    StagedFile(std::string path, const std::optional<FileStamp>& like);
+    // First removes a dead writer's stale file of the same name; if it cannot be removed, the name
+    // gets a random suffix. The file gets the mode and owner of `like`, or 0600 without it. Throws
+    // if these cannot be set.
+    StagedFile(Directory directory, std::string name, const std::optional<FileStamp>& like);
     ~StagedFile();
     StagedFile(StagedFile&& other) noexcept;
     StagedFile& operator=(StagedFile&& other) = delete;
@@ -92,27 +35,36 @@ public:
     void flush();
 
     enum class Commit {
-        done,       // in place, and nothing is left under our path
-        exchanged,  // in place; the old file is now under our path, and stays until `remove`
+        in_place,   // and nothing is left under our name
+        exchanged,  // in place; the old file is now under our name, and stays until `remove`
         target_exists,
         target_missing,
     };
     // Never replaces a file.
     Commit commit_as_new(const std::string& target);
     // Only replaces a file. Where the file system cannot exchange two files, this is a plain rename
-    // (done).
-    Commit commit_by_exchange(const std::string& target);
+    // (in_place).
+    Commit commit_by_exchange(const Directory& there, const std::string& target);
+    Commit commit_by_exchange(const std::string& target) {
+        return commit_by_exchange(directory_, target);
+    }
 
-    const std::string& path() const { return path_; }
+    // Replaces a file in this directory, if there is one.
+    void replace(const std::string& target);
+
+    const std::string& name() const { return name_; }
     FileStamp stamp() const;
     int descriptor() const { return fd_.get(); }
-    void remove();  // removes whatever is under our path
+    void remove();  // removes whatever is under our name
 
 private:
-    std::string path_;
+    std::string path() const { return directory_.path_of(name_); }
+
+    Directory directory_;
+    std::string name_;
     UniqueFd fd_;
     FileStamp stamp_;
-    bool ours_ = true;  // the destructor must remove path_
+    bool ours_ = true;  // the destructor must remove name_
 };
 
 }  // namespace jobshim

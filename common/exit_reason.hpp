@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include "common/shim_identity.hpp"
+
 namespace jobshim {
 
 // systemd's words first (systemd.exec(5), $SERVICE_RESULT), then ours.
@@ -114,6 +116,8 @@ struct CancelRequest {
     std::optional<int> signal;
     std::optional<std::int64_t> kill_after_ms;
     std::optional<std::uint64_t> start_time = {};  // of the requesting process
+    ShimIdentity run =
+        {};  // which it is for: a request that was moved to another job counts for nothing
 };
 
 // A worker that SIGKILL did not end. It will end once the kernel lets it go, but nobody waits for

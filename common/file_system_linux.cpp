@@ -10,9 +10,9 @@ bool is_mounted_noexec(const std::string& path) {
     return ::statvfs(path.c_str(), &info) == 0 && (info.f_flag & ST_NOEXEC) != 0;
 }
 
-bool is_local_file_system(const std::string& path) {
+bool is_local_file_system(int fd) {
     struct statfs info {};
-    if (::statfs(path.c_str(), &info) != 0) return false;
+    if (::fstatfs(fd, &info) != 0) return false;
     // From linux/magic.h, which lacks zfs, and lacked f2fs before 5.x.
     switch (static_cast<unsigned long>(info.f_type) & 0xFFFFFFFFUL) {
         case 0xEF53:      // ext2, ext3, ext4

@@ -1,12 +1,12 @@
 #include "common/heartbeat.hpp"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 
+#include "common/atomic_file.hpp"
 #include "common/clocks.hpp"
 #include "common/heartbeat_lines.hpp"
 #include "common/posix_error.hpp"
@@ -25,7 +25,11 @@ struct Bytes {
 constexpr Bytes liveness_byte{0, 1};
 constexpr Bytes writer_byte{1, 1};
 constexpr Bytes both_bytes{0, 2};
+// A file system without owners would give the copy the same one again.
+constexpr int most_replacements = 3;
 constexpr std::size_t text_limit = std::size_t{4} << 20U;
+
+std::string path_of(const JobFiles& files) { return files.path_of(files.heartbeat); }
 
 struct flock byte_lock(short type, Bytes bytes) {
     struct flock lock {};
@@ -39,7 +43,7 @@ struct flock byte_lock(short type, Bytes bytes) {
 enum class Locked { yes, busy, no_locks_here };
 
 // Locks all of the bytes or none.
-Locked try_lock_bytes(int fd, Bytes bytes, const std::string& path) {
+Locked try_lock_bytes(int fd, Bytes bytes, const JobFiles& files) {
     struct flock lock = byte_lock(F_WRLCK, bytes);
     int result = 0;
     do {
@@ -49,59 +53,97 @@ Locked try_lock_bytes(int fd, Bytes bytes, const std::string& path) {
     if (errno == EAGAIN || errno == EACCES) return Locked::busy;
     if (errno == ENOLCK || errno == ENOSYS || errno == EOPNOTSUPP || errno == EINVAL)
         return Locked::no_locks_here;
-    throw_errno("lock " + path);
+    throw_errno("lock " + path_of(files));
+}
+
+// Who holds a write lock on one of the bytes: F_RDLCK, because a read lock stands in nobody's way
+// here. l_type is F_UNLCK if nobody does. -1, with errno, if that cannot be queried.
+int query_lock(int fd, Bytes bytes, struct flock& lock) {
+    lock = byte_lock(F_RDLCK, bytes);
+    return ::fcntl(fd, F_GETLK, &lock);
 }
 
 // For messages only: no decision depends on it.
 std::string describe_holder(int fd, Bytes bytes) {
-    struct flock lock = byte_lock(F_WRLCK, bytes);
-    if (::fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK && lock.l_pid > 0)
+    struct flock lock {};
+    if (query_lock(fd, bytes, lock) == 0 && lock.l_type != F_UNLCK && lock.l_pid > 0)
         return " by pid " + std::to_string(lock.l_pid);
     return "";
 }
 
-void refuse_foreign(int fd, const std::string& path) {
-    const std::string head = read_from(fd, 0, heartbeat_magic.size(), path);
+void refuse_foreign(const HeartbeatFile& file, const JobFiles& files) {
+    const std::string path = path_of(files);
+    if (!file.stamp.is_regular) throw Refusal(path + ": not a regular file");
+    if (!counts_for(files.owner(), file.stamp.owner) && file.stamp.owner != ::geteuid())
+        throw Refusal(path + ": belongs to uid " + std::to_string(file.stamp.owner) +
+                      ", and the job to uid " + std::to_string(files.owner()));
+    if (file.stamp.names > 1) throw Refusal(path + ": has another name as well (a hard link)");
+    const std::string head = read_from(file.fd.get(), 0, heartbeat_magic.size(), path);
     if (head == heartbeat_magic.substr(0, head.size())) return;
     // A power cut may leave a file with its size, but all of it zeros.
-    const std::string text = read_from(fd, 0, text_limit, path);
+    const std::string text = read_from(file.fd.get(), 0, text_limit, path);
     if (text.find_first_not_of('\0') != std::string::npos || text.size() == text_limit)
         throw Refusal(path + ": exists and is not a jobshim heartbeat file");
 }
 
+bool leads_to(const JobFiles& files, const HeartbeatFile& file) {
+    const auto there = files.directory.stamp_at(files.heartbeat);
+    return there && there->same_file(file.stamp);
+}
+
 // Throws Refusal for a file that is not a heartbeat file.
-HeartbeatFile open_or_create(const std::string& path, int more_flags) {
-    UniqueFd fd(::open(
-        path.c_str(),
-        O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC | more_flags, 0600));
+HeartbeatFile open_or_create(const JobFiles& files, int more_flags) {
+    UniqueFd fd = files.directory.open_file(files.heartbeat, O_RDWR | O_CREAT | more_flags);
+    const std::string path = path_of(files);
     if (!fd) throw_errno("open " + path);
-    struct stat info {};
-    if (::fstat(fd.get(), &info) != 0) throw_errno("stat " + path);
-    if (!S_ISREG(info.st_mode)) throw Refusal(path + ": not a regular file");
-    refuse_foreign(fd.get(), path);
-    return {std::move(fd), info.st_dev, info.st_ino};
+    HeartbeatFile file{std::move(fd), {}};
+    file.stamp = stamp_of(file.fd.get(), path);
+    refuse_foreign(file, files);
+    return file;
 }
 
-bool leads_to(const std::string& path, const HeartbeatFile& file) {
-    const auto there = stamp_at(path);
-    return there && there->device == file.device && there->inode == file.inode;
+// Puts a copy that only we can open in place of a heartbeat file that nobody holds a write lock on.
+void replace_by_our_own(const JobFiles& files, const HeartbeatFile& file) {
+    StagedFile ours(files.directory, own_name_beside(files.heartbeat, "own"), std::nullopt);
+    ours.write(read_from(file.fd.get(), 0, text_limit, path_of(files)));
+    // Or somebody else has just done the same.
+    if (leads_to(files, file)) ours.replace(files.heartbeat);
 }
 
-Probe probe_descriptor(int fd, const std::string& path) {
+// True if only read locks are in the way.
+bool is_only_read(int fd, Bytes bytes) {
+    struct flock lock {};
+    return query_lock(fd, bytes, lock) == 0 && lock.l_type == F_UNLCK;
+}
+
+Probe probe_descriptor(int fd, const JobFiles& files) {
     Probe probe;
-    struct flock lock = byte_lock(F_WRLCK, liveness_byte);
-    if (::fcntl(fd, F_GETLK, &lock) != 0) {
+    struct flock lock {};
+    if (query_lock(fd, liveness_byte, lock) != 0) {
         probe.lock = LivenessLock::unavailable;
         probe.obstacle = "Locks cannot be queried (" + errno_text(errno) + ")";
+    } else if (lock.l_type == F_UNLCK) {
+        probe.lock = LivenessLock::free;
     } else {
-        probe.lock = lock.l_type == F_UNLCK ? LivenessLock::free : LivenessLock::held;
-    }
-    struct stat info {};
-    if (::fstat(fd, &info) == 0) {
-        if (info.st_size > 0) probe.mtime_ns = ns_of(mtime_of(info));
-        probe.owner = info.st_uid;
+        probe.lock = LivenessLock::held;
+        // 0: in another pid namespace. -1: not by a process, but by an open file description.
+        probe.lock_holder = std::max(0, static_cast<int>(lock.l_pid));
     }
     try {
+        const std::string path = path_of(files);
+        const FileStamp stamp = stamp_of(fd, path);
+        if (stamp.size > 0) probe.mtime_ns = stamp.modified_ns;
+        probe.owner = stamp.owner;
+        if (!files.counts(stamp)) {
+            probe = {};
+            probe.lock = LivenessLock::unavailable;
+            probe.obstacle = "Its heartbeat file does not count (" +
+                             (stamp.is_regular && stamp.names <= 1
+                                  ? "it belongs to uid " + std::to_string(stamp.owner)
+                                  : std::string("it is not a file of its own")) +
+                             ")";
+            return probe;
+        }
         probe.text = read_from(fd, 0, text_limit, path);
     } catch (const std::system_error&) {
         probe.text.clear();  // an unreadable history counts as none; the lock was still seen
@@ -111,36 +153,43 @@ Probe probe_descriptor(int fd, const std::string& path) {
 
 }  // namespace
 
-Probe probe_heartbeat(const std::string& path) {
-    const UniqueFd fd(
-        ::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
-    if (fd) return probe_descriptor(fd.get(), path);
+Probe probe_heartbeat(const JobFiles& files) {
+    const UniqueFd fd = files.directory.open_file(files.heartbeat, O_RDONLY);
+    if (fd) return probe_descriptor(fd.get(), files);
     Probe probe;
     if (errno == ENOENT) return probe;
     probe.lock = LivenessLock::unavailable;
     probe.obstacle = "Its heartbeat file cannot be read (" + errno_text(errno) + ")";
-    struct stat info {};
-    if (::lstat(path.c_str(), &info) == 0) probe.mtime_ns = ns_of(mtime_of(info));
+    const auto stamp = files.directory.stamp_if_known(files.heartbeat);
+    if (stamp && files.counts(*stamp)) probe.mtime_ns = stamp->modified_ns;
     return probe;
 }
 
-HeartbeatHold::HeartbeatHold(std::string path, HeartbeatFile file, bool locked)
-    : path_(std::move(path)), file_(std::move(file)), locked_(locked) {}
+HeartbeatHold::HeartbeatHold(JobFiles files, HeartbeatFile file, bool locked)
+    : files_(std::move(files)), file_(std::move(file)), locked_(locked) {}
 
-HeartbeatHold HeartbeatHold::acquire(const std::string& path, milliseconds patience) {
+HeartbeatHold HeartbeatHold::acquire(const JobFiles& files, milliseconds patience) {
     const auto deadline = monotonic_now() + patience;
+    const std::string path = path_of(files);
+    int replacements = 0;
     for (;;) {
-        HeartbeatFile file = open_or_create(path, 0);
+        HeartbeatFile file = open_or_create(files, 0);
         const int fd = file.fd.get();
-        const Locked locked = try_lock_bytes(fd, both_bytes, path);
-        if (locked == Locked::busy && try_lock_bytes(fd, liveness_byte, path) == Locked::busy)
+        const Locked locked = try_lock_bytes(fd, both_bytes, files);
+        const bool is_in_the_way =
+            locked == Locked::busy ? is_only_read(fd, both_bytes) : file.stamp.owner != ::geteuid();
+        if (is_in_the_way && replacements++ < most_replacements) {
+            replace_by_our_own(files, file);
+            continue;
+        }
+        if (locked == Locked::busy && try_lock_bytes(fd, liveness_byte, files) == Locked::busy)
             throw JobIsTaken("this job is already supervised" + describe_holder(fd, liveness_byte) +
                              " (" + path + " is locked)");
         // If the file was removed or replaced between open and lock, two shims would each lock a
         // file of their own.
-        if (!leads_to(path, file)) continue;
+        if (!leads_to(files, file)) continue;
         if (locked == Locked::busy) {
-            while (try_lock_bytes(fd, writer_byte, path) == Locked::busy) {
+            while (try_lock_bytes(fd, writer_byte, files) == Locked::busy) {
                 if (monotonic_now() >= deadline)
                     throw JobIsTaken("this job is being settled" +
                                      describe_holder(fd, writer_byte) + " (" + path +
@@ -148,16 +197,20 @@ HeartbeatHold HeartbeatHold::acquire(const std::string& path, milliseconds patie
                 // Polled: a blocking lock request could not be given up at the deadline.
                 pause_for(milliseconds(2));
             }
-            if (!leads_to(path, file)) continue;
+            if (!leads_to(files, file)) continue;
         }
-        return {path, std::move(file), locked != Locked::no_locks_here};
+        // Whoever may write to it could forge the job's history.
+        if ((file.stamp.mode & 0077U) != 0) (void)files.directory.change_mode(fd, 0600);
+        return {files, std::move(file), locked != Locked::no_locks_here};
     }
 }
 
-std::string HeartbeatHold::text() const { return read_from(file_.fd.get(), 0, text_limit, path_); }
+std::string HeartbeatHold::text() const {
+    return read_from(file_.fd.get(), 0, text_limit, path_of(files_));
+}
 
 Probe HeartbeatHold::probe() const {
-    Probe probe = probe_descriptor(file_.fd.get(), path_);  // F_GETLK ignores our own lock
+    Probe probe = probe_descriptor(file_.fd.get(), files_);  // F_GETLK ignores our own lock
     probe.lock = locked_ ? LivenessLock::free : LivenessLock::unavailable;
     return probe;
 }
@@ -179,26 +232,28 @@ void HeartbeatHold::abandon(std::string_view former_text) noexcept {
 
 void HeartbeatHold::begin(std::string_view first_line, std::size_t space) {
     // Truncate only a file with content: on ext4 the call costs a journal transaction.
-    if (stamp_of(file_.fd.get(), path_).size > 0 && ::ftruncate(file_.fd.get(), 0) != 0)
-        throw_errno("empty " + path_);
-    if (::fcntl(file_.fd.get(), F_SETFL, O_APPEND) != 0) throw_errno("set up " + path_);
+    if (stamp_of(file_.fd.get(), path_of(files_)).size > 0 && ::ftruncate(file_.fd.get(), 0) != 0)
+        throw_errno("empty " + path_of(files_));
+    if (::fcntl(file_.fd.get(), F_SETFL, O_APPEND) != 0) throw_errno("set up " + path_of(files_));
     space_ = first_line.size() + space;
     if (!reserve_space(file_.fd.get(), static_cast<off_t>(space_)) &&
         (errno == ENOSPC || errno == EDQUOT || errno == EIO || errno == EFBIG))
-        throw_errno("reserve space in " + path_);
-    write_all(file_.fd.get(), first_line, path_);
+        throw_errno("reserve space in " + path_of(files_));
+    write_all(file_.fd.get(), first_line, path_of(files_));
 }
 
-void HeartbeatHold::append(std::string_view line) { write_all(file_.fd.get(), line, path_); }
+void HeartbeatHold::append(std::string_view line) {
+    write_all(file_.fd.get(), line, path_of(files_));
+}
 
 void HeartbeatHold::lock_again() noexcept {
     if (!locked_) return;
     try {
-        if (try_lock_bytes(file_.fd.get(), both_bytes, path_) != Locked::busy) return;
+        if (try_lock_bytes(file_.fd.get(), both_bytes, files_) != Locked::busy) return;
         // Whichever process holds one of them now will look at this process next, see that it is
         // alive, and let go.
-        try_lock_bytes(file_.fd.get(), liveness_byte, path_);
-        try_lock_bytes(file_.fd.get(), writer_byte, path_);
+        try_lock_bytes(file_.fd.get(), liveness_byte, files_);
+        try_lock_bytes(file_.fd.get(), writer_byte, files_);
     } catch (const std::exception&) {
         return;  // as in beat(): the next beat tries again
     }
@@ -208,7 +263,7 @@ void HeartbeatHold::beat() noexcept {
     lock_again();
     ::futimens(file_.fd.get(), nullptr);
     try {
-        if (!leads_to(path_, file_)) recreate();
+        if (!leads_to(files_, file_)) recreate();
     } catch (const std::exception&) {
         // The next beat tries again; until then readers rely on the shim's identity.
         return;
@@ -218,7 +273,7 @@ void HeartbeatHold::beat() noexcept {
 bool HeartbeatHold::holds_the_job(milliseconds patience) noexcept {
     try {
         const auto deadline = monotonic_now() + patience;
-        while (locked_ && !leads_to(path_, file_)) {
+        while (locked_ && !leads_to(files_, file_)) {
             const Recreated recreated = recreate();
             if (recreated == Recreated::shim_has_it) return false;
             if (recreated == Recreated::settler_has_it) {
@@ -235,17 +290,17 @@ bool HeartbeatHold::holds_the_job(milliseconds patience) noexcept {
 HeartbeatHold::Recreated HeartbeatHold::recreate() {
     // Copy the history from the old descriptor: its file still exists, without a name.
     const std::string history = text();
-    HeartbeatFile file = open_or_create(path_, O_APPEND);
+    HeartbeatFile file = open_or_create(files_, O_APPEND);
     const int fd = file.fd.get();
-    if (locked_ && try_lock_bytes(fd, liveness_byte, path_) != Locked::yes)
+    if (locked_ && try_lock_bytes(fd, liveness_byte, files_) != Locked::yes)
         return Recreated::shim_has_it;
     // A settler will see that the shim is alive, and let go.
-    if (locked_ && try_lock_bytes(fd, writer_byte, path_) != Locked::yes)
+    if (locked_ && try_lock_bytes(fd, writer_byte, files_) != Locked::yes)
         return Recreated::settler_has_it;
-    if (!leads_to(path_, file)) return Recreated::not_in_place;
-    if (::ftruncate(fd, 0) != 0) throw_errno("empty " + path_);
+    if (!leads_to(files_, file)) return Recreated::not_in_place;
+    if (::ftruncate(fd, 0) != 0) throw_errno("empty " + path_of(files_));
     reserve_space(fd, static_cast<off_t>(space_));
-    write_all(fd, history, path_);
+    write_all(fd, history, path_of(files_));
     // Closing the old descriptor drops no lock on the new file, which is a different inode.
     file_ = std::move(file);
     return Recreated::yes;
@@ -253,32 +308,39 @@ HeartbeatHold::Recreated HeartbeatHold::recreate() {
 
 void HeartbeatHold::release(Leave leave) noexcept {
     try {
-        if (leave == Leave::nothing && leads_to(path_, file_)) ::unlink(path_.c_str());
+        if (leave == Leave::nothing && leads_to(files_, file_))
+            files_.directory.remove(files_.heartbeat);
     } catch (const std::exception&) {
         // The job is over all the same, and a stale file is harmless.
     }
     file_.fd.reset();
 }
 
-SettlerLock::SettlerLock(std::string path, HeartbeatFile file)
-    : path_(std::move(path)), file_(std::move(file)) {}
+SettlerLock::SettlerLock(JobFiles files, HeartbeatFile file)
+    : files_(std::move(files)), file_(std::move(file)) {}
 
-std::optional<SettlerLock> SettlerLock::try_take(const std::string& path) {
+std::optional<SettlerLock> SettlerLock::try_take(const JobFiles& files) {
     for (int attempt = 0; attempt < 100; ++attempt) {
-        HeartbeatFile file = open_or_create(path, O_APPEND);
-        if (try_lock_bytes(file.fd.get(), writer_byte, path) == Locked::busy) return std::nullopt;
-        if (leads_to(path, file)) return SettlerLock(path, std::move(file));
+        HeartbeatFile file = open_or_create(files, O_APPEND);
+        const Locked locked = try_lock_bytes(file.fd.get(), writer_byte, files);
+        if (locked == Locked::busy) {
+            if (!is_only_read(file.fd.get(), both_bytes)) return std::nullopt;
+            replace_by_our_own(files, file);
+        } else if (leads_to(files, file)) {
+            return SettlerLock(files, std::move(file));
+        }
     }
     return std::nullopt;
 }
 
-Probe SettlerLock::probe() const { return probe_descriptor(file_.fd.get(), path_); }
+Probe SettlerLock::probe() const { return probe_descriptor(file_.fd.get(), files_); }
 
-bool SettlerLock::still_in_place() const { return leads_to(path_, file_); }
+bool SettlerLock::still_in_place() const { return leads_to(files_, file_); }
 
 void SettlerLock::remove_if_empty() const noexcept {
     try {
-        if (still_in_place() && stamp_of(file_.fd.get(), path_).size == 0) ::unlink(path_.c_str());
+        if (still_in_place() && stamp_of(file_.fd.get(), path_of(files_)).size == 0)
+            files_.directory.remove(files_.heartbeat);
     } catch (const std::exception&) {
         // The job is settled all the same, and a stale file is harmless.
     }

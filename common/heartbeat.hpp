@@ -1,8 +1,12 @@
 // The heartbeat file (docs/record.md): a lock that dies with the shim, the time of the last beat,
 // and three lines of history.
 //
+// Only write locks count: whoever may read a file can hold a read lock on it. A file on which
+// others hold such locks is replaced by a copy before it is locked, and so is root's copy of a
+// user's file.
+//
 // Caveats: a process loses its POSIX locks on a file when it closes *any* descriptor of that file.
-// So a process that holds one never opens the path a second time: the shim reads through its own
+// So a process that holds one never opens the file a second time: the shim reads through its own
 // descriptor, and a settler probes through its SettlerLock. A forked child does not inherit the
 // locks, so it may write to the descriptor and close it freely.
 #pragma once
@@ -13,7 +17,7 @@
 #include <string>
 #include <string_view>
 
-#include "common/atomic_file.hpp"
+#include "common/job_files.hpp"
 #include "common/unique_fd.hpp"
 #include "common/verdict.hpp"
 
@@ -26,16 +30,16 @@ struct Probe {
     // Wall time of the last beat; nothing while the file is empty, because no shim has beaten yet.
     std::optional<std::int64_t> mtime_ns;
     std::optional<std::uint32_t> owner;  // uid of the file's owner
+    int lock_holder = 0;                 // its pid as seen from here; 0 if that cannot be known
     std::string obstacle;                // why the lock could not be queried
 };
-Probe probe_heartbeat(const std::string& path);
+// A file that does not count (job_files.hpp) is no witness: its lock is unavailable, and says why.
+Probe probe_heartbeat(const JobFiles& files);
 
-// A descriptor and the identity of its file, so that one lstat shows whether the path still leads
-// to it.
+// An open heartbeat file, and the identity that shows whether its name still leads to it.
 struct HeartbeatFile {
     UniqueFd fd;
-    dev_t device;
-    ino_t inode;
+    FileStamp stamp;  // as it was when it was opened
 };
 
 // The lock on both bytes, which a shim holds for its whole life.
@@ -44,7 +48,7 @@ public:
     // Waits up to `patience` for a reader that is settling. Throws JobIsTaken if the job is
     // supervised or still being settled, Refusal if the file is not ours, std::system_error if it
     // cannot be created.
-    static HeartbeatHold acquire(const std::string& path, std::chrono::milliseconds patience);
+    static HeartbeatHold acquire(const JobFiles& files, std::chrono::milliseconds patience);
 
     HeartbeatHold(HeartbeatHold&&) noexcept = default;
     HeartbeatHold& operator=(HeartbeatHold&&) noexcept = default;
@@ -79,11 +83,11 @@ public:
     void release(Leave leave) noexcept;
 
 private:
-    HeartbeatHold(std::string path, HeartbeatFile file, bool locked);
+    HeartbeatHold(JobFiles files, HeartbeatFile file, bool locked);
     enum class Recreated { yes, not_in_place, settler_has_it, shim_has_it };
     Recreated recreate();
 
-    std::string path_;
+    JobFiles files_;
     HeartbeatFile file_;
     bool locked_ = true;
     std::size_t space_ = 0;
@@ -94,20 +98,20 @@ class SettlerLock {
 public:
     // Nothing if another settler or a shim holds it. Creates the file if it is missing; throws
     // std::system_error if it cannot.
-    static std::optional<SettlerLock> try_take(const std::string& path);
+    static std::optional<SettlerLock> try_take(const JobFiles& files);
 
     // Like probe_heartbeat, but through the descriptor that holds the lock.
     Probe probe() const;
-    // True if the path still leads to the locked file.
+    // True if the name still leads to the locked file.
     bool still_in_place() const;
     // Taking the lock creates a missing heartbeat file; this removes it again. A shim that opened
     // it meanwhile and waits for us will find it gone when it gets the lock, and create its own.
     void remove_if_empty() const noexcept;
 
 private:
-    SettlerLock(std::string path, HeartbeatFile file);
+    SettlerLock(JobFiles files, HeartbeatFile file);
 
-    std::string path_;
+    JobFiles files_;
     HeartbeatFile file_;
 };
 

@@ -1,7 +1,6 @@
 #include "common/job_file.hpp"
 
 #include <fcntl.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <utility>
@@ -26,9 +25,9 @@ auto on_sibling_file(Action action) {
     }
 }
 
-void flush_file(const std::string& path) {
-    const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
-    if (!fd || !flush_to_disk(fd.get())) throw_errno("flush " + path);
+void flush_file(const JobFiles& files) {
+    const UniqueFd fd = files.directory.open_file(files.name, O_RDONLY);
+    if (!fd || !flush_to_disk(fd.get())) throw_errno("flush " + files.path);
 }
 
 void refuse_too_deep(const JobDocument& document, const std::string& path) {
@@ -41,55 +40,61 @@ void refuse_too_deep(const JobDocument& document, const std::string& path) {
 JobFile::JobFile(JobFiles files, SyncPolicy policy, Notice notice)
     : files_(std::move(files)), policy_(policy), notice_(std::move(notice)) {}
 
-JobFile::Found JobFile::wait_until_whole(const std::string& path, FileContents contents) {
+JobFile::Found JobFile::wait_until_whole(const std::string& name, FileContents contents) {
     TornPatience patience(torn_job_patience);
     for (;;) {
         JobDocument document = JobDocument::parse(std::move(contents.text));
-        refuse_too_deep(document, path);
+        refuse_too_deep(document, files_.path_of(name));
         if (!document.is_torn()) return {contents.stamp, std::move(document)};
         if (patience.is_over()) return {contents.stamp, std::nullopt};
         patience.pause();
-        contents = read_file(path, max_job_file_bytes).value_or(FileContents{});
+        contents = directory().read_file(name, max_job_file_bytes).value_or(FileContents{});
     }
 }
 
-std::string JobFile::move_aside(const std::string& path, const std::string& kind) {
+std::string JobFile::move_aside(const std::string& name, const std::string& kind) {
     std::string time = iso_time(wall_now_ms());
     std::erase(time, ':');
     for (int n = 0; n < 100; ++n) {
         const std::string aside =
-            files_.job + "." + kind + "-" + time + (n == 0 ? "" : "-" + std::to_string(n));
-        if (rename_to_free_name(path, aside)) return aside;
+            files_.name + "." + kind + "-" + time + (n == 0 ? "" : "-" + std::to_string(n));
+        if (directory().rename_to_free_name(name, aside)) return aside;
         if (errno == ENOENT) return "";
-        if (errno != EEXIST) throw_errno("move " + path + " aside to " + aside);
+        if (errno != EEXIST)
+            throw_errno("move " + files_.path_of(name) + " aside to " + files_.path_of(aside));
     }
-    throw_errno("move " + path + " aside", EEXIST);
+    throw_errno("move " + files_.path_of(name) + " aside", EEXIST);
 }
 
-void JobFile::set_aside_torn(const std::string& path) {
-    const std::string aside = move_aside(path, "corrupt");
+void JobFile::set_aside_torn(const std::string& name) {
+    // A link may lead to any file of its owner's: that it is not a job file is no reason to move
+    // it.
+    if (files_.is_linked && name == files_.name)
+        throw Refusal(files_.path +
+                      ": not a JSON object; it was named by a symbolic link, and so stays there");
+    const std::string aside = move_aside(name, "corrupt");
     if (aside.empty()) return;
     // Between our look and our move, its writer may have finished or another may have replaced it.
-    const auto moved = read_file(aside, max_job_file_bytes);
+    const auto moved = directory().read_file(aside, max_job_file_bytes);
     if (moved && !JobDocument::parse(moved->text).is_torn()) {
         // Move it back if the name is free. If not, the file has been rewritten since.
-        if (!rename_to_free_name(aside, path)) ::unlink(aside.c_str());
+        if (!directory().rename_to_free_name(aside, name)) directory().remove(aside);
         return;
     }
-    notice_(files_.job + ": not a JSON object; moved aside to " + aside);
+    notice_(files_.path + ": not a JSON object; moved aside to " + files_.path_of(aside));
 }
 
 JobFile::Found JobFile::find() {
     for (;;) {
-        auto contents = read_file(files_.job, max_job_file_bytes);
+        auto contents = directory().read_file(files_.name, max_job_file_bytes);
         if (!contents) {
             if (!last_good_) return {};
             return {std::nullopt, JobDocument::parse(*last_good_)};
         }
         if (!last_written_ || !contents->stamp.same_file(*last_written_)) was_there_ = true;
-        Found found = wait_until_whole(files_.job, std::move(*contents));
+        Found found = wait_until_whole(files_.name, std::move(*contents));
         if (found.document) return found;
-        set_aside_torn(files_.job);
+        set_aside_torn(files_.name);
     }
 }
 
@@ -97,16 +102,16 @@ std::optional<JobDocument> JobFile::load() { return find().document; }
 
 void JobFile::reserve(std::size_t bytes) {
     reserve_.reset();  // frees the name
-    const auto like = stamp_at(files_.job);
+    const auto like = directory().stamp_at(files_.name);
     on_sibling_file([&] {
-        reserve_ = std::make_unique<StagedFile>(files_.reserve, like);
+        reserve_ = std::make_unique<StagedFile>(directory(), files_.reserve, like);
         reserve_->reserve(static_cast<off_t>(bytes));
     });
     reserved_ = bytes;
 }
 
 void JobFile::check_reserve(std::size_t for_us) {
-    const auto stamp = stamp_at(files_.job);
+    const auto stamp = directory().stamp_at(files_.name);
     if (reserve_ && stamp && static_cast<std::size_t>(stamp->size) + for_us > reserved_)
         reserve(static_cast<std::size_t>(stamp->size) * 2 + for_us);
 }
@@ -116,24 +121,26 @@ std::unique_ptr<StagedFile> JobFile::stage(Write write, const Found& base) {
         on_sibling_file([&] { reserve_->copy_owner_and_mode(base.stamp); });
         return std::move(reserve_);
     }
-    const bool taken = displaced_ && displaced_->path() == files_.fresh;
-    const std::string& path = taken ? files_.merged : files_.fresh;
+    const bool taken = displaced_ && displaced_->name() == files_.fresh;
+    const std::string& name = taken ? files_.merged : files_.fresh;
     // A file is there if our last write could not examine what it had displaced.
-    if (on_sibling_file([&] { return stamp_at(path); })) clear_stale_file(path);
-    return on_sibling_file([&] { return std::make_unique<StagedFile>(path, base.stamp); });
+    if (on_sibling_file([&] { return directory().stamp_at(name); })) clear_stale_file(name);
+    return on_sibling_file(
+        [&] { return std::make_unique<StagedFile>(directory(), name, base.stamp); });
 }
 
 // True if `staged` is in place. If not, `base` is brought up to date for the next attempt.
 bool JobFile::commit(StagedFile& staged, Found& base, const std::string& text) {
     using Commit = StagedFile::Commit;
-    switch (base.stamp ? staged.commit_by_exchange(files_.job) : staged.commit_as_new(files_.job)) {
+    switch (base.stamp ? staged.commit_by_exchange(files_.name)
+                       : staged.commit_as_new(files_.name)) {
         case Commit::target_exists:
             base = find();
             return false;
         case Commit::target_missing:
             base.stamp.reset();
             return false;
-        case Commit::done:
+        case Commit::in_place:
             created_ = created_ || !was_there_;
             break;
         case Commit::exchanged:
@@ -146,7 +153,7 @@ bool JobFile::commit(StagedFile& staged, Found& base, const std::string& text) {
 
 void JobFile::update(const Edit& edit, Write write) {
     // The last write failed before it could merge this, so it must not count as merged now.
-    if (displaced_) clear_stale_file(std::exchange(displaced_, nullptr)->path());
+    if (displaced_) clear_stale_file(std::exchange(displaced_, nullptr)->name());
     Found base = find();
     // How many times to merge with a process that writes in a tight loop.
     constexpr int most_attempts = 200;
@@ -165,8 +172,8 @@ void JobFile::update(const Edit& edit, Write write) {
         // included (seen on ext4 and xfs). What somebody else had written must not be lost.
         const bool flush = lasting || (policy_ == SyncPolicy::final && was_there_);
         // Everything whose failure must stop the write comes before the exchange.
-        const UniqueFd directory = on_sibling_file(
-            [&] { return lasting ? open_directory_to_flush(files_.directory) : UniqueFd(); });
+        const UniqueFd to_flush =
+            on_sibling_file([&] { return lasting ? directory().open_to_flush() : UniqueFd(); });
         auto staged = stage(write, base);
         on_sibling_file([&] {
             staged->write(text);
@@ -175,7 +182,7 @@ void JobFile::update(const Edit& edit, Write write) {
 
         // Merge what was written meanwhile, so that nobody sees the older version again.
         if (base.stamp && !displaced_) {
-            const auto now = stamp_at(files_.job);
+            const auto now = directory().stamp_at(files_.name);
             if (now && !base.stamp->unchanged(*now)) {
                 base = find();
                 expected = base.document ? base.document->text() : "";
@@ -192,23 +199,23 @@ void JobFile::update(const Edit& edit, Write write) {
                 expected = text;
                 continue;
             }
-            if (flush && attempt >= patient_attempts) flush_file(files_.job);
-            if (directory && !flush_to_disk(directory.get()) && errno != EINVAL)
-                throw_errno("flush " + files_.directory);
+            if (flush && attempt >= patient_attempts) flush_file(files_);
+            if (to_flush && !flush_to_disk(to_flush.get()) && errno != EINVAL)
+                throw_errno("flush " + directory().path());
         } catch (const std::exception& error) {
             // The new version is in place: this failure does not undo it.
             notice_(error.what());
         }
         return;
     }
-    throw Refusal(files_.job + ": keeps changing");
+    throw Refusal(files_.path + ": keeps changing");
 }
 
 // True if our version displaced something other than what it was based on: somebody was faster.
 // What it displaced becomes the base of the next version, and stays on disk until that is in place.
 bool JobFile::look_at_displaced(std::unique_ptr<StagedFile> staged, Found& base,
                                 const std::string& expected) {
-    auto contents = read_file(staged->path(), max_job_file_bytes);
+    auto contents = directory().read_file(staged->name(), max_job_file_bytes);
     const bool as_expected = !contents || contents->text == expected;
     if (displaced_) displaced_->remove();  // merged by now, or overwritten by its own writer
     displaced_.reset();
@@ -216,9 +223,9 @@ bool JobFile::look_at_displaced(std::unique_ptr<StagedFile> staged, Found& base,
         staged->remove();
         return false;
     }
-    Found theirs = wait_until_whole(staged->path(), std::move(*contents));
+    Found theirs = wait_until_whole(staged->name(), std::move(*contents));
     if (!theirs.document) {
-        set_aside_torn(staged->path());
+        set_aside_torn(staged->name());
         return false;
     }
     base = {last_written_, std::move(theirs.document)};
@@ -227,31 +234,38 @@ bool JobFile::look_at_displaced(std::unique_ptr<StagedFile> staged, Found& base,
 }
 
 void JobFile::clear_stale_files() {
-    for (const std::string& path : {files_.fresh, files_.merged, files_.reserve})
-        clear_stale_file(path);
+    for (const std::string& name : {files_.fresh, files_.merged, files_.reserve})
+        clear_stale_file(name);
 }
 
-void JobFile::clear_stale_file(const std::string& path) {
+void JobFile::clear_stale_file(const std::string& name) {
     // A writer that was killed after its exchange, before it examined what it had displaced, may
     // have left the host's latest version here. A half-written version of ours is no loss.
-    std::optional<FileContents> left;
+    const auto there = on_sibling_file([&] { return directory().stamp_at(name); });
+    if (!there) return;
     try {
-        left = on_sibling_file([&] { return read_file(path, max_job_file_bytes); });
-        if (!left) return;
+        // Somebody else's is no version of the job; if it cannot be removed, another name is used.
+        std::optional<FileContents> left;
+        if (files_.counts(*there))
+            left = on_sibling_file([&] { return directory().read_file(name, max_job_file_bytes); });
+        if (!left) {
+            directory().remove(name);
+            return;
+        }
         const JobDocument theirs = JobDocument::parse(std::move(left->text));
-        const auto job = read_file(files_.job, max_job_file_bytes);
+        const auto job = directory().read_file(files_.name, max_job_file_bytes);
         if (theirs.fault() == JsonFault::none && job) {
             const JobDocument now = JobDocument::parse(job->text);
             if (now.fault() == JsonFault::none && !same_host_members(theirs, now)) {
-                notice_(files_.job + ": a version that was being replaced is kept in " +
-                        move_aside(path, "displaced"));
+                notice_(files_.path + ": a version that was being replaced is kept in " +
+                        files_.path_of(move_aside(name, "displaced")));
                 return;
             }
         }
     } catch (const Refusal&) {
         // Not a regular file, or too large: we did not create it.
     }
-    ::unlink(path.c_str());
+    directory().remove(name);
 }
 
 }  // namespace jobshim

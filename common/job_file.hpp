@@ -68,18 +68,19 @@ public:
     int reserve_descriptor() const { return reserve_ ? reserve_->descriptor() : -1; }
 
 private:
+    const Directory& directory() const { return files_.directory; }
     struct Found {
         std::optional<FileStamp> stamp;  // nothing: no such file
         std::optional<JobDocument> document;
     };
     Found find();
-    // Waits until the text at `path` is whole; the result has a document only if it became so.
-    Found wait_until_whole(const std::string& path, FileContents contents);
+    // Waits until the text of the file is whole; the result has a document only if it became so.
+    Found wait_until_whole(const std::string& name, FileContents contents);
     // Renames the file out of the way, never over another file. Returns the new name, or "" if the
     // file is already gone.
-    std::string move_aside(const std::string& path, const std::string& kind);
-    void set_aside_torn(const std::string& path);
-    void clear_stale_file(const std::string& path);
+    std::string move_aside(const std::string& name, const std::string& kind);
+    void set_aside_torn(const std::string& name);
+    void clear_stale_file(const std::string& name);
 
     std::unique_ptr<StagedFile> stage(Write write, const Found& base);
     bool commit(StagedFile& staged, Found& base, const std::string& text);

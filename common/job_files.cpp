@@ -1,81 +1,117 @@
 #include "common/job_files.hpp"
 
-#include <dirent.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include <array>
+#include <algorithm>
 #include <cerrno>
-#include <climits>
 #include <cstdlib>
 #include <memory>
+#include <utility>
 
 #include "common/posix_error.hpp"
+#include "common/system_calls.hpp"
 
 namespace jobshim {
 
 namespace {
 
 constexpr std::string_view own_mark = ".jobshim-";
+constexpr int most_links = 40;  // as in path_resolution(7)
+
+// Where a path leads: a name in a directory, which is no link.
+struct Target {
+    Directory directory;
+    std::string name;
+    std::optional<FileStamp> stamp;  // nothing: no such file
+    bool is_linked = false;
+};
+
+enum class Links { of_anybody, of_ours_and_root };
+
+// `named`: what a person wrote, for messages.
+Directory open_named(const std::string& directory, const std::string& named) {
+    try {
+        return Directory::open(directory);
+    } catch (const std::system_error& error) {
+        throw_errno("open " + named + " (directory " + directory + ")", error.code().value());
+    }
+}
+
+Target find_target(Directory directory, std::string name, Links links, const std::string& named) {
+    bool is_linked = false;
+    for (int count = 0;; ++count) {
+        auto stamp = directory.stamp_at(name);
+        if (!stamp || !stamp->is_link)
+            return {std::move(directory), std::move(name), stamp, is_linked};
+        if (links == Links::of_ours_and_root && !counts_for(::geteuid(), stamp->owner))
+            throw Refusal(directory.path_of(name) + ": a symbolic link of uid " +
+                          std::to_string(stamp->owner) + ", which is not followed");
+        if (count == most_links) throw_errno("open " + named, ELOOP);
+        const auto next = directory.link_target(name);
+        if (!next) continue;  // replaced just now
+        SplitPath split = split_path(next->starts_with('/') ? *next : directory.path_of(*next));
+        directory = open_named(split.directory, named);
+        name = std::move(split.name);
+        is_linked = true;
+    }
+}
+
+Target find_target(const std::string& path, Links links) {
+    SplitPath split = split_path(path);
+    return find_target(open_named(split.directory, path), std::move(split.name), links, path);
+}
+
+JobFiles files_at(const Target& target) {
+    JobFiles files{.directory = target.directory,
+                   .path = target.directory.path_of(target.name),
+                   .name = target.name,
+                   .heartbeat = without_json(target.name) + ".heartbeat",
+                   .cancel = target.name + ".cancel",
+                   .merged = own_name_beside(target.name, "merged"),
+                   .fresh = own_name_beside(target.name, "new"),
+                   .reserve = own_name_beside(target.name, "reserve"),
+                   .is_linked = target.is_linked,
+                   .parties = {.actor = ::geteuid(),
+                               .owner = target.stamp ? target.stamp->owner : ::geteuid(),
+                               .directory_owner = target.directory.owner(),
+                               .directory_mode = target.directory.mode()}};
+    if (target.stamp && standing_of(files.parties) == Standing::root_as_owner) {
+        // A shim of root's own runs this user's job; only root can read what it left.
+        const auto beat = target.directory.stamp_if_known(files.heartbeat);
+        const bool is_roots_own = beat && beat->is_regular && beat->names == 1 && beat->owner == 0;
+        if (!is_roots_own)
+            files.directory =
+                target.directory.as(Identity{target.stamp->owner, target.stamp->group});
+    }
+    return files;
+}
 
 }  // namespace
-
-std::string absolute_path(const std::string& path) {
-    if (!path.empty() && path.front() == '/') return path;
-    const auto cwd = current_directory();
-    if (!cwd) throw_errno("get the current directory");
-    return *cwd + "/" + path;
-}
 
 std::optional<std::string> current_directory() {
     const std::unique_ptr<char, decltype(&std::free)> path(::getcwd(nullptr, 0), &std::free);
     return path ? std::optional<std::string>(path.get()) : std::nullopt;
 }
 
-void for_each_name_in(const std::string& directory,
-                      const std::function<void(std::string_view)>& visit) {
-    const std::unique_ptr<DIR, int (*)(DIR*)> stream(::opendir(directory.c_str()), &::closedir);
-    if (!stream) throw_errno("open directory " + directory);
-    errno = 0;
-    while (const dirent* entry = ::readdir(stream.get())) {
-        visit(entry->d_name);
-        errno = 0;
-    }
-    if (errno != 0) throw_errno("read directory " + directory);
-}
-
 JobFiles job_files_of(const std::string& path) {
-    std::string at = absolute_path(path);
-    JobFiles files;
-    for (int links = 0;; ++links) {
-        const std::size_t slash = at.rfind('/');
-        files.name = at.substr(slash + 1);
-        if (path.empty() || files.name.empty() || files.name == "." || files.name == "..")
-            throw Refusal("job file '" + path + "': not a file name");
-        const std::string directory = slash == 0 ? "/" : at.substr(0, slash);
-        const std::unique_ptr<char, decltype(&std::free)> real(
-            ::realpath(directory.c_str(), nullptr), &std::free);
-        if (!real) throw_errno("open " + path + " (directory " + directory + ")");
-        files.directory = real.get();
-        files.job = path_in(files.directory, files.name);
-
-        std::array<char, PATH_MAX> target;
-        const ssize_t length = ::readlink(files.job.c_str(), target.data(), target.size());
-        if (length < 0) break;  // not a symlink, or not there yet
-        if (links == 40) throw_errno("open " + path, ELOOP);
-        const std::string_view link(target.data(), static_cast<std::size_t>(length));
-        at = link.starts_with('/') ? std::string(link) : files.directory + "/" + std::string(link);
-    }
-    files.heartbeat = without_json(files.job) + ".heartbeat";
-    files.cancel = files.job + ".cancel";
-    files.fresh = own_path_beside(files, "new");
-    files.merged = own_path_beside(files, "merged");
-    files.reserve = own_path_beside(files, "reserve");
-    return files;
+    return files_at(find_target(path, Links::of_ours_and_root));
 }
 
-std::string own_path_beside(const JobFiles& files, std::string_view what) {
-    return path_in(files.directory, "." + files.name).append(own_mark).append(what);
+JobFiles job_files_of(const Directory& directory, const std::string& name) {
+    return files_at(find_target(directory, name, Links::of_ours_and_root, directory.path_of(name)));
+}
+
+JobFiles job_files_in(const Directory& directory, const std::string& name) {
+    return files_at({directory, name, directory.stamp_at(name)});
+}
+
+std::string resolved_path(const std::string& path) {
+    const Target target = find_target(path, Links::of_anybody);
+    return target.directory.path_of(target.name);
+}
+
+std::string own_name_beside(std::string_view job_file_name, std::string_view what) {
+    return std::string(".").append(job_file_name).append(own_mark).append(what);
 }
 
 std::string job_name_of_own(std::string_view name) {
@@ -92,8 +128,33 @@ std::string state_directory(const char* xdg_state_home, const char* home) {
     throw Refusal("no state directory: neither XDG_STATE_HOME nor HOME is an absolute path");
 }
 
+namespace {
+
+// True if a directory is this user's or root's, or if it does not exist, the nearest parent that
+// does. sudo -E keeps the variables of the user who calls it: what root then made there would lock
+// that user out.
+bool is_for_us(std::string path) {
+    while (path.size() > 1) {
+        if (const auto owner = owner_of_directory(path)) return counts_for(::geteuid(), *owner);
+        path.resize(std::max<std::size_t>(path.rfind('/'), 1));
+    }
+    return true;
+}
+
+}  // namespace
+
 std::string state_directory() {
-    return state_directory(std::getenv("XDG_STATE_HOME"), std::getenv("HOME"));
+    const char* xdg_state_home = std::getenv("XDG_STATE_HOME");
+    if (xdg_state_home != nullptr && *xdg_state_home == '/' && is_for_us(xdg_state_home))
+        return state_directory(xdg_state_home, nullptr);
+    const char* home = std::getenv("HOME");
+    if (home == nullptr || *home != '/' || is_for_us(home)) return state_directory(nullptr, home);
+    const auto own = home_in_password_file(::geteuid());
+    if (!own || !is_for_us(*own))
+        throw Refusal("no state directory: HOME (" + std::string(home) +
+                      ") belongs to another user, and /etc/passwd gives uid " +
+                      std::to_string(::geteuid()) + " no other");
+    return state_directory(nullptr, own->c_str());
 }
 
 std::string state_directory_if_any() {
@@ -104,22 +165,12 @@ std::string state_directory_if_any() {
     }
 }
 
-void make_directories(const std::string& path) {
-    if (::mkdir(path.c_str(), 0700) == 0) return;
-    int error = errno;
-    const std::size_t slash = path.rfind('/');
-    if (error == ENOENT && slash != std::string::npos && slash > 0) {
-        make_directories(path.substr(0, slash));
-        if (::mkdir(path.c_str(), 0700) == 0) return;
-        error = errno;
-    }
-    struct stat info {};
-    if (error == EEXIST && ::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) return;
-    throw_errno("create directory " + path, error == EEXIST ? ENOTDIR : error);
+std::string unrecorded_directory(const std::string& state_directory) {
+    return state_directory + "/unrecorded";
 }
 
-std::string unrecorded_file(const std::string& state_directory, const ShimIdentity& shim) {
-    return state_directory + "/unrecorded/" + shim.boot_id + "-" + std::to_string(shim.pid) + "-" +
+std::string unrecorded_name(const ShimIdentity& shim) {
+    return shim.boot_id + "-" + std::to_string(shim.pid) + "-" +
            (shim.start_time ? std::to_string(*shim.start_time) : "") + ".heartbeat";
 }
 

@@ -1,38 +1,60 @@
-// Paths: the state directory, a job file, and the files beside it.
+// The files of a job, and whose they are: the directory, the names in it, and who may do what.
 #pragma once
 
-#include <functional>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
 
+#include "common/directory.hpp"
 #include "common/job_names.hpp"
 #include "common/run_record.hpp"
+#include "common/standing.hpp"
 
 namespace jobshim {
 
-// All paths are absolute. `job` is the file itself: symlinks are resolved once.
+// All but `path` are names in `directory`.
 struct JobFiles {
-    std::string job;
-    std::string directory;
-    std::string name;       // the job file's name in `directory`
-    std::string heartbeat;  // NAME with .json replaced by .heartbeat, else appended
-    std::string cancel;     // NAME.cancel
-    std::string merged;     // used instead while `fresh` holds what the host wrote meanwhile
-    std::string fresh;      // the next version of the job file, while it is being written
-    std::string reserve;    // reserves space for the last version
+    Directory directory;     // acts with the owner's identity, if this process is root's
+    std::string path;        // absolute, for people and records only
+    std::string name;        // of the job file
+    std::string heartbeat;   // NAME with .json replaced by .heartbeat, else appended
+    std::string cancel;      // NAME.cancel
+    std::string merged;      // used instead while `fresh` holds what the host wrote meanwhile
+    std::string fresh;       // the next version of the job file, while it is being written
+    std::string reserve;     // reserves space for the last version
+    bool is_linked = false;  // was named by a symbolic link
+    Parties parties;         // as they were when it was found
+
+    std::string path_of(std::string_view file) const { return directory.path_of(file); }
+    // Whose the job is.
+    std::uint32_t owner() const { return parties.owner; }
+    bool may_act() const { return standing_of(parties) != Standing::onlooker; }
+    // True if a file beside the job file counts.
+    bool counts(const FileStamp& stamp) const {
+        return stamp.is_regular && stamp.names <= 1 && counts_for(owner(), stamp.owner);
+    }
 };
 
-// Throws std::system_error if the directory does not exist or symlinks form a loop; Refusal for a
-// path that cannot name a file (empty, or ending in a slash). Neither the job file nor the target
-// of a symlink needs to exist.
+// The job that a person names. Neither the job file nor the target of a symbolic link needs to
+// exist. A link of another user (not root) is not followed, as with fs.protected_symlinks. Throws
+// std::system_error if the directory does not exist or the links form a loop; Refusal for such a
+// link, and for a path that cannot name a file.
 JobFiles job_files_of(const std::string& path);
+JobFiles job_files_of(const Directory& directory, const std::string& name);
+
+// A job in a directory, in which no link is followed: a link counts as a job file of its own.
+JobFiles job_files_in(const Directory& directory, const std::string& name);
+
+// The absolute path that a path leads to, whoever made the links. The file need not exist. Throws
+// std::system_error or Refusal.
+std::string resolved_path(const std::string& path);
 
 // "$XDG_STATE_HOME/jobshim", else "$HOME/.local/state/jobshim"; arguments may be null. Throws
 // Refusal if neither variable is an absolute path.
 std::string state_directory(const char* xdg_state_home, const char* home);
-// The same, of this process.
+// The same, of this process. A directory of another user's (not root's) is not used: then it is the
+// home that /etc/passwd gives.
 std::string state_directory();
 // "" instead of a Refusal: jobs that are named by their path do not need a state directory.
 std::string state_directory_if_any();
@@ -40,22 +62,14 @@ std::string state_directory_if_any();
 // Nothing, with errno set, if it cannot be determined. Exact bytes.
 std::optional<std::string> current_directory();
 
-// Calls visit(name) for each entry, in no order, "." and ".." included. Throws std::system_error.
-void for_each_name_in(const std::string& directory,
-                      const std::function<void(std::string_view)>& visit);
+// Where copies of ends are kept that could not be written to their job files.
+std::string unrecorded_directory(const std::string& state_directory);
+// The name of such a copy.
+std::string unrecorded_name(const ShimIdentity& shim);
 
-// Creates missing directories, including parents, with mode 0700. Throws std::system_error.
-void make_directories(const std::string& path);
-
-// Path of the copy of an end that could not be written to its job file.
-std::string unrecorded_file(const std::string& state_directory, const ShimIdentity& shim);
-
-// Path of one of our own files beside a job file: ".NAME.jobshim-WHAT".
-std::string own_path_beside(const JobFiles& files, std::string_view what);
+// The name of one of our own files beside a job file: ".NAME.jobshim-WHAT".
+std::string own_name_beside(std::string_view job_file_name, std::string_view what);
 // The NAME in such a file name; "" if it is not one.
 std::string job_name_of_own(std::string_view name);
-
-// A path made absolute textually; nothing is resolved. Throws std::system_error.
-std::string absolute_path(const std::string& path);
 
 }  // namespace jobshim

@@ -6,6 +6,9 @@
 
 namespace jobshim {
 
+// Every worker is started with this variable: the absolute path of its job file.
+constexpr std::string_view job_file_variable = "JOBSHIM_JOB_FILE";
+
 // `[A-Za-z0-9][A-Za-z0-9._-]{0,127}`
 bool is_job_id(std::string_view text);
 // A file name or path without its .json suffix, if it has one.

@@ -1,18 +1,14 @@
 #include "common/observation.hpp"
 
 #include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include <cerrno>
+#include <algorithm>
 #include <utility>
 
 #include "common/clocks.hpp"
-#include "common/file_system.hpp"
 #include "common/heartbeat_lines.hpp"
 #include "common/posix_error.hpp"
 #include "common/run_choice.hpp"
-#include "common/system_calls.hpp"
 #include "common/torn_file.hpp"
 #include "common/units.hpp"
 
@@ -24,7 +20,7 @@ using std::chrono::milliseconds;
 
 std::optional<FileContents> read_job(const JobFiles& files, Observation& seen) {
     try {
-        return read_file(files.job, max_job_file_bytes);
+        return files.directory.read_file(files.name, max_job_file_bytes);
     } catch (const std::system_error& error) {
         seen.trouble = error.what();
         seen.look_failed = true;
@@ -36,19 +32,52 @@ std::optional<FileContents> read_job(const JobFiles& files, Observation& seen) {
 
 }  // namespace
 
-std::optional<CancelRequest> read_cancel_request(const JobFiles& files, std::uint32_t owner) {
+milliseconds Observer::patience(milliseconds whole) const {
+    if (!deadline) return whole;
+    const auto left = std::chrono::duration_cast<milliseconds>(*deadline - monotonic_now());
+    return std::clamp(left, milliseconds(0), whole);
+}
+
+namespace {
+
+// What there is under one name: nothing, somebody else's file, or a request.
+struct RequestFile {
+    bool is_foreign = false;
+    std::optional<FoundRequest> found;
+};
+
+RequestFile read_request_file(const JobFiles& files, const std::string& name,
+                              const ShimIdentity& run) {
     try {
-        const auto contents = read_file(files.cancel, 65536);
-        if (!contents || (contents->stamp.owner != 0 && contents->stamp.owner != owner))
-            return std::nullopt;
+        const auto contents = files.directory.read_file(name, 65536);
+        if (!contents) return {};
+        if (!files.counts(contents->stamp)) return {.is_foreign = true, .found = {}};
         auto request = parse_cancel_request(contents->text);
+        if (!request || !request->run.is_same_process_as(run)) return {};
         // The requester is the file's owner, whatever the file says.
-        if (request) request->what.by.uid = contents->stamp.owner;
-        return request;
+        request->what.by.uid = contents->stamp.owner;
+        return {.is_foreign = false, .found = FoundRequest{*std::move(request), name}};
     } catch (const std::exception&) {
+        return {.is_foreign = true, .found = {}};
+    }
+}
+
+}  // namespace
+
+std::optional<FoundRequest> find_cancel_request(const JobFiles& files, const ShimIdentity& run) {
+    RequestFile file = read_request_file(files, files.cancel, run);
+    if (!file.is_foreign) return std::move(file.found);
+    // Somebody else has taken the name.
+    std::optional<FoundRequest> found;
+    try {
+        files.directory.for_each_name([&](std::string_view name) {
+            if (!found && name.starts_with(files.cancel + "-"))
+                found = read_request_file(files, std::string(name), run).found;
+        });
+    } catch (const std::system_error&) {
         return std::nullopt;
     }
-    return std::nullopt;
+    return found;
 }
 
 namespace {
@@ -64,7 +93,7 @@ void find_out_which_run(Observation& seen, const JobFiles& files, const Observer
     }
     signs.beat = parse_heartbeat(seen.probe.text);
     signs.lock_is_held = seen.probe.lock == LivenessLock::held;
-    signs.job_file = to_utf8(files.job);
+    signs.job_file = to_utf8(files.path);
     signs.boot_id = observer.here.boot_id;
     RunChoice choice = choose_run(std::move(signs));
     seen.run = std::move(choice.run);
@@ -80,12 +109,15 @@ void look_for_unrecorded_end(Observation& seen, const JobFiles& files, const Obs
     if (seen.known_end || !seen.run || !is_active(seen.status()) ||
         observer.state_directory.empty())
         return;
-    const std::string path = unrecorded_file(observer.state_directory, seen.run->shim);
     try {
-        const auto contents = read_file(path, max_job_file_bytes);
-        if (!contents) return;
+        const auto directory =
+            Directory::open_if_there(unrecorded_directory(observer.state_directory));
+        if (!directory) return;
+        const auto contents =
+            directory->read_file(unrecorded_name(seen.run->shim), max_job_file_bytes);
+        if (!contents || !files.counts(contents->stamp)) return;
         const Heartbeat copy = parse_heartbeat(contents->text);
-        if (!copy.run || copy.run->shim != seen.run->shim || copy.job_file != to_utf8(files.job) ||
+        if (!copy.run || copy.run->shim != seen.run->shim || copy.job_file != to_utf8(files.path) ||
             !copy.last)
             return;
         seen.known_end = copy.last;
@@ -99,13 +131,15 @@ void look_for_unrecorded_end(Observation& seen, const JobFiles& files, const Obs
 // file server: we create a file there and read its time back.
 std::optional<std::int64_t> file_clock_now(const JobFiles& files, bool local) {
     if (local) return wall_now_ms() * 1'000'000;
-    const std::string path = files.reserve + "-clock-" + std::to_string(::getpid());
-    const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-    struct stat info {};
-    const bool good = fd && ::fstat(fd.get(), &info) == 0;
-    if (fd) ::unlink(path.c_str());
-    if (!good) return std::nullopt;
-    return ns_of(mtime_of(info));
+    const std::string name = Directory::random_name_like(own_name_beside(files.name, "clock"));
+    const UniqueFd fd = files.directory.open_file(name, O_WRONLY | O_CREAT | O_EXCL);
+    if (!fd) return std::nullopt;
+    files.directory.remove(name);
+    try {
+        return stamp_of(fd.get(), name).modified_ns;
+    } catch (const std::system_error&) {
+        return std::nullopt;
+    }
 }
 
 // Looks up the shim and the worker, and completes the sighting.
@@ -126,9 +160,11 @@ void look_at_processes(Observation& seen, const JobFiles& files, const Observer&
     const bool here = seen.place == Place::here;
     // A shim without its lock is about to exit (or its heartbeat file was replaced).
     const bool has_lost_its_lock = active && sighting.lock == LivenessLock::free;
-    sighting.shim = !here ? Liveness::unknowable
-                          : look_up_patiently(run.shim.pid, run.shim.start_time,
-                                              has_lost_its_lock ? death_patience : milliseconds(0));
+    sighting.shim =
+        !here ? Liveness::unknowable
+              : look_up_patiently(
+                    run.shim.pid, run.shim.start_time,
+                    observer.patience(has_lost_its_lock ? death_patience : milliseconds(0)));
     // The lock is held, but not by the recorded shim: the next shim holds it, and is about to write
     // its first lines.
     if (sighting.lock == LivenessLock::held && sighting.shim == Liveness::dead) {
@@ -138,7 +174,7 @@ void look_at_processes(Observation& seen, const JobFiles& files, const Observer&
     }
     const bool shim_alive = sighting.lock == LivenessLock::held || sighting.shim == Liveness::alive;
     if (!active) return;
-    const bool local = is_local_file_system(files.directory);
+    const bool local = files.directory.is_local();
     if (seen.probe.mtime_ns)
         if (const auto now = file_clock_now(files, local || here))
             sighting.beat_age = milliseconds(*now / 1'000'000 - *seen.probe.mtime_ns / 1'000'000);
@@ -166,13 +202,14 @@ void look_at_processes(Observation& seen, const JobFiles& files, const Observer&
         return;
     }
     // The shim is dead.
-    seen.cancelled = read_cancel_request(files, seen.probe.owner.value_or(::geteuid()));
+    if (auto found = find_cancel_request(files, run.shim)) seen.cancelled = found->request;
     if (!run.worker) {
         sighting.worker = seen.worker_was_started ? Liveness::unknowable : Liveness::none;
         return;
     }
-    sighting.worker = look_up_patiently(run.worker->pid, run.worker->start_time,
-                                        run.kill_on_shim_death ? death_patience : milliseconds(0));
+    sighting.worker = look_up_patiently(
+        run.worker->pid, run.worker->start_time,
+        observer.patience(run.kill_on_shim_death ? death_patience : milliseconds(0)));
 }
 
 // True if a second look must agree with the first before anything is concluded.
@@ -184,15 +221,17 @@ bool rests_on_a_free_lock(const Observation& seen) {
 Observation look_once(const JobFiles& files, const Observer& observer, const Prober& prober,
                       const TornPatience& patience) {
     Observation seen;
-    seen.probe = prober ? prober() : probe_heartbeat(files.heartbeat);
+    seen.probe = prober ? prober() : probe_heartbeat(files);
     if (auto contents = read_job(files, seen)) {
         seen.file_exists = true;
+        seen.modified_ns = contents->stamp.modified_ns;
         JobDocument document = JobDocument::parse(std::move(contents->text));
         if (document.fault() == JsonFault::none) {
             seen.document = std::move(document);
         } else {
-            seen.is_torn = document.is_torn() && !patience.is_over_for(files.job, contents->stamp);
-            seen.trouble = files.job + ": " + document.describe_fault();
+            seen.is_torn = document.is_torn() &&
+                           !patience.is_over_for(files.directory, files.name, contents->stamp);
+            seen.trouble = files.path + ": " + document.describe_fault();
         }
     } else {
         seen.file_exists = !seen.trouble.empty();
@@ -205,7 +244,7 @@ Observation look_once(const JobFiles& files, const Observer& observer, const Pro
 }  // namespace
 
 Observation observe(const JobFiles& files, const Observer& observer, const Prober& prober) {
-    TornPatience patience(torn_job_patience);
+    TornPatience patience(observer.patience(torn_job_patience));
     Observation seen;
     for (int attempt = 0; attempt < 50; ++attempt) {
         seen = look_once(files, observer, prober, patience);

@@ -22,13 +22,20 @@ namespace jobshim {
 struct Observer {
     ShimIdentity here;            // this process
     std::string state_directory;  // "" if there is none
+    // After this moment (monotonic) nothing is waited for any more: what is not certain by then
+    // stays uncertain. For a survey of many jobs, any of which may be made to keep us waiting.
+    std::optional<std::chrono::nanoseconds> deadline = {};
+
+    // What is left of a patience.
+    std::chrono::milliseconds patience(std::chrono::milliseconds whole) const;
 };
 
 struct Observation {
     // Nothing if there is no such file, or if it is not a JSON object (`trouble` then says so).
     std::optional<JobDocument> document;
     bool file_exists = false;
-    bool is_torn = false;  // not a JSON object, but a writer may be about to complete it
+    std::int64_t modified_ns = 0;  // when the file was last written; 0 if unknown
+    bool is_torn = false;          // not a JSON object, but a writer may be about to complete it
     std::string trouble;
     bool look_failed = false;         // a system error kept us from reading it; see `trouble`
     std::string obstacle_to_the_end;  // why a copy of the end, which may exist, cannot be read
@@ -60,9 +67,14 @@ constexpr std::chrono::milliseconds death_patience{1000};
 // opened then (heartbeat.hpp). If empty, it is probed by its path.
 using Prober = std::function<Probe()>;
 
-// Nothing if there is no request that can be read and that counts: only root and the job's owner
-// may end the job, so only their files count, whoever else can write to the directory.
-std::optional<CancelRequest> read_cancel_request(const JobFiles& files, std::uint32_t owner);
+// The request to cancel this run. Nothing if there is none that can be read and that counts: one
+// for another run does not, nor does one that is neither root's nor the job's owner's. Where
+// somebody else has taken its name, it has a random one that begins with it.
+struct FoundRequest {
+    CancelRequest request;
+    std::string name;  // of its file
+};
+std::optional<FoundRequest> find_cancel_request(const JobFiles& files, const ShimIdentity& run);
 
 // Never throws because of what a job file contains.
 Observation observe(const JobFiles& files, const Observer& observer, const Prober& prober = {});

@@ -97,12 +97,17 @@ std::int64_t wall_start_of(const ProcessStat& stat);
 // The process's arguments, each followed by a null byte; "" if they cannot be read.
 std::string command_line_of(int pid);
 
+// The value that this variable had when the process executed its program; nothing if there is none,
+// or if it cannot be read. Another process cannot change it.
+std::optional<std::string> initial_environment_of(int pid, const std::string& variable);
+
 // The command lines of all readable processes named `name`.
 struct RunningCommand {
     int pid = 0;
     std::uint64_t start_time = 0;
     std::vector<std::string> arguments;
     std::string working_directory;
+    std::uint32_t owner = 0;  // effective uid
 };
 std::vector<RunningCommand> find_processes_named(const std::string& name);
 

@@ -286,6 +286,20 @@ std::string command_line_of(int pid) {
     return read_kernel_file("/proc/" + std::to_string(pid) + "/cmdline", std::size_t{1} << 20U);
 }
 
+std::optional<std::string> initial_environment_of(int pid, const std::string& variable) {
+    if (!proc_shows_our_pids()) return std::nullopt;
+    const std::string environment =
+        read_kernel_file("/proc/" + std::to_string(pid) + "/environ", std::size_t{4} << 20U);
+    const std::string start = variable + "=";
+    for (std::size_t at = 0; at < environment.size();) {
+        const std::size_t end = std::min(environment.find('\0', at), environment.size());
+        if (environment.compare(at, start.size(), start) == 0)
+            return environment.substr(at + start.size(), end - at - start.size());
+        at = end + 1;
+    }
+    return std::nullopt;
+}
+
 std::vector<RunningCommand> find_processes_named(const std::string& name) {
     std::vector<RunningCommand> found;
     for_each_process([&](int pid) {
@@ -294,6 +308,7 @@ std::vector<RunningCommand> find_processes_named(const std::string& name) {
         RunningCommand running;
         running.pid = pid;
         if (const auto stat = read_process_stat(pid)) running.start_time = stat->start_time;
+        running.owner = owner_of_process(pid).value_or(~0U);
         const std::string line = command_line_of(pid);
         for (std::size_t at = 0; at < line.size();) {
             const std::size_t end = std::min(line.find('\0', at), line.size());

@@ -122,6 +122,7 @@ Json to_json(const CancelRequest& request) {
                              : std::to_string(*request.signal);
     if (request.kill_after_ms) json["killAfterMs"] = *request.kill_after_ms;
     if (request.start_time) json["startTime"] = *request.start_time;
+    if (request.run.pid > 0) json["run"] = to_json(request.run);
     return json;
 }
 
@@ -134,7 +135,8 @@ std::optional<CancelRequest> cancel_from(const Json& json) {
         text_in(json, "at"),
         parse_signal(text_in(json, "signal")),
         kill_after,
-        number<std::uint64_t>(json, "startTime")};
+        number<std::uint64_t>(json, "startTime"),
+        shim_from(object_in(json, "run")).value_or(ShimIdentity{})};
 }
 
 Json to_json(const OomBaseline& oom) {

@@ -54,8 +54,10 @@ RunChoice choose_run(RunSigns signs) {
     choice.new_run_began =
         signs.lock_is_held && recorded && beat.run && beat.run->shim != recorded->shim;
     if (of_the_same_run) {
-        if (!recorded->worker) recorded->worker = beat.run->worker;
-        choice.heartbeat_agrees = recorded->worker == beat.run->worker;
+        // Whom to signal, and whether to, is only the heartbeat file's to say: fewer can write it.
+        choice.heartbeat_agrees = beat.run->worker || !recorded->worker;
+        if (beat.run->worker) recorded->worker = beat.run->worker;
+        recorded->kill_on_shim_death = beat.run->kill_on_shim_death;
         choice.oom = beat.oom;
         choice.worker_was_started = recorded->worker.has_value();
         // The end was recorded, and then somebody made the record active again: with a new request

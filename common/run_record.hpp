@@ -9,22 +9,9 @@
 #include <vector>
 
 #include "common/exit_reason.hpp"
+#include "common/shim_identity.hpp"
 
 namespace jobshim {
-
-struct ShimIdentity {
-    int pid = 0;
-    std::optional<std::uint64_t> start_time;  // field 22 of /proc/PID/stat, in ticks
-    std::string boot_id;                      // "" if unknown, here and below
-    std::string machine_id;
-    std::optional<std::uint64_t> pid_namespace;  // inode of /proc/self/ns/pid
-    std::string host;
-    // Inode of /proc/self/ns/time; nothing for the initial namespace, which does not shift start
-    // times.
-    std::optional<std::uint64_t> time_namespace = {};
-
-    bool operator==(const ShimIdentity&) const = default;
-};
 
 enum class Group { own, share };
 

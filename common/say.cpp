@@ -4,7 +4,7 @@
 
 #include <exception>
 
-#include "common/atomic_file.hpp"
+#include "common/file_contents.hpp"
 #include "common/units.hpp"
 
 namespace jobshim {

@@ -1,7 +1,6 @@
 #include "common/settle.hpp"
 
-#include <unistd.h>
-
+#include <cerrno>
 #include <csignal>
 #include <exception>
 
@@ -16,14 +15,30 @@ namespace {
 
 using std::chrono::milliseconds;
 
+// True if this process was started with the environment that the shim gives to a worker of this
+// job. It is the kernel that keeps it, so no file can claim it. A program that writes over its
+// environment (to change what ps shows) loses this proof, and so does one started by env -i.
+bool was_started_for(const JobFiles& files, int pid) {
+    const auto path = initial_environment_of(pid, std::string(job_file_variable));
+    if (!path || !path->starts_with('/')) return false;
+    try {
+        const SplitPath split = split_path(*path);
+        const auto directory = Directory::open_if_there(split.directory);
+        return directory && split.name == files.name && directory->is_same_as(files.directory);
+    } catch (const std::exception&) {
+        return false;
+    }
+}
+
 // The living members of the worker's own process group, except the worker: processes with its
 // process group id and session that are no older than the worker. The kernel does not reuse the id
 // while the group has members; if the leader is another process, it is another group.
 //
-// Anybody who may write to the directory can write the job file. So we act on it only if the
-// heartbeat file, which only its owner can write, agrees, and only against that owner's processes:
-// nobody can make another user's reader kill on their behalf.
-std::vector<ProcessStat> rest_of_group(const Observation& seen) {
+// Whoever may write to the directory can write the job file, and root in a container that shares
+// the directory can write the heartbeat file as well. So we act only if the heartbeat file, which
+// only its owner can write, agrees; only against that owner's processes; and only if the kernel has
+// it that a process was started for this very job.
+std::vector<ProcessStat> rest_of_group(const Observation& seen, const JobFiles& files) {
     const bool is_corroborated = seen.place == Place::here && seen.run && seen.heartbeat_agrees &&
                                  seen.run->worker && seen.run->worker->group == Group::own &&
                                  seen.probe.owner;
@@ -39,27 +54,32 @@ std::vector<ProcessStat> rest_of_group(const Observation& seen) {
             continue;
         }
         if (member.session == *worker.session && member.start_time >= *worker.start_time &&
-            member.owner == *seen.probe.owner)
+            member.owner == *seen.probe.owner && was_started_for(files, member.pid))
             rest.push_back(std::move(member));
     }
     return rest;
 }
 
-std::size_t signal_each(const std::vector<ProcessStat>& processes, int signal) {
-    std::size_t reached = 0;
-    for (const ProcessStat& each : processes) {
-        const ProcessHandle process = open_process(each.pid, each.start_time);
-        if (process && send_signal(process, signal)) ++reached;
-    }
-    return reached;
+// 0, or an errno.
+int signal_process(const ProcessHandle& process, int signal,
+                   const std::optional<Identity>& identity) {
+    return run_as(identity, [&] { return send_signal(process, signal) ? 0 : errno; });
 }
 
-// PR_SET_PDEATHSIG reaches only the worker. This kills the rest of its own process group.
-std::size_t end_rest_of_group(const Observation& seen) {
+void signal_each(const std::vector<ProcessStat>& processes, int signal,
+                 const std::optional<Identity>& identity) {
+    for (const ProcessStat& each : processes)
+        if (const ProcessHandle process = open_process(each.pid, each.start_time))
+            signal_process(process, signal, identity);
+}
+
+// PR_SET_PDEATHSIG reaches only the worker. This is the rest of its own process group, if that was
+// to die with the shim as well.
+std::vector<ProcessStat> left_to_kill(const Observation& seen, const JobFiles& files) {
     const bool meant_to_die =
         seen.verdict.settle && !seen.known_end && seen.run && seen.run->kill_on_shim_death;
-    if (!meant_to_die || seen.probe.owner != ::geteuid()) return 0;
-    return signal_each(rest_of_group(seen), SIGKILL);
+    return meant_to_die && files.may_act() ? rest_of_group(seen, files)
+                                           : std::vector<ProcessStat>{};
 }
 
 // The post-mortem of a job whose shim was lost: compares the counters now with those that the shim
@@ -153,9 +173,10 @@ bool belongs_to_new_run(const JobDocument& document, const Observation& seen) {
 }  // namespace
 
 void settle(JobFile& file, const Observation& seen, Conclusion last) {
-    if (const std::size_t ended = end_rest_of_group(seen))
-        last.exit.evidence.push_back("SIGKILL sent to " + std::to_string(ended) +
-                                     (ended == 1 ? " process" : " processes") +
+    const std::vector<ProcessStat> left = left_to_kill(seen, file.files());
+    if (!left.empty())
+        last.exit.evidence.push_back("SIGKILL sent to " + std::to_string(left.size()) +
+                                     (left.size() == 1 ? " process" : " processes") +
                                      " left in the worker's process group");
     JobEdit edit;
     edit.run = seen.run.value_or(RunRecord{});
@@ -164,44 +185,69 @@ void settle(JobFile& file, const Observation& seen, Conclusion last) {
     file.update(
         [&](const JobDocument* document) {
             if (document == nullptr)  // just deleted: do not bring it back
-                throw Refusal(file.files().job + ": has been deleted");
+                throw Refusal(file.files().path + ": has been deleted");
             if (belongs_to_new_run(*document, seen))
-                throw Refusal(file.files().job + ": a new run has begun");
+                throw Refusal(file.files().path + ": a new run has begun");
             // Somebody may have recorded an end since: it stands.
             return edit.applied_to(*document, is_final(document->status()));
         },
         JobFile::Write::last);
+    // Only now: a verdict that cannot be recorded kills nobody.
+    signal_each(left, SIGKILL, file.files().directory.identity());
+}
+
+void remove_unrecorded(const Observer& observer, const JobFiles& files, const ShimIdentity& shim) {
+    if (observer.state_directory.empty()) return;
+    const auto directory = Directory::open_if_there(unrecorded_directory(observer.state_directory));
+    if (!directory) return;
+    const auto copy = directory->stamp_if_known(unrecorded_name(shim));
+    if (copy && files.counts(*copy)) directory->remove(unrecorded_name(shim));
 }
 
 void tidy(const JobFiles& files) {
-    if (!stamp_at(files.fresh) && !stamp_at(files.merged) && !stamp_at(files.reserve)) return;
-    const auto lock = SettlerLock::try_take(files.heartbeat);
+    const Directory& directory = files.directory;
+    if (!files.may_act() ||
+        (!directory.stamp_at(files.fresh) && !directory.stamp_at(files.merged) &&
+         !directory.stamp_at(files.reserve)))
+        return;
+    const auto lock = SettlerLock::try_take(files);
     if (!lock || lock->probe().lock != LivenessLock::free) return;
     JobFile(files, SyncPolicy::never, [](const std::string&) {}).clear_stale_files();
     lock->remove_if_empty();
 }
 
-void signal_orphan(const Observation& seen, int signal) {
+void signal_orphan(const Observation& seen, const JobFiles& files, int signal) {
     if (!seen.run || !seen.run->worker) throw Refusal("the worker is unknown");
     const WorkerIdentity& worker = *seen.run->worker;
     const std::string name = "worker (pid " + std::to_string(worker.pid) + ")";
-    if (!seen.heartbeat_agrees || !worker.start_time)
-        throw Refusal("the " + name + " is not signalled: the heartbeat file does not name it");
+    const auto refuse = [&](const std::string& why) {
+        throw Refusal("the " + name + " is not signalled: " + why);
+    };
+    if (!files.may_act()) refuse(why_only_looking(files.parties));
+    if (!seen.heartbeat_agrees || !worker.start_time) refuse("the heartbeat file does not name it");
     const ProcessHandle process = open_process(worker.pid, worker.start_time);
-    // As in rest_of_group: a user's heartbeat file gives no right to another user's processes.
-    const bool is_trusted = seen.probe.owner == 0U || seen.probe.owner == ::geteuid();
-    if (process && !is_trusted && owner_of_process(worker.pid) != seen.probe.owner)
-        throw Refusal("the " + name +
-                      " is not signalled: it does not belong to the owner of the heartbeat file");
-    const auto rest = rest_of_group(seen);
-    if (process && !send_signal(process, signal) && errno != ESRCH)
-        throw_errno("signal the " + name);
-    signal_each(rest, signal);
+    // As in rest_of_group.
+    if (process && seen.probe.owner != 0U && owner_of_process(worker.pid) != seen.probe.owner)
+        refuse("it does not belong to the owner of the heartbeat file");
+    if (process && !was_started_for(files, worker.pid))
+        refuse("nothing but the job's files says that it is this job's");
+    const auto rest = rest_of_group(seen, files);
+    const auto& identity = files.directory.identity();
+    const int error = process ? signal_process(process, signal, identity) : 0;
+    if (error != 0 && error != ESRCH) throw_errno("signal the " + name, error);
+    signal_each(rest, signal, identity);
 }
 
 namespace {
 
-// Nothing if the heartbeat file at that path is no longer the one that `lock` locked.
+void remove_request(const JobFiles& files, const Observation& seen) {
+    if (seen.run)
+        if (const auto found = find_cancel_request(files, seen.run->shim))
+            files.directory.remove(found->name);
+    files.directory.remove(files.cancel);  // one for an earlier run, or nobody's
+}
+
+// Nothing if the heartbeat file of that name is no longer the one that `lock` locked.
 std::optional<Settled> try_to_settle(const SettlerLock& lock, const JobFiles& files,
                                      const Observer& observer, const Judgement& judgement) {
     Settled result;
@@ -215,9 +261,8 @@ std::optional<Settled> try_to_settle(const SettlerLock& lock, const JobFiles& fi
                      [&](const std::string& notice) { result.notices.push_back(notice); });
         file.clear_stale_files();
         settle(file, result.now, *last);
-        ::unlink(files.cancel.c_str());
-        if (result.now.run && !observer.state_directory.empty())
-            ::unlink(unrecorded_file(observer.state_directory, result.now.run->shim).c_str());
+        remove_request(files, result.now);
+        if (result.now.run) remove_unrecorded(observer, files, result.now.run->shim);
         lock.remove_if_empty();
         result.wrote = true;
         result.now = observe(files, observer, prober);
@@ -240,15 +285,18 @@ Settled settle_under(const SettlerLock& lock, const JobFiles& files, const Obser
 
 Settled observe_and_settle(const JobFiles& files, const Observer& observer,
                            const Judgement& judgement) {
-    const auto deadline = monotonic_now() + 5 * death_patience;
+    const auto deadline = monotonic_now() + observer.patience(5 * death_patience);
     for (;;) {
         Settled seen;
         seen.now = observe(files, observer);
         std::optional<Conclusion> last = judgement(seen.now);
         if (!last) return seen;
+        if (!files.may_act())
+            return show_as_settled(std::move(seen), std::move(*last),
+                                   why_only_looking(files.parties));
         try {
             // Look again under the lock: the first look may be out of date.
-            if (const auto lock = SettlerLock::try_take(files.heartbeat))
+            if (const auto lock = SettlerLock::try_take(files))
                 if (auto settled = try_to_settle(*lock, files, observer, judgement))
                     return std::move(*settled);
         } catch (const std::exception& error) {
@@ -257,7 +305,7 @@ Settled observe_and_settle(const JobFiles& files, const Observer& observer,
         // Another settler is at work, or a shim has just started: look again shortly.
         if (monotonic_now() >= deadline)
             return show_as_settled(std::move(seen), std::move(*last),
-                                   files.heartbeat + " is still locked");
+                                   files.path_of(files.heartbeat) + " is still locked");
         pause_for(milliseconds(5));
     }
 }

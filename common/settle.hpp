@@ -36,7 +36,8 @@ struct Eyewitness {
 };
 Judgement with_eyewitness(const Eyewitness& eyewitness);
 
-// Observes the job, and settles it if need be. Of any number of concurrent callers, one writes.
+// Observes the job, and settles it if need be and if this process may (standing.hpp). Of any number
+// of concurrent callers, one writes.
 Settled observe_and_settle(const JobFiles& files, const Observer& observer,
                            const Judgement& judgement = conclude_if_dead);
 
@@ -47,9 +48,14 @@ Settled show_as_settled(Settled seen, Conclusion last, const std::string& why_no
 Settled settle_under(const SettlerLock& lock, const JobFiles& files, const Observer& observer,
                      const Judgement& judgement);
 
-// Signals an orphan and the rest of its own process group, through pidfds. Throws Refusal if it is
-// not certain that the processes are the job's, std::system_error if they may not be signalled.
-void signal_orphan(const Observation& seen, int signal);
+// Signals an orphan and the rest of its own process group, through pidfds, with the identity of the
+// job's owner. Throws Refusal if it is not certain that the processes are the job's,
+// std::system_error if they may not be signalled.
+void signal_orphan(const Observation& seen, const JobFiles& files, int signal);
+
+// Removes the copy of an end that could not be written to the job file, if there is one. Throws
+// std::system_error.
+void remove_unrecorded(const Observer& observer, const JobFiles& files, const ShimIdentity& shim);
 
 // Removes the temporary files that a killed writer left beside a job file, even if that was never
 // created. Does nothing while a shim or a settler has the job, or if that cannot be determined for
@@ -60,7 +66,7 @@ void tidy(const JobFiles& files);
 Conclusion conclusion_on(const Observation& observation);
 
 // Writes the final word on a job that is over; the caller holds the writer lock and has made sure
-// under it that the job is over. First kills what is left of the worker's own process group, if the
+// under it that the job is over. Then kills what is left of the worker's own process group, if the
 // worker is dead and was meant to die with its shim. Throws std::system_error or Refusal; the
 // record is then unchanged.
 void settle(JobFile& file, const Observation& observation, Conclusion last);

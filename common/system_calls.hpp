@@ -6,7 +6,9 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 
+#include <cstdint>
 #include <ctime>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -20,20 +22,35 @@ timespec ctime_of(const struct stat& info);
 // Reserves disk space for the first `bytes` bytes without changing the size.
 bool reserve_space(int fd, off_t bytes);
 
-// Atomic. EINVAL, ENOSYS or EOPNOTSUPP if the file system cannot.
-bool rename_no_replace(const std::string& from, const std::string& to);
-bool rename_exchange(const std::string& one, const std::string& other);
+// Atomic. EINVAL, ENOSYS or EOPNOTSUPP if the file system cannot. Names are relative to the open
+// directories.
+bool rename_no_replace(int directory, const std::string& from, const std::string& to);
+bool rename_exchange(int one_directory, const std::string& one, int other_directory,
+                     const std::string& other);
 
 // Flushes to the medium: what was written survives a power cut.
 bool flush_to_disk(int fd);
 
-// For fstatat(2), unlinkat(2) and the like. Needs no read permission on the directory.
-UniqueFd open_directory_for_lookup(const std::string& path);
+// For openat(2), fstatat(2), unlinkat(2) and the like. `path` is relative to `directory`, and its
+// last component is not followed if it is a symbolic link. Needs no read permission.
+UniqueFd open_directory_for_lookup(int directory, const std::string& path);
+// A path to what `fd` has open, for this process only.
+std::string path_of_descriptor(int fd);
 
 // The read end and the write end. Both are close-on-exec.
 std::pair<UniqueFd, UniqueFd> make_pipe();
 // Two ends, each of which can read and write. A short message, read with its own length, arrives
 // whole. Both are close-on-exec.
 std::pair<UniqueFd, UniqueFd> make_socket_pair();
+
+// True if the kernel gave this process rights that its starter does not have: the program is
+// set-user-ID or set-group-ID, or has file capabilities.
+bool was_started_with_privileges();
+
+// The home directory that /etc/passwd gives a user; nothing if it has none.
+std::optional<std::string> home_in_password_file(uid_t user);
+
+// Unpredictable.
+std::uint64_t random_bits();
 
 }  // namespace jobshim

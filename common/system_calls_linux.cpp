@@ -1,7 +1,13 @@
 #include <fcntl.h>
+#include <pwd.h>
+#include <sys/auxv.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include <cstdio>
+#include <memory>
 
 #include "common/system_calls.hpp"
 
@@ -11,10 +17,6 @@ namespace {
 
 constexpr unsigned no_replace = 1;  // RENAME_NOREPLACE and RENAME_EXCHANGE from linux/fs.h
 constexpr unsigned exchange = 2;
-
-bool rename_with(const std::string& from, const std::string& to, unsigned flags) {
-    return ::syscall(SYS_renameat2, AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), flags) == 0;
-}
 
 }  // namespace
 
@@ -26,19 +28,25 @@ bool reserve_space(int fd, off_t bytes) {
     return ::fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, bytes) == 0;
 }
 
-bool rename_no_replace(const std::string& from, const std::string& to) {
-    return rename_with(from, to, no_replace);
+bool rename_no_replace(int directory, const std::string& from, const std::string& to) {
+    return ::syscall(SYS_renameat2, directory, from.c_str(), directory, to.c_str(), no_replace) ==
+           0;
 }
 
-bool rename_exchange(const std::string& one, const std::string& other) {
-    return rename_with(one, other, exchange);
+bool rename_exchange(int one_directory, const std::string& one, int other_directory,
+                     const std::string& other) {
+    return ::syscall(SYS_renameat2, one_directory, one.c_str(), other_directory, other.c_str(),
+                     exchange) == 0;
 }
 
 bool flush_to_disk(int fd) { return ::fsync(fd) == 0; }
 
-UniqueFd open_directory_for_lookup(const std::string& path) {
-    return UniqueFd(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+UniqueFd open_directory_for_lookup(int directory, const std::string& path) {
+    return UniqueFd(
+        ::openat(directory, path.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
 }
+
+std::string path_of_descriptor(int fd) { return "/proc/self/fd/" + std::to_string(fd); }
 
 std::pair<UniqueFd, UniqueFd> make_pipe() {
     int ends[2];
@@ -50,6 +58,24 @@ std::pair<UniqueFd, UniqueFd> make_socket_pair() {
     int ends[2];
     if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return {};
     return {UniqueFd(ends[0]), UniqueFd(ends[1])};
+}
+
+bool was_started_with_privileges() { return ::getauxval(AT_SECURE) != 0; }
+
+std::optional<std::string> home_in_password_file(uid_t user) {
+    // Not getpwuid: in a static program it would load libraries that may not fit.
+    const std::unique_ptr<FILE, int (*)(FILE*)> file(std::fopen("/etc/passwd", "re"), &std::fclose);
+    while (const passwd* entry = file ? ::fgetpwent(file.get()) : nullptr)
+        if (entry->pw_uid == user && entry->pw_dir != nullptr && entry->pw_dir[0] == '/')
+            return entry->pw_dir;
+    return std::nullopt;
+}
+
+std::uint64_t random_bits() {
+    std::uint64_t bits = 0;
+    // Cannot fail for so few bytes, except before the kernel has gathered any randomness at all.
+    (void)!::getrandom(&bits, sizeof bits, 0);
+    return bits;
 }
 
 }  // namespace jobshim

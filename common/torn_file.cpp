@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "common/clocks.hpp"
-#include "common/file_system.hpp"
 
 namespace jobshim {
 
@@ -15,8 +14,9 @@ constexpr milliseconds between_looks{10};
 
 // Nothing if the age is unknown: the file may have been truncated between the stat and the read, or
 // another machine may have set its times.
-std::optional<milliseconds> age_of(const std::string& path, const FileStamp& as_read) {
-    if (!is_unchanged(path, as_read) || !is_local_file_system(path)) return std::nullopt;
+std::optional<milliseconds> age_of(const Directory& directory, const std::string& name,
+                                   const FileStamp& as_read) {
+    if (!directory.is_unchanged(name, as_read) || !directory.is_local()) return std::nullopt;
     return milliseconds(wall_now_ms() - as_read.modified_ns / 1'000'000);
 }
 
@@ -31,8 +31,9 @@ bool TornPatience::is_over() const {
     return patience_.count() == 0 || (deadline_ && monotonic_now() >= *deadline_);
 }
 
-bool TornPatience::is_over_for(const std::string& path, const FileStamp& stamp) const {
-    return is_over() || remaining_patience(patience_, age_of(path, stamp)).count() == 0;
+bool TornPatience::is_over_for(const Directory& directory, const std::string& name,
+                               const FileStamp& stamp) const {
+    return is_over() || remaining_patience(patience_, age_of(directory, name, stamp)).count() == 0;
 }
 
 void TornPatience::pause() {

@@ -19,7 +19,7 @@
 #include <optional>
 #include <string>
 
-#include "common/atomic_file.hpp"
+#include "common/directory.hpp"
 
 namespace jobshim {
 
@@ -40,7 +40,8 @@ public:
     bool is_over() const;
     // Likewise, or counted from the last change of a file that was read as torn and had this
     // `stamp`.
-    bool is_over_for(const std::string& path, const FileStamp& stamp) const;
+    bool is_over_for(const Directory& directory, const std::string& name,
+                     const FileStamp& stamp) const;
     // Waits until the next look.
     void pause();
 

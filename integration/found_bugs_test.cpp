@@ -31,30 +31,39 @@ Words all_under_strace(const fs::path& out, Words options, const Words& argv) {
 TEST_CASE_METHOD(Sandbox, "what a host writes during the exchange survives any failure then",
                  "[quick]") {
     if (!in_path("strace")) SKIP_TEST("no strace");
-    const auto fresh = (dir / ".job.json.jobshim-new").string();
+    const auto jobs = dir / "jobs", file = jobs / "job.json";
+    fs::create_directory(jobs);
+    const auto request = [&] { put(file, R"({"id":"job","status":"queued","n":1})"); };
+    request();
+    // The look at what was displaced: the second open of the new version's name.
+    int opens = 0, looks = 0;
+    for (const auto& call : record(*this, {jobshim, "-j", file, "--", "true"}, jobs)) {
+        if (call.kind() != "openat" || call.paths.empty()) continue;
+        ++opens;
+        if (contains(call.line, ".job.json.jobshim-new") && ++looks == 2) break;
+    }
+    REQUIRE(looks == 2);
     for (const std::string& fault : Words{"signal=SIGKILL", "error=EMFILE", "error=EIO"}) {
         CAPTURE(fault);
-        put(job, R"({"id":"job","status":"queued","n":1})");
-        // Delayed right before the exchange; the fault hits the look at what was displaced, the
-        // third open of that name.
-        auto shim = spawn(all_under_strace(dir / "trace",
-                                           {"-P", fresh, "-e", "trace=renameat2,open,openat", "-e",
-                                            "inject=renameat2:delay_enter=600000:when=1", "-e",
-                                            "inject=open,openat:" + fault + ":when=3"},
-                                           {jobshim, "-j", job, "--", "true"}));
+        for (const auto& entry : fs::directory_iterator(jobs)) fs::remove(entry);
+        fs::remove(dir / "trace");
+        request();
+        // Delayed right before the exchange.
+        auto shim = spawn(
+            all_under_strace(dir / "trace",
+                             {"-P", jobs, "-e", "trace=renameat2,open,openat", "-e",
+                              "inject=renameat2:delay_enter=600000:when=1", "-e",
+                              "inject=open,openat:" + fault + ":when=" + std::to_string(opens)},
+                             {jobshim, "-j", file, "--", "true"}));
         REQUIRE(wait_until([&] { return contains(slurp(dir / "trace"), "renameat2("); }));
         put(dir / "theirs", R"({"id":"job","status":"queued","n":2,"precious":true})");
-        fs::rename(dir / "theirs", job);
+        fs::rename(dir / "theirs", file);
         shim.wait();
-        run_shim({"-j", job, "--", "true"});
+        run_shim({"-j", file, "--", "true"});
         std::string everywhere;
-        for (const auto& entry : fs::directory_iterator(dir))
-            if (contains(entry.path().filename().string(), "job.json")) everywhere += slurp(entry);
+        for (const auto& entry : fs::directory_iterator(jobs)) everywhere += slurp(entry);
         CHECK(contains(everywhere, "precious"));
-        CHECK(names_in(dir, ".jobshim-").empty());
-        for (const auto& name : names_in(dir, "job.json")) fs::remove(dir / name);
-        fs::remove(heartbeat_of(job));
-        fs::remove(dir / "trace");
+        CHECK(names_in(jobs, ".jobshim-").empty());
     }
 }
 

@@ -19,7 +19,7 @@ namespace {
 
 // A state directory as the plugin leaves it, with one running job and one that has ended.
 struct StateDirectory {
-    StateDirectory() : paths(dir.path()) {
+    StateDirectory() {
         fs::create_directory(paths.jobs);
         write_text(paths.index, two_jobs);
         write_text(paths.job_file("task-1"),
@@ -28,10 +28,16 @@ struct StateDirectory {
                    "  \"request\": {\n    \"prompt\": \"cut \\ud83d\"\n  }\n}\n");
         write_text(paths.log_file("task-1"), "[2026-01-01T00:00:00.000Z] Starting.\n");
     }
-    CompanionMirror mirror() const { return {paths, {"task-1", killed(), 0, false}}; }
+    CompanionMirror mirror() const {
+        return {CompanionDirectory(dir.path()), {"task-1", killed(), 0, false}};
+    }
 
     TempDir dir;
-    CompanionPaths paths;
+    struct Paths {
+        std::string index, jobs, own;
+        std::string job_file(const std::string& id) const { return jobs + "/" + id + ".json"; }
+        std::string log_file(const std::string& id) const { return jobs + "/" + id + ".log"; }
+    } paths{dir / "state.json", dir / "jobs", dir / "jobshim"};
 };
 
 }  // namespace
@@ -138,7 +144,8 @@ TEST_CASE("companion: a file that was torn long ago is not waited for") {
     const timespec times[]{long_ago, long_ago};
     REQUIRE(::utimensat(AT_FDCWD, state.paths.index.c_str(), times, 0) == 0);
     // A wait of an hour would be noticed.
-    const auto theirs = read_theirs(state.paths.index, std::chrono::hours(1));
+    const auto theirs =
+        read_theirs(Directory::open(state.dir.path()), "state.json", std::chrono::hours(1));
     REQUIRE(theirs);
     CHECK_FALSE(theirs->whole);
 }

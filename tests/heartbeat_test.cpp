@@ -22,8 +22,8 @@ namespace {
 const std::string first_line = std::string(heartbeat_magic) + "{}}\n";
 
 // Holds the heartbeat file as a shim does, until the process dies.
-void hold(const std::string& path, const std::function<void()>& ready) {
-    HeartbeatHold held = HeartbeatHold::acquire(path, milliseconds(0));
+void hold(const JobFiles& files, const std::function<void()>& ready) {
+    HeartbeatHold held = HeartbeatHold::acquire(files, milliseconds(0));
     held.begin(first_line, 1000);
     ready();
     for (;;) ::pause();
@@ -33,68 +33,69 @@ void hold(const std::string& path, const std::function<void()>& ready) {
 
 TEST_CASE("heartbeat: the lock means alive and ends with the process") {
     const TempDir dir;
-    const std::string path = dir / "j.heartbeat";
-    CHECK(probe_heartbeat(path).lock == LivenessLock::no_file);
-    Child shim([&](auto ready) { hold(path, ready); });
-    CHECK(probe_heartbeat(path).lock == LivenessLock::held);
-    CHECK(probe_heartbeat(path).text == first_line);
+    const JobFiles files = job_files_of(dir / "j.json");
+    CHECK(probe_heartbeat(files).lock == LivenessLock::no_file);
+    Child shim([&](auto ready) { hold(files, ready); });
+    CHECK(probe_heartbeat(files).lock == LivenessLock::held);
+    CHECK(probe_heartbeat(files).text == first_line);
     // A second shim is refused, and learns who holds the job.
     try {
-        HeartbeatHold::acquire(path, milliseconds(0));
+        HeartbeatHold::acquire(files, milliseconds(0));
         FAIL("two shims held one job");
     } catch (const Refusal& refusal) {
         CHECK(std::string(refusal.what()).find("pid " + std::to_string(shim.pid())) !=
               std::string::npos);
     }
-    CHECK_FALSE(SettlerLock::try_take(path));
+    CHECK_FALSE(SettlerLock::try_take(files));
     shim.make_zombie();  // killed but not reaped: its locks are gone all the same
-    CHECK(probe_heartbeat(path).lock == LivenessLock::free);
-    CHECK(SettlerLock::try_take(path));
+    CHECK(probe_heartbeat(files).lock == LivenessLock::free);
+    CHECK(SettlerLock::try_take(files));
 }
 
 TEST_CASE("heartbeat: probing changes nothing and drops no lock of another process") {
     const TempDir dir;
-    const std::string path = dir / "j.heartbeat";
-    const Child shim([&](auto ready) { hold(path, ready); });
-    for (int i = 0; i < 100; ++i) REQUIRE(probe_heartbeat(path).lock == LivenessLock::held);
+    const JobFiles files = job_files_of(dir / "j.json");
+    const Child shim([&](auto ready) { hold(files, ready); });
+    for (int i = 0; i < 100; ++i) REQUIRE(probe_heartbeat(files).lock == LivenessLock::held);
 }
 
 TEST_CASE("heartbeat: a settler keeps others out but is not a sign of life") {
     const TempDir dir;
-    const std::string path = dir / "j.heartbeat";
+    const JobFiles files = job_files_of(dir / "j.json");
     const Child settler([&](auto ready) {
-        const auto lock = SettlerLock::try_take(path);
+        const auto lock = SettlerLock::try_take(files);
         ready();
         for (;;) ::pause();
     });
-    CHECK(probe_heartbeat(path).lock == LivenessLock::free);
-    CHECK_FALSE(SettlerLock::try_take(path));
+    CHECK(probe_heartbeat(files).lock == LivenessLock::free);
+    CHECK_FALSE(SettlerLock::try_take(files));
     // A shim waits for the settler, but gives up eventually.
     const auto began = monotonic_now();
-    CHECK_THROWS_AS(HeartbeatHold::acquire(path, milliseconds(30)), Refusal);
+    CHECK_THROWS_AS(HeartbeatHold::acquire(files, milliseconds(30)), Refusal);
     CHECK(monotonic_now() - began >= milliseconds(30));
     // Its failure left nothing behind: byte 0 is free again.
-    CHECK(probe_heartbeat(path).lock == LivenessLock::free);
+    CHECK(probe_heartbeat(files).lock == LivenessLock::free);
 }
 
 TEST_CASE("heartbeat: a shim that starts while a settler is at work gets its turn") {
     const TempDir dir;
-    const std::string path = dir / "j.heartbeat";
+    const JobFiles files = job_files_of(dir / "j.json");
     Child settler([&](auto ready) {
-        const auto lock = SettlerLock::try_take(path);
+        const auto lock = SettlerLock::try_take(files);
         ready();
         // Until the shim has locked byte 0.
         while (lock->probe().lock != LivenessLock::held) ::sched_yield();
         ::_exit(0);
     });
-    CHECK_NOTHROW(HeartbeatHold::acquire(path, milliseconds(5000)));
+    CHECK_NOTHROW(HeartbeatHold::acquire(files, milliseconds(5000)));
 }
 
 TEST_CASE("heartbeat: a file removed under a live shim is recreated and locked at the next beat") {
     const TempDir dir;
+    const JobFiles files = job_files_of(dir / "j.json");
     const std::string path = dir / "j.heartbeat";
     for (const bool replaced : {false, true}) {
-        HeartbeatHold held = HeartbeatHold::acquire(path, milliseconds(0));
+        HeartbeatHold held = HeartbeatHold::acquire(files, milliseconds(0));
         held.begin(first_line, 1000);
         held.append("{\"worker\":{\"pid\":7}}\n");
         const std::string history = read_text(path);
@@ -103,7 +104,7 @@ TEST_CASE("heartbeat: a file removed under a live shim is recreated and locked a
         held.beat();
         // Another process has to probe: a process never conflicts with its own locks.
         const Child reader([&](auto ready) {
-            const Probe probe = probe_heartbeat(path);
+            const Probe probe = probe_heartbeat(files);
             if (probe.lock == LivenessLock::held && probe.text == history)
                 write_text(dir / "seen", "yes");
             ready();
@@ -117,8 +118,9 @@ TEST_CASE("heartbeat: a file removed under a live shim is recreated and locked a
 
 TEST_CASE("heartbeat: a beat changes only the time of the file") {
     const TempDir dir;
+    const JobFiles files = job_files_of(dir / "j.json");
     const std::string path = dir / "j.heartbeat";
-    HeartbeatHold held = HeartbeatHold::acquire(path, milliseconds(0));
+    HeartbeatHold held = HeartbeatHold::acquire(files, milliseconds(0));
     held.begin(first_line, 1000);
     const timespec old[2] = {{1, 0}, {1, 0}};
     REQUIRE(::utimensat(AT_FDCWD, path.c_str(), old, 0) == 0);
@@ -133,49 +135,52 @@ TEST_CASE("heartbeat: a beat changes only the time of the file") {
 // As a power cut may leave it. A new run of the job was refused for ever.
 TEST_CASE("heartbeat: a file of zeros is taken like an empty one") {
     const TempDir dir;
+    const JobFiles files = job_files_of(dir / "j.json");
     const std::string path = dir / "j.heartbeat";
     write_text(path, std::string(400, '\0'));
-    CHECK_NOTHROW(SettlerLock::try_take(path));
-    HeartbeatHold held = HeartbeatHold::acquire(path, milliseconds(0));
+    CHECK_NOTHROW(SettlerLock::try_take(files));
+    HeartbeatHold held = HeartbeatHold::acquire(files, milliseconds(0));
     held.begin(first_line, 1000);
     CHECK(read_text(path) == first_line);
 }
 
 TEST_CASE("heartbeat: files that are not ours are left alone") {
     const TempDir dir;
+    const JobFiles files = job_files_of(dir / "j.json");
     const std::string path = dir / "j.heartbeat";
     for (const std::string& foreign : {std::string("notes\n"), std::string("{\"other\":1}\n"),
                                        std::string("{"), std::string(400, '\0') + "notes\n"}) {
         write_text(path, foreign);
         if (heartbeat_magic.starts_with(foreign)) {  // torn at the first byte: ours
-            CHECK_NOTHROW(HeartbeatHold::acquire(path, milliseconds(0)));
+            CHECK_NOTHROW(HeartbeatHold::acquire(files, milliseconds(0)));
             continue;
         }
-        CHECK_THROWS_AS(HeartbeatHold::acquire(path, milliseconds(0)), Refusal);
-        CHECK_THROWS_AS(SettlerLock::try_take(path), Refusal);
+        CHECK_THROWS_AS(HeartbeatHold::acquire(files, milliseconds(0)), Refusal);
+        CHECK_THROWS_AS(SettlerLock::try_take(files), Refusal);
         CHECK(read_text(path) == foreign);
     }
     std::filesystem::remove(path);
     std::filesystem::create_symlink("elsewhere", path);
-    CHECK_THROWS_AS(HeartbeatHold::acquire(path, milliseconds(0)), std::system_error);
+    CHECK_THROWS_AS(HeartbeatHold::acquire(files, milliseconds(0)), std::system_error);
     std::filesystem::remove(path);
     REQUIRE(::mkfifo(path.c_str(), 0600) == 0);
-    CHECK_THROWS_AS(HeartbeatHold::acquire(path, milliseconds(0)), Refusal);
-    CHECK(probe_heartbeat(path).text.empty());
+    CHECK_THROWS_AS(HeartbeatHold::acquire(files, milliseconds(0)), Refusal);
+    CHECK(probe_heartbeat(files).text.empty());
 }
 
 TEST_CASE("heartbeat: a failed start keeps what the previous run left") {
     const TempDir dir;
+    const JobFiles files = job_files_of(dir / "j.json");
     const std::string path = dir / "j.heartbeat";
     {
-        HeartbeatHold held = HeartbeatHold::acquire(path, milliseconds(0));
+        HeartbeatHold held = HeartbeatHold::acquire(files, milliseconds(0));
         held.begin(first_line, 1000);
         held.abandon("");
     }
     CHECK_FALSE(std::filesystem::exists(path));
     const std::string former = first_line + "{\"exit\":{}}\n";
     write_text(path, former);
-    HeartbeatHold held = HeartbeatHold::acquire(path, milliseconds(0));
+    HeartbeatHold held = HeartbeatHold::acquire(files, milliseconds(0));
     held.begin(first_line, 1000);
     held.abandon(former);
     CHECK(read_text(path) == former);
@@ -185,12 +190,13 @@ TEST_CASE("heartbeat: a failed start keeps what the previous run left") {
 // overdue, although a beat from the future is fresh (and the sum was undefined behaviour).
 TEST_CASE("heartbeat: a beat from after the year 2262 is from the future") {
     const TempDir dir;
+    const JobFiles files = job_files_of(dir / "j.json");
     const std::string path = dir / "j.heartbeat";
     write_text(path, first_line);
     const auto beat_at = [&](time_t seconds) {
         const timespec times[] = {{seconds, 0}, {seconds, 0}};
         REQUIRE(::utimensat(AT_FDCWD, path.c_str(), times, 0) == 0);
-        return *probe_heartbeat(path).mtime_ns;
+        return *probe_heartbeat(files).mtime_ns;
     };
     const std::int64_t now = wall_now_ms() * 1'000'000;
     CHECK(beat_at(13'569'465'600) > now);   // 2400
@@ -202,12 +208,13 @@ TEST_CASE("heartbeat: a beat from after the year 2262 is from the future") {
 // if the disk was full, the recorded end of the previous run was lost and became `shim-lost`.
 TEST_CASE("heartbeat: a shim that is refused before it begins does not write") {
     const TempDir dir;
+    const JobFiles files = job_files_of(dir / "j.json");
     const std::string path = dir / "j.heartbeat";
     write_text(path, first_line + "{\"exit\":{}}\n");
     const std::array<timespec, 2> long_ago{timespec{1000, 0}, timespec{1000, 0}};
     REQUIRE(::utimensat(AT_FDCWD, path.c_str(), long_ago.data(), 0) == 0);
-    HeartbeatHold held = HeartbeatHold::acquire(path, milliseconds(0));
+    HeartbeatHold held = HeartbeatHold::acquire(files, milliseconds(0));
     held.abandon(held.text());
     // Nor does it touch the file, which would look like a beat.
-    CHECK(probe_heartbeat(path).mtime_ns == std::int64_t{1000} * 1'000'000'000);
+    CHECK(probe_heartbeat(files).mtime_ns == std::int64_t{1000} * 1'000'000'000);
 }

@@ -191,14 +191,18 @@ TEST_CASE("job file: a failure of another file beside it is reported as such") {
         }
         return "";
     };
-    // A directory cannot simply be removed to make way.
-    fs::create_directory(fixture.dir / ".j.json.jobshim-new");
-    fs::create_directory(fixture.dir / ".j.json.jobshim-reserve");
-    CHECK(message_of(write).starts_with("create " + (fixture.dir / ".j.json.jobshim-new") + ": "));
+    // The file that was written last cannot be flushed any more, and neither can the directory.
+    fs::create_directory(fixture.dir / "gone");
+    JobFile orphaned(job_files_of(fixture.dir / "gone/j.json"), SyncPolicy::never,
+                     [](const std::string&) {});
+    fs::remove(fixture.dir / "gone");
     CHECK(message_of([&] {
-              fixture.file.reserve(8192);
-          }).starts_with("create " + (fixture.dir / ".j.json.jobshim-reserve") + ": "));
-    fs::remove(fixture.dir / ".j.json.jobshim-new");
+              orphaned.update([](const JobDocument* d) { return with_ours(d, "1"); },
+                              JobFile::Write::ordinary);
+          }).starts_with("create " + (fixture.dir / "gone/.j.json.jobshim-new") + ": "));
+    CHECK(message_of([&] {
+              orphaned.reserve(8192);
+          }).starts_with("create " + (fixture.dir / "gone/.j.json.jobshim-reserve") + ": "));
     // A failure of the job file itself is not reported that way.
     fs::create_directory(fixture.path());
     CHECK_THROWS_AS(write(), Refusal);
@@ -230,6 +234,30 @@ TEST_CASE("job file: stale files of a dead writer are removed and block nobody")
     write_text(fixture.dir / ".j.json.jobshim-reserve", "");
     fixture.file.clear_stale_files();
     CHECK(fixture.names() == std::vector<std::string>{"j.json"});
+}
+
+// In a directory that others may write to, they can take the names that we use.
+TEST_CASE("job file: a name that is taken keeps nothing from being written") {
+    JobFileFixture fixture;
+    fs::create_directory(fixture.dir / ".j.json.jobshim-new");
+    fs::create_directory(fixture.dir / ".j.json.jobshim-reserve");
+    fixture.file.clear_stale_files();
+    fixture.file.reserve(8192);
+    for (const auto write : {JobFile::Write::ordinary, JobFile::Write::last})
+        fixture.file.update([](const JobDocument* d) { return with_ours(d, "1"); }, write);
+    CHECK(read_text(fixture.path()) == R"({"ours":"1"})");
+    CHECK(fixture.names() ==
+          std::vector<std::string>{".j.json.jobshim-new", ".j.json.jobshim-reserve", "j.json"});
+}
+
+TEST_CASE("job file: what a link leads to is never set aside") {
+    JobFileFixture fixture;
+    write_text(fixture.path(), "notes");
+    fs::create_symlink("j.json", fixture.dir / "link.json");
+    JobFile linked(job_files_of(fixture.dir / "link.json"), SyncPolicy::never,
+                   [](const std::string&) {});
+    CHECK_THROWS_AS(linked.load(), Refusal);
+    CHECK(read_text(fixture.path()) == "notes");
 }
 
 TEST_CASE("job file: a stale file that holds what a host wrote is kept and reported") {

@@ -12,11 +12,13 @@ namespace fs = std::filesystem;
 TEST_CASE("job files: names beside the job file") {
     const TempDir dir;
     const JobFiles files = job_files_of(dir / "a.json");
-    CHECK(files.job == dir / "a.json");
-    CHECK(files.heartbeat == dir / "a.heartbeat");
-    CHECK(files.cancel == dir / "a.json.cancel");
-    CHECK(files.directory == dir.path());
-    CHECK(job_files_of(dir / "a.job").heartbeat == dir / "a.job.heartbeat");
+    CHECK(files.path == dir / "a.json");
+    CHECK(files.name == "a.json");
+    CHECK(files.heartbeat == "a.heartbeat");
+    CHECK(files.cancel == "a.json.cancel");
+    CHECK(files.directory.path() == dir.path());
+    CHECK(job_files_of(dir / "a.job").heartbeat == "a.job.heartbeat");
+    CHECK(job_files_in(files.directory, "b.json").path == dir / "b.json");
 }
 
 TEST_CASE("job files: a symlink is resolved even if its target does not exist yet") {
@@ -24,8 +26,14 @@ TEST_CASE("job files: a symlink is resolved even if its target does not exist ye
     fs::create_directory(dir / "real");
     fs::create_symlink("real/job.json", dir / "link.json");
     fs::create_symlink("link.json", dir / "link2.json");
-    CHECK(job_files_of(dir / "link2.json").job == dir / "real/job.json");
-    CHECK(job_files_of(dir / "link2.json").heartbeat == dir / "real/job.heartbeat");
+    const JobFiles linked = job_files_of(dir / "link2.json");
+    CHECK(linked.path == dir / "real/job.json");
+    CHECK(linked.directory.path() == dir / "real");
+    CHECK(linked.is_linked);
+    CHECK_FALSE(job_files_of(dir / "real/job.json").is_linked);
+    // In a survey of the directory the link is a file of its own.
+    CHECK(job_files_in(Directory::open(dir.path()), "link2.json").path == dir / "link2.json");
+    CHECK(resolved_path(dir / "link2.json") == dir / "real/job.json");
     fs::create_symlink("nowhere/job.json", dir / "dangling.json");
     CHECK_THROWS_AS(job_files_of(dir / "dangling.json"), std::system_error);
     fs::create_symlink("loop.json", dir / "loop.json");
@@ -52,17 +60,6 @@ TEST_CASE("job files: the state directory") {
     CHECK(state_directory("", "/h") == "/h/.local/state/jobshim");
     CHECK_THROWS_AS(state_directory(nullptr, nullptr), Refusal);
     CHECK_THROWS_AS(state_directory("", "h"), Refusal);
-}
-
-TEST_CASE("job files: directories are created private and only where missing") {
-    const TempDir dir;
-    make_directories(dir / "a/b/c");
-    CHECK(fs::status(dir / "a").permissions() == fs::perms::owner_all);
-    CHECK(fs::status(dir / "a/b/c").permissions() == fs::perms::owner_all);
-    make_directories(dir / "a/b/c");
-    write_text(dir / "file", "");
-    CHECK_THROWS_AS(make_directories(dir / "file"), std::system_error);
-    CHECK_THROWS_AS(make_directories(dir / "file/x"), std::system_error);
 }
 
 TEST_CASE("job files: ids") {

@@ -33,7 +33,7 @@ struct DeadJob {
         run.shim = observer.here;
         run.shim.pid = 4194303;
         run.shim.start_time = 1;
-        run.heartbeat_file = files.heartbeat;
+        run.heartbeat_file = files.path_of(files.heartbeat);
     }
 
     void put_record(Status status, const std::string& member = "\"host\":1") {
@@ -42,12 +42,13 @@ struct DeadJob {
         edit.phase = "running";
         edit.started_at = edit.updated_at = started_at;
         edit.run = run;
-        write_text(files.job, edit.applied_to(JobDocument::parse("{" + member + "}"), false));
+        write_text(files.path, edit.applied_to(JobDocument::parse("{" + member + "}"), false));
     }
     void put_heartbeat(const std::string& more = dead_worker_line) {
         RunRecord first = run;
         first.exit.reset();
-        write_text(files.heartbeat, heartbeat_first_line(first, files.job, started_at) + more);
+        write_text(files.path_of(files.heartbeat),
+                   heartbeat_first_line(first, files.path, started_at) + more);
     }
     static std::string exit_line(int wait_status, const std::string& ended_at) {
         Ending end;
@@ -58,7 +59,7 @@ struct DeadJob {
     }
     Observation look() const { return observe(files, observer); }
     std::string state() const { return std::string(word(look().verdict.state)); }
-    JobDocument record() const { return JobDocument::parse(read_text(files.job)); }
+    JobDocument record() const { return JobDocument::parse(read_text(files.path)); }
 };
 
 }  // namespace
@@ -80,7 +81,7 @@ TEST_CASE("observation: shim and worker dead") {
     // Settling again does not change a byte.
     const std::string text = record.text();
     CHECK_FALSE(observe_and_settle(job.files, job.observer).wrote);
-    CHECK(read_text(job.files.job) == text);
+    CHECK(read_text(job.files.path) == text);
 }
 
 TEST_CASE("observation: a shim that died before its worker was started") {
@@ -119,7 +120,7 @@ TEST_CASE("observation: a known end is settled as it was whoever lost the record
         if (with_our_member)
             job.put_record(Status::running);
         else  // the host wrote back its own old copy, from before the start
-            write_text(job.files.job, R"({"status":"running","host":1})");
+            write_text(job.files.path, R"({"status":"running","host":1})");
         job.put_heartbeat(dead_worker_line + DeadJob::exit_line(0, "2026-01-01T00:00:05.000Z"));
         const Settled settled = observe_and_settle(job.files, job.observer);
         CHECK(settled.now.verdict.state == State::completed);
@@ -134,7 +135,7 @@ TEST_CASE("observation: a known end is settled as it was whoever lost the record
 TEST_CASE(
     "observation: an old copy that is written back late is put right whatever its timestamp") {
     DeadJob job;
-    write_text(job.files.job,
+    write_text(job.files.path,
                R"({"status":"running","pid":4,"updatedAt":"2026-01-01T00:00:09.000Z"})");
     job.put_heartbeat(dead_worker_line + DeadJob::exit_line(768, "2026-01-01T00:00:05.000Z"));
     CHECK(observe_and_settle(job.files, job.observer).now.verdict.state == State::failed);
@@ -174,7 +175,7 @@ TEST_CASE("observation: a job that is requested again is not settled by its prev
                               R"({"status":"queued","updatedAt":"2026-01-01T00:00:09.000Z"})"}) {
         INFO(fresh);
         DeadJob job;
-        write_text(job.files.job, fresh);
+        write_text(job.files.path, fresh);
         job.put_heartbeat(end);
         CHECK(job.state() == "queued");
     }
@@ -190,11 +191,11 @@ TEST_CASE(
         job.put_heartbeat(dead_worker_line + DeadJob::exit_line(768, "2026-01-01T00:00:05.000Z"));
         CHECK(job.state() == "failed");
         const Child next([&](auto ready) {
-            HeartbeatHold held = HeartbeatHold::acquire(job.files.heartbeat, milliseconds(0));
+            HeartbeatHold held = HeartbeatHold::acquire(job.files, milliseconds(0));
             RunRecord run;
             run.shim = identity_of_this_process(own_process_stat());
             if (has_begun)
-                held.begin(heartbeat_first_line(run, job.files.job, job.started_at), 100);
+                held.begin(heartbeat_first_line(run, job.files.path, job.started_at), 100);
             ready();
             for (;;) ::pause();
         });
@@ -216,8 +217,8 @@ TEST_CASE("observation: an older run's heartbeat says nothing about a newer reco
 
 TEST_CASE("observation: another job's heartbeat file does not count") {
     DeadJob job;
-    write_text(job.files.job, R"({"status":"queued"})");
-    write_text(job.files.heartbeat,
+    write_text(job.files.path, R"({"status":"queued"})");
+    write_text(job.files.path_of(job.files.heartbeat),
                heartbeat_first_line(job.run, job.dir / "other.json", job.started_at) +
                    DeadJob::exit_line(0, job.started_at));
     CHECK(job.state() == "queued");
@@ -227,13 +228,13 @@ TEST_CASE("observation: an end that could only be copied elsewhere is found ther
     DeadJob job;
     job.put_record(Status::running);
     job.put_heartbeat();
-    const std::string copy = unrecorded_file(job.observer.state_directory, job.run.shim);
-    make_directories(job.observer.state_directory + "/unrecorded");
+    const std::string copy = Directory::make(unrecorded_directory(job.observer.state_directory))
+                                 .path_of(unrecorded_name(job.run.shim));
     const std::string line = DeadJob::exit_line(11, "2026-01-01T00:00:05.000Z");
     // A copy for another job does not count.
     write_text(copy, heartbeat_first_line(job.run, "/other.json", job.started_at) + line);
     CHECK_FALSE(job.look().known_end);
-    write_text(copy, heartbeat_first_line(job.run, job.files.job, job.started_at) + line);
+    write_text(copy, heartbeat_first_line(job.run, job.files.path, job.started_at) + line);
     CHECK(observe_and_settle(job.files, job.observer).now.verdict.state == State::failed);
     CHECK(job.record().run()->exit->signal == 11);
     CHECK_FALSE(std::filesystem::exists(copy));
@@ -245,9 +246,9 @@ TEST_CASE("observation: a copy of an end is removed when the job is settled whoe
     job.put_record(Status::running);
     const std::string line = DeadJob::exit_line(11, "2026-01-01T00:00:05.000Z");
     job.put_heartbeat(dead_worker_line + line);
-    const std::string copy = unrecorded_file(job.observer.state_directory, job.run.shim);
-    make_directories(job.observer.state_directory + "/unrecorded");
-    write_text(copy, heartbeat_first_line(job.run, job.files.job, job.started_at) + line);
+    const std::string copy = Directory::make(unrecorded_directory(job.observer.state_directory))
+                                 .path_of(unrecorded_name(job.run.shim));
+    write_text(copy, heartbeat_first_line(job.run, job.files.path, job.started_at) + line);
     CHECK(observe_and_settle(job.files, job.observer).wrote);
     CHECK_FALSE(std::filesystem::exists(copy));
 }
@@ -299,13 +300,13 @@ TEST_CASE("observation: a beat that moves is a sign of life until the next one i
     BeatMemory beats;
     const auto look = [&] {
         Observation seen = job.look();
-        beats.compare(job.files.job, seen);
+        beats.compare(job.files.path, seen);
         return seen.verdict.state;
     };
     CHECK(look() == State::unknown);
     CHECK(look() == State::unknown);
     const timespec later[2] = {{4'000'000'000, 0}, {4'000'000'000, 0}};
-    REQUIRE(::utimensat(AT_FDCWD, job.files.heartbeat.c_str(), later, 0) == 0);
+    REQUIRE(::utimensat(AT_FDCWD, job.files.path_of(job.files.heartbeat).c_str(), later, 0) == 0);
     CHECK(look() == State::running);
     CHECK(look() == State::running);
 }
@@ -314,11 +315,11 @@ TEST_CASE("observation: a file that is not a job file is unknown and named and l
     DeadJob job;
     const std::string deep = R"({"a":)" + std::string(600, '[') + std::string(600, ']') + "}";
     for (const std::string& text : {std::string("{torn"), std::string("[]"), deep}) {
-        write_text(job.files.job, text);
+        write_text(job.files.path, text);
         const Settled settled = observe_and_settle(job.files, job.observer);
         CHECK(settled.now.verdict.state == State::unknown);
         CHECK(settled.now.verdict.because.find("j.json") != std::string::npos);
-        CHECK(read_text(job.files.job) == text);
+        CHECK(read_text(job.files.path) == text);
     }
 }
 
@@ -326,7 +327,7 @@ TEST_CASE("observation: a deleted file is not brought back") {
     DeadJob job;
     job.put_heartbeat(dead_worker_line + DeadJob::exit_line(0, "2026-01-01T00:00:05.000Z"));
     CHECK_FALSE(observe_and_settle(job.files, job.observer).wrote);
-    CHECK_FALSE(std::filesystem::exists(job.files.job));
+    CHECK_FALSE(std::filesystem::exists(job.files.path));
 }
 
 TEST_CASE("observation: a process that has just lost its lock is given time to disappear") {

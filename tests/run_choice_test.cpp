@@ -168,8 +168,11 @@ TEST_CASE("run choice: the record and the heartbeat file describe the same run")
                      signs.beat.run->worker.reset();
                  }),
          Of::both, End::unknown, Agrees::yes, Worker::not_started, Begun::no, Before::no},
-        {"they name different workers: one of them is forged",
+        {"they name different workers: the heartbeat file is believed",
          changed(both(), [](RunSigns& signs) { signs.recorded->worker = other_worker; }), Of::both,
+         End::unknown, Agrees::yes, Worker::started, Begun::no, Before::no},
+        {"only the record names a worker",
+         changed(both(), [](RunSigns& signs) { signs.beat.run->worker.reset(); }), Of::both,
          End::unknown, Agrees::no, Worker::started, Begun::no, Before::no},
         {"the directory goes by another name", of_another_job(both()), Of::both, End::unknown,
          Agrees::yes, Worker::started, Begun::no, Before::no},
@@ -180,6 +183,17 @@ TEST_CASE("run choice: the heartbeat file's worker is added to a record that has
     RunSigns signs = both();
     signs.recorded->worker.reset();
     CHECK(choose_run(signs).run->worker == the_worker);
+}
+
+// More people can write the record than the heartbeat file.
+TEST_CASE("run choice: the heartbeat file says whom to signal and whether to") {
+    RunSigns signs = both();
+    signs.recorded->worker = other_worker;
+    signs.recorded->kill_on_shim_death = true;
+    signs.beat.run->kill_on_shim_death = false;
+    const RunChoice choice = choose_run(signs);
+    CHECK(choice.run->worker == the_worker);
+    CHECK_FALSE(choice.run->kill_on_shim_death);
 }
 
 TEST_CASE("run choice: a job made active again after its end was recorded") {

@@ -36,7 +36,7 @@ TEST_CASE("run description: a command in UTF-8 is told as it is") {
     CHECK(edit.title == "node  w\xC3\xB6rker.mjs");
     CHECK(edit.cwd == "/here");
     CHECK(edit.run.shim.pid == 42);
-    CHECK(edit.run.heartbeat_file == job_files_of("/a.json").heartbeat);
+    CHECK(edit.run.heartbeat_file == "/a.heartbeat");
     CHECK(edit.run.raw_command.empty());
     CHECK(edit.run.raw_cwd.empty());
     CHECK(edit.run.command.empty());

@@ -25,17 +25,19 @@ TEST_CASE("system: a rename that never replaces and one that exchanges") {
     write_text(dir / "one", "1");
     write_text(dir / "two", "2");
 
-    CHECK_FALSE(rename_no_replace(dir / "one", dir / "two"));
+    const UniqueFd directory = open_directory_for_lookup(AT_FDCWD, dir.path());
+    const int at = directory.get();
+    CHECK_FALSE(rename_no_replace(at, "one", "two"));
     CHECK(errno == EEXIST);
-    CHECK(rename_no_replace(dir / "one", dir / "three"));
+    CHECK(rename_no_replace(at, "one", "three"));
     CHECK(read_text(dir / "three") == "1");
-    CHECK_FALSE(rename_no_replace(dir / "one", dir / "four"));
+    CHECK_FALSE(rename_no_replace(at, "one", "four"));
     CHECK(errno == ENOENT);
 
-    CHECK(rename_exchange(dir / "two", dir / "three"));
+    CHECK(rename_exchange(at, "two", at, "three"));
     CHECK(read_text(dir / "two") == "1");
     CHECK(read_text(dir / "three") == "2");
-    CHECK_FALSE(rename_exchange(dir / "two", dir / "none"));
+    CHECK_FALSE(rename_exchange(at, "two", at, "none"));
     CHECK(errno == ENOENT);
     CHECK(read_text(dir / "two") == "1");
 }
@@ -72,15 +74,17 @@ TEST_CASE("system: a file's times to the nanosecond") {
 TEST_CASE("system: a directory that is opened only for lookup") {
     const TempDir dir;
     write_text(dir / "file", "");
-    const UniqueFd directory = open_directory_for_lookup(dir.path());
+    const UniqueFd directory = open_directory_for_lookup(AT_FDCWD, dir.path());
     REQUIRE(directory);
     CHECK_FALSE(is_inherited_by_exec(directory));
     CHECK(::unlinkat(directory.get(), "file", 0) == 0);
-    CHECK_FALSE(open_directory_for_lookup(dir / "file"));
+    CHECK_FALSE(open_directory_for_lookup(AT_FDCWD, dir / "file"));
     CHECK(errno == ENOENT);
     write_text(dir / "file", "");
-    CHECK_FALSE(open_directory_for_lookup(dir / "file"));
+    CHECK_FALSE(open_directory_for_lookup(AT_FDCWD, dir / "file"));
     CHECK(errno == ENOTDIR);
+    std::filesystem::create_directory_symlink(".", dir / "link");
+    CHECK_FALSE(open_directory_for_lookup(directory.get(), "link"));
 }
 
 TEST_CASE("system: a pipe and a socket pair that is read message by message") {

@@ -32,29 +32,32 @@ TEST_CASE("torn file: the patience that is left depends on the age of the last c
 
 TEST_CASE("torn file: patience is counted from the last change") {
     const TempDir dir;
-    const std::string path = dir / "torn.json";
+    const Directory directory = Directory::open(dir.path());
+    const std::string name = "torn.json";
+    const std::string path = dir / name;
     write_text(path, "{\"jobs\": [");
     const std::chrono::hours hour(1);
     const TornPatience patience(hour);
     const auto age_by = [&](int hours) {
         std::filesystem::last_write_time(
             path, std::filesystem::file_time_type::clock::now() - hours * hour);
-        return *stamp_at(path);
+        return *directory.stamp_at(name);
     };
-    CHECK_FALSE(patience.is_over_for(path, age_by(0)));
-    CHECK(patience.is_over_for(path, age_by(2)));
-    CHECK_FALSE(patience.is_over_for(path, age_by(-2)));
+    CHECK_FALSE(patience.is_over_for(directory, name, age_by(0)));
+    CHECK(patience.is_over_for(directory, name, age_by(2)));
+    CHECK_FALSE(patience.is_over_for(directory, name, age_by(-2)));
     // It has changed since it was read.
     const auto as_read = age_by(2);
     age_by(3);
-    CHECK_FALSE(patience.is_over_for(path, as_read));
+    CHECK_FALSE(patience.is_over_for(directory, name, as_read));
     // It has been removed since.
     std::filesystem::remove(path);
-    CHECK_FALSE(patience.is_over_for(path, as_read));
+    CHECK_FALSE(patience.is_over_for(directory, name, as_read));
     // Another machine may have set its time.
-    const std::string elsewhere = "/proc/version";
-    CHECK_FALSE(patience.is_over_for(elsewhere, *stamp_at(elsewhere)));
-    CHECK(TornPatience(milliseconds(0)).is_over_for(elsewhere, *stamp_at(elsewhere)));
+    const Directory proc = Directory::open("/proc");
+    const auto stamp = *proc.stamp_at("version");
+    CHECK_FALSE(patience.is_over_for(proc, "version", stamp));
+    CHECK(TornPatience(milliseconds(0)).is_over_for(proc, "version", stamp));
 }
 
 TEST_CASE("torn file: patience ends however often the file is written") {
@@ -67,6 +70,7 @@ TEST_CASE("torn file: patience ends however often the file is written") {
         write_text(path, "{");
         patience.pause();
     }
-    CHECK(patience.is_over_for(path, *stamp_at(path)));
+    const Directory directory = Directory::open(dir.path());
+    CHECK(patience.is_over_for(directory, "torn.json", *directory.stamp_at("torn.json")));
     CHECK(monotonic_now() - began >= milliseconds(30));
 }

@@ -9,14 +9,10 @@
 #include <optional>
 #include <string>
 
-#include "common/atomic_file.hpp"
-#include "common/companion/paths.hpp"
 #include "common/companion/remedy.hpp"
+#include "common/companion/state_directory.hpp"
 
 namespace jobshim {
-
-// True if the directory holds something of the plugin's or of ours.
-bool is_companion_directory(const std::string& path);
 
 // Reads one of the plugin's files. Waits for an empty or torn file until nobody has touched it for
 // `patience`, but no longer than `patience` in all. Nothing if it is gone. Throws std::system_error
@@ -30,14 +26,15 @@ struct TheirFile {
     // one. Only we can read such a file.
     bool has_trailing_text = false;
 };
-std::optional<TheirFile> read_theirs(const std::string& path, std::chrono::milliseconds patience);
+std::optional<TheirFile> read_theirs(const Directory& directory, const std::string& name,
+                                     std::chrono::milliseconds patience);
 
 // What the job file and the index currently say about a job. Throws likewise.
-CompanionView look_at_companion(const CompanionPaths& paths, const std::string& id,
+CompanionView look_at_companion(const CompanionDirectory& state, const std::string& id,
                                 std::chrono::milliseconds patience);
 
 // True if the log says that the job was cancelled: see says_cancelled. Also false if the log cannot
 // be read.
-bool log_says_cancelled(const CompanionPaths& paths, const std::string& id, std::int64_t since);
+bool log_says_cancelled(const CompanionDirectory& state, const std::string& id, std::int64_t since);
 
 }  // namespace jobshim

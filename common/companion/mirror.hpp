@@ -17,13 +17,16 @@
 #include <string>
 #include <vector>
 
-#include "common/atomic_file.hpp"
-#include "common/companion/paths.hpp"
+#include "common/companion/look.hpp"
 #include "common/companion/remedy.hpp"
+#include "common/companion/state_directory.hpp"
 #include "common/exit_reason.hpp"
 #include "common/job_document.hpp"
 
 namespace jobshim {
+
+// Returns what should replace a file of theirs, which may be torn; nothing to leave it.
+using TheirEdit = std::function<std::optional<std::string>(const TheirFile&)>;
 
 // Brings the plugin's two files into line with the end of one job.
 class CompanionMirror {
@@ -34,7 +37,7 @@ public:
         std::int64_t since = 0;  // ms since 1970: when the run began
         bool add_exit = false;   // add the exit to the job file, having no record of our own
     };
-    CompanionMirror(CompanionPaths paths, Job job);
+    CompanionMirror(CompanionDirectory state, Job job);
 
     // Looks once and does what is needed. True if something was written. If it throws
     // std::system_error or Refusal, each file is unchanged or whole.
@@ -44,14 +47,18 @@ public:
     bool has_written() const { return has_written_; }
 
 private:
+    bool swap_file(const TheirEdit& edit);
+    bool swap_index(const TheirEdit& edit);
     bool change_file(const CompanionRemedy& remedy, const CompanionView& view);
     bool change_index(const CompanionRemedy& remedy, const CompanionView& view);
-    // Where the new versions are written.
-    std::string fresh_file() const;
-    std::string fresh_index() const;
+    // The names in our own subdirectory under which the new versions are written.
+    std::string fresh_file() const { return "." + job_.id + ".mirror"; }
+    std::string fresh_index() const { return ".state.mirror"; }
+    std::optional<FileStamp> stamp_of_file() const;
+    std::optional<FileStamp> stamp_of_index() const;
     void append_to_log(const std::string& sentence);
 
-    CompanionPaths paths_;
+    CompanionDirectory state_;
     Job job_;
     std::optional<FileStamp> file_stamp_;
     std::optional<FileStamp> index_stamp_;

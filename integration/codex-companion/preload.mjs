@@ -27,6 +27,9 @@ function findJobshim(env) {
   if (env.JOBSHIM) return isExecutable(env.JOBSHIM) ? env.JOBSHIM : null;
   const found = (env.PATH ?? "")
     .split(path.delimiter)
+    // An empty or relative entry means the working directory, which is a repository that anybody may
+    // have written.
+    .filter(path.isAbsolute)
     .map((directory) => path.resolve(directory, "jobshim"))
     .find(isExecutable);
   return found ?? null;

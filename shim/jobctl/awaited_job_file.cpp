@@ -8,7 +8,6 @@
 #include <utility>
 
 #include "common/clocks.hpp"
-#include "common/file_system.hpp"
 #include "common/units.hpp"
 #include "shim/jobctl/awaited_job.hpp"
 #include "shim/jobctl/job_watcher.hpp"
@@ -171,16 +170,15 @@ private:
     void watch_whereabouts() {
         const Whereabouts where = whereabouts_of(job_, context_.directories);
         bool gives_signs = where.complete;
-        for (const std::string& directory : where.directories)
-            if (!watch_.watch_directory(directory) || !is_local_file_system(directory))
-                gives_signs = false;
+        for (const Directory& directory : where.directories)
+            if (!watch_.watch_directory(directory) || !directory.is_local()) gives_signs = false;
         absent_look_at_ = gives_signs ? end_of_time : monotonic_now() + absent_tick;
     }
 
     // Only looks: what may be the end of the previous run must not be settled before that is
     // certain.
     void first_look() {
-        watcher_->look(context_.observer, false);
+        watcher_->look(context_, false);
         if (!watcher_->is_over()) return keep_watching();
         watcher_->watch_files();
         stage_ = Stage::grace;
@@ -191,7 +189,7 @@ private:
     // True if the end seen now is still the one that the first look found. Otherwise goes on from
     // what it sees now.
     bool is_previous_end() {
-        const Observation& seen = watcher_->look(context_.observer, false).now;
+        const Observation& seen = watcher_->look(context_, false).now;
         const bool another_run = seen.run && seen.run->shim != previous_shim_;
         if (watcher_->is_over() && !another_run && !is_gone(seen)) return true;
         starting_.clear();
@@ -215,7 +213,7 @@ private:
 
     void keep_watching() {
         stage_ = Stage::running;
-        watcher_->look(context_.observer, options_.settle);
+        watcher_->look(context_, options_.settle);
         if (is_gone(watcher_->seen().now)) {
             absent_until_ = monotonic_now() + vanished_patience;
             if (find_it()) keep_watching();

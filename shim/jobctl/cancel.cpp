@@ -3,9 +3,10 @@
 // The request (who, why, how) is on disk before the first signal, so that anybody who sees the end
 // knows that it was requested. The shim carries the request out; an orphaned worker has no shim, so
 // it is ended here.
+//
+// No file is believed about whom to signal. A process is signalled as the shim only if the kernel
+// says that it holds the lock on the heartbeat file, and that it belongs to the file's owner.
 #include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -28,6 +29,10 @@ namespace {
 
 using std::chrono::milliseconds;
 
+// How long a cancellation may take, unless the user says otherwise.
+constexpr milliseconds default_timeout{60'000};
+// For a shim whose heartbeat file is gone: it makes a new one at its next beat.
+constexpr milliseconds between_tries{50};
 // What SIGKILL does not end within this time is stuck in the kernel.
 constexpr milliseconds kill_patience{10'000};
 // Another canceller may die before it sends its signal: how often to check that it is still at
@@ -36,6 +41,12 @@ constexpr milliseconds other_cancellers_turn{1000};
 // A request that cannot be read is taken to be still being written for this long; after that it is
 // stale.
 constexpr milliseconds unreadable_patience{1000};
+
+// The time is up. what() says what is still alive.
+class TimedOut : public std::runtime_error {
+public:
+    using std::runtime_error::runtime_error;
+};
 
 class Canceller {
 public:
@@ -47,10 +58,14 @@ public:
         request_.signal = options.signal;
         if (options.kill_after) request_.kill_after_ms = options.kill_after->count();
         request_.start_time = context.observer.here.start_time;
+        // A grace period that was asked for is given, and what comes after it is done.
+        const milliseconds patience = options.timeout.value_or(
+            default_timeout + options.kill_after.value_or(milliseconds(0)));
+        if (patience.count() > 0) deadline_ = monotonic_now() + patience;
     }
 
-    // Returns once the job has ended, or once it is clear that it cannot be ended from here. A
-    // request stays while the end is not recorded yet: it belongs in the record.
+    // Returns once the job has ended, or once it is clear that it cannot be ended from here. Throws
+    // TimedOut. A request stays while the end is not recorded yet: it belongs in the record.
     Settled run() {
         Settled seen = end_it();
         if (is_final(seen.now.status())) withdraw();
@@ -60,7 +75,9 @@ public:
 private:
     Settled end_it() {
         for (;;) {
-            Settled seen = look_at(files_, context_.observer, true);
+            Settled seen = look_at(files_, context_, true);
+            if (!seen.now.verdict.ended && !files_.may_act())
+                refuse(why_only_looking(files_.parties));
             switch (seen.now.verdict.state) {
                 case State::completed:
                 case State::failed:
@@ -73,6 +90,7 @@ private:
                 case State::unknown:
                     return seen;
                 case State::queued:
+                    give_up_if_late(seen.now);
                     if (auto called_off = cancel_queued()) return std::move(*called_off);
                     break;
                 case State::running:
@@ -80,73 +98,95 @@ private:
                     ask_shim(seen.now);
                     break;
                 case State::orphaned:
-                    if (auto ended = end_orphan()) return std::move(*ended);
+                    if (auto ended = end_orphan(seen.now)) return std::move(*ended);
                     break;
             }
         }
     }
 
+    // Time left, at most `wanted` (negative: no limit of its own).
+    milliseconds time_left(milliseconds wanted) const {
+        if (deadline_ == end_of_time) return wanted;
+        const auto left = std::max(
+            milliseconds(0), std::chrono::duration_cast<milliseconds>(deadline_ - monotonic_now()));
+        return wanted.count() < 0 ? left : std::min(left, wanted);
+    }
+
+    void give_up_if_late(const Observation& seen) const {
+        if (monotonic_now() >= deadline_)
+            throw TimedOut(files_.path + ": not cancelled in time: " + seen.verdict.because);
+    }
+
     // Removes a request that was not acted on: the job had already ended, or cannot be reached.
     void withdraw() {
-        const auto there = placed_ ? read_cancel_request(files_, ::geteuid()) : std::nullopt;
-        if (there && there->what.by.pid == request_.what.by.pid && there->at == request_.at)
-            ::unlink(files_.cancel.c_str());
+        const auto there = placed_ ? find_cancel_request(files_, request_.run) : std::nullopt;
+        if (there && there->request.what.by.pid == request_.what.by.pid &&
+            there->request.at == request_.at)
+            files_.directory.remove(there->name);
         placed_ = false;
     }
 
     // True if it is up to this process to cancel the job; false if another one's request is there.
-    bool place_request() {
+    bool place_request(const ShimIdentity& run) {
         if (placed_) return true;
+        request_.run = run;
         const auto deadline = monotonic_now() + unreadable_patience;
         while (!make_request(files_.cancel)) {
-            const auto theirs = read_cancel_request(files_, ::geteuid());
-            if (theirs && canceller_is_alive(*theirs) && !asks_for_more()) return false;
-            if (!theirs && is_ours_to_read() && monotonic_now() < deadline) {
-                pause_for(milliseconds(5));
+            const auto there = files_.directory.stamp_if_known(files_.cancel);
+            // The name may be taken by somebody else's file, or by no file at all.
+            if (there && !files_.counts(*there)) {
+                if (replace_request()) break;
+                const std::string name = Directory::random_name_like(files_.cancel);
+                if (!make_request(name)) throw_errno("create " + files_.path_of(name));
+                break;
+            }
+            const auto theirs = find_cancel_request(files_, run);
+            if (theirs && canceller_is_alive(theirs->request) && !asks_for_more()) return false;
+            if (!theirs && there && monotonic_now() < deadline) {
+                pause_for(milliseconds(5));  // it may be half written
                 continue;
             }
             // The other canceller has died, or is not worth waiting for. Rename, so that there is a
             // request at every moment: the shim may be about to read it.
-            const std::string next =
-                own_path_beside(files_, "cancel-" + std::to_string(::getpid()));
-            ::unlink(next.c_str());  // left by a process that died with the same pid
-            if (!make_request(next)) throw_errno("create " + next);
-            if (::rename(next.c_str(), files_.cancel.c_str()) != 0) {
-                const int error = errno;
-                ::unlink(next.c_str());
-                throw_errno("replace " + files_.cancel, error);
-            }
+            if (!replace_request()) throw_errno("replace " + files_.path_of(files_.cancel));
             break;
         }
         placed_ = true;
-        if (const UniqueFd directory = open_directory_to_flush(files_.directory))
+        if (const UniqueFd directory = files_.directory.open_to_flush())
             if (!flush_to_disk(directory.get()) && errno != EINVAL)
-                throw_errno("flush " + files_.directory);
+                throw_errno("flush " + files_.directory.path());
         return true;
     }
 
-    // True if a request that cannot be read may be one that is half written and ours to read.
-    bool is_ours_to_read() const {
-        const auto there = stamp_at(files_.cancel);
-        return there && (there->owner == 0 || there->owner == ::geteuid());
+    // False, with errno, if what has the name cannot be replaced.
+    bool replace_request() const {
+        const std::string next =
+            Directory::random_name_like(own_name_beside(files_.name, "cancel"));
+        if (!make_request(next)) throw_errno("create " + files_.path_of(next));
+        if (files_.directory.rename(next, files_.directory, files_.cancel)) return true;
+        const int error = errno;
+        files_.directory.remove(next);
+        errno = error;
+        return false;
     }
 
     // A caller that says how to cancel does not wait for one that does it differently.
     bool asks_for_more() const { return options_.signal || options_.kill_after; }
 
     // False, with EEXIST in errno, if the file is already there.
-    bool make_request(const std::string& path) const {
-        const UniqueFd fd(
-            ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644));
+    bool make_request(const std::string& name) const {
+        const std::string path = files_.path_of(name);
+        const UniqueFd fd = files_.directory.open_file(name, O_WRONLY | O_CREAT | O_EXCL, 0644);
         if (!fd && errno == EEXIST) return false;
         if (!fd) throw_errno("create " + path);
         try {
             // Whatever the umask: the shim may belong to another user.
-            if (::fchmod(fd.get(), 0644) != 0) throw_errno("make " + path + " readable");
+            if (!files_.directory.change_mode(fd.get(), 0644))
+                throw_errno("make " + path + " readable");
             write_all(fd.get(), cancel_request_text(request_), path);
             if (!flush_to_disk(fd.get())) throw_errno("flush " + path);
         } catch (...) {
-            ::unlink(path.c_str());
+            files_.directory.remove(name);
             throw;
         }
         return true;
@@ -172,40 +212,67 @@ private:
         if (!process && look_up_process(shim.pid, shim.start_time) == Liveness::alive)
             refuse("no pidfds here, and without one " + name_of(shim) +
                    " cannot be signalled safely");
+        if (!process) return {};
+        switch (seen.probe.lock) {
+            case LivenessLock::held:
+                break;
+            case LivenessLock::free:
+            case LivenessLock::no_file:
+                // Somebody removed the heartbeat file under it: it locks a new one when it beats.
+                pause_for(between_tries);
+                return {};
+            case LivenessLock::unavailable:
+                refuse("nothing but the job's files says that pid " + std::to_string(shim.pid) +
+                       " is its shim (" + seen.probe.obstacle + ")");
+        }
+        if (!seen.heartbeat_agrees || seen.probe.lock_holder != shim.pid)
+            refuse("the lock on its heartbeat file is held by " +
+                   (seen.probe.lock_holder > 0
+                        ? "pid " + std::to_string(seen.probe.lock_holder)
+                        : std::string("a process that cannot be seen from here")) +
+                   ", and not by " + name_of(shim));
+        if (seen.probe.owner != owner_of_process(shim.pid))
+            refuse(name_of(shim) + " does not belong to the owner of its heartbeat file");
         return process;
     }
 
     [[noreturn]] void refuse(const std::string& why) const {
-        throw Refusal(files_.job + ": not cancelled: " + why);
+        throw Refusal(files_.path + ": not cancelled: " + why);
     }
 
     static std::string name_of(const ShimIdentity& shim) {
         return "the shim (pid " + std::to_string(shim.pid) + ")";
     }
 
+    // 0, or an errno.
+    int signal_shim(const ProcessHandle& shim, int signal) const {
+        return run_as(files_.directory.identity(),
+                      [&] { return send_signal(shim, signal) ? 0 : errno; });
+    }
+
     void ask_shim(const Observation& seen) {
         const ProcessHandle shim = open_shim(seen);
-        if (!shim) return;
-        if (!send_signal(shim, 0) && errno == EPERM) cannot_signal(seen);
+        if (!shim) return give_up_if_late(seen);
+        if (signal_shim(shim, 0) == EPERM) cannot_signal(seen, EPERM);
         bool is_left_to_another = false;
         // A worker that has already ended was not cancelled, even if its shim has not noticed yet.
         if (!worker_has_ended(seen)) {
-            is_left_to_another = !place_request();
-            if (!is_left_to_another && !send_signal(shim, SIGTERM) && errno != ESRCH) {
-                const int error = errno;
+            is_left_to_another = !place_request(seen.run->shim);
+            const int error = is_left_to_another ? 0 : signal_shim(shim, SIGTERM);
+            if (error != 0 && error != ESRCH) {
                 withdraw();
-                errno = error;
-                cannot_signal(seen);
+                cannot_signal(seen, error);
             }
         }
         // A stopped shim could not carry it out.
         const auto stat = read_process_stat(seen.run->shim.pid);
-        if (stat && stat->state == 'T') send_signal(shim, SIGCONT);
-        wait_for_end(shim, is_left_to_another ? other_cancellers_turn : milliseconds(-1));
+        if (stat && stat->state == 'T') signal_shim(shim, SIGCONT);
+        const milliseconds wanted = is_left_to_another ? other_cancellers_turn : milliseconds(-1);
+        if (!wait_for_end(shim, time_left(wanted))) give_up_if_late(seen);
     }
 
-    [[noreturn]] void cannot_signal(const Observation& seen) const {
-        throw_errno(files_.job + ": not cancelled: signal " + name_of(seen.run->shim));
+    [[noreturn]] void cannot_signal(const Observation& seen, int error) const {
+        throw_errno(files_.path + ": not cancelled: signal " + name_of(seen.run->shim), error);
     }
 
     static bool worker_has_ended(const Observation& seen) {
@@ -215,17 +282,11 @@ private:
 
     // Nothing if somebody has started it meanwhile.
     std::optional<Settled> cancel_queued() {
-        // Anybody who may write to the directory could plant a heartbeat file that keeps the owner
-        // out.
-        const auto job = stamp_at(files_.job);
-        if (job && ::geteuid() != 0 && job->owner != ::geteuid())
-            refuse("it belongs to uid " + std::to_string(job->owner));
-        Settled settled =
-            look_at(files_, context_.observer, true,
-                    [&](const Observation& seen) -> std::optional<Conclusion> {
-                        if (seen.verdict.state != State::queued) return std::nullopt;
-                        return judge_never_started(request_.what.by, request_.what.reason);
-                    });
+        Settled settled = look_at(
+            files_, context_, true, [&](const Observation& seen) -> std::optional<Conclusion> {
+                if (seen.verdict.state != State::queued) return std::nullopt;
+                return judge_never_started(request_.what.by, request_.what.reason);
+            });
         // A job is not called off unless that is on record.
         if (!settled.unwritable.empty()) refuse(settled.unwritable);
         if (!settled.wrote) return std::nullopt;
@@ -233,10 +294,11 @@ private:
     }
 
     // Nothing if it is no longer orphaned, or if another canceller is at work.
-    std::optional<Settled> end_orphan() {
-        const auto lock = SettlerLock::try_take(files_.heartbeat);
+    std::optional<Settled> end_orphan(const Observation& found) {
+        const auto lock = SettlerLock::try_take(files_);
         if (!lock) {
-            pause_for(milliseconds(50));
+            pause_for(between_tries);
+            give_up_if_late(found);
             return std::nullopt;
         }
         const Observation seen = observe(files_, context_.observer, [&] { return lock->probe(); });
@@ -248,8 +310,9 @@ private:
                 refuse("no pidfds here, and without one its worker cannot be signalled safely");
             return std::nullopt;
         }
-        signal_orphan(seen, 0);  // a user who cannot signal it must not leave a request
-        place_request();         // or another's request is there: the lock holder carries it out
+        signal_orphan(seen, files_, 0);  // who cannot signal it must not leave a request
+        place_request(
+            seen.run->shim);  // or another's request is there: the lock holder carries it out
         Eyewitness eyewitness{worker, 0, context_.observer.here.pid, {}};
         end(seen, process, eyewitness.evidence);
         const auto status = wait_status_of(process);
@@ -262,16 +325,17 @@ private:
              std::vector<std::string>& evidence) {
         const auto began = monotonic_now();
         const auto send = [&](int signal) {
-            signal_orphan(seen, signal);
+            signal_orphan(seen, files_, signal);
             evidence.push_back(signal_name(signal) + " sent to the orphan after " +
                                describe_duration(std::chrono::duration_cast<milliseconds>(
                                    monotonic_now() - began)));
         };
         send(options_.signal.value_or(SIGTERM));
         const auto stat = read_process_stat(seen.run->worker->pid);
-        if (stat && stat->state == 'T') signal_orphan(seen, SIGCONT);
+        if (stat && stat->state == 'T') signal_orphan(seen, files_, SIGCONT);
         const milliseconds grace = options_.kill_after.value_or(default_grace);
-        if (wait_for_end(worker, grace.count() > 0 ? grace : milliseconds(-1))) return;
+        if (wait_for_end(worker, time_left(grace.count() > 0 ? grace : milliseconds(-1)))) return;
+        give_up_if_late(seen);
         send(SIGKILL);
         if (!wait_for_end(worker, kill_patience))
             refuse("SIGKILL did not end the worker (pid " + std::to_string(seen.run->worker->pid) +
@@ -282,6 +346,7 @@ private:
     const CtlOptions& options_;
     const Context& context_;
     CancelRequest request_;
+    std::chrono::nanoseconds deadline_ = end_of_time;
     bool placed_ = false;
 };
 
@@ -294,8 +359,14 @@ Outcome cancel_job(const CtlOptions& options, const Context& context) {
         complain_of_no_such_job(job);
         return Outcome::no_such_job;
     }
-    const Verdict before = look_at(*files, context.observer, true).now.verdict;
-    const Settled after = Canceller(*files, options, context).run();
+    const Verdict before = look_at(*files, context, true).now.verdict;
+    Settled after;
+    try {
+        after = Canceller(*files, options, context).run();
+    } catch (const TimedOut& late) {
+        complain(late.what());
+        return Outcome::timed_out;
+    }
     if (after.now.look_failed) throw Refusal("not cancelled: " + after.now.trouble);
     const JobReport report = report_of(*files, after);
     print(options.json ? json_array_of({report}) : status_line(report));

@@ -2,9 +2,13 @@
 // complain to standard error, and throw when jobctl itself fails.
 #pragma once
 
+#include <cstdint>
+#include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
+#include "common/companion/state_directory.hpp"
 #include "common/observation.hpp"
 #include "shim/jobctl/options.hpp"
 #include "shim/jobctl/outcome.hpp"
@@ -17,7 +21,10 @@ struct Context {
     std::vector<std::string> directories;  // of job files: --dir, else the default
     // State directories of codex-companion; if they are requested, only they count.
     bool is_companion = false;
-    std::vector<std::string> companions;
+    std::vector<CompanionDirectory> companions;
+    // The users of whom it was said that their jobs are only looked at. Copies share it.
+    std::shared_ptr<std::set<std::uint32_t>> only_looked_at =
+        std::make_shared<std::set<std::uint32_t>>();
 };
 
 Outcome show_status(const CtlOptions& options, const Context& context);

@@ -7,9 +7,9 @@
 
 #include <functional>
 
+#include "common/atomic_file.hpp"
 #include "common/clocks.hpp"
 #include "common/core_pattern.hpp"
-#include "common/file_system.hpp"
 #include "common/heartbeat.hpp"
 #include "common/kernel_log.hpp"
 #include "common/oom_evidence.hpp"
@@ -36,31 +36,33 @@ struct Finding {
 };
 
 // The directory itself, or its nearest ancestor that exists.
-std::string existing_part_of(std::string directory) {
-    while (directory.size() > 1 && ::access(directory.c_str(), F_OK) != 0)
-        directory.resize(std::max<std::size_t>(directory.rfind('/'), 1));
-    return directory;
+Directory existing_part_of(std::string path) {
+    for (;;) {
+        if (auto directory = Directory::open_if_there(path)) return *std::move(directory);
+        path.resize(std::max<std::size_t>(path.rfind('/'), 1));
+    }
 }
 
 class Doctor {
 public:
-    Doctor(std::string directory, const Observer& observer)
+    Doctor(Directory directory, const Observer& observer)
         : directory_(std::move(directory)),
           observer_(observer),
-          trial_(directory_ + "/.jobshim-doctor-" + std::to_string(::getpid())) {}
+          trial_(job_files_in(directory_, Directory::random_name_like(".jobshim-doctor"))) {}
     ~Doctor() {
-        for (const char* end : {"", ".heartbeat", ".new"}) ::unlink((trial_ + end).c_str());
+        for (const std::string& name : {trial_.name, trial_.heartbeat, trial_.fresh})
+            directory_.remove(name);
     }
     Doctor(const Doctor&) = delete;
     Doctor& operator=(const Doctor&) = delete;
 
     std::vector<Finding> examine() {
-        if (::access(directory_.c_str(), W_OK) == 0) {
+        if (directory_.may_write()) {
             look_at_locks();
             look_at_files();
         } else {
             add("directory", false, true,
-                directory_ +
+                directory_.path() +
                     " cannot be written: no job can be recorded here, and no dead one settled");
         }
         look_at_file_system();
@@ -92,14 +94,13 @@ private:
                 "only its pid, start time and boot id show that a shim is alive: from a container "
                 "or another host, a live one is unknown",
                 [&] {
-                    const std::string path = trial_ + ".heartbeat";
-                    HeartbeatHold hold = HeartbeatHold::acquire(path, milliseconds(0));
+                    HeartbeatHold hold = HeartbeatHold::acquire(trial_, milliseconds(0));
                     if (!hold.locked()) throw Refusal("no POSIX locks on this file system");
                     // A process never conflicts with its own lock: another process has to look.
                     const pid_t child = ::fork();
                     if (child < 0) throw_errno("fork");
                     if (child == 0)
-                        ::_exit(probe_heartbeat(path).lock == LivenessLock::held ? 0 : 1);
+                        ::_exit(probe_heartbeat(trial_).lock == LivenessLock::held ? 0 : 1);
                     int status = 0;
                     ::waitpid(child, &status, 0);
                     hold.release(HeartbeatHold::Leave::nothing);
@@ -112,30 +113,30 @@ private:
     void look_at_files() {
         attempt("exchange", false,
                 "a host that rewrites a job file at the same moment may lose what it wrote", [&] {
-                    StagedFile first(trial_ + ".new", std::nullopt);
+                    StagedFile first(directory_, trial_.fresh, std::nullopt);
                     first.write("{}");
-                    first.commit_as_new(trial_);
-                    StagedFile second(trial_ + ".new", std::nullopt);
+                    first.commit_as_new(trial_.name);
+                    StagedFile second(directory_, trial_.fresh, std::nullopt);
                     second.write("{}");
-                    if (second.commit_by_exchange(trial_) != StagedFile::Commit::exchanged)
+                    if (second.commit_by_exchange(trial_.name) != StagedFile::Commit::exchanged)
                         throw Refusal("RENAME_EXCHANGE is not supported here");
                     second.remove();
                     return std::string("two files can be exchanged in one step");
                 });
         attempt("reservation", false, "a disk that fills up may cost a job its final record", [&] {
-            StagedFile file(trial_ + ".new", std::nullopt);
+            StagedFile file(directory_, trial_.fresh, std::nullopt);
             if (!file.reserve(65536)) throw Refusal("space cannot be reserved here");
             file.remove();
             return std::string("space can be reserved for the final record");
         });
         attempt("flushing", false, "a power cut may cost a job its final record", [&] {
-            StagedFile file(trial_ + ".new", std::nullopt);
+            StagedFile file(directory_, trial_.fresh, std::nullopt);
             file.write("{}");
             const auto began = monotonic_now();
             file.flush();
-            const UniqueFd directory = open_directory_to_flush(directory_);
+            const UniqueFd directory = directory_.open_to_flush();
             if (!directory) throw Refusal("the directory cannot be read");
-            if (!flush_to_disk(directory.get())) throw_errno("flush " + directory_);
+            if (!flush_to_disk(directory.get())) throw_errno("flush " + directory_.path());
             file.remove();
             const auto took =
                 std::chrono::duration_cast<std::chrono::microseconds>(monotonic_now() - began);
@@ -144,10 +145,10 @@ private:
     }
 
     void look_at_file_system() {
-        const bool local = is_local_file_system(directory_);
+        const bool local = directory_.is_local();
         add("file system", local, true,
-            local ? directory_ + " is local to this host"
-                  : directory_ +
+            local ? directory_.path() + " is local to this host"
+                  : directory_.path() +
                         " may be shared with other hosts: a job is unknown to them, and to this "
                         "host after a reboot");
     }
@@ -230,9 +231,9 @@ private:
             "(the kernel clears PDEATHSIG): it is orphaned until it ends");
     }
 
-    const std::string directory_;
+    const Directory directory_;
     const Observer& observer_;
-    const std::string trial_;
+    const JobFiles trial_;
     std::vector<Finding> findings_;
 };
 
@@ -255,7 +256,7 @@ std::string json_of(const Finding& finding) {
 }  // namespace
 
 Outcome run_doctor(const CtlOptions& options, const Context& context) {
-    std::string directory;
+    std::optional<Directory> directory;
     if (!options.jobs.empty()) {
         const auto files = select_job(options.jobs.front(), context.directories);
         if (!files) {
@@ -271,7 +272,7 @@ Outcome run_doctor(const CtlOptions& options, const Context& context) {
 
     Outcome outcome = done;
     std::string text;
-    for (const Finding& finding : Doctor(directory, context.observer).examine()) {
+    for (const Finding& finding : Doctor(*directory, context.observer).examine()) {
         if (finding.may_end_in_unknown) outcome = Outcome::failed;
         if (options.json)
             text += (text.empty() ? "[" : ",\n") + json_of(finding);

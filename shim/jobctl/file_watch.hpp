@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "common/directory.hpp"
 #include "common/unique_fd.hpp"
 
 namespace jobshim {
@@ -23,9 +24,9 @@ public:
     // Reports files that appear, disappear, are replaced, or are closed after being open for
     // writing. Not every write: a busy log beside the job file must not wake anybody; nor touches:
     // a beat is not news. The same directory gives the same WatchId.
-    std::optional<WatchId> watch_directory(const std::string& path);
-    // Reports every write to a file.
-    std::optional<WatchId> watch_file(const std::string& path);
+    std::optional<WatchId> watch_directory(const Directory& directory);
+    // Reports every write to an open file, by whomever.
+    std::optional<WatchId> watch_file(int fd);
 
     // To poll for POLLIN; -1 (which poll ignores) while there is none.
     int descriptor() const { return fd_.get(); }

@@ -7,6 +7,7 @@
 
 #include "common/clocks.hpp"
 #include "common/posix_error.hpp"
+#include "common/system_calls.hpp"
 #include "shim/jobctl/file_watch.hpp"
 
 namespace jobshim {
@@ -26,12 +27,12 @@ std::optional<FileWatch::WatchId> FileWatch::add(const std::string& path, std::u
     return watch < 0 ? std::nullopt : std::optional(watch);
 }
 
-std::optional<FileWatch::WatchId> FileWatch::watch_directory(const std::string& path) {
-    return add(path, directory_events | IN_ONLYDIR);
+std::optional<FileWatch::WatchId> FileWatch::watch_directory(const Directory& directory) {
+    return add(path_of_descriptor(directory.descriptor()), directory_events | IN_ONLYDIR);
 }
 
-std::optional<FileWatch::WatchId> FileWatch::watch_file(const std::string& path) {
-    return add(path, IN_MODIFY);
+std::optional<FileWatch::WatchId> FileWatch::watch_file(int fd) {
+    return add(path_of_descriptor(fd), IN_MODIFY);
 }
 
 FileWatch::News FileWatch::read() {

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "common/clocks.hpp"
-#include "common/file_system.hpp"
 #include "common/process_identity.hpp"
 
 namespace jobshim {
@@ -18,10 +17,6 @@ constexpr milliseconds tick{1000};
 // `tick`.
 constexpr milliseconds shortest_tick{1};
 
-std::string name_in(const std::string& directory, const std::string& path) {
-    return path.substr(directory == "/" ? 1 : directory.size() + 1);
-}
-
 bool shim_lives_here(const Observation& seen) {
     return seen.run && seen.place == Place::here &&
            (seen.probe.lock == LivenessLock::held || seen.sighting.shim == Liveness::alive);
@@ -31,18 +26,17 @@ bool shim_lives_here(const Observation& seen) {
 
 JobWatcher::JobWatcher(JobFiles files, FileWatch& watch)
     : files_(std::move(files)),
-      heartbeat_name_(name_in(files_.directory, files_.heartbeat)),
       watch_(watch),
-      is_local_(is_local_file_system(files_.directory)),
+      is_local_(files_.directory.is_local()),
       retry_delay_(shortest_tick) {}
 
-const Settled& JobWatcher::look(const Observer& observer, bool settle) {
+const Settled& JobWatcher::look(const Context& context, bool settle) {
     const Judgement judgement = [&](const Observation& seen) {
-        return conclude(seen, observer.here.pid);
+        return conclude(seen, context.observer.here.pid);
     };
     do {
-        seen_ = look_at(files_, observer, settle, judgement);
-        if (seen_.now.verdict.state == State::unknown) beats_.compare(files_.job, seen_.now);
+        seen_ = look_at(files_, context, settle, judgement);
+        if (seen_.now.verdict.state == State::unknown) beats_.compare(files_.path, seen_.now);
         process_ = open_process_to_watch();
     } while (needs_watch() && watch_files());
     plan_next_look();
@@ -102,7 +96,7 @@ void JobWatcher::add_to(std::vector<pollfd>& descriptors) const {
 
 bool JobWatcher::concerns_us(const FileWatch::Change& change) const {
     return watch_id_ && change.watch == *watch_id_ &&
-           (change.name.empty() || change.name == files_.name || change.name == heartbeat_name_);
+           (change.name.empty() || change.name == files_.name || change.name == files_.heartbeat);
 }
 
 bool JobWatcher::is_due(const FileWatch::News& news, nanoseconds now) const {

@@ -27,7 +27,7 @@ public:
     JobWatcher(JobFiles files, FileWatch& watch);
 
     // Changes between this look and the following wait are not missed.
-    const Settled& look(const Observer& observer, bool settle);
+    const Settled& look(const Context& context, bool settle);
     // Also works for a job that seems to be over. True if the watch is new, so that another look is
     // needed.
     bool watch_files();
@@ -52,7 +52,6 @@ private:
     bool concerns_us(const FileWatch::Change& change) const;
 
     JobFiles files_;
-    std::string heartbeat_name_;
     FileWatch& watch_;
     bool is_watched_ = false;  // or watching turned out to be impossible
     std::optional<FileWatch::WatchId> watch_id_;

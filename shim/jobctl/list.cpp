@@ -1,6 +1,5 @@
 // jobctl list: a table of jobs, newest first.
 #include <sys/ioctl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -8,13 +7,13 @@
 #include <list>
 
 #include "common/clocks.hpp"
-#include "common/system_calls.hpp"
 #include "common/units.hpp"
 #include "shim/jobctl/commands.hpp"
 #include "shim/jobctl/companion/survey.hpp"
 #include "shim/jobctl/file_watch.hpp"
 #include "shim/jobctl/look.hpp"
 #include "shim/jobctl/output.hpp"
+#include "shim/jobctl/selection.hpp"
 
 namespace jobshim {
 
@@ -30,12 +29,6 @@ constexpr milliseconds shortest_pause{100};
 std::optional<std::int64_t> time_in(const std::optional<JobDocument>& job, std::string_view key) {
     const auto text = job ? job->string(key) : std::nullopt;
     return text ? parse_iso_time(*text) : std::nullopt;
-}
-
-std::int64_t modified_ms(const std::string& file) {
-    struct stat info {};
-    if (::stat(file.c_str(), &info) != 0) return 0;
-    return ns_of(mtime_of(info)) / 1'000'000;
 }
 
 std::string describe_started(const JobReport& report) {
@@ -100,7 +93,7 @@ public:
         else if (const auto started = time_in(report.job, "startedAt"))
             row.created_ms = *started;
         else
-            row.created_ms = modified_ms(report.file);
+            row.created_ms = report.modified_ms;
         row.started = describe_started(report);
         row.duration = duration_in_table(report, now_ms_);
         if (!report.job) {
@@ -235,7 +228,8 @@ bool left_traces(const std::list<Row>& rows) {
     const bool redraws = ::isatty(STDOUT_FILENO) == 1 && !options.json;
     std::string last_gist = "none yet";
     for (;;) {
-        for (const std::string& directory : context.directories) watch.watch_directory(directory);
+        const std::vector<Directory> watched = open_directories(context.directories);
+        for (const Directory& directory : watched) watch.watch_directory(directory);
         watch.read();
         // No waiting for a torn file: it is shown again once its writer has closed it.
         const auto rows =

@@ -11,8 +11,8 @@
 #include <array>
 #include <cerrno>
 
-#include "common/atomic_file.hpp"
 #include "common/clocks.hpp"
+#include "common/file_contents.hpp"
 #include "common/posix_error.hpp"
 #include "common/system_calls.hpp"
 #include "common/units.hpp"
@@ -48,14 +48,26 @@ Run run_of(const JobWatcher& watcher) {
 // Reads a log from where the run began.
 class LogReader {
 public:
-    // Throws std::system_error.
-    LogReader(const LogStart& start, const Run& run)
-        : name_(start.file),
-          fd_(::open(name_.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)),
-          at_(start.offset) {
+    // What a record names is read only if it is a regular file of the job's owner's (or root's),
+    // and with the owner's rights. Throws std::system_error or Refusal.
+    LogReader(const LogStart& start, const JobFiles& files) : name_(start.file), at_(start.offset) {
+        const SplitPath split = split_path(name_);
+        fd_ = Directory::open(split.directory)
+                  .as(files.directory.identity())
+                  .open_file(split.name, O_RDONLY);
         if (!fd_) throw_errno("open " + name_);
+        const FileStamp stamp = stamp_of(fd_.get(), name_);
+        if (!stamp.is_regular) throw Refusal(name_ + ": not a regular file");
+        if (!counts_for(files.owner(), stamp.owner))
+            throw Refusal(name_ + ": belongs to uid " + std::to_string(stamp.owner) +
+                          ", and the job to uid " + std::to_string(files.owner()));
+    }
+
+    // For a log that was truncated after the run began.
+    void rewind_if_cut(const Run& run) {
         if (size() < at_) rewind_if_ours(run);
     }
+    int descriptor() const { return fd_.get(); }
 
     void skip_to_last_lines(std::uint64_t lines);
     // Prints what there is. False if the reader of our output is gone.
@@ -163,19 +175,13 @@ bool may_get_a_log(const JobWatcher& watcher) {
            (!watcher.seen().now.run && outcome_of(state) == Outcome::active);
 }
 
-LogReader open_log(const LogStart& start, const JobWatcher& watcher, const CtlOptions& options) {
-    LogReader log(start, run_of(watcher));
-    if (options.lines) log.skip_to_last_lines(*options.lines);
-    return log;
-}
-
 class Follower {
 public:
     Follower(JobFiles files, const CtlOptions& options, const Context& context)
         : options_(options), context_(context), watcher_(std::move(files), watch_) {}
 
     Outcome run() {
-        watcher_.look(context_.observer, false);
+        watcher_.look(context_, false);
         if (options_.follow) wait_for_new_run();
         for (;;) {
             // First check whether the run is over, then read the log: by then it holds all that the
@@ -202,7 +208,7 @@ private:
         const auto& run = watcher_.seen().now.run;
         const ShimIdentity last = run ? run->shim : ShimIdentity{};
         const auto is_still_over = [&] {
-            const Observation& seen = watcher_.look(context_.observer, false).now;
+            const Observation& seen = watcher_.look(context_, false).now;
             return watcher_.is_over() && (!seen.run || seen.run->shim == last);
         };
         const auto grace_ends = monotonic_now() + grace_time;
@@ -224,10 +230,13 @@ private:
     void open_if_present() {
         const auto start = log_of(watcher_.seen().now);
         if (log_ || !start) return;
-        // The watch comes first, so that nothing written between the last read and the sleep is
-        // missed.
-        gives_signs_ = watch_.watch_file(start->file) && watcher_.seen().now.place == Place::here;
-        log_.emplace(open_log(*start, watcher_, options_));
+        log_.emplace(*start, watcher_.files());
+        // The watch comes before the first look, so that nothing written between the last read and
+        // the sleep is missed.
+        gives_signs_ = options_.follow && watch_.watch_file(log_->descriptor()) &&
+                       watcher_.seen().now.place == Place::here;
+        log_->rewind_if_cut(run_of(watcher_));
+        if (options_.lines) log_->skip_to_last_lines(*options_.lines);
     }
 
     void sleep() {
@@ -236,8 +245,7 @@ private:
         auto wake_at = watcher_.look_again_at();
         if (log_ && !gives_signs_) wake_at = std::min(wake_at, monotonic_now() + log_tick);
         poll_until(wake_at, descriptors);
-        if (watcher_.is_due(watch_.read(), monotonic_now()))
-            watcher_.look(context_.observer, false);
+        if (watcher_.is_due(watch_.read(), monotonic_now())) watcher_.look(context_, false);
     }
 
     // For logs that others may write to without this kernel noticing.

@@ -4,9 +4,8 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdlib>
-#include <memory>
 
+#include "common/clocks.hpp"
 #include "common/posix_error.hpp"
 #include "common/torn_file.hpp"
 #include "common/units.hpp"
@@ -16,27 +15,32 @@ namespace jobshim {
 
 namespace {
 
+// How long a survey waits in total: for processes that may be about to die, for other settlers, for
+// writers. Any of its jobs may have been made to keep us waiting.
+constexpr std::chrono::milliseconds survey_patience{2500};
+
 class Surveyor {
 public:
     Surveyor(const Context& context, const SurveyOptions& options, const Visitor& hand_over)
         : context_(context),
           options_(options),
           hand_over_(hand_over),
-          patience_(options.torn_patience) {}
+          patience_(options.torn_patience) {
+        context_.observer.deadline = monotonic_now() + survey_patience;
+    }
 
-    void visit(const std::string& directory) {
+    void visit(const Directory& directory) {
         for (const std::string& name : job_names_in(directory))
             if (!read_job(directory, name)) torn_.push_back({directory, name});
     }
 
     // Skips a job file that cannot be read: a file left beside it may be its last good version.
-    void tidy_up(const std::string& directory) const {
+    static void tidy_up(const Directory& directory) {
         for (const std::string& name : names_with_stale_files(directory)) {
-            const std::string path = path_in(directory, name);
             try {
-                const auto job = read_file(path, max_job_file_bytes);
+                const auto job = directory.read_file(name, max_job_file_bytes);
                 if (!job || JobDocument::parse(job->text).fault() == JsonFault::none)
-                    tidy(job_files_of(path));
+                    tidy(job_files_in(directory, name));
             } catch (const std::exception&) {
                 continue;  // what we may not remove stays
             }
@@ -53,100 +57,86 @@ public:
 
 private:
     struct FileInDirectory {
-        std::string directory;
+        Directory directory;
         std::string name;
     };
 
     // False if the file has to be read again.
-    bool read_job(const std::string& directory, const std::string& name) {
-        const std::string path = path_in(directory, name);
+    bool read_job(const Directory& directory, const std::string& name) {
+        const std::string path = directory.path_of(name);
         try {
-            auto contents = read_file(path, max_job_file_bytes);
+            auto contents = directory.read_file(name, max_job_file_bytes);
             if (!contents) return true;  // deleted meanwhile
             JobDocument document = JobDocument::parse(std::move(contents->text));
             if (document.fault() == JsonFault::too_deep)
-                add_broken(directory, name, path + ": nested too deeply");
-            else if (document.is_torn() && !patience_.is_over_for(path, contents->stamp))
+                add_broken(path, name, path + ": nested too deeply");
+            else if (document.is_torn() && !patience_.is_over_for(directory, name, contents->stamp))
                 return false;  // a writer may be at work on it
             else if (document.is_torn())
-                add_torn(directory, name);
+                add_broken(path, name, path + ": not a JSON object");
             else if (is_final(document.status()))
-                add_final(path, name, std::move(document));
+                add_final(path, name, contents->stamp, std::move(document));
             else
-                look_closely(path);
+                look_closely(job_files_in(directory, name));
         } catch (const std::system_error& error) {
-            if (error.code().value() == ELOOP)  // a symlink, which read_file does not follow
-                take_symlink(directory, name);
+            if (error.code().value() == ELOOP)
+                add_broken(path, name,
+                           path + ": a symbolic link, which is followed only if you name the job");
             else
-                add_failed(directory, name, error.what());
+                add_broken(path, name, error.what(), error.what());
         } catch (const Refusal& refusal) {
-            add_broken(directory, name, refusal.what());
+            add_broken(path, name, refusal.what());
         }
         return true;
     }
 
-    void take_symlink(const std::string& directory, const std::string& name) {
-        try {
-            look_closely(path_in(directory, name));
-        } catch (const std::system_error& error) {
-            add_failed(directory, name, error.what());
-        }
-    }
-
-    void look_closely(const std::string& path) {
-        const JobFiles files = job_files_of(path);
-        Settled settled = look_at(files, context_.observer, options_.settle, options_.judgement);
+    void look_closely(const JobFiles& files) {
+        Settled settled = look_at(files, context_, options_.settle, options_.judgement);
         if (is_gone(settled.now)) return;
         if (options_.beats != nullptr && settled.now.verdict.state == State::unknown)
-            options_.beats->compare(files.job, settled.now);
+            options_.beats->compare(files.path, settled.now);
         if (options_.final_too || settled.wrote || !is_final(settled.now.status()))
             hand_over_({report_of(files, settled), settled.wrote, settled.unwritten.has_value(),
                         settled.now.look_failed ? settled.now.trouble : ""});
     }
 
-    void add_final(const std::string& path, const std::string& name, JobDocument document) {
+    void add_final(const std::string& path, const std::string& name, const FileStamp& stamp,
+                   JobDocument document) {
         if (!options_.final_too) return;
         JobReport report;
         report.file = path;
+        report.modified_ms = stamp.modified_ns / 1'000'000;
         report.verdict = verdict_on_final(document);
         report.job = std::move(document);
         report.id = id_of(report.job, name);
         hand_over_({std::move(report), false, false, ""});
     }
 
-    void add_torn(const std::string& directory, const std::string& name) {
-        add_broken(directory, name, path_in(directory, name) + ": not a JSON object");
-    }
-
-    void add_failed(const std::string& directory, const std::string& name, const std::string& why) {
-        add_broken(directory, name, why, why);
-    }
-
-    void add_broken(const std::string& directory, const std::string& name, const std::string& why,
+    void add_broken(const std::string& path, const std::string& name, const std::string& why,
                     const std::string& failure = "") {
         JobReport report;
         report.id = id_of(std::nullopt, name);
-        report.file = path_in(directory, name);
+        report.file = path;
         report.verdict = {State::unknown, why + "."};
         hand_over_({std::move(report), false, false, failure});
     }
 
-    const Context& context_;
+    Context context_;
     const SurveyOptions& options_;
     const Visitor& hand_over_;
     TornPatience patience_;
     std::vector<FileInDirectory> torn_;
 };
 
-}  // namespace
-
-std::optional<std::string> resolved(const std::string& directory) {
-    const std::unique_ptr<char, decltype(&std::free)> real(::realpath(directory.c_str(), nullptr),
-                                                           &std::free);
-    if (real) return real.get();
-    if (errno == ENOENT) return std::nullopt;
-    throw_errno("open directory " + directory);
+// An onlooker settles nothing; whoever asked for that is told why, once for each owner.
+void say_whose_it_is(const JobFiles& files, const Context& context) {
+    if (files.may_act() || !context.only_looked_at->insert(files.owner()).second) return;
+    complain(
+        "jobs of uid " + std::to_string(files.owner()) + ": shown, not settled" +
+        (files.parties.actor == 0 ? " (others may write to " + files.directory.path() + ")" : ""));
 }
+
+}  // namespace
 
 Verdict verdict_on_final(const JobDocument& document) {
     Sighting sighting;
@@ -155,9 +145,11 @@ Verdict verdict_on_final(const JobDocument& document) {
     return judge(sighting);
 }
 
-Settled look_at(const JobFiles& files, const Observer& observer, bool settle,
+Settled look_at(const JobFiles& files, const Context& context, bool settle,
                 const Judgement& judgement) {
-    if (settle && stamp_at(files.job)) {
+    if (settle) say_whose_it_is(files, context);
+    const Observer& observer = context.observer;
+    if (settle && files.directory.stamp_at(files.name)) {
         Settled settled = observe_and_settle(files, observer, judgement);
         for (const std::string& notice : settled.notices) complain(notice);
         return settled;
@@ -198,7 +190,8 @@ std::optional<ExitRecord> end_of(const Settled& settled) {
 
 void complain_of_missing_directories(const Context& context) {
     for (const std::string& directory : context.directories)
-        if (!resolved(directory) && directory != context.observer.state_directory + "/jobs")
+        if (!Directory::open_if_there(directory) &&
+            directory != context.observer.state_directory + "/jobs")
             complain(directory + ": " + errno_text(ENOENT));
 }
 
@@ -214,17 +207,18 @@ void survey(const Context& context, const SurveyOptions& options, const Visitor&
             "no directory of jobs: neither XDG_STATE_HOME nor HOME is an absolute path (give one "
             "with --dir)");
     Surveyor surveyor(context, options, visit);
-    std::vector<std::string> visited;
-    for (const std::string& directory : context.directories) {
-        const auto real = resolved(directory);
+    std::vector<Directory> visited;
+    for (Directory& directory : open_directories(context.directories)) {
         // Once is enough for a directory that was given twice, or under two names.
-        if (!real || std::find(visited.begin(), visited.end(), *real) != visited.end()) continue;
-        visited.push_back(*real);
-        surveyor.visit(*real);
+        if (std::any_of(visited.begin(), visited.end(),
+                        [&](const Directory& other) { return other.is_same_as(directory); }))
+            continue;
+        surveyor.visit(directory);
+        visited.push_back(std::move(directory));
     }
     surveyor.wait_for_the_torn();
     if (options.tidy)
-        for (const std::string& directory : visited) surveyor.tidy_up(directory);
+        for (const Directory& directory : visited) Surveyor::tidy_up(directory);
 }
 
 }  // namespace jobshim

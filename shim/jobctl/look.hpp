@@ -14,12 +14,9 @@ namespace jobshim {
 
 // Settles what is certainly dead, if `settle` is set. A job whose file was deleted is gone,
 // whatever its heartbeat file still says; settling it would bring it back, so it is not settled.
-Settled look_at(const JobFiles& files, const Observer& observer, bool settle,
+// Another user's job is only looked at; whose, is said once.
+Settled look_at(const JobFiles& files, const Context& context, bool settle,
                 const Judgement& judgement = conclude_if_dead);
-
-// Absolute and free of symlinks. Nothing if the directory does not exist. Throws std::system_error
-// for any other failure.
-std::optional<std::string> resolved(const std::string& directory);
 
 // The verdict that a record with a final status gives by itself.
 Verdict verdict_on_final(const JobDocument& document);

@@ -6,6 +6,7 @@
 #include "common/job_files.hpp"
 #include "common/posix_error.hpp"
 #include "common/say.hpp"
+#include "common/system_calls.hpp"
 #include "shim/jobctl/commands.hpp"
 #include "shim/jobctl/companion/directories.hpp"
 #include "shim/jobctl/output.hpp"
@@ -56,6 +57,10 @@ int run(const CtlOptions& options, const Context& context) {
 }  // namespace
 
 int main(int argc, char** argv) {
+    if (was_started_with_privileges()) {
+        complain("does not run with the privileges of its file (set-user-ID, capabilities)");
+        return exit_status(Outcome::own_failure);
+    }
     try {
         const auto parsed = parse_options(argc, argv);
         if (const auto* early_exit = std::get_if<EarlyExit>(&parsed)) {

@@ -93,6 +93,7 @@ std::string exit_statuses_of(Command command) {
                                   ambiguous,
                                   no_such_job,
                                   {6, "it stays unknown"},
+                                  {124, "timed out: it has not ended yet"},
                                   {125, "it cannot be cancelled, or jobctl failed"}});
         case Command::settle:
             return exit_statuses({{0, "the job was settled"},
@@ -245,6 +246,11 @@ void declare_cancel(CLI::App* sub, CtlOptions& options) {
     add_duration(sub, "--kill-after",
                  "Grace period before KILL; 0: never send it (the shim's own; 10s for an orphan)",
                  [&options](milliseconds grace) { options.kill_after = grace; });
+    add_duration(
+        sub, "--timeout",
+        "Give up waiting after DUR, with status 124; the request stays (60s, plus the grace "
+        "period; 0: never)",
+        [&options](milliseconds timeout) { options.timeout = timeout; });
     add_json(sub, options);
 }
 
@@ -271,7 +277,9 @@ void declare_prune(CLI::App* sub, CtlOptions& options) {
     add_duration(
         sub, "--older-than", "Jobs that ended more than DUR ago (0: all that have ended)",
         [&options](milliseconds age) { options.older_than = age; }, true);
-    sub->add_flag("--dry-run", options.dry_run, "Only list them, change nothing");
+    sub->add_flag("--dry-run", options.dry_run, "Only list them and their files, change nothing");
+    sub->add_flag("--logs", options.logs,
+                  "Also remove logs elsewhere, if nothing but the removed job wrote to them");
     add_json(sub, options);
 }
 

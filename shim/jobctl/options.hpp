@@ -23,11 +23,13 @@ struct CtlOptions {
     bool json = false;
     bool settle = true;  // false: --no-reap
 
+    // wait, cancel
+    std::optional<std::chrono::milliseconds> timeout;  // nothing: wait: no limit; cancel: 60 s
+
     // wait
     bool any = false;
     bool mirror = false;
-    std::optional<std::chrono::milliseconds> timeout;  // nothing: no limit
-    std::chrono::milliseconds appear{0};               // how long to wait for a missing job file
+    std::chrono::milliseconds appear{0};  // how long to wait for a missing job file
 
     // list
     std::vector<State> states;  // empty: all
@@ -49,6 +51,7 @@ struct CtlOptions {
     bool dry_run = false;
     std::optional<std::chrono::milliseconds> presume_dead;
     std::chrono::milliseconds older_than{0};
+    bool logs = false;  // prune
 };
 
 // The command line asked only for some text, or was wrong: print this and exit.

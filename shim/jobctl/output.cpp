@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "common/atomic_file.hpp"
+#include "common/file_contents.hpp"
 #include "common/say.hpp"
 #include "common/units.hpp"
 
@@ -104,8 +104,13 @@ std::string id_of(const std::optional<JobDocument>& job, std::string_view file_n
 
 JobReport report_of(const JobFiles& files, const Settled& settled) {
     const Observation& seen = settled.now;
-    return {id_of(seen.document, files.name), files.job,         seen.document, seen.verdict,
-            seen.sighting.beat_age,           settled.unwritable};
+    return {.id = id_of(seen.document, files.name),
+            .file = files.path,
+            .job = seen.document,
+            .verdict = seen.verdict,
+            .last_beat_age = seen.sighting.beat_age,
+            .modified_ms = seen.modified_ns / 1'000'000,
+            .not_recorded = settled.unwritable};
 }
 
 std::string status_line(const JobReport& report) {

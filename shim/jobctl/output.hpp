@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -19,6 +20,7 @@ struct JobReport {
     std::optional<JobDocument> job;  // nothing: no file, or not a JSON object
     Verdict verdict;
     std::optional<std::chrono::milliseconds> last_beat_age;
+    std::int64_t modified_ms = 0;  // of the file, since 1970; 0 if unknown
     std::string not_recorded;  // why the verdict could not be written; "": it was, or need not be
 };
 

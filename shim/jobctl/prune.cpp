@@ -5,16 +5,15 @@
 // the next run can carry on; a heartbeat file without a job is found by itself. All of this happens
 // under the writer lock: a shim that starts meanwhile waits for the lock, finds that the heartbeat
 // file is gone, and starts over.
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
+//
+// Nothing is removed but regular files in the job's own directory that belong to the job's owner,
+// by names that no record can choose. Only --logs goes further: then the log that a record names
+// goes too, if all of it is this job's.
 #include <map>
 #include <set>
 
 #include "common/clocks.hpp"
 #include "common/heartbeat_lines.hpp"
-#include "common/system_calls.hpp"
 #include "common/units.hpp"
 #include "shim/jobctl/commands.hpp"
 #include "shim/jobctl/look.hpp"
@@ -41,13 +40,25 @@ bool is_older(std::optional<std::int64_t> time, milliseconds age) {
     return time && wall_now_ms() - *time >= age.count();
 }
 
-std::string log_of(const JobDocument& job) {
+std::optional<LogStart> log_of(const JobDocument& job) {
     const auto run = job.run();
-    return run && run->log ? run->log->file : "";
+    return run ? run->log : std::nullopt;
 }
 
-void remove(const std::string& path) {
-    if (::unlink(path.c_str()) != 0 && errno != ENOENT) throw_errno("remove " + path);
+std::string log_path_of(const JobDocument& job) {
+    const auto log = log_of(job);
+    return log ? log->file : "";
+}
+
+// A log to be removed.
+struct Log {
+    Directory directory;
+    std::string name;
+};
+
+void remove(const Directory& directory, const std::string& name) {
+    if (!directory.remove(name) && errno != ENOENT)
+        throw_errno("remove " + directory.path_of(name));
 }
 
 class Pruner {
@@ -62,18 +73,24 @@ public:
             if (is_old(job.report.job))
                 old.push_back(std::move(job.report));
             else if (job.report.job)
-                logs_in_use_.insert(log_of(*job.report.job));
+                logs_in_use_.insert(log_path_of(*job.report.job));
         }
-        std::vector<JobReport> pruned;
-        for (JobReport& report : old)
-            if (options_.dry_run || attempt([&] { return prune(job_files_of(report.file)); }))
-                pruned.push_back(std::move(report));
-        if (!options_.dry_run) remove_heartbeats_without_job();
+        std::vector<Pruned> pruned;
+        for (JobReport& report : old) {
+            Pruned job{std::move(report), {}};
+            if (attempt([&] { return prune(job); })) pruned.push_back(std::move(job));
+        }
+        remove_heartbeats_without_job();
         show(pruned);
         return outcome_;
     }
 
 private:
+    struct Pruned {
+        JobReport report;
+        std::vector<std::string> files;  // paths, in the order of their removal
+    };
+
     bool is_old(const std::optional<JobDocument>& job) const {
         return job && is_final(job->status()) && is_older(end_time_of(*job), options_.older_than);
     }
@@ -90,11 +107,21 @@ private:
     }
 
     // False if it is not (or no longer) ours to remove.
-    bool prune(const JobFiles& files) {
-        const auto lock = SettlerLock::try_take(files.heartbeat);
+    bool prune(Pruned& job) {
+        const SplitPath at = split_path(job.report.file);
+        const JobFiles files = job_files_in(Directory::open(at.directory), at.name);
+        if (!files.may_act())
+            throw Refusal(files.path + ": not removed: " + why_only_looking(files.parties));
+        if (options_.dry_run) {
+            const Observation seen = observe(files, context_.observer);
+            if (!may_go(seen)) return false;
+            list_files(job, files, *seen.document);
+            return true;
+        }
+        const auto lock = SettlerLock::try_take(files);
         if (!lock) return false;
         try {
-            if (prune_under(*lock, files)) return true;
+            if (prune_under(*lock, files, job)) return true;
         } catch (...) {
             lock->remove_if_empty();
             throw;
@@ -103,18 +130,20 @@ private:
         return false;
     }
 
-    bool prune_under(const SettlerLock& lock, const JobFiles& files) {
+    bool may_go(const Observation& seen) const {
+        return is_old(seen.document) && seen.verdict.ended && seen.probe.lock != LivenessLock::held;
+    }
+
+    bool prune_under(const SettlerLock& lock, const JobFiles& files, Pruned& job) {
         const Observation seen = observe(files, context_.observer, [&] { return lock.probe(); });
-        if (!is_old(seen.document) || !seen.verdict.ended ||
-            seen.probe.lock == LivenessLock::held || !lock.still_in_place())
-            return false;
-        remove_log(*seen.document, files);
-        for (const std::string& copy : copies_of(files)) remove(copy);
-        remove(files.cancel);
-        if (seen.run && !context_.observer.state_directory.empty())
-            remove(unrecorded_file(context_.observer.state_directory, seen.run->shim));
+        if (!may_go(seen) || !lock.still_in_place()) return false;
+        list_files(job, files, *seen.document);
+        if (const auto log = log_to_remove(*seen.document, files))
+            remove(log->directory, log->name);
+        for (const std::string& name : names_beside(files)) remove(files.directory, name);
+        if (seen.run) remove_unrecorded(context_.observer, files, seen.run->shim);
         if (!remove_job(lock, files, seen.document->text())) return false;
-        remove(files.heartbeat);
+        remove(files.directory, files.heartbeat);
         return true;
     }
 
@@ -122,89 +151,141 @@ private:
     // the file is first moved aside: then the file that is checked is the one that is removed.
     static bool remove_job(const SettlerLock& lock, const JobFiles& files,
                            const std::string& text) {
-        remove(files.fresh);
-        if (!rename_to_free_name(files.job, files.fresh)) {
+        const Directory& directory = files.directory;
+        const std::string aside = Directory::random_name_like(files.fresh);
+        if (!directory.rename_to_free_name(files.name, aside)) {
             if (errno == ENOENT) return true;  // deleted just now
-            throw_errno("remove " + files.job);
+            throw_errno("remove " + files.path);
         }
-        const auto taken = read_file(files.fresh, max_job_file_bytes);
-        if (taken && taken->text == text && lock.probe().lock != LivenessLock::held) {
-            remove(files.fresh);
+        const auto taken = directory.read_file(aside, max_job_file_bytes);
+        if (taken && taken->text == text && files.counts(taken->stamp) &&
+            lock.probe().lock != LivenessLock::held) {
+            remove(directory, aside);
             return true;
         }
-        if (!rename_to_free_name(files.fresh, files.job))
-            remove(files.fresh);  // there is a newer one
+        if (!directory.rename_to_free_name(aside, files.name))
+            remove(directory, aside);  // there is a newer one
         return false;
     }
 
-    // Spares a log that other jobs append to, and one that has been put to another use since.
-    // Removes it only if it belongs to the owner of the job file: anybody who may write to the
-    // directory can write a record, and the log that it names may be somebody else's file.
-    void remove_log(const JobDocument& job, const JobFiles& files) const {
-        const std::string log = log_of(job);
+    // The job's log: the one in its own directory that has the job's name, or with --logs the one
+    // that the record names, if this run began it.
+    std::optional<Log> log_to_remove(const JobDocument& job, const JobFiles& files) {
+        const auto start = log_of(job);
+        if (!start || !start->file.starts_with('/') || logs_in_use_.contains(start->file))
+            return std::nullopt;
+        const SplitPath at = split_path(start->file);
+        auto directory = Directory::open_if_there(at.directory);
+        if (!directory) return std::nullopt;
+        const bool is_own = directory->is_same_as(files.directory) &&
+                            (at.name == without_json(files.name) + ".log" ||
+                             at.name == without_json(files.name) + ".stderr");
+        if (!is_own && (!options_.logs || start->offset != 0 || is_a_job_file(at.name)))
+            return std::nullopt;
+        Log log{directory->as(files.directory.identity()), at.name};
+        const auto stamp = log.directory.stamp_at(log.name);
         const auto ended = end_time_of(job);
-        const auto record = stamp_at(files.job);
-        const std::size_t slash = log.rfind('/');
-        if (slash == std::string::npos || !ended || !record || logs_in_use_.contains(log)) return;
-        // Anybody who owns a directory on the path could redirect it between the check and the
-        // removal.
-        const UniqueFd directory = open_directory_for_lookup(log.substr(0, slash + 1));
-        const std::string name = log.substr(slash + 1);
-        struct stat info {};
-        if (!directory ||
-            ::fstatat(directory.get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0 ||
-            !S_ISREG(info.st_mode) || info.st_uid != record->owner ||
-            ns_of(mtime_of(info)) / 1'000'000 > *ended + late_lines.count())
-            return;
-        if (::unlinkat(directory.get(), name.c_str(), 0) != 0 && errno != ENOENT)
-            throw_errno("remove " + log);
+        const bool is_ours = stamp && ended && stamp->is_regular && stamp->names == 1 &&
+                             stamp->owner == files.owner() &&
+                             stamp->modified_ns / 1'000'000 <= *ended + late_lines.count();
+        return is_ours ? std::optional(std::move(log)) : std::nullopt;
+    }
+
+    // A record that names another job's file as its log is a forged one.
+    static bool is_a_job_file(const std::string& name) {
+        return name.starts_with('.') || name.ends_with(".json") || name.ends_with(".heartbeat") ||
+               name.find(".json.") != std::string::npos;
+    }
+
+    // Copies that were set aside, files that a killed writer left, and requests.
+    std::vector<std::string> names_beside(const JobFiles& files) {
+        auto [at, is_new] = possible_copies_.try_emplace(files.directory.path());
+        if (is_new) at->second = possible_copies_in(files.directory);
+        std::vector<std::string> names;
+        const auto add = [&](const std::string& name) {
+            const auto stamp = files.directory.stamp_at(name);
+            if (stamp && files.counts(*stamp)) names.push_back(name);
+        };
+        for (const std::string& name : at->second)
+            if (name.starts_with(files.name + ".corrupt-") ||
+                name.starts_with(files.name + ".displaced-") ||
+                name.starts_with(files.cancel + "-") || job_name_of_own(name) == files.name)
+                add(name);
+        add(files.cancel);
+        return names;
+    }
+
+    void list_files(Pruned& pruned, const JobFiles& files, const JobDocument& job) {
+        if (const auto log = log_to_remove(job, files))
+            pruned.files.push_back(log->directory.path_of(log->name));
+        for (const std::string& name : names_beside(files))
+            pruned.files.push_back(files.path_of(name));
+        pruned.files.push_back(files.path);
+        if (files.directory.stamp_at(files.heartbeat))
+            pruned.files.push_back(files.path_of(files.heartbeat));
     }
 
     // Heartbeat files of deleted job files: deleted by the host, or by a prune that was killed
     // right then.
     void remove_heartbeats_without_job() {
-        for (const std::string& directory : context_.directories)
+        for (const Directory& directory : open_directories(context_.directories))
             for (const std::string& name : heartbeat_names_in(directory))
                 attempt([&] { return remove_if_without_job(directory, name); });
     }
 
-    bool remove_if_without_job(const std::string& directory, const std::string& name) {
-        const std::string path = directory + "/" + name;
-        const Heartbeat beat = parse_heartbeat(probe_heartbeat(path).text);
-        const std::string& job = beat.job_file;
-        if (!beat.run || job.empty()) return false;
-        const JobFiles files = job_files_of(directory + "/" + job.substr(job.rfind('/') + 1));
-        if (files.heartbeat != job_files_of(path).job || stamp_at(files.job)) return false;
-        const auto lock = SettlerLock::try_take(files.heartbeat);
-        if (!lock) return false;
-        const Observation seen = observe(files, context_.observer, [&] { return lock->probe(); });
-        const bool is_over = seen.known_end || seen.sighting.shim == Liveness::dead;
-        if (seen.file_exists || seen.probe.lock != LivenessLock::free || !is_over ||
-            !seen.probe.mtime_ns ||
-            !is_older(*seen.probe.mtime_ns / 1'000'000, options_.older_than) ||
-            !lock->still_in_place())
+    // The files of the job that a heartbeat file belongs to, if that job's own file is gone.
+    static std::optional<JobFiles> job_without_file(const Directory& directory,
+                                                    const std::string& name) {
+        const auto contents = directory.read_file(name, max_job_file_bytes);
+        if (!contents) return std::nullopt;
+        const Heartbeat beat = parse_heartbeat(contents->text);
+        if (!beat.run || !beat.job_file.starts_with('/')) return std::nullopt;
+        JobFiles files = job_files_in(directory, split_path(beat.job_file).name);
+        if (files.heartbeat != name || directory.stamp_at(files.name)) return std::nullopt;
+        // There is no job file to belong to anybody: it is the heartbeat file's owner's.
+        files.parties.owner = contents->stamp.owner;
+        if (!files.may_act()) return std::nullopt;
+        if (standing_of(files.parties) == Standing::root_as_owner)
+            files.directory = directory.as(Identity{contents->stamp.owner, contents->stamp.group});
+        return files;
+    }
+
+    bool remove_if_without_job(const Directory& directory, const std::string& name) {
+        const auto files = job_without_file(directory, name);
+        if (!files) return false;
+        if (options_.dry_run) {
+            const Observation seen = observe(*files, context_.observer);
+            if (is_over_without_job(seen)) lone_files_.push_back(files->path_of(name));
             return false;
-        for (const std::string& copy : copies_of(files)) remove(copy);
-        remove(files.cancel);
-        remove(files.heartbeat);
+        }
+        const auto lock = SettlerLock::try_take(*files);
+        if (!lock) return false;
+        const Observation seen = observe(*files, context_.observer, [&] { return lock->probe(); });
+        if (!is_over_without_job(seen) || !lock->still_in_place()) return false;
+        for (const std::string& other : names_beside(*files)) remove(files->directory, other);
+        remove(files->directory, files->heartbeat);
         return true;
     }
 
-    // Copies that were set aside, and files that a killed writer left.
-    std::vector<std::string> copies_of(const JobFiles& files) {
-        auto [at, is_new] = possible_copies_.try_emplace(files.directory);
-        if (is_new) at->second = possible_copies_in(files.directory);
-        std::vector<std::string> copies;
-        for (const std::string& name : at->second)
-            if (name.starts_with(files.name + ".corrupt-") ||
-                name.starts_with(files.name + ".displaced-") || job_name_of_own(name) == files.name)
-                copies.push_back(path_in(files.directory, name));
-        return copies;
+    bool is_over_without_job(const Observation& seen) const {
+        const bool is_over = seen.known_end || seen.sighting.shim == Liveness::dead;
+        return !seen.file_exists && seen.probe.lock == LivenessLock::free && is_over &&
+               seen.probe.mtime_ns &&
+               is_older(*seen.probe.mtime_ns / 1'000'000, options_.older_than);
     }
 
-    void show(const std::vector<JobReport>& pruned) const {
-        if (options_.json) return print(json_array_of(pruned));
-        for (const JobReport& report : pruned) print(status_line(report));
+    void show(const std::vector<Pruned>& pruned) const {
+        if (options_.json) {
+            std::vector<JobReport> reports;
+            for (const Pruned& job : pruned) reports.push_back(job.report);
+            return print(json_array_of(reports));
+        }
+        for (const Pruned& job : pruned) {
+            print(status_line(job.report));
+            if (options_.dry_run)
+                for (const std::string& file : job.files) print("  " + printable(file) + "\n");
+        }
+        for (const std::string& file : lone_files_) print(printable(file) + "\n");
         print(std::to_string(pruned.size()) + (pruned.size() == 1 ? " job" : " jobs") +
               (options_.dry_run ? " would be removed\n" : " removed\n"));
     }
@@ -213,6 +294,7 @@ private:
     const Context& context_;
     std::set<std::string> logs_in_use_;
     std::map<std::string, std::vector<std::string>> possible_copies_;  // names, by directory
+    std::vector<std::string> lone_files_;  // heartbeat files that --dry-run would remove
     Outcome outcome_ = done;
 };
 

@@ -154,7 +154,7 @@ Outcome show_result(const CtlOptions& options, const Context& context) {
     if (context.is_companion) return show_companion_result(options, context);
     const std::string& job = options.jobs.front();
     const auto files = select_job(job, context.directories);
-    const Settled settled = files ? look_at(*files, context.observer, options.settle) : Settled{};
+    const Settled settled = files ? look_at(*files, context, options.settle) : Settled{};
     if (!files || is_gone(settled.now)) {
         complain_of_no_such_job(job);
         return Outcome::no_such_job;

@@ -1,11 +1,8 @@
 #include "shim/jobctl/selection.hpp"
 
-#include <sys/stat.h>
-
 #include <algorithm>
-#include <set>
+#include <cerrno>
 
-#include "common/atomic_file.hpp"
 #include "common/heartbeat.hpp"
 #include "common/job_document.hpp"
 #include "common/units.hpp"
@@ -20,8 +17,8 @@ bool is_path(const std::string& job) {
     return job.find('/') != std::string::npos || job.ends_with(suffix);
 }
 
-bool is_not_found(const std::system_error& error) {
-    return error.code().value() == ENOENT || error.code().value() == ENOTDIR;
+std::optional<JobFiles> files_if_there(JobFiles files) {
+    return is_there(files) ? std::optional(std::move(files)) : std::nullopt;
 }
 
 // Nothing if part of the path does not exist.
@@ -29,55 +26,39 @@ std::optional<JobFiles> files_if_reachable(const std::string& path) {
     try {
         return job_files_of(path);
     } catch (const std::system_error& error) {
-        if (is_not_found(error)) return std::nullopt;
+        if (error.code().value() == ENOENT || error.code().value() == ENOTDIR) return std::nullopt;
         throw;
     }
-}
-
-std::optional<JobFiles> files_if_there(const std::string& path) {
-    auto files = files_if_reachable(path);
-    return files && is_there(*files) ? files : std::nullopt;
 }
 
 // Skips duplicates: the same directory may have been given twice, under two names.
 void add(std::vector<JobFiles>& found, std::optional<JobFiles> files) {
     if (files && std::none_of(found.begin(), found.end(),
-                              [&](const JobFiles& other) { return other.job == files->job; }))
+                              [&](const JobFiles& other) { return other.path == files->path; }))
         found.push_back(std::move(*files));
 }
 
-std::vector<JobFiles> with_id(const std::string& id, const std::vector<std::string>& directories) {
+std::vector<JobFiles> with_id(const std::string& id, const std::vector<Directory>& directories) {
     std::vector<JobFiles> found;
-    for (const std::string& directory : directories)
-        add(found, files_if_there(directory + "/" + id + std::string(suffix)));
+    if (id.find('/') != std::string::npos) return found;
+    for (const Directory& directory : directories)
+        add(found, files_if_there(job_files_of(directory, id + std::string(suffix))));
     return found;
 }
 
-template <class Visit>
-void for_each_job_name(const std::vector<std::string>& directories, Visit visit) {
-    for (const std::string& directory : directories) {
-        try {
-            for (const std::string& name : job_names_in(directory)) visit(directory + "/" + name);
-        } catch (const std::system_error& error) {
-            if (!is_not_found(error)) throw;
-        }
-    }
-}
-
 std::vector<JobFiles> with_prefix(const std::string& prefix,
-                                  const std::vector<std::string>& directories) {
+                                  const std::vector<Directory>& directories) {
     std::vector<JobFiles> found;
-    for_each_job_name(directories, [&](const std::string& path) {
-        if (std::string_view(path).substr(path.rfind('/') + 1).starts_with(prefix))
-            add(found, files_if_there(path));
-    });
+    for (const Directory& directory : directories)
+        for (const std::string& name : job_names_in(directory))
+            if (name.starts_with(prefix)) add(found, files_if_there(job_files_of(directory, name)));
     return found;
 }
 
 // "" for a file that has no id or cannot be read.
-std::string recorded_id(const std::string& path) {
+std::string recorded_id(const Directory& directory, const std::string& name) {
     try {
-        auto contents = read_file(job_files_of(path).job, max_job_file_bytes);
+        auto contents = directory.read_file(name, max_job_file_bytes);
         if (!contents) return "";
         return JobDocument::parse(std::move(contents->text)).string("id").value_or("");
     } catch (const std::exception&) {
@@ -87,13 +68,15 @@ std::string recorded_id(const std::string& path) {
 
 // A record's own id may differ from its file name. This reads every file, so it is tried last.
 std::vector<JobFiles> with_recorded_id(const std::string& prefix,
-                                       const std::vector<std::string>& directories) {
+                                       const std::vector<Directory>& directories) {
     std::vector<JobFiles> exact;
     std::vector<JobFiles> longer;
-    for_each_job_name(directories, [&](const std::string& path) {
-        const std::string id = recorded_id(path);
-        if (id.starts_with(prefix)) add(id == prefix ? exact : longer, files_if_there(path));
-    });
+    for (const Directory& directory : directories)
+        for (const std::string& name : job_names_in(directory)) {
+            const std::string id = recorded_id(directory, name);
+            if (id.starts_with(prefix))
+                add(id == prefix ? exact : longer, files_if_there(job_files_of(directory, name)));
+        }
     return exact.empty() ? longer : exact;
 }
 
@@ -103,91 +86,91 @@ std::optional<JobFiles> only_one_of(std::vector<JobFiles> found, const std::stri
     constexpr std::size_t most = 20;
     std::string message = "'" + printable(job) + "' is ambiguous; it could be any of";
     for (std::size_t i = 0; i < std::min(found.size(), most); ++i)
-        message += "\n  " + printable(found[i].job);
+        message += "\n  " + printable(found[i].path);
     if (found.size() > most) message += "\n  and " + std::to_string(found.size() - most) + " more";
     throw AmbiguousJob(message);
 }
 
 }  // namespace
 
-bool exists(const std::string& path) {
-    struct stat info {};
-    return ::lstat(path.c_str(), &info) == 0;
-}
-
-bool is_directory(const std::string& path) {
-    struct stat info {};
-    return ::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
-}
-
 bool is_there(const JobFiles& files) {
-    return stamp_at(files.job) || probe_heartbeat(files.heartbeat).lock == LivenessLock::held;
+    return files.directory.stamp_at(files.name) ||
+           probe_heartbeat(files).lock == LivenessLock::held;
 }
 
-std::optional<JobFiles> select_job(const std::string& job,
-                                   const std::vector<std::string>& directories) {
+std::optional<JobFiles> select_job(const std::string& job, const std::vector<std::string>& paths) {
     if (job.empty()) return std::nullopt;
-    if (is_path(job)) return files_if_there(job);
+    if (is_path(job)) {
+        auto files = files_if_reachable(job);
+        return files ? files_if_there(*std::move(files)) : std::nullopt;
+    }
+    const std::vector<Directory> directories = open_directories(paths);
     auto found = with_id(job, directories);
     if (found.empty()) found = with_prefix(job, directories);
     if (found.empty()) found = with_recorded_id(job, directories);
     return only_one_of(std::move(found), job);
 }
 
-Whereabouts whereabouts_of(const std::string& job, const std::vector<std::string>& directories) {
+std::vector<Directory> open_directories(const std::vector<std::string>& paths) {
+    std::vector<Directory> directories;
+    for (const std::string& path : paths)
+        if (auto directory = Directory::open_if_there(path))
+            directories.push_back(*std::move(directory));
+    return directories;
+}
+
+Whereabouts whereabouts_of(const std::string& job, const std::vector<std::string>& paths) {
     Whereabouts where;
     if (is_path(job)) {
         if (const auto files = files_if_reachable(job))
             where.directories.push_back(files->directory);
+        where.complete = !where.directories.empty();
     } else {
-        std::copy_if(directories.begin(), directories.end(), std::back_inserter(where.directories),
-                     is_directory);
+        where.directories = open_directories(paths);
+        where.complete = where.directories.size() == paths.size();
     }
-    where.complete = where.directories.size() == (is_path(job) ? 1 : directories.size());
     return where;
 }
 
-std::vector<std::string> job_names_in(const std::string& directory) {
+namespace {
+
+template <class Wanted>
+std::vector<std::string> names_that(const Directory& directory, Wanted is_wanted) {
     std::vector<std::string> names;
-    for_each_name_in(directory, [&](std::string_view name) {
-        if (!name.starts_with('.') && name.ends_with(suffix)) names.emplace_back(name);
+    directory.for_each_name([&](std::string_view name) {
+        if (is_wanted(name)) names.emplace_back(name);
     });
     return names;
 }
 
-std::vector<std::string> names_in(const std::string& directory) {
-    std::vector<std::string> names;
-    for_each_name_in(directory, [&](std::string_view name) {
-        if (name != "." && name != "..") names.emplace_back(name);
+}  // namespace
+
+std::vector<std::string> job_names_in(const Directory& directory) {
+    return names_that(directory, [](std::string_view name) {
+        return !name.starts_with('.') && name.ends_with(suffix);
     });
-    return names;
 }
 
-std::vector<std::string> heartbeat_names_in(const std::string& directory) {
-    std::vector<std::string> names;
-    if (!is_directory(directory)) return names;
-    for_each_name_in(directory, [&](std::string_view name) {
-        if (!name.starts_with('.') && name.ends_with(".heartbeat")) names.emplace_back(name);
+std::vector<std::string> heartbeat_names_in(const Directory& directory) {
+    return names_that(directory, [](std::string_view name) {
+        return !name.starts_with('.') && name.ends_with(".heartbeat");
     });
-    return names;
 }
 
-std::set<std::string> names_with_stale_files(const std::string& directory) {
+std::set<std::string> names_with_stale_files(const Directory& directory) {
     std::set<std::string> names;
-    for_each_name_in(directory, [&](std::string_view name) {
+    directory.for_each_name([&](std::string_view name) {
         if (std::string job = job_name_of_own(name); !job.empty()) names.insert(std::move(job));
     });
     return names;
 }
 
-std::vector<std::string> possible_copies_in(const std::string& directory) {
-    std::vector<std::string> names;
-    for_each_name_in(directory, [&](std::string_view name) {
-        if (!job_name_of_own(name).empty() || name.find(".corrupt-") != std::string_view::npos ||
-            name.find(".displaced-") != std::string_view::npos)
-            names.emplace_back(name);
+std::vector<std::string> possible_copies_in(const Directory& directory) {
+    return names_that(directory, [](std::string_view name) {
+        return !job_name_of_own(name).empty() || name.find(".corrupt-") != std::string_view::npos ||
+               name.find(".displaced-") != std::string_view::npos ||
+               name.find(".cancel-") != std::string_view::npos;
     });
-    return names;
 }
 
 }  // namespace jobshim

@@ -23,34 +23,26 @@ public:
 std::optional<JobFiles> select_job(const std::string& job,
                                    const std::vector<std::string>& directories);
 
+// Those of the directories that exist. Throws std::system_error.
+std::vector<Directory> open_directories(const std::vector<std::string>& paths);
+
 // Where the job's file is or would appear, for a caller that waits for it. Only directories that
 // exist: `complete` is false if some are missing.
 struct Whereabouts {
-    std::vector<std::string> directories;
+    std::vector<Directory> directories;
     bool complete = true;
 };
 Whereabouts whereabouts_of(const std::string& job, const std::vector<std::string>& directories);
 
 // The names of the job files in a directory: *.json, no dot files. Throws std::system_error.
-std::vector<std::string> job_names_in(const std::string& directory);
-
-// A file of any kind, even a dangling symlink; false if that cannot be determined.
-bool exists(const std::string& path);
-
-// Follows symlinks; false also if that cannot be determined.
-bool is_directory(const std::string& path);
-
-// All names in a directory except . and .., in no particular order. Throws std::system_error.
-std::vector<std::string> names_in(const std::string& directory);
-
-// The names of what look like heartbeat files; none if the directory does not exist.
-std::vector<std::string> heartbeat_names_in(const std::string& directory);
-
+std::vector<std::string> job_names_in(const Directory& directory);
+// The names of what look like heartbeat files. Throws likewise.
+std::vector<std::string> heartbeat_names_in(const Directory& directory);
 // The names of the job files, whether they exist or not, that have a writer's dot files beside
 // them. Throws std::system_error.
-std::set<std::string> names_with_stale_files(const std::string& directory);
+std::set<std::string> names_with_stale_files(const Directory& directory);
 // The names of everything that was set aside or left there, for any job.
-std::vector<std::string> possible_copies_in(const std::string& directory);
+std::vector<std::string> possible_copies_in(const Directory& directory);
 
 // True if there is a job file, or if a shim holds a job whose file was deleted.
 bool is_there(const JobFiles& files);

@@ -45,7 +45,7 @@ Outcome settle_job(const CtlOptions& options, const Context& context) {
     const std::string& job = options.jobs.front();
     const auto files = select_job(job, context.directories);
     // What is certainly dead is settled by what is known, not by what the person says.
-    const Settled before = files ? look_at(*files, context.observer, true) : Settled{};
+    const Settled before = files ? look_at(*files, context, true) : Settled{};
     if (!files || is_gone(before.now)) {
         complain_of_no_such_job(job);
         return Outcome::no_such_job;
@@ -58,7 +58,7 @@ Outcome settle_job(const CtlOptions& options, const Context& context) {
         return judge_told(options.settle_as, requester("jobctl settle", context),
                           printable(options.reason));
     };
-    const Settled settled = look_at(*files, context.observer, true, judgement);
+    const Settled settled = look_at(*files, context, true, judgement);
     if (!settled.wrote)
         throw Refusal(job + ": not settled: " +
                       (settled.unwritable.empty() ? objection(settled.now) : settled.unwritable));

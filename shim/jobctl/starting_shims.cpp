@@ -23,7 +23,7 @@ std::string file_of(const NamedJob& named, const RunningCommand& running,
 
 bool is_same_job(const std::string& path, const JobFiles& files) {
     try {
-        return !path.empty() && job_files_of(path).job == files.job;
+        return !path.empty() && resolved_path(path) == files.path;
     } catch (const std::exception&) {
         return false;  // the shim will not get far with that file
     }
@@ -60,6 +60,8 @@ std::vector<ProcessHandle> find_starting_shims(const JobFiles& files, const Shim
     std::vector<ProcessHandle> shims;
     for (const RunningCommand& running : find_processes_named("jobshim")) {
         if (running.pid == last.pid && running.start_time == last.start_time) continue;
+        // Anybody can start a program of that name.
+        if (!counts_for(files.owner(), running.owner)) continue;
         const NamedJob named = job_named_by(running.arguments);
         if (!is_same_job(file_of(named, running, default_directory), files)) continue;
         // Empty if it has ended since; a zombie has no command line, so it was not found above.

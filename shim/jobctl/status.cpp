@@ -14,7 +14,7 @@ Outcome add_report(const std::string& job, const CtlOptions& options, const Cont
                    std::vector<JobReport>& reports) {
     try {
         if (const auto files = select_job(job, context.directories)) {
-            const Settled settled = look_at(*files, context.observer, options.settle);
+            const Settled settled = look_at(*files, context, options.settle);
             if (!is_gone(settled.now)) {
                 reports.push_back(report_of(*files, settled));
                 return outcome_of(settled.now.verdict.state);

@@ -26,10 +26,10 @@ constexpr milliseconds after_a_kill{2000};
 // The plugin reads the same clock as we do, but stamps a moment earlier or later.
 constexpr std::int64_t clock_tolerance_ms = 2000;
 
-std::vector<std::string> ids_in(const std::string& directory) {
+std::vector<std::string> ids_in(const Directory& directory) {
     std::vector<std::string> ids;
     try {
-        for_each_name_in(directory, [&](std::string_view name) {
+        directory.for_each_name([&](std::string_view name) {
             std::string id = without_json(name);
             if (id != name && is_job_id(id)) ids.push_back(std::move(id));
         });
@@ -40,9 +40,9 @@ std::vector<std::string> ids_in(const std::string& directory) {
 }
 
 // Never throws: what cannot be read now may be readable next time.
-CompanionView look(const CompanionPaths& paths, const std::string& id) {
+CompanionView look(const CompanionDirectory& state, const std::string& id) {
     try {
-        return look_at_companion(paths, id, milliseconds(0));
+        return look_at_companion(state, id, milliseconds(0));
     } catch (const std::exception&) {
         CompanionView nothing;
         nothing.file_exists = true;  // to be on the safe side: it is not gone
@@ -70,8 +70,8 @@ CompanionGate::GateResult result_after_timeout(const CompanionView& view) {
 
 }  // namespace
 
-CompanionGate::CompanionGate(const std::string& state_directory, std::string id)
-    : paths_(state_directory),
+CompanionGate::CompanionGate(CompanionDirectory state, std::string id)
+    : state_(std::move(state)),
       id_(std::move(id)),
       was_given_(!id_.empty()),
       began_ms_(wall_now_ms()) {}
@@ -81,7 +81,7 @@ CompanionGate::GateResult CompanionGate::wait_at_gate(const std::function<bool()
     const auto deadline = monotonic_now() + gate_patience;
     bool was_there = false;
     for (;;) {
-        const CompanionView view = look(paths_, id_);
+        const CompanionView view = look(state_, id_);
         if (std::string refusal = refusal_by(view, was_there); !refusal.empty())
             return {.refusal = std::move(refusal)};
         if (view.job && view.entry) return {};
@@ -94,11 +94,13 @@ CompanionGate::GateResult CompanionGate::wait_at_gate(const std::function<bool()
 
 bool CompanionGate::find_job_of(int worker_pid) {
     if (!id_.empty()) return true;
-    for (const std::string& id : ids_in(paths_.jobs)) {
-        const auto stamp = stamp_if_known(paths_.job_file(id));
+    const auto jobs = state_.jobs();
+    if (!jobs) return false;
+    for (const std::string& id : ids_in(*jobs)) {
+        const auto stamp = jobs->stamp_if_known(CompanionDirectory::job_name(id));
         // An old record may name a pid that the worker has been given since.
         if (!stamp || stamp->modified_ns / 1'000'000 < began_ms_) continue;
-        const CompanionView view = look(paths_, id);
+        const CompanionView view = look(state_, id);
         if (!view.job || view.job->value("pid") != std::to_string(worker_pid)) continue;
         const auto started = view.job->string("startedAt");
         const auto time = started ? parse_iso_time(*started) : std::nullopt;
@@ -112,7 +114,7 @@ bool CompanionGate::find_job_of(int worker_pid) {
 bool CompanionGate::worker_reported() const {
     // Some foreground commands keep no job at all.
     if (id_.empty()) return true;
-    const CompanionView view = look(paths_, id_);
+    const CompanionView view = look(state_, id_);
     return view.job && is_final(view.job->status());
 }
 
@@ -128,7 +130,7 @@ void CompanionGate::keep_in_step(const Conclusion& last, bool was_killed,
     if (id_.empty()) return;
     pause_for(was_killed ? after_a_kill : after_an_end);
     std::vector<CompanionMirror> mirrors;
-    mirrors.emplace_back(paths_, CompanionMirror::Job{id_, last, began_ms_});
+    mirrors.emplace_back(state_, CompanionMirror::Job{id_, last, began_ms_});
     // Nobody waits for a background job, so keep watching its files even if they were right.
     jobshim::keep_in_step(mirrors, was_given_, complain);
 }

@@ -16,9 +16,9 @@ namespace jobshim {
 class CompanionGate {
 public:
     // `id`: the plugin's job; "" to find it by its worker's pid.
-    CompanionGate(const std::string& state_directory, std::string id);
+    CompanionGate(CompanionDirectory state, std::string id);
 
-    const CompanionPaths& paths() const { return paths_; }
+    const CompanionDirectory& state() const { return state_; }
     const std::string& job() const { return id_; }
 
     // Waits up to 10 s for the plugin to write both of its files, because it starts the worker
@@ -45,7 +45,7 @@ public:
                       const std::function<void(const std::string&)>& complain);
 
 private:
-    CompanionPaths paths_;
+    CompanionDirectory state_;
     std::string id_;
     bool was_given_;
     std::int64_t began_ms_;

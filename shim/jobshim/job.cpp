@@ -131,12 +131,13 @@ private:
     }
 
     void take_the_job() {
-        if (!options_.companion.empty())
-            companion_ =
-                std::make_unique<CompanionGate>(absolute_path(options_.companion), options_.id);
         keep_record([&] {
-            const JobFiles files = choose_files(options_);
-            job_file_ = files.job;
+            if (!options_.companion.empty())
+                companion_ = std::make_unique<CompanionGate>(open_companion(options_.companion),
+                                                             options_.id);
+            const JobFiles files =
+                choose_files(options_, companion_ ? &companion_->state() : nullptr);
+            job_file_ = files.path;
             recorder_ = std::make_unique<Recorder>(options_, context_, files, complain);
             recorder_->take_the_job();
         });
@@ -145,7 +146,7 @@ private:
     void open_log() {
         const JobFiles* const files = recorder_ ? &recorder_->files() : nullptr;
         log_ = jobshim::open_log(options_, files, recorder_ ? recorder_->id() : "",
-                                 companion_ ? &companion_->paths() : nullptr);
+                                 companion_ ? &companion_->state() : nullptr);
     }
 
     void record_starting() {
@@ -191,7 +192,7 @@ private:
             (log_.takes_stderr_alone ? plan.error_fd : plan.output_fd) = log_.file->descriptor();
         if (recorder_) {
             plan.heartbeat_fd = recorder_->heartbeat_fd();
-            plan.job_file = recorder_->files().job;
+            plan.job_file = recorder_->files().path;
         }
         return plan;
     }
@@ -236,6 +237,7 @@ private:
         if (recorder_)
             for (const int fd : recorder_->descriptors()) ours.push_back(fd);
         if (log_.file) ours.push_back(log_.file->descriptor());
+        if (companion_) ours.push_back(companion_->state().top().descriptor());
         jobshim::close_inherited_descriptors(ours);
         if (recorder_) recorder_->lock_again();
     }

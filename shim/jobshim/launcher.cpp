@@ -2,7 +2,7 @@
 
 #include <unistd.h>
 
-#include "common/atomic_file.hpp"
+#include "common/file_contents.hpp"
 #include "common/posix_error.hpp"
 #include "common/say.hpp"
 #include "common/system_calls.hpp"

@@ -1,12 +1,11 @@
 #include "shim/jobshim/log_file.hpp"
 
 #include <fcntl.h>
-#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 
-#include "common/atomic_file.hpp"
 #include "common/job_files.hpp"
 #include "common/posix_error.hpp"
 #include "common/units.hpp"
@@ -28,8 +27,8 @@ std::string without_cut_line(const std::string& text) {
 
 }  // namespace
 
-LogFile::LogFile(const std::string& path) : path_(absolute_path(path)) {
-    // The same descriptor is read back at the end, so that what is shown is what was written.
+// The same descriptor is read back at the end, so that what is shown is what was written.
+LogFile::LogFile(const std::string& path) : path_(resolved_path(path)) {
     const int flags = O_APPEND | O_CREAT | O_NOCTTY | O_CLOEXEC;
     fd_.reset(::open(path_.c_str(), O_RDWR | flags, 0600));
     if (!fd_ && errno == EACCES) {
@@ -37,10 +36,28 @@ LogFile::LogFile(const std::string& path) : path_(absolute_path(path)) {
         fd_.reset(::open(path_.c_str(), O_WRONLY | flags, 0600));
     }
     if (!fd_) throw_errno("open the log " + path);
-    struct stat info {};
-    if (::fstat(fd_.get(), &info) != 0) throw_errno("stat " + path);
-    readable_ = readable_ && S_ISREG(info.st_mode);
-    if (S_ISREG(info.st_mode)) offset_ = info.st_size;
+    look_at_file();
+}
+
+LogFile::LogFile(const Directory& directory, const std::string& name)
+    : path_(directory.path_of(name)) {
+    fd_ = directory.open_file(name, O_RDWR | O_APPEND | O_CREAT);
+    if (!fd_) throw_errno("open the log " + path_);
+    const FileStamp stamp = look_at_file();
+    if (!stamp.is_regular || stamp.names > 1)
+        throw Refusal(path_ + ": not a file of its own, and cannot be the log");
+    if (stamp.owner != ::geteuid())
+        throw Refusal(path_ + ": belongs to uid " + std::to_string(stamp.owner) +
+                      ", and cannot be the log");
+    // O_NONBLOCK was for the opening; the worker shares this descriptor.
+    if (::fcntl(fd_.get(), F_SETFL, O_APPEND) != 0) throw_errno("set up " + path_);
+}
+
+FileStamp LogFile::look_at_file() {
+    const FileStamp stamp = stamp_of(fd_.get(), path_);
+    readable_ = readable_ && stamp.is_regular;
+    if (stamp.is_regular) offset_ = stamp.size;
+    return stamp;
 }
 
 std::optional<std::string> LogFile::tail(std::size_t bytes) const {

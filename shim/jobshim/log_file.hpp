@@ -5,14 +5,18 @@
 #include <optional>
 #include <string>
 
+#include "common/directory.hpp"
 #include "common/unique_fd.hpp"
 
 namespace jobshim {
 
 class LogFile {
 public:
-    // Creates the file with mode 0600 if it is missing. Throws std::system_error.
+    // The log that the user names: a link, a FIFO or a terminal is the user's own choice. Creates
+    // it with mode 0600 if it is missing. Throws std::system_error.
     explicit LogFile(const std::string& path);
+    // A log that nobody has named: made, or our own. Throws likewise, or Refusal.
+    LogFile(const Directory& directory, const std::string& name);
 
     int descriptor() const { return fd_.get(); }
     const std::string& path() const { return path_; }
@@ -23,6 +27,8 @@ public:
     std::optional<std::string> tail(std::size_t bytes) const;
 
 private:
+    FileStamp look_at_file();
+
     std::string path_;
     UniqueFd fd_;
     std::int64_t offset_ = 0;

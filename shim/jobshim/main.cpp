@@ -5,8 +5,9 @@
 #include <exception>
 #include <utility>
 
-#include "common/atomic_file.hpp"
+#include "common/file_contents.hpp"
 #include "common/say.hpp"
+#include "common/system_calls.hpp"
 #include "shim/jobshim/descriptors.hpp"
 #include "shim/jobshim/exit_statuses.hpp"
 #include "shim/jobshim/job.hpp"
@@ -17,6 +18,10 @@
 
 int main(int argc, char** argv) {
     using namespace jobshim;
+    if (was_started_with_privileges()) {
+        say("jobshim", "does not run with the privileges of its file (set-user-ID, capabilities)");
+        return own_failure;
+    }
     try {
         const CommandLine line = parse_command_line(argc, argv);
         if (!line.options) {

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <exception>
 
+#include "common/atomic_file.hpp"
 #include "common/clocks.hpp"
 #include "common/heartbeat_lines.hpp"
 #include "common/posix_error.hpp"
@@ -47,7 +48,7 @@ bool shorten(ExitRecord& exit, int step) {
 template <class Action>
 auto with_heartbeat_file(const JobFiles& files, Action action) {
     const auto prefixed = [&](const std::exception& error) {
-        return (files.heartbeat.starts_with(files.job) ? "" : files.job + ": ") + error.what();
+        return (files.heartbeat.starts_with(files.name) ? "" : files.path + ": ") + error.what();
     };
     try {
         return action();
@@ -73,7 +74,7 @@ Recorder::~Recorder() {
 
 void Recorder::take_the_job() {
     hold_ = with_heartbeat_file(files(), [&] {
-        HeartbeatHold hold = HeartbeatHold::acquire(files().heartbeat, settler_patience);
+        HeartbeatHold hold = HeartbeatHold::acquire(files(), settler_patience);
         former_heartbeat_ = hold.text();
         return hold;
     });
@@ -96,7 +97,7 @@ std::optional<JobDocument> Recorder::load_after_previous_run() {
         } else if (!is_final(document->status()) && seen.run &&
                    (is_active(document->status()) ||
                     (seen.sighting.shim == Liveness::alive && !seen.known_end))) {
-            throw JobIsTaken(files().job + ": this job is not over: " + seen.verdict.because);
+            throw JobIsTaken(files().path + ": this job is not over: " + seen.verdict.because);
         }
     }
     if (document && is_final(document->status())) {
@@ -112,7 +113,7 @@ void Recorder::refuse_if_alive(const JobDocument& document) const {
     const auto run = document.run();
     if (!run || place_of(run->shim, context_.observer.here) != Place::here) return;
     if (look_up_patiently(run->shim.pid, run->shim.start_time, death_patience) == Liveness::alive)
-        throw JobIsTaken(files().job + ": this job is not over: its shim (pid " +
+        throw JobIsTaken(files().path + ": this job is not over: its shim (pid " +
                          std::to_string(run->shim.pid) + ") is still running");
 }
 
@@ -125,7 +126,7 @@ void Recorder::refuse_if_another_shim_began(const JobDocument& document) const {
         place_of(run->shim, context_.observer.here) != Place::here)
         return;
     if (look_up_process(run->shim.pid, run->shim.start_time) == Liveness::alive)
-        throw JobIsTaken(files().job + ": another shim (pid " + std::to_string(run->shim.pid) +
+        throw JobIsTaken(files().path + ": another shim (pid " + std::to_string(run->shim.pid) +
                          ") has started this job");
 }
 
@@ -135,7 +136,7 @@ void Recorder::choose_id(const std::optional<JobDocument>& document) {
     if (document) theirs = document->string("id").value_or("");
     const bool has_one = document && document->value("id");
     if (has_one && !wanted.empty() && theirs != wanted)
-        throw JobIsTaken(files().job + ": its id is '" + printable(theirs) + "', not '" + wanted +
+        throw JobIsTaken(files().path + ": its id is '" + printable(theirs) + "', not '" + wanted +
                          "'");
     id_ = !wanted.empty() ? wanted : is_job_id(theirs) ? theirs : job_id_from_name(files().name);
 }
@@ -153,15 +154,12 @@ void Recorder::begin(const std::optional<LogStart>& log, const std::optional<Oom
     edit_.started_at = edit_.updated_at = edit_.created_at = iso_time(now);
     edit_.run.log = log;
     if (log) edit_.log_file = log->file;
-    // A cancel request that came too late for the previous run must not end this one.
-    if (::unlink(files().cancel.c_str()) != 0 && errno != ENOENT && cancel_request())
-        throw_errno("remove " + files().cancel);
-    const auto stamp = stamp_at(files().job);
+    const auto stamp = files().directory.stamp_at(files().name);
     const std::size_t theirs = stamp ? static_cast<std::size_t>(stamp->size) : 0;
     const std::string as_new_file = edit_.as_new_file();
     file_.reserve(theirs + as_new_file.size() + room_for_worker + 2 * space_for_the_end());
     with_heartbeat_file(files(), [&] {
-        hold_->begin(heartbeat_first_line(edit_.run, to_utf8(files().job), edit_.started_at, oom),
+        hold_->begin(heartbeat_first_line(edit_.run, to_utf8(files().path), edit_.started_at, oom),
                      space_for_the_end());
     });
     file_.update(
@@ -215,7 +213,8 @@ bool Recorder::worker_reported() {
 }
 
 std::optional<CancelRequest> Recorder::cancel_request() const {
-    return read_cancel_request(files(), ::geteuid());
+    auto found = find_cancel_request(files(), edit_.run.shim);
+    return found ? std::optional(std::move(found->request)) : std::nullopt;
 }
 
 std::string Recorder::text_after(const JobDocument& document) const {
@@ -235,7 +234,7 @@ void Recorder::write(JobFile::Write kind) {
 void Recorder::write_last_line(Conclusion& last) {
     off_t before = 0;
     try {
-        before = stamp_of(hold_->descriptor(), files().heartbeat).size;
+        before = stamp_of(hold_->descriptor(), files().path_of(files().heartbeat)).size;
     } catch (const std::system_error&) {
         return;  // a partial line could not be taken back; the job file still gets the end
     }
@@ -257,13 +256,15 @@ void Recorder::write_last_line(Conclusion& last) {
 
 void Recorder::leave_copy(const Conclusion& last) {
     if (context_.observer.state_directory.empty()) return;
-    copy_ = unrecorded_file(context_.observer.state_directory, context_.observer.here);
     try {
-        make_directories(context_.observer.state_directory + "/unrecorded");
-        StagedFile staged(copy_ + ".new", std::nullopt);
-        staged.write(heartbeat_first_line(edit_.run, to_utf8(files().job), edit_.started_at) +
+        const Directory directory =
+            Directory::make(unrecorded_directory(context_.observer.state_directory));
+        const std::string name = unrecorded_name(context_.observer.here);
+        StagedFile staged(directory, name + ".new", std::nullopt);
+        staged.write(heartbeat_first_line(edit_.run, to_utf8(files().path), edit_.started_at) +
                      heartbeat_last_line(last));
-        staged.commit_as_new(copy_);
+        staged.commit_as_new(name);
+        has_copy_ = true;
     } catch (const std::exception& error) {
         notice_(std::string("no copy of the end could be kept either: ") + error.what());
     }
@@ -274,6 +275,18 @@ void Recorder::leave_copy(const Conclusion& last) {
 void Recorder::clear_stale_files() {
     try {
         file_.clear_stale_files();
+    } catch (const std::exception& error) {
+        notice_(error.what());
+    }
+}
+
+void Recorder::remove_what_is_of_no_more_use() {
+    try {
+        if (has_copy_) remove_unrecorded(context_.observer, files(), context_.observer.here);
+        const auto request =
+            edit_.run.cancel ? find_cancel_request(files(), edit_.run.shim) : std::nullopt;
+        if (request) files().directory.remove(request->name);
+        files().directory.remove(files().cancel);  // one that came too late, or is nobody's
     } catch (const std::exception& error) {
         notice_(error.what());
     }
@@ -307,8 +320,7 @@ bool Recorder::finish(Conclusion last, const std::function<bool(milliseconds)>& 
     }
     finished_ = true;
     if (!first_error.empty()) clear_stale_files();
-    if (!copy_.empty()) ::unlink(copy_.c_str());
-    ::unlink(files().cancel.c_str());
+    remove_what_is_of_no_more_use();
     // The host of an adopted file may still overwrite the end with an old `running`; then the
     // heartbeat file proves the end.
     hold_->release(file_.created_the_file() ? HeartbeatHold::Leave::nothing
@@ -317,7 +329,7 @@ bool Recorder::finish(Conclusion last, const std::function<bool(milliseconds)>& 
 }
 
 std::vector<int> Recorder::descriptors() const {
-    std::vector<int> result{hold_->descriptor()};
+    std::vector<int> result{hold_->descriptor(), files().directory.descriptor()};
     if (const int reserve = file_.reserve_descriptor(); reserve >= 0) result.push_back(reserve);
     return result;
 }

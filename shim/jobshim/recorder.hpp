@@ -77,6 +77,7 @@ private:
     void write_last_line(Conclusion& last);
     void leave_copy(const Conclusion& last);
     void clear_stale_files();
+    void remove_what_is_of_no_more_use();
     std::size_t space_for_the_end() const;
 
     const ShimOptions& options_;
@@ -90,7 +91,7 @@ private:
     std::string former_end_;  // when the previous run ended, if its record was final
     bool begun_ = false;
     bool finished_ = false;
-    std::string copy_;
+    bool has_copy_ = false;  // in unrecorded/
 };
 
 }  // namespace jobshim

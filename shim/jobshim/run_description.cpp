@@ -29,7 +29,7 @@ JobEdit describe_run(const ShimOptions& options, const RunContext& context, cons
 
     RunRecord& run = edit.run;
     run.shim = context.observer.here;
-    run.heartbeat_file = to_utf8(files.heartbeat);
+    run.heartbeat_file = to_utf8(files.path_of(files.heartbeat));
     run.interval_ms = options.heartbeat_interval.count();
     run.kill_on_shim_death = options.kill_on_shim_death;
     run.expect_record = options.expect_record;

@@ -1,6 +1,5 @@
 #include "shim/jobshim/setup.hpp"
 
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/clocks.hpp"
@@ -32,15 +31,15 @@ std::unique_ptr<LogFile> open_requested_log(const ShimOptions& options, const Jo
     if (!options.log.empty()) {
         // Appending a log to the record or to the heartbeat file would destroy it.
         if (files != nullptr) {
-            const std::string log = job_files_of(options.log).job;
-            if (log == files->job || log == files->heartbeat)
+            const std::string log = resolved_path(options.log);
+            if (log == files->path || log == files->path_of(files->heartbeat))
                 throw Refusal(options.log + ": is the job's own file and cannot be its log");
         }
         return std::make_unique<LogFile>(options.log);
     }
     if (!options.detach) return nullptr;
     if (files == nullptr) throw Refusal("--detach without a record needs --log");
-    return std::make_unique<LogFile>(files->directory + "/" + id + ".log");
+    return std::make_unique<LogFile>(files->directory, id + ".log");
 }
 
 }  // namespace
@@ -55,28 +54,37 @@ RunContext gather_context(const ShimOptions& options) {
     return context;
 }
 
-JobFiles choose_files(ShimOptions& options) {
-    if (!options.job.empty()) return job_files_of(options.job);
+CompanionDirectory open_companion(const std::string& path) {
     // Do not litter a mistyped directory. One that does not exist is created, as the plugin would.
-    struct stat info {};
-    if (!options.companion.empty() && ::stat(options.companion.c_str(), &info) == 0 &&
-        !is_companion_directory(options.companion))
-        throw Refusal(options.companion +
-                      ": not a codex-companion state directory (no state.json, no jobs/)");
-    const std::string jobs = options.companion.empty()
-                                 ? state_directory() + "/jobs"
-                                 : CompanionPaths(absolute_path(options.companion)).own;
-    make_directories(jobs);
+    const auto there = Directory::open_if_there(path);
+    if (there && !is_companion_directory(*there))
+        throw Refusal(path + ": not a codex-companion state directory (no state.json, no jobs/)");
+    if (!there) Directory::make(absolute_path(path));
+    CompanionDirectory state(path);
+    state.require_right_to(state.parties().owner, path);
+    return state;
+}
+
+JobFiles choose_files(ShimOptions& options, const CompanionDirectory* companion) {
+    if (!options.job.empty()) {
+        // A shim is its starter's own, whosever the job file is.
+        JobFiles files = job_files_of(options.job);
+        files.directory = files.directory.as(std::nullopt);
+        return files;
+    }
+    const Directory jobs = companion == nullptr ? Directory::make(state_directory() + "/jobs")
+                                                : companion->make_own().as(std::nullopt);
     if (options.id.empty()) options.id = generated_id();
-    return job_files_of(jobs + "/" + options.id + ".json");
+    return job_files_in(jobs, options.id + ".json");
 }
 
 JobLog open_log(const ShimOptions& options, const JobFiles* files, const std::string& id,
-                const CompanionPaths* companion) {
+                const CompanionDirectory* companion) {
     if (auto log = open_requested_log(options, files, id)) return {std::move(log), false};
     // The plugin discards its workers' stderr, and with it what Node prints as it dies.
     if (companion == nullptr || files == nullptr || !leads_to_null_device(STDERR_FILENO)) return {};
-    auto log = std::make_unique<LogFile>(companion->own_stderr(id));
+    auto log = std::make_unique<LogFile>(companion->make_own().as(std::nullopt),
+                                         CompanionDirectory::stderr_name(id));
     ::dup2(log->descriptor(), STDERR_FILENO);
     return {std::move(log), true};
 }

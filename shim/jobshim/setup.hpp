@@ -5,7 +5,7 @@
 #include <memory>
 #include <string>
 
-#include "common/companion/paths.hpp"
+#include "common/companion/state_directory.hpp"
 #include "common/job_files.hpp"
 #include "common/observation.hpp"
 #include "shim/jobshim/log_file.hpp"
@@ -21,10 +21,14 @@ struct RunContext {
 };
 RunContext gather_context(const ShimOptions& options);
 
-// Where the record goes. The directory of a named job file must exist; the default directory and
-// that of --companion are created, and a job there without an id gets one, which is stored in
-// `options`. Throws Refusal or std::system_error.
-JobFiles choose_files(ShimOptions& options);
+// The state directory that --companion names, which is created if it does not exist. Throws Refusal
+// or std::system_error.
+CompanionDirectory open_companion(const std::string& path);
+
+// Where the record goes. The directory of a named job file must exist; the default directory is
+// created, and so is our own in a state directory (`companion`; null without one). A job there
+// without an id gets one, which is stored in `options`. Throws Refusal or std::system_error.
+JobFiles choose_files(ShimOptions& options, const CompanionDirectory* companion);
 
 struct JobLog {
     std::unique_ptr<LogFile> file;  // null if the worker's output goes where the shim's goes
@@ -34,6 +38,6 @@ struct JobLog {
 // one) discards it: then the shim's own stderr goes there too. `files` are the job's, null if no
 // record is kept. Throws Refusal or std::system_error.
 JobLog open_log(const ShimOptions& options, const JobFiles* files, const std::string& id,
-                const CompanionPaths* companion);
+                const CompanionDirectory* companion);
 
 }  // namespace jobshim

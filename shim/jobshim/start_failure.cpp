@@ -8,9 +8,10 @@
 #include <cstdio>
 #include <optional>
 
-#include "common/atomic_file.hpp"
+#include "common/file_contents.hpp"
 #include "common/file_system.hpp"
 #include "common/posix_error.hpp"
+#include "common/unique_fd.hpp"
 #include "common/units.hpp"
 #include "shim/jobshim/command_search.hpp"
 #include "shim/jobshim/exit_statuses.hpp"

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <string_view>
 
+#include "common/job_names.hpp"
 #include "common/process_identity.hpp"
 
 extern char** environ;
@@ -13,8 +14,8 @@ extern char** environ;
 namespace jobshim {
 
 WorkerEnvironment::WorkerEnvironment(const std::string& job_file) {
-    constexpr std::string_view name = "JOBSHIM_JOB_FILE=";
-    assignment_ = std::string(name) + job_file;
+    const std::string name = std::string(job_file_variable) + "=";
+    assignment_ = name + job_file;
     bool is_set = job_file.empty();
     for (char** at = environ; *at != nullptr; ++at) {
         const bool same = !job_file.empty() && std::string_view(*at).starts_with(name);

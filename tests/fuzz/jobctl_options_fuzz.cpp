@@ -42,10 +42,12 @@ const std::map<std::string, CommandGrammar> commands = {
     {"result", {Command::result, 1, 1, {}, {"--json", "--no-reap"}, {}, true}},
     {"list", {Command::list, 0, 0, {"--status"}, {"--watch", "--json", "--no-reap"}, {}, true}},
     {"logs", {Command::logs, 1, 1, {"--lines"}, {"--follow"}}},
-    {"cancel", {Command::cancel, 1, 1, {"--reason", "--signal", "--kill-after"}, {"--json"}}},
+    {"cancel",
+     {Command::cancel, 1, 1, {"--reason", "--signal", "--kill-after", "--timeout"}, {"--json"}}},
     {"settle", {Command::settle, 1, 1, {"--as", "--because"}, {"--json"}, {"--as", "--because"}}},
     {"reap", {Command::reap, 0, 0, {"--presume-dead"}, {"--dry-run", "--json"}, {}, true}},
-    {"prune", {Command::prune, 0, 0, {"--older-than"}, {"--dry-run", "--json"}, {"--older-than"}}},
+    {"prune",
+     {Command::prune, 0, 0, {"--older-than"}, {"--dry-run", "--logs", "--json"}, {"--older-than"}}},
     {"doctor", {Command::doctor, 0, 1, {}, {"--json"}}},
 };
 

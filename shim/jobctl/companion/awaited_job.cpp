@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "common/clocks.hpp"
-#include "common/companion/paths.hpp"
 #include "common/units.hpp"
 #include "shim/jobctl/companion/survey.hpp"
 
@@ -88,10 +87,10 @@ private:
 
     // Each time: the directories may have been created since.
     void watch_directories() {
-        for (const std::string& directory : context_.companions) {
-            const CompanionPaths paths(directory);
-            for (const std::string& path : {paths.directory, paths.jobs, paths.own})
-                watch_.watch_directory(path);
+        for (const CompanionDirectory& state : context_.companions) {
+            watch_.watch_directory(state.top());
+            for (const auto& directory : {state.jobs(), state.own()})
+                if (directory) watch_.watch_directory(*directory);
         }
     }
 

@@ -1,36 +1,18 @@
 #include "shim/jobctl/companion/directories.hpp"
 
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstdlib>
 
 #include "common/companion/directory_name.hpp"
-#include "common/companion/look.hpp"
-#include "common/companion/paths.hpp"
+#include "common/companion/roots.hpp"
 #include "common/job_names.hpp"
 #include "common/posix_error.hpp"
-#include "shim/jobctl/look.hpp"
-#include "shim/jobctl/selection.hpp"
 
 namespace jobshim {
 
 namespace {
-
-// A directory in a place that everybody may write to may be anybody's. --all-states, which just
-// looks everywhere, must not act on its contents.
-bool is_our_own_directory(const std::string& path) {
-    struct stat info {};
-    return ::lstat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode) && info.st_uid == ::geteuid();
-}
-
-std::string real_path(const std::string& path) {
-    auto real = resolved(path);
-    if (!real) throw_errno("open directory " + path, ENOENT);
-    return *std::move(real);
-}
 
 std::vector<std::string> roots() {
     return companion_roots(std::getenv("CLAUDE_PLUGIN_DATA"), std::getenv("TMPDIR"),
@@ -39,41 +21,57 @@ std::vector<std::string> roots() {
 
 // The nearest directory, from this one upwards, that git would take for the top of a work tree; if
 // there is none, the given one.
-std::string workspace_of(const std::string& real) {
-    for (std::string at = real; !at.empty(); at.resize(at.rfind('/')))
-        if (exists(path_in(at, ".git"))) return at;
-    return real;
+std::string workspace_of(const Directory& given) {
+    for (std::string at = given.path(); !at.empty(); at.resize(at.rfind('/')))
+        if (Directory::open(at).stamp_if_known(".git")) return at;
+    return given.path();
 }
 
-std::vector<std::string> directories_in(const std::string& root) {
+bool is_there(const std::string& path) {
+    const auto directory = Directory::open_if_there(path);
+    return directory && is_companion_directory(*directory);
+}
+
+// In a place that everybody may write to, a directory may be anybody's. --all-states, which just
+// looks everywhere, passes those of others by.
+std::vector<std::string> directories_in(const std::string& path) {
     std::vector<std::string> found;
-    if (!is_directory(root)) return found;
-    for (const std::string& name : names_in(root))
-        if (const std::string path = path_in(root, name);
-            is_our_own_directory(path) && is_companion_directory(path))
-            found.push_back(path);
+    const auto root = Directory::open_if_there(path);
+    if (!root) return found;
+    root->for_each_name([&](std::string_view name) {
+        try {
+            const auto directory = root->subdirectory(std::string(name));
+            if (directory && directory->owner() == ::geteuid() &&
+                is_companion_directory(*directory))
+                found.push_back(directory->path());
+        } catch (const std::system_error&) {
+            return;  // a file, a link, or not for us to enter
+        }
+    });
     return found;
 }
 
 }  // namespace
 
-std::vector<std::string> companion_directories(const CtlOptions& options) {
-    std::vector<std::string> found;
+std::vector<CompanionDirectory> companion_directories(const CtlOptions& options) {
+    std::vector<CompanionDirectory> found;
     const auto add = [&](const std::string& path) {
-        std::string real = real_path(path);
-        if (std::find(found.begin(), found.end(), real) == found.end())
-            found.push_back(std::move(real));
+        CompanionDirectory directory(path);
+        if (std::none_of(found.begin(), found.end(), [&](const CompanionDirectory& other) {
+                return other.top().is_same_as(directory.top());
+            }))
+            found.push_back(std::move(directory));
     };
     for (const std::string& name : options.companions) {
-        if (is_companion_directory(name)) {
+        const Directory given = Directory::open(name);
+        if (is_companion_directory(given)) {
             add(name);
             continue;
         }
-        const std::string real = workspace_of(real_path(name));
+        const std::string real = workspace_of(given);
         const std::size_t before = found.size();
         for (const std::string& root : roots())
-            if (const std::string path = path_in(root, companion_name(real, real));
-                is_directory(path))
+            if (const std::string path = path_in(root, companion_name(real, real)); is_there(path))
                 add(path);
         if (found.size() == before)
             throw Refusal(name +

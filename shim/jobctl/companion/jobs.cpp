@@ -6,6 +6,7 @@
 #include "common/companion/look.hpp"
 #include "common/job_names.hpp"
 #include "common/torn_file.hpp"
+#include "common/units.hpp"
 #include "shim/jobctl/selection.hpp"
 
 namespace jobshim {
@@ -22,20 +23,18 @@ std::string companion_job_of(const JobDocument& document, const std::string& nam
 
 }  // namespace
 
-std::map<std::string, std::string> own_records(const CompanionPaths& paths) {
+std::map<std::string, std::string> own_records(const Directory& own) {
     std::map<std::string, std::string> records;
-    if (!is_directory(paths.own)) return records;
-    for (const std::string& name : job_names_in(paths.own)) {
-        const std::string path = path_in(paths.own, name);
+    for (const std::string& name : job_names_in(own)) {
         try {
-            const auto contents = read_file(path, max_job_file_bytes);
+            const auto contents = own.read_file(name, max_job_file_bytes);
             if (!contents) continue;
             const JobDocument document = JobDocument::parse(contents->text);
             records.emplace(document.fault() == JsonFault::none ? companion_job_of(document, name)
                                                                 : without_json(name),
-                            path);
+                            name);
         } catch (const std::exception&) {
-            records.emplace(without_json(name), path);
+            records.emplace(without_json(name), name);
         }
     }
     return records;
@@ -43,21 +42,22 @@ std::map<std::string, std::string> own_records(const CompanionPaths& paths) {
 
 CompanionJobs companion_jobs(const Context& context) {
     CompanionJobs found;
-    for (const std::string& directory : context.companions) {
-        const CompanionPaths paths(directory);
+    for (const CompanionDirectory& state : context.companions) {
         std::set<std::string> ids;
-        if (const auto index = read_theirs(paths.index, torn_companion_patience)) {
+        if (const auto index =
+                read_theirs(state.top(), CompanionDirectory::index, torn_companion_patience)) {
             if (const auto parsed = CompanionIndex::parse(index->text))
                 for (std::string& id : parsed->ids()) ids.insert(std::move(id));
             else
-                found.broken_indexes.push_back(paths.index);
+                found.broken_indexes.push_back(state.index_path());
         }
-        if (is_directory(paths.jobs))
-            for (const std::string& name : job_names_in(paths.jobs))
+        if (const auto jobs = state.jobs())
+            for (const std::string& name : job_names_in(*jobs))
                 if (const std::string id = without_json(name); is_job_id(id)) ids.insert(id);
-        for (const auto& [id, path] : own_records(paths))
-            if (is_job_id(id)) ids.insert(id);
-        for (const std::string& id : ids) found.jobs.push_back({directory, id});
+        if (const auto own = state.own())
+            for (const auto& [id, name] : own_records(*own))
+                if (is_job_id(id)) ids.insert(id);
+        for (const std::string& id : ids) found.jobs.push_back({state, id});
     }
     return found;
 }
@@ -70,9 +70,9 @@ std::optional<CompanionJob> select_companion_job(const std::string& job, const C
             (candidate.id == job ? exact : longer).push_back(candidate);
     const auto& found = exact.empty() ? longer : exact;
     if (found.size() > 1) {
-        std::string message = "'" + job + "' is ambiguous; it could be any of";
+        std::string message = "'" + printable(job) + "' is ambiguous; it could be any of";
         for (const CompanionJob& each : found)
-            message += "\n  " + each.id + " in " + each.directory;
+            message += "\n  " + each.id + " in " + printable(each.directory.path());
         throw AmbiguousJob(message);
     }
     return found.empty() ? std::nullopt : std::optional(found.front());

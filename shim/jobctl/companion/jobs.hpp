@@ -6,16 +6,14 @@
 #include <string>
 #include <vector>
 
-#include "common/companion/paths.hpp"
+#include "common/companion/state_directory.hpp"
 #include "shim/jobctl/commands.hpp"
 
 namespace jobshim {
 
 struct CompanionJob {
-    std::string directory;  // the state directory
+    CompanionDirectory directory;
     std::string id;
-
-    bool operator==(const CompanionJob&) const = default;
 };
 
 // All jobs named by the indexes, `jobs/` or our own records. Throws std::system_error or Refusal
@@ -29,7 +27,7 @@ CompanionJobs companion_jobs(const Context& context);
 // Finds a job by its id or the beginning of its id. Nothing: no such job. Throws AmbiguousJob.
 std::optional<CompanionJob> select_companion_job(const std::string& job, const Context& context);
 
-// The paths of our own records in a state directory, by the plugin's job id.
-std::map<std::string, std::string> own_records(const CompanionPaths& paths);
+// The names of our own records in our subdirectory of a state directory, by the plugin's job id.
+std::map<std::string, std::string> own_records(const Directory& own);
 
 }  // namespace jobshim

@@ -66,10 +66,9 @@ CompanionLook CompanionLooker::look(const CompanionJob& job) {
     CompanionLook seen;
     JobReport& report = seen.report.job.report;
     report.id = job.id;
-    const CompanionPaths paths(job.directory);
-    report.file = paths.job_file(job.id);
+    report.file = job.directory.job_path(job.id);
     try {
-        look_into(seen, paths, job.id);
+        look_into(seen, job.directory, job.id);
     } catch (const std::exception& error) {
         report.verdict = {State::unknown, std::string(error.what()) + "."};
         seen.report.job.failure = error.what();
@@ -77,15 +76,17 @@ CompanionLook CompanionLooker::look(const CompanionJob& job) {
     return seen;
 }
 
-void CompanionLooker::look_into(CompanionLook& seen, const CompanionPaths& paths,
+void CompanionLooker::look_into(CompanionLook& seen, const CompanionDirectory& state,
                                 const std::string& id) {
     JobReport& report = seen.report.job.report;
-    const CompanionView view = look_at_companion(paths, id, torn_companion_patience);
+    const CompanionView view = look_at_companion(state, id, torn_companion_patience);
     for (const auto* document : {&view.job, &view.entry})
         seen.text += *document ? (*document)->text() + '\n' : "none\n";
-    if (exists(paths.log_file(id))) seen.report.log = paths.log_file(id);
+    if (const auto jobs = state.jobs();
+        jobs && jobs->stamp_if_known(CompanionDirectory::log_name(id)))
+        seen.report.log = state.log_path(id);
 
-    const std::optional<Settled> own = look_at_own(paths, id);
+    const std::optional<Settled> own = look_at_own(state, id);
     seen.wrote_own = own && own->wrote;
     const JobDocument* shown = choose(view, own);
     if (shown == nullptr) {
@@ -112,13 +113,15 @@ void CompanionLooker::look_into(CompanionLook& seen, const CompanionPaths& paths
             report.job = JobDocument::parse(shown->with({{"jobshim", std::string(*run)}}));
 }
 
-std::optional<Settled> CompanionLooker::look_at_own(const CompanionPaths& paths,
+std::optional<Settled> CompanionLooker::look_at_own(const CompanionDirectory& state,
                                                     const std::string& id) {
-    if (records_.count(paths.directory) == 0) records_.emplace(paths.directory, own_records(paths));
-    const auto& records = records_.at(paths.directory);
+    const auto directory = state.own();
+    if (!directory) return std::nullopt;
+    if (records_.count(state.path()) == 0) records_.emplace(state.path(), own_records(*directory));
+    const auto& records = records_.at(state.path());
     const auto found = records.find(id);
     if (found == records.end()) return std::nullopt;
-    auto own = look_at(job_files_of(found->second), context_.observer, settle_);
+    auto own = look_at(job_files_in(*directory, found->second), context_, settle_);
     if (is_gone(own.now) || !own.now.document) return std::nullopt;
     return own;
 }

@@ -38,15 +38,15 @@ public:
     CompanionLook look(const CompanionJob& job);
 
 private:
-    void look_into(CompanionLook& seen, const CompanionPaths& paths, const std::string& id);
+    void look_into(CompanionLook& seen, const CompanionDirectory& state, const std::string& id);
     // Nothing if we have no record.
-    std::optional<Settled> look_at_own(const CompanionPaths& paths, const std::string& id);
+    std::optional<Settled> look_at_own(const CompanionDirectory& state, const std::string& id);
     void judge_by_own(CompanionLook& seen, const Settled& own, const JobDocument& shown,
                       bool out_of_step) const;
 
     const Context& context_;
     bool settle_;
-    std::map<std::string, std::map<std::string, std::string>> records_;  // by directory
+    std::map<std::string, std::map<std::string, std::string>> records_;  // by directory's path
 };
 
 }  // namespace jobshim

@@ -40,7 +40,7 @@ void put_right(std::vector<CompanionLook>& looks, const std::vector<CompanionJob
     std::vector<std::size_t> mirrored;
     for (std::size_t i = 0; i < jobs.size(); ++i) {
         if (!looks[i].to_do) continue;
-        mirrors.emplace_back(CompanionPaths(jobs[i].directory), *looks[i].to_do);
+        mirrors.emplace_back(jobs[i].directory, *looks[i].to_do);
         mirrored.push_back(i);
     }
     std::string trouble;

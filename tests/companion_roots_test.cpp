@@ -1,4 +1,4 @@
-#include "common/companion/paths.hpp"
+#include "common/companion/roots.hpp"
 
 #include "common/companion/directory_name.hpp"
 #include "tests/catch.hpp"

@@ -1,27 +1,8 @@
-#include "common/companion/paths.hpp"
+#include "common/companion/roots.hpp"
 
 #include "common/job_names.hpp"
 
 namespace jobshim {
-
-CompanionPaths::CompanionPaths(const std::string& state_directory)
-    : directory(state_directory),
-      index(path_in(directory, "state.json")),
-      jobs(path_in(directory, "jobs")),
-      own(path_in(directory, "jobshim")) {}
-
-std::string CompanionPaths::job_file(std::string_view id) const {
-    return path_in(jobs, std::string(id) + ".json");
-}
-std::string CompanionPaths::log_file(std::string_view id) const {
-    return path_in(jobs, std::string(id) + ".log");
-}
-std::string CompanionPaths::own_record(std::string_view id) const {
-    return path_in(own, std::string(id) + ".json");
-}
-std::string CompanionPaths::own_stderr(std::string_view id) const {
-    return path_in(own, std::string(id) + ".stderr");
-}
 
 std::vector<std::string> companion_roots(const char* plugin_data, const char* tmpdir,
                                          const char* tmp, const char* temp) {

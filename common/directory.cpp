@@ -1,0 +1,281 @@
+#include "common/directory.hpp"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <climits>
+#include <cstdlib>
+#include <utility>
+
+#include "common/file_system.hpp"
+#include "common/job_names.hpp"
+#include "common/posix_error.hpp"
+#include "common/system_calls.hpp"
+
+namespace jobshim {
+
+namespace {
+
+// Every step passes through here: no name may lead out of the directory.
+const char* plain(const std::string& name) {
+    if (name.empty() || name == "." || name == ".." || name.find('/') != std::string::npos ||
+        name.find('\0') != std::string::npos)
+        throw Refusal("'" + name + "': not a file name");
+    return name.c_str();
+}
+
+bool is_missing(int error) { return error == ENOENT || error == ENOTDIR; }
+
+// Creates a directory at this path, and missing parents. For the default directory only, which is
+// below the user's home.
+void make_with_parents(const std::string& path) {
+    if (::mkdir(path.c_str(), 0700) == 0) return;
+    int error = errno;
+    const std::size_t slash = path.rfind('/');
+    if (error == ENOENT && slash != std::string::npos && slash > 0) {
+        make_with_parents(path.substr(0, slash));
+        if (::mkdir(path.c_str(), 0700) == 0) return;
+        error = errno;
+    }
+    struct stat info {};
+    if (error == EEXIST && ::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) return;
+    throw_errno("create directory " + path, error == EEXIST ? ENOTDIR : error);
+}
+
+}  // namespace
+
+std::string absolute_path(const std::string& path) {
+    if (!path.empty() && path.front() == '/') return path;
+    const std::unique_ptr<char, decltype(&std::free)> cwd(::getcwd(nullptr, 0), &std::free);
+    if (!cwd) throw_errno("get the current directory");
+    return std::string(cwd.get()) + "/" + path;
+}
+
+std::optional<uid_t> owner_of_directory(const std::string& path) {
+    struct stat info {};
+    return ::stat(path.c_str(), &info) == 0 ? std::optional(info.st_uid) : std::nullopt;
+}
+
+SplitPath split_path(const std::string& path) {
+    const std::string whole = absolute_path(path);
+    const std::size_t slash = whole.rfind('/');
+    SplitPath split{slash == 0 ? "/" : whole.substr(0, slash), whole.substr(slash + 1)};
+    if (path.empty() || split.name.empty() || split.name == "." || split.name == "..")
+        throw Refusal("job file '" + path + "': not a file name");
+    return split;
+}
+
+// Looking is done with our own rights, and only where they do not reach (root on NFS) with the
+// owner's.
+template <class Look>
+auto Directory::look(Look look_up) const {
+    auto found = look_up();
+    if (found || errno != EACCES || !identity_) return found;
+    const ActingAs acting(identity_);
+    return acting ? look_up() : std::move(found);
+}
+
+Directory Directory::from(UniqueFd fd, std::string path) {
+    struct stat info {};
+    if (::fstat(fd.get(), &info) != 0) throw_errno("stat " + path);
+    return Directory(std::make_shared<const Opened>(
+        Opened{std::move(fd), std::move(path), info.st_uid, info.st_gid, info.st_mode, info.st_dev,
+               info.st_ino, std::nullopt}));
+}
+
+Directory Directory::open(const std::string& path) {
+    auto directory = open_if_there(path);
+    if (!directory) throw_errno("open directory " + path, ENOENT);
+    return *std::move(directory);
+}
+
+std::optional<Directory> Directory::open_if_there(const std::string& path) {
+    const std::unique_ptr<char, decltype(&std::free)> real(::realpath(path.c_str(), nullptr),
+                                                           &std::free);
+    UniqueFd fd;
+    if (real) fd = open_directory_for_lookup(AT_FDCWD, real.get());
+    if (!fd && errno == ENOENT) return std::nullopt;
+    if (!fd) throw_errno("open directory " + path);
+    return from(std::move(fd), real.get());
+}
+
+Directory Directory::make(const std::string& path) {
+    make_with_parents(path);
+    return open(path);
+}
+
+std::optional<Directory> Directory::subdirectory(const std::string& name) const {
+    UniqueFd fd = look([&] { return open_directory_for_lookup(descriptor(), plain(name)); });
+    if (!fd && errno == ENOENT) return std::nullopt;
+    if (!fd) throw_errno("open directory " + path_of(name));
+    return from(std::move(fd), path_of(name)).as(identity_);
+}
+
+Directory Directory::make_subdirectory(const std::string& name) const {
+    {
+        const ActingAs acting(identity_);
+        if (!acting || (::mkdirat(descriptor(), plain(name), 0700) != 0 && errno != EEXIST))
+            throw_errno("create directory " + path_of(name));
+    }
+    auto made = subdirectory(name);
+    if (!made) throw_errno("open directory " + path_of(name), ENOENT);
+    return *std::move(made);
+}
+
+Directory Directory::as(const std::optional<Identity>& identity) const {
+    Directory same(opened_);
+    same.identity_ = identity;
+    return same;
+}
+
+std::string Directory::path_of(std::string_view name) const { return path_in(path(), name); }
+
+bool Directory::is_local() const {
+    if (!opened_->is_local) opened_->is_local = is_local_file_system(descriptor());
+    return *opened_->is_local;
+}
+
+UniqueFd Directory::open_file(const std::string& name, int flags, mode_t mode) const {
+    // O_NONBLOCK: opening a FIFO must not wait for its other end. It has no effect on a regular
+    // file.
+    const int all = flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+    const auto open_it = [&] { return UniqueFd(::openat(descriptor(), plain(name), all, mode)); };
+    if ((flags & (O_ACCMODE | O_CREAT)) == O_RDONLY) return look(open_it);
+    const ActingAs acting(identity_);
+    return acting ? open_it() : UniqueFd();
+}
+
+std::optional<FileStamp> Directory::stamp_at(const std::string& name) const {
+    const auto stamp = look([&]() -> std::optional<FileStamp> {
+        struct stat info {};
+        if (::fstatat(descriptor(), plain(name), &info, AT_SYMLINK_NOFOLLOW) != 0) return {};
+        return to_stamp(info);
+    });
+    if (stamp || is_missing(errno)) return stamp;
+    throw_errno("stat " + path_of(name));
+}
+
+std::optional<FileStamp> Directory::stamp_if_known(const std::string& name) const {
+    try {
+        return stamp_at(name);
+    } catch (const std::system_error&) {
+        return std::nullopt;
+    }
+}
+
+bool Directory::is_unchanged(const std::string& name, const FileStamp& stamp) const {
+    const auto now = stamp_at(name);
+    return now && stamp.unchanged(*now);
+}
+
+std::optional<FileContents> Directory::read_file(const std::string& name, std::size_t limit) const {
+    const UniqueFd fd = open_file(name, O_RDONLY);
+    if (!fd) {
+        if (errno == ENOENT) return std::nullopt;
+        throw_errno("open " + path_of(name));
+    }
+    const std::string path = path_of(name);
+    const FileStamp stamp = stamp_of(fd.get(), path);
+    if (!stamp.is_regular) throw Refusal(path + ": not a regular file");
+    const auto refuse_size = [&] {
+        throw Refusal(path + ": larger than " + std::to_string(limit >> 20U) + " MiB");
+    };
+    if (static_cast<std::uint64_t>(stamp.size) > limit) refuse_size();
+    FileContents contents{
+        read_from(fd.get(), 0, limit + 1, path, static_cast<std::size_t>(stamp.size)), stamp};
+    if (contents.text.size() > limit) refuse_size();
+    return contents;
+}
+
+std::optional<std::string> Directory::link_target(const std::string& name) const {
+    return look([&]() -> std::optional<std::string> {
+        std::array<char, PATH_MAX> target;
+        const ssize_t length =
+            ::readlinkat(descriptor(), plain(name), target.data(), target.size());
+        if (length < 0) return std::nullopt;
+        return std::string(target.data(), static_cast<std::size_t>(length));
+    });
+}
+
+bool Directory::rename(const std::string& from, const Directory& there,
+                       const std::string& to) const {
+    const ActingAs acting(identity_);
+    return acting && ::renameat(descriptor(), plain(from), there.descriptor(), plain(to)) == 0;
+}
+
+bool Directory::rename_to_free_name(const std::string& from, const std::string& to) const {
+    const ActingAs acting(identity_);
+    if (!acting) return false;
+    if (rename_no_replace(descriptor(), plain(from), plain(to))) return true;
+    const bool is_unsupported = errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP;
+    // link(2) never replaces a file, on any file system that has hard links.
+    return is_unsupported &&
+           ::linkat(descriptor(), from.c_str(), descriptor(), to.c_str(), 0) == 0 &&
+           ::unlinkat(descriptor(), from.c_str(), 0) == 0;
+}
+
+bool Directory::exchange(const std::string& one, const Directory& there,
+                         const std::string& other) const {
+    const ActingAs acting(identity_);
+    return acting && rename_exchange(descriptor(), plain(one), there.descriptor(), plain(other));
+}
+
+bool Directory::remove(const std::string& name) const {
+    const ActingAs acting(identity_);
+    return acting && ::unlinkat(descriptor(), plain(name), 0) == 0;
+}
+
+bool Directory::change_owner(int fd, uid_t owner, gid_t group) const {
+    const ActingAs acting(identity_);
+    return acting && ::fchown(fd, owner, group) == 0;
+}
+
+bool Directory::change_mode(int fd, mode_t mode) const {
+    const ActingAs acting(identity_);
+    return acting && ::fchmod(fd, mode) == 0;
+}
+
+bool Directory::may_write() const {
+    const ActingAs acting(identity_);
+    return acting && ::faccessat(descriptor(), ".", W_OK, AT_EACCESS) == 0;
+}
+
+std::string Directory::random_name_like(const std::string& name) {
+    std::string suffix = "-";
+    for (std::uint64_t bits = random_bits() | 1ULL << 60U; bits != 0; bits /= 36)
+        suffix += "0123456789abcdefghijklmnopqrstuvwxyz"[bits % 36];
+    return name + suffix;
+}
+
+UniqueFd Directory::open_to_read() const {
+    return look(
+        [&] { return UniqueFd(::openat(descriptor(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)); });
+}
+
+UniqueFd Directory::open_to_flush() const {
+    UniqueFd fd = open_to_read();
+    if (!fd && errno != EACCES) throw_errno("open " + path());
+    return fd;
+}
+
+void Directory::for_each_name(const std::function<void(std::string_view)>& visit) const {
+    UniqueFd fd = open_to_read();
+    const std::unique_ptr<DIR, int (*)(DIR*)> stream(fd ? ::fdopendir(fd.get()) : nullptr,
+                                                     &::closedir);
+    if (!stream) throw_errno("open directory " + path());
+    fd.release();  // the stream's now
+    errno = 0;
+    while (const dirent* entry = ::readdir(stream.get())) {
+        const std::string_view name = entry->d_name;
+        if (name != "." && name != "..") visit(name);
+        errno = 0;
+    }
+    if (errno != 0) throw_errno("read directory " + path());
+}
+
+}  // namespace jobshim

@@ -1,0 +1,70 @@
+#include "common/identity.hpp"
+
+#include <grp.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <new>
+
+namespace jobshim {
+
+ActingAs::ActingAs(const std::optional<Identity>& identity) noexcept {
+    if (!identity || (identity->user == ::geteuid() && identity->group == ::getegid())) return;
+    is_ready_ = take_on(*identity);
+    if (is_ready_) return;
+    const int error = errno;
+    give_back();
+    errno = error;
+}
+
+bool ActingAs::take_on(const Identity& identity) noexcept {
+    const int count = ::getgroups(0, nullptr);
+    if (count < 0) return false;
+    try {
+        groups_.resize(static_cast<std::size_t>(count));
+    } catch (const std::bad_alloc&) {
+        errno = ENOMEM;
+        return false;
+    }
+    if (::getgroups(count, groups_.data()) < 0) return false;
+    group_ = ::getegid();
+    has_changed_ = true;
+    // The user comes last: without root's rights the groups could not be changed any more.
+    return ::setgroups(0, nullptr) == 0 && ::setegid(identity.group) == 0 &&
+           ::seteuid(identity.user) == 0;
+}
+
+void ActingAs::give_back() noexcept {
+    if (!has_changed_) return;
+    has_changed_ = false;
+    // Where the groups could not be given up (no right to), they are still there.
+    if (::seteuid(0) != 0 || ::setegid(group_) != 0 ||
+        (::setgroups(groups_.size(), groups_.data()) != 0 && errno != EPERM))
+        std::abort();
+}
+
+ActingAs::~ActingAs() {
+    const int error = errno;
+    give_back();
+    errno = error;
+}
+
+int run_as(const std::optional<Identity>& identity, const std::function<int()>& action) {
+    if (!identity || identity->user == ::geteuid()) return action();
+    const pid_t child = ::fork();
+    if (child < 0) return errno;
+    if (child == 0) {
+        if (::setgroups(0, nullptr) != 0 || ::setgid(identity->group) != 0 ||
+            ::setuid(identity->user) != 0)
+            ::_exit(errno);
+        ::_exit(action());
+    }
+    int status = 0;
+    while (::waitpid(child, &status, 0) < 0)
+        if (errno != EINTR) return errno;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;
+}
+
+}  // namespace jobshim

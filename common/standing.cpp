@@ -1,0 +1,33 @@
+#include "common/standing.hpp"
+
+namespace jobshim {
+
+namespace {
+
+constexpr std::uint32_t others_may_write = 0022;
+constexpr std::uint32_t sticky = 01000;
+
+// Nobody but this user and root can rename or remove the user's files there.
+bool is_safe_for(std::uint32_t user, const Parties& parties) {
+    const bool is_shared = (parties.directory_mode & others_may_write) != 0;
+    const bool is_sticky = (parties.directory_mode & sticky) != 0;
+    return (parties.directory_owner == user || parties.directory_owner == 0) &&
+           (!is_shared || is_sticky);
+}
+
+}  // namespace
+
+Standing standing_of(const Parties& parties) {
+    if (parties.actor == parties.owner) return Standing::owner;
+    if (parties.actor == 0 && is_safe_for(parties.owner, parties)) return Standing::root_as_owner;
+    return Standing::onlooker;
+}
+
+std::string why_only_looking(const Parties& parties) {
+    if (standing_of(parties) != Standing::onlooker) return "";
+    std::string words = "it belongs to uid " + std::to_string(parties.owner);
+    if (parties.actor == 0) words += ", and others may write to its directory";
+    return words;
+}
+
+}  // namespace jobshim

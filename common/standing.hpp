@@ -1,0 +1,37 @@
+// Whose job it is, who acts, and what that allows. Pure.
+//
+// A job belongs to the owner of its job file. Only that user changes anything about it, or root
+// acting as that user; everybody else only looks.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace jobshim {
+
+enum class Standing {
+    owner,          // acts for itself
+    root_as_owner,  // acts with the owner's identity
+    onlooker,       // reads what it may, and changes nothing
+};
+
+struct Parties {
+    std::uint32_t actor = 0;  // effective user id
+    std::uint32_t owner = 0;  // of the job file; the actor's where there is none
+    std::uint32_t directory_owner = 0;
+    std::uint32_t directory_mode = 0700;  // as in st_mode
+};
+
+Standing standing_of(const Parties& parties);
+
+// Why an onlooker may not act, for a sentence: "it belongs to uid 1001"; "" for others.
+std::string why_only_looking(const Parties& parties);
+
+// True if a file beside the job file counts (heartbeat file, request, copy, log): anybody may have
+// put it there.
+constexpr bool counts_for(std::uint32_t job_owner, std::uint32_t file_owner) {
+    return file_owner == job_owner || file_owner == 0;
+}
+
+}  // namespace jobshim
