@@ -14,11 +14,14 @@
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include "common/process_identity.hpp"
 
 #include "common/clocks.hpp"
 #include "common/kernel_file.hpp"
+#include "common/record_limits.hpp"
+#include "common/units.hpp"
 
 namespace jobshim {
 
@@ -157,8 +160,8 @@ ShimIdentity identity_of_this_process(const ProcessStat& own) {
     if (::stat("/proc/self/ns/time", &info) == 0 && info.st_ino != initial_time_namespace)
         id.time_namespace = info.st_ino;
     utsname names{};
-    if (::uname(&names) == 0) id.host = names.nodename;
-    return id;
+    if (::uname(&names) == 0) id.host = to_utf8(names.nodename);
+    return possible_part_of(std::move(id));
 }
 
 Liveness look_up_process(int pid, std::optional<std::uint64_t> start_time) {

@@ -1,29 +1,31 @@
 #include "common/record_json.hpp"
 
-#include <algorithm>
 #include <cstdint>
 #include <utility>
 #include <vector>
 
 #include "common/json_text.hpp"
+#include "common/record_limits.hpp"
 #include "common/units.hpp"
 
 namespace jobshim {
 
 namespace {
 
-// For members that may be absent, null, or (in a forged file) of another type.
-template <class Number>
-std::optional<Number> number(const Json& json, const char* key) {
+// For members that may be absent, null, or (in a forged file) of another type, or impossible.
+std::optional<std::uint64_t> natural(const Json& json, const char* key) {
     const auto found = json.find(key);
-    if (found == json.end() || !found->is_number_integer()) return std::nullopt;
-    const auto narrow = [](auto wide) {
-        return std::in_range<Number>(wide) ? std::optional(static_cast<Number>(wide))
-                                           : std::nullopt;
-    };
-    return found->is_number_unsigned() ? narrow(found->get<std::uint64_t>())
-                                       : narrow(found->get<std::int64_t>());
+    if (found == json.end() || !found->is_number_unsigned()) return std::nullopt;
+    return found->get<std::uint64_t>();
 }
+
+template <class Number = std::int64_t>
+std::optional<Number> number(const Json& json, const char* key, const Range& possible) {
+    const auto found = natural(json, key);
+    if (!found || !possible.contains(*found)) return std::nullopt;
+    return static_cast<Number>(*found);
+}
+
 std::vector<std::string> texts(const Json& json, const char* key) {
     std::vector<std::string> result;
     if (const auto found = json.find(key); found != json.end() && found->is_array())
@@ -44,15 +46,19 @@ Json to_json(const ShimIdentity& shim) {
 }
 
 std::optional<ShimIdentity> shim_from(const Json& json) {
-    const auto pid = number<int>(json, "pid");
-    if (!pid || *pid <= 0) return std::nullopt;
-    return ShimIdentity{*pid,
-                        number<std::uint64_t>(json, "startTime"),
-                        text_in(json, "bootId"),
-                        text_in(json, "machineId"),
-                        number<std::uint64_t>(json, "pidNamespace"),
-                        text_in(json, "host"),
-                        number<std::uint64_t>(json, "timeNamespace")};
+    const auto pid = number<int>(json, "pid", possible_pids);
+    if (!pid) return std::nullopt;
+    return possible_part_of({*pid, natural(json, "startTime"), text_in(json, "bootId"),
+                             text_in(json, "machineId"), natural(json, "pidNamespace"),
+                             text_in(json, "host"), natural(json, "timeNamespace")});
+}
+
+// Nothing without an offset: what is before it may be another job's.
+std::optional<LogStart> log_from(const Json& json) {
+    std::string file = text_in(json, "file");
+    const auto offset = number(json, "offset", possible_amounts);
+    if (file.empty() || !offset) return std::nullopt;
+    return LogStart{std::move(file), *offset};
 }
 
 Json to_json(const Requester& by) {
@@ -60,8 +66,8 @@ Json to_json(const Requester& by) {
 }
 
 Requester requester_from(const Json& json, std::string how) {
-    return {std::move(how), number<int>(json, "pid"), number<std::int64_t>(json, "uid"),
-            text_in(json, "command")};
+    return {std::move(how), number<int>(json, "pid", possible_pids),
+            number(json, "uid", possible_uids), text_in(json, "command")};
 }
 
 Json to_json(const Resources& used) {
@@ -104,11 +110,11 @@ Json to_json(const WorkerIdentity& worker) {
 }
 
 std::optional<WorkerIdentity> worker_from(const Json& json) {
-    const auto pid = number<int>(json, "pid");
-    if (!pid || *pid <= 0) return std::nullopt;
-    return WorkerIdentity{*pid, number<std::uint64_t>(json, "startTime"),
+    const auto pid = number<int>(json, "pid", possible_pids);
+    if (!pid) return std::nullopt;
+    return WorkerIdentity{*pid, natural(json, "startTime"),
                           text_in(json, "group") == "share" ? Group::share : Group::own,
-                          number<int>(json, "session")};
+                          number<int>(json, "session", possible_sessions)};
 }
 
 Json to_json(const CancelRequest& request) {
@@ -128,14 +134,12 @@ Json to_json(const CancelRequest& request) {
 
 std::optional<CancelRequest> cancel_from(const Json& json) {
     if (!json.is_object() || text_in(json, "at").empty()) return std::nullopt;
-    auto kill_after = number<std::int64_t>(json, "killAfterMs");
-    if (kill_after) kill_after = std::clamp<std::int64_t>(*kill_after, 0, 86'400'000);
     return CancelRequest{
         {requester_from(object_in(json, "by"), "jobctl cancel"), text_in(json, "reason")},
         text_in(json, "at"),
         parse_signal(text_in(json, "signal")),
-        kill_after,
-        number<std::uint64_t>(json, "startTime"),
+        number(json, "killAfterMs", possible_durations_ms),
+        natural(json, "startTime"),
         shim_from(object_in(json, "run")).value_or(ShimIdentity{})};
 }
 
@@ -148,14 +152,16 @@ Json to_json(const OomBaseline& oom) {
 }
 
 std::optional<OomBaseline> oom_from(const Json& json) {
-    const auto kills = number<std::uint64_t>(json, "kills");
-    if (!kills) return std::nullopt;
-    return OomBaseline{text_in(json, "group"), text_in(json, "counter"), *kills,
-                       number<std::uint64_t>(json, "groupKills"),
-                       number<std::uint64_t>(json, "killsBelow"),
-                       // A forged value must not make sums overflow.
-                       std::clamp<std::int64_t>(number<std::int64_t>(json, "atUs").value_or(0), 0,
-                                                1'000'000'000'000'000)};
+    const auto kills = number<std::uint64_t>(json, "kills", possible_amounts);
+    // Without a time, a kill before the run would be taken for one during it.
+    const auto at_us = number(json, "atUs", possible_amounts);
+    if (!kills || !at_us) return std::nullopt;
+    return OomBaseline{text_in(json, "group"),
+                       text_in(json, "counter"),
+                       *kills,
+                       number<std::uint64_t>(json, "groupKills", possible_amounts),
+                       number<std::uint64_t>(json, "killsBelow", possible_amounts),
+                       *at_us};
 }
 
 Json to_json(const ExitRecord& exit) {
@@ -189,27 +195,26 @@ std::optional<ExitRecord> exit_from(const Json& json) {
     ExitRecord exit;
     exit.reason = *reason;
     exit.certainty = certainty_from(text_in(json, "certainty")).value_or(Certainty::unknown);
-    exit.code = number<int>(json, "code");
-    exit.signal = number<int>(json, "signal");
+    exit.code = number<int>(json, "code", possible_exit_codes);
+    exit.signal = number<int>(json, "signal", possible_signals);
     if (const auto found = json.find("coreDumped"); found != json.end() && found->is_boolean())
         exit.core_dumped = found->get<bool>();
-    exit.wait_status = number<int>(json, "waitStatus");
+    exit.wait_status = number<int>(json, "waitStatus", possible_wait_statuses);
     exit.errno_name = text_in(json, "errno");
     exit.evidence = texts(json, "evidence");
     if (const Json by = object_in(json, "requestedBy"); by.is_object())
         exit.requested_by = requester_from(by, text_in(by, "how"));
     exit.ended_at = text_in(json, "endedAt");
-    exit.duration_ms = number<std::int64_t>(json, "durationMs");
+    exit.duration_ms = number(json, "durationMs", possible_durations_ms);
     if (const Json used = object_in(json, "resources"); used.is_object())
-        exit.resources = Resources{number<std::int64_t>(used, "userMs").value_or(0),
-                                   number<std::int64_t>(used, "systemMs").value_or(0),
-                                   number<std::int64_t>(used, "maxRssKiB").value_or(0),
-                                   number<std::int64_t>(used, "groupPeakKiB")};
+        exit.resources = Resources{number(used, "userMs", possible_amounts).value_or(0),
+                                   number(used, "systemMs", possible_amounts).value_or(0),
+                                   number(used, "maxRssKiB", possible_amounts).value_or(0),
+                                   number(used, "groupPeakKiB", possible_amounts)};
     if (const auto left = json.find("leftovers"); left != json.end() && left->is_array())
         for (const Json& item : *left)
-            if (item.is_object())
-                exit.leftovers.push_back(
-                    {number<int>(item, "pid").value_or(0), text_in(item, "command")});
+            if (const auto pid = number<int>(item, "pid", possible_pids))
+                exit.leftovers.push_back({*pid, text_in(item, "command")});
     if (const auto found = json.find("tail"); found != json.end() && found->is_string())
         exit.tail = found->get<std::string>();
     return exit;
@@ -257,14 +262,11 @@ std::optional<RunRecord> run_from(const Json& json, std::string_view source) {
     run.worker = worker_from(object_in(json, "worker"));
     const Json beat = object_in(json, "heartbeat");
     run.heartbeat_file = text_in(beat, "file");
-    // Clamped to what --heartbeat-interval accepts: a forged value must not make sums overflow.
-    run.interval_ms = std::clamp<std::int64_t>(
-        number<std::int64_t>(beat, "intervalMs").value_or(5000), 100, 3'600'000);
+    run.interval_ms = number(beat, "intervalMs", possible_intervals_ms).value_or(run.interval_ms);
     run.kill_on_shim_death = text_in(json, "onShimDeath") != "keep";
     if (const auto found = json.find("expectRecord"); found != json.end())
         run.expect_record = *found == true;
-    if (const Json log = object_in(json, "log"); log.is_object())
-        run.log = LogStart{text_in(log, "file"), number<std::int64_t>(log, "offset").value_or(0)};
+    run.log = log_from(object_in(json, "log"));
     run.cancel = cancel_from(object_in(json, "cancel"));
     if (const Json previous = object_in(json, "previous"); previous.is_object())
         run.previous = dump(previous);

@@ -1,8 +1,10 @@
 // The values of a record as JSON, and back. The writer and the readers use nlohmann_json only
 // through this header: it is for job_document.cpp and heartbeat_lines.cpp. Pure.
 //
-// Caveats: a file may be forged. A member of the wrong type counts as absent, and so does a number
-// that does not fit; values that would make sums overflow are clamped.
+// Caveats: a file may be forged. A member of the wrong type counts as absent, and so does a value
+// beyond record_limits.hpp. What is absent does not make the rest unreadable, except for the pid of
+// an identity, the reason of an exit, the time of a request, and the place of a log or counter in
+// time: without it, there is no such value.
 #pragma once
 
 #include <nlohmann/json.hpp>

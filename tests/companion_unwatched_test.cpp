@@ -1,7 +1,5 @@
 #include "common/companion/unwatched.hpp"
 
-#include <limits>
-
 #include "common/units.hpp"
 #include "tests/catch.hpp"
 #include "tests/samples.hpp"
@@ -119,8 +117,9 @@ TEST_CASE("companion: the table of verdicts on a job that no shim supervises") {
 
 TEST_CASE("companion: what counts as a worker's pid and what does not") {
     CHECK(worker_pid_in(doc(R"({"pid":7})")) == 7);
-    CHECK(worker_pid_in(doc(R"({"pid":2147483647})")) == std::numeric_limits<int>::max());
-    for (const char* pid : {"0", "-7", "1.5", "7e1", "2147483648", "null", "\"7\"", "[7]"}) {
+    CHECK(worker_pid_in(doc(R"({"pid":4194304})")) == 4194304);
+    for (const char* pid :
+         {"0", "-7", "1.5", "7e1", "4194305", "2147483648", "null", "\"7\"", "[7]"}) {
         CAPTURE(pid);
         CHECK_FALSE(worker_pid_in(doc(std::string(R"({"pid":)") + pid + "}")));
     }

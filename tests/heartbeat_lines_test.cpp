@@ -4,6 +4,7 @@
 #include <csignal>
 
 #include "tests/catch.hpp"
+#include "tests/samples.hpp"
 
 using namespace jobshim;
 
@@ -11,7 +12,7 @@ namespace {
 
 RunRecord example_run() {
     RunRecord run;
-    run.shim = {41, 912345, "boot", "machine", 4026531836, "host"};
+    run.shim = {41, 912345, this_boot, this_machine, 4026531836, "host"};
     run.heartbeat_file = "/src/j1.heartbeat";
     return run;
 }
@@ -64,11 +65,17 @@ TEST_CASE("heartbeat lines: the OOM counters are read back and forged ones are h
         CHECK(beat.run);
         return beat.oom;
     };
-    for (const char* none : {"null", "7", "[]", "{}", R"({"kills":-1})", R"({"kills":"1"})"})
+    // Without a time, a kill before the run would be taken for one during it.
+    for (const char* none :
+         {"null", "7", "[]", "{}", R"({"kills":-1,"atUs":1})", R"({"kills":"1","atUs":1})",
+          R"({"kills":9007199254740992,"atUs":1})", R"({"kills":1})",
+          R"({"kills":1,"atUs":-9223372036854775808})", R"({"kills":1,"atUs":9007199254740992})"})
         CHECK_FALSE(forged(none));
-    const auto odd = forged(R"({"kills":1,"group":7,"counter":[],"atUs":-9223372036854775808})");
+    const auto odd =
+        forged(R"({"kills":1,"group":7,"counter":[],"groupKills":-1,"killsBelow":9007199254740992,)"
+               R"("atUs":9007199254740991})");
     REQUIRE(odd);
-    CHECK(*odd == OomBaseline{"", "", 1, {}, {}, 0});
+    CHECK(*odd == OomBaseline{"", "", 1, {}, {}, 9'007'199'254'740'991});
 }
 
 TEST_CASE("cancel request: what is written is read back") {
@@ -90,9 +97,15 @@ TEST_CASE("cancel request: what is written is read back") {
         CHECK_FALSE(parse_cancel_request(text));
 }
 
-TEST_CASE("cancel request: a forged number is limited to what an option would accept") {
-    const auto cancel = parse_cancel_request(R"({"at":"t","killAfterMs":9223372036854775807})");
-    CHECK(*cancel->kill_after_ms == 86'400'000);
+// Whoever asked for a grace of two days got one.
+TEST_CASE("cancel request: a grace is whatever an option accepts and any other is absent") {
+    const auto grace = [](const std::string& ms) {
+        return parse_cancel_request(R"({"at":"t","killAfterMs":)" + ms + "}")->kill_after_ms;
+    };
+    CHECK(grace("172800000") == 172'800'000);
+    CHECK(grace("3153600000000") == 3'153'600'000'000);
+    for (const char* ms : {"3153600000001", "9223372036854775807", "-1", "null"})
+        CHECK_FALSE(grace(ms));
 }
 
 // glibc reserves signals 32 and 33 and has no names for them. "signal 32" was written into the

@@ -3,7 +3,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include "common/record_limits.hpp"
 #include "tests/catch.hpp"
+#include "tests/samples.hpp"
 
 using namespace jobshim;
 
@@ -20,7 +22,7 @@ JobEdit example_edit() {
     edit.title = "make";
     edit.command = {"make", "-j2"};
     edit.cwd = "/src";
-    edit.run.shim = {41, 912345, "boot", "machine", 4026531836, "host"};
+    edit.run.shim = {41, 912345, this_boot, this_machine, 4026531836, "host"};
     edit.run.worker = WorkerIdentity{42, 912346, Group::own, 40};
     edit.run.heartbeat_file = "/src/j1.heartbeat";
     edit.run.exit = ExitRecord{};
@@ -187,8 +189,8 @@ TEST_CASE("record: the run is parsed once for all copies of a document") {
 }
 
 TEST_CASE("record: a settler keeps what it does not know about a run") {
-    const JobDocument host = document(
-        R"({"status":"running","jobshim":{"shim":{"pid":4,"startTime":5,"bootId":"b"},"future":[1]}})");
+    const JobDocument host =
+        document(R"({"status":"running","jobshim":{"shim":{"pid":4,"startTime":5},"future":[1]}})");
     JobEdit edit = example_edit();
     edit.run = *host.run();
     edit.run.exit = ExitRecord{};
@@ -239,10 +241,126 @@ TEST_CASE("record: a forged jobshim member is ignored and never crashes") {
     CHECK_FALSE(document(R"({"jobshim":{"shim":{"pid":4,"host":"\ud83d"}}})").run());
 }
 
-TEST_CASE("record: forged numbers are limited to what an option would accept") {
-    const JobDocument forged = document(
-        R"({"jobshim":{"shim":{"pid":4},"heartbeat":{"intervalMs":9223372036854775807}}})");
-    CHECK(forged.run()->interval_ms == 3'600'000);
+// A boot id with slashes named files elsewhere, for prune to remove; a pid that no process can have
+// was signalled; a duration that does not fit overflowed a sum.
+TEST_CASE("record: a value that is not possible counts as absent and the rest is read") {
+    struct Row {
+        const char* at;                    // the member that is replaced
+        std::vector<const char*> refused;  // values that count as absent
+        std::vector<const char*> taken;    // and values that do not
+    };
+    const auto boot = R"("0b007000-0000-4000-8000-000000000001")";
+    const auto machine = R"("3ac41e00000040008000000000000001")";
+    const std::string host(longest_host_name, 'h');
+    const std::string long_host = "\"" + host + "h\"";
+    const std::string longest_host = "\"" + host + "\"";
+    const std::vector<const char*> odd{"null",
+                                       "true",
+                                       "[]",
+                                       "{}",
+                                       "\"1\"",
+                                       "1.0",
+                                       "1e2",
+                                       "-1",
+                                       "18446744073709551615",
+                                       "18446744073709551616"};
+    const auto odd_and = [&](std::vector<const char*> more) {
+        more.insert(more.end(), odd.begin(), odd.end());
+        return more;
+    };
+    const nlohmann::json record = nlohmann::json::parse(R"({
+        "shim": {"pid": 41, "startTime": 5, "pidNamespace": 6, "timeNamespace": 7},
+        "worker": {"pid": 42, "startTime": 8, "group": "own"},
+        "heartbeat": {"file": "/h"},
+        "log": null,
+        "cancel": {"by": {"command": "x"}, "reason": "why", "at": "then"},
+        "exit": {"reason": "signal", "requestedBy": {"how": "timeout"}, "endedAt": "now",
+                 "resources": {"maxRssKiB": 4}, "leftovers": [{"pid": 7, "command": "sleep"}]}
+    })");
+    const auto read = [](const nlohmann::json& changed) {
+        return document("{\"jobshim\":" + changed.dump() + "}").run();
+    };
+    const std::string without = run_text(*read(record));
+    for (const Row& row : {
+             Row{"/shim/bootId",
+                 odd_and({R"("")", R"("boot")", R"("../../../../etc/x/0000-0000-0000-000000")",
+                          R"("0B007000-0000-4000-8000-000000000001")",
+                          R"("0b007000-0000-4000-8000-0000000000011")",
+                          R"("0b007000-0000-4000-8000-00000000001")",
+                          R"("0b007000-0000-4000-8000-00000000000\u0000")"}),
+                 {boot}},
+             Row{"/shim/machineId",
+                 odd_and({R"("")", R"("uninitialized")", R"("3AC41E00000040008000000000000001")",
+                          R"("3ac41e0000004000800000000000000")",
+                          R"("3ac41e000000400080000000000000012")",
+                          R"("../41e00000040008000000000000001")"}),
+                 {machine}},
+             Row{"/shim/host",
+                 {"null", "7", "[]", R"("")", long_host.c_str()},
+                 {R"("box")", longest_host.c_str()}},
+             Row{"/worker/session", odd_and({"4194305", "2147483648"}), {"0", "4194304"}},
+             Row{"/heartbeat/intervalMs",
+                 odd_and({"0", "99", "3600001", "9223372036854775807"}),
+                 {"100", "3600000"}},
+             Row{"/log",
+                 odd_and({R"({"file": "/l"})", R"({"offset": 1})", R"({"file": "", "offset": 1})",
+                          R"({"file": "/l", "offset": -1})",
+                          R"({"file": "/l", "offset": 9007199254740992})",
+                          R"({"file": 7, "offset": 1})"}),
+                 {R"({"file": "/l", "offset": 9007199254740991})"}},
+             Row{"/cancel/by/pid", odd_and({"0", "4194305", "4294967297"}), {"1", "4194304"}},
+             Row{"/cancel/by/uid", odd_and({"4294967295"}), {"0", "4294967294"}},
+             Row{"/cancel/killAfterMs",
+                 odd_and({"3153600000001", "9223372036854775807"}),
+                 {"0", "3153600000000"}},
+             Row{"/cancel/signal", {"null", "9", R"("")", R"("65")", R"("NOPE")"}, {R"("KILL")"}},
+             Row{"/exit/code", odd_and({"256", "4294967296"}), {"0", "255"}},
+             Row{"/exit/signal", odd_and({"0", "65", "4294967305"}), {"1", "64"}},
+             Row{"/exit/waitStatus", odd_and({"65536", "2147483648"}), {"0", "65535"}},
+             Row{"/exit/durationMs",
+                 odd_and({"3153600000001", "9223372036854775808"}),
+                 {"0", "3153600000000"}},
+             Row{"/exit/requestedBy/pid", odd_and({"0", "4194305"}), {"4194304"}},
+             Row{"/exit/requestedBy/uid", odd_and({"4294967295"}), {"0"}},
+             Row{"/exit/resources/userMs", odd_and({"9007199254740992"}), {"9007199254740991"}},
+             Row{"/exit/resources/groupPeakKiB",
+                 odd_and({"9007199254740992"}),
+                 {"9007199254740991"}},
+             Row{"/exit/leftovers/1",
+                 odd_and({R"({"command": "x"})", R"({"pid": 0})", R"({"pid": 4194305})"}),
+                 {R"({"pid": 4194304})"}},
+         }) {
+        const auto with = [&](const char* value) {
+            nlohmann::json changed = record;
+            changed[nlohmann::json::json_pointer(row.at)] =
+                nlohmann::json::parse(value, nullptr, false);
+            auto run = read(changed);
+            run->source = read(record)->source;
+            return run_text(*run);
+        };
+        for (const char* value : row.refused) {
+            CAPTURE(row.at, value);
+            CHECK(with(value) == without);
+        }
+        for (const char* value : row.taken) {
+            CAPTURE(row.at, value);
+            CHECK(with(value) != without);
+        }
+    }
+}
+
+TEST_CASE("record: without a possible pid there is no identity") {
+    const auto run_with = [](const std::string& shim, const std::string& worker) {
+        return document(R"({"jobshim":{"shim":{"pid":)" + shim + R"(},"worker":{"pid":)" + worker +
+                        "}}}")
+            .run();
+    };
+    CHECK(run_with("4194304", "1")->worker->pid == 1);
+    for (const char* pid : {"0", "-1", "4194305", "2147483648", "4294967297", "null", "\"7\""}) {
+        CAPTURE(pid);
+        CHECK_FALSE(run_with(pid, "1"));
+        CHECK_FALSE(run_with("1", pid)->worker);
+    }
 }
 
 TEST_CASE("record: status words") {

@@ -11,6 +11,7 @@
 #include "common/units.hpp"
 #include "tests/catch.hpp"
 #include "tests/child.hpp"
+#include "tests/samples.hpp"
 #include "tests/temp_dir.hpp"
 
 using namespace jobshim;
@@ -29,7 +30,7 @@ struct DeadJob {
     std::string started_at = "2026-01-01T00:00:00.000Z";
 
     DeadJob() {
-        observer.here.machine_id = "machine";  // a minimal system does not have one
+        observer.here.machine_id = this_machine;  // a minimal system does not have one
         run.shim = observer.here;
         run.shim.pid = 4194303;
         run.shim.start_time = 1;
@@ -261,12 +262,14 @@ TEST_CASE("observation: other boots and hosts and namespaces") {
         const char* sentence;
     };
     for (const Row& row : {
-             Row{"an earlier boot of this host", [](auto& shim) { shim.boot_id = "old"; }, "lost",
-                 "rebooted"},
+             Row{"an earlier boot of this host", [](auto& shim) { shim.boot_id = another_boot; },
+                 "lost", "rebooted"},
              Row{"an earlier boot of another host",
-                 [](auto& shim) { shim.boot_id = "old", shim.host = "far"; }, "unknown", "far"},
-             Row{"no machine id", [](auto& shim) { shim.boot_id = "old", shim.machine_id = ""; },
-                 "unknown", "host"},
+                 [](auto& shim) { shim.boot_id = another_boot, shim.host = "far"; }, "unknown",
+                 "far"},
+             Row{"no machine id",
+                 [](auto& shim) { shim.boot_id = another_boot, shim.machine_id = ""; }, "unknown",
+                 "host"},
              Row{"no boot id", [](auto& shim) { shim.boot_id = ""; }, "unknown", "host"},
              Row{"another pid namespace",
                  [](auto& shim) { shim.pid_namespace = *shim.pid_namespace + 1; }, "unknown",
@@ -283,7 +286,7 @@ TEST_CASE("observation: other boots and hosts and namespaces") {
         CHECK(seen.verdict.settle == (std::string(row.state) == "lost"));
     }
     DeadJob job;
-    job.run.shim.boot_id = "old";
+    job.run.shim.boot_id = another_boot;
     job.put_record(Status::running);
     job.put_heartbeat();
     observe_and_settle(job.files, job.observer);
@@ -293,7 +296,7 @@ TEST_CASE("observation: other boots and hosts and namespaces") {
 TEST_CASE("observation: a beat that moves is a sign of life until the next one is overdue") {
     DeadJob job;
     job.run.shim.host = "far";
-    job.run.shim.boot_id = "theirs";
+    job.run.shim.boot_id = another_boot;
     job.run.interval_ms = 100;
     job.put_record(Status::running);
     job.put_heartbeat();

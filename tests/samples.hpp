@@ -10,6 +10,10 @@
 
 namespace jobshim {
 
+inline const std::string this_boot = "0b007000-0000-4000-8000-000000000001";
+inline const std::string another_boot = "0b007000-0000-4000-8000-000000000002";
+inline const std::string this_machine = "3ac41e00000040008000000000000001";
+
 // As the plugin writes it: JSON.stringify(value, null, 2) plus a line feed.
 inline const std::string two_jobs = R"({
   "version": 1,

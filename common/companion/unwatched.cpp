@@ -1,7 +1,6 @@
 #include "common/companion/unwatched.hpp"
 
-#include <charconv>
-
+#include "common/record_limits.hpp"
 #include "common/units.hpp"
 
 namespace jobshim {
@@ -30,12 +29,9 @@ Verdict judge_without_pid(const JobDocument& record, std::int64_t now) {
 }  // namespace
 
 std::optional<int> worker_pid_in(const JobDocument& record) {
-    const auto text = record.value("pid");
-    int pid = 0;
-    if (!text) return std::nullopt;
-    const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), pid);
-    if (error != std::errc{} || end != text->data() + text->size() || pid <= 0) return std::nullopt;
-    return pid;
+    const auto pid = parse_count(record.value("pid").value_or(""));
+    if (!pid || !possible_pids.contains(*pid)) return std::nullopt;
+    return static_cast<int>(*pid);
 }
 
 std::int64_t begin_of(const JobDocument& record) {

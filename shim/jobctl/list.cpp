@@ -7,6 +7,7 @@
 #include <list>
 
 #include "common/clocks.hpp"
+#include "common/record_limits.hpp"
 #include "common/units.hpp"
 #include "shim/jobctl/commands.hpp"
 #include "shim/jobctl/companion/survey.hpp"
@@ -47,7 +48,9 @@ std::optional<milliseconds> recorded_duration(const JobDocument& job) {
     const auto text = find_json_member(exit, "durationMs");
     std::int64_t ms = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), ms);
-    if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+    if (error != std::errc{} || end != text.data() + text.size() ||
+        !possible_durations_ms.contains(ms))
+        return std::nullopt;
     return milliseconds(ms);
 }
 

@@ -15,6 +15,7 @@
 
 #include "common/heartbeat_lines.hpp"
 #include "common/job_document.hpp"
+#include "common/record_limits.hpp"
 #include "common/units.hpp"
 
 // libFuzzer's name for it.
@@ -93,17 +94,35 @@ private:
     std::string_view rest_;
 };
 
-// A pid that a record may hold: neither 0 nor negative.
-inline int draw_pid(Draw& draw) {
-    const auto pid = draw.number<int>();
-    return pid > 0 ? pid : 1;
+// What a record may hold. Often one of the two ends.
+template <class Number = std::int64_t>
+Number draw_within(Draw& draw, const Range& range) {
+    const auto span = static_cast<std::uint64_t>(range.most - range.least) + 1;
+    switch (draw.choice(4)) {
+        case 0:
+            return static_cast<Number>(range.least);
+        case 1:
+            return static_cast<Number>(range.most);
+    }
+    return static_cast<Number>(range.least +
+                               static_cast<std::int64_t>(draw.number<std::uint64_t>() % span));
+}
+
+inline int draw_pid(Draw& draw) { return draw_within<int>(draw, possible_pids); }
+
+// An id of the machine or of a boot; "": unknown.
+inline std::string draw_hex(Draw& draw, std::string shape) {
+    if (!draw.flag()) return "";
+    for (char& c : shape)
+        if (c == 'x') c = "0123456789abcdef"[draw.choice(16)];
+    return shape;
 }
 
 inline Requester draw_requester(Draw& draw, std::string how) {
     Requester by;
     by.how = std::move(how);
-    by.pid = draw.maybe([&] { return draw.number<int>(); });
-    by.uid = draw.maybe([&] { return draw.number<std::int64_t>(); });
+    by.pid = draw.maybe([&] { return draw_pid(draw); });
+    by.uid = draw.maybe([&] { return draw_within(draw, possible_uids); });
     by.command = draw.text();
     return by;
 }
@@ -115,7 +134,7 @@ inline CancelRequest draw_cancel(Draw& draw) {
     cancel.at = "at " + draw.text();  // a request without a time does not count
     // Whatever --signal accepts.
     cancel.signal = draw.maybe([&] { return 1 + draw.choice(64); });
-    cancel.kill_after_ms = draw.maybe([&] { return std::int64_t{draw.byte()} * 1000; });
+    cancel.kill_after_ms = draw.maybe([&] { return draw_within(draw, possible_durations_ms); });
     return cancel;
 }
 
@@ -123,14 +142,17 @@ inline RunRecord draw_run(Draw& draw) {
     RunRecord run;
     run.shim.pid = draw_pid(draw);
     run.shim.start_time = draw.maybe([&] { return draw.number<std::uint64_t>(); });
-    run.shim.boot_id = draw.text();
-    run.shim.machine_id = draw.text();
+    run.shim.boot_id = draw_hex(draw, "xxxx0000-0000-4000-8000-00000000xxxx");
+    run.shim.machine_id = draw_hex(draw, "xxxx00000000400080000000000000xx");
     run.shim.pid_namespace = draw.maybe([&] { return draw.number<std::uint64_t>(); });
     run.shim.host = draw.text();
+    if (run.shim.host.size() > longest_host_name) run.shim.host = "host";
     run.heartbeat_file = draw.text();
-    run.interval_ms = 100 + draw.byte();
+    run.interval_ms = draw_within(draw, possible_intervals_ms);
     run.kill_on_shim_death = draw.flag();
-    run.log = draw.maybe([&] { return LogStart{draw.text(), draw.number<std::int64_t>()}; });
+    run.log = draw.maybe([&] {
+        return LogStart{"/" + draw.text(), draw_within(draw, possible_amounts)};
+    });
     run.cancel = draw.maybe([&] { return draw_cancel(draw); });
     run.command = draw.texts();
     return run;
@@ -141,7 +163,7 @@ inline WorkerIdentity draw_worker(Draw& draw) {
     worker.pid = draw_pid(draw);
     worker.start_time = draw.maybe([&] { return draw.number<std::uint64_t>(); });
     worker.group = draw.flag() ? Group::share : Group::own;
-    worker.session = draw.maybe([&] { return draw.number<int>(); });
+    worker.session = draw.maybe([&] { return draw_within<int>(draw, possible_sessions); });
     return worker;
 }
 
@@ -150,26 +172,73 @@ inline Conclusion draw_conclusion(Draw& draw) {
     ExitRecord& exit = last.exit;
     exit.reason = static_cast<ExitReason>(draw.choice(static_cast<int>(ExitReason::unknown) + 1));
     exit.certainty = static_cast<Certainty>(draw.choice(static_cast<int>(Certainty::unknown) + 1));
-    exit.code = draw.maybe([&] { return draw.number<int>(); });
-    exit.signal = draw.maybe([&] { return draw.number<int>(); });
+    exit.code = draw.maybe([&] { return draw_within<int>(draw, possible_exit_codes); });
+    exit.signal = draw.maybe([&] { return draw_within<int>(draw, possible_signals); });
     exit.core_dumped = draw.maybe([&] { return draw.flag(); });
-    exit.wait_status = draw.maybe([&] { return draw.number<int>(); });
+    exit.wait_status = draw.maybe([&] { return draw_within<int>(draw, possible_wait_statuses); });
     exit.errno_name = draw.text();
     exit.evidence = draw.texts();
     exit.requested_by = draw.maybe([&] { return draw_requester(draw, draw.text()); });
     exit.ended_at = draw.text();
-    exit.duration_ms = draw.maybe([&] { return draw.number<std::int64_t>(); });
+    exit.duration_ms = draw.maybe([&] { return draw_within(draw, possible_durations_ms); });
     exit.resources = draw.maybe([&] {
-        return Resources{draw.number<std::int64_t>(), draw.number<std::int64_t>(),
-                         draw.number<std::int64_t>()};
+        return Resources{draw_within(draw, possible_amounts), draw_within(draw, possible_amounts),
+                         draw_within(draw, possible_amounts)};
     });
     for (int left = draw.choice(3); left > 0; --left)
-        exit.leftovers.push_back({draw.number<int>(), draw.text()});
+        exit.leftovers.push_back({draw_pid(draw), draw.text()});
     exit.tail = draw.maybe([&] { return draw.text(); });
     static constexpr Status ends[] = {Status::completed, Status::failed, Status::cancelled};
     last.status = ends[draw.choice(3)];
     last.sentence = draw.text();
     return last;
+}
+
+// Whatever a file says, only what is possible is read from it.
+inline void demand_possible(const std::optional<Requester>& by) {
+    if (!by) return;
+    demand(!by->pid || possible_pids.contains(*by->pid), "a requester's pid is possible");
+    demand(!by->uid || possible_uids.contains(*by->uid), "a requester's uid is possible");
+}
+inline void demand_possible(const std::optional<CancelRequest>& cancel) {
+    if (!cancel) return;
+    demand_possible(std::optional(cancel->what.by));
+    demand(!cancel->signal || possible_signals.contains(*cancel->signal),
+           "a request's signal is possible");
+    demand(!cancel->kill_after_ms || possible_durations_ms.contains(*cancel->kill_after_ms),
+           "a request's grace is possible");
+}
+inline void demand_possible(const std::optional<ExitRecord>& exit) {
+    if (!exit) return;
+    demand(!exit->code || possible_exit_codes.contains(*exit->code), "a code is possible");
+    demand(!exit->signal || possible_signals.contains(*exit->signal), "a signal is possible");
+    demand(!exit->wait_status || possible_wait_statuses.contains(*exit->wait_status),
+           "a wait status is possible");
+    demand(!exit->duration_ms || possible_durations_ms.contains(*exit->duration_ms),
+           "a duration is possible");
+    demand_possible(exit->requested_by);
+    if (exit->resources)
+        for (const std::int64_t amount :
+             {exit->resources->user_ms, exit->resources->system_ms, exit->resources->max_rss_kib,
+              exit->resources->group_peak_kib.value_or(0)})
+            demand(possible_amounts.contains(amount), "an amount is possible");
+    for (const Leftover& left : exit->leftovers)
+        demand(possible_pids.contains(left.pid), "a leftover's pid is possible");
+}
+inline void demand_possible(const std::optional<RunRecord>& run) {
+    if (!run) return;
+    demand(run->shim.pid == 0 || possible_pids.contains(run->shim.pid), "a shim's pid is possible");
+    demand(possible_part_of(run->shim) == run->shim, "a shim's identity is possible");
+    if (run->worker) {
+        demand(possible_pids.contains(run->worker->pid), "a worker's pid is possible");
+        demand(!run->worker->session || possible_sessions.contains(*run->worker->session),
+               "a worker's session is possible");
+    }
+    demand(possible_intervals_ms.contains(run->interval_ms), "an interval is possible");
+    demand(!run->log || (!run->log->file.empty() && possible_amounts.contains(run->log->offset)),
+           "where a log begins is possible");
+    demand_possible(run->cancel);
+    demand_possible(run->exit);
 }
 
 // All that a reader learns about a run, as text, except its `source` and exact bytes.

@@ -20,12 +20,14 @@ std::string text_of(const Heartbeat& beat) {
 
 void check_any_text(std::string_view text) {
     const Heartbeat beat = parse_heartbeat(text);
-    if (beat.run) {
-        demand(beat.run->shim.pid > 0, "a run has a shim");
-        demand(!beat.run->worker || beat.run->worker->pid > 0, "a worker has a pid");
-        demand(beat.run->interval_ms >= 100 && beat.run->interval_ms <= 3'600'000,
-               "an interval is one that the option takes");
-    }
+    demand(!beat.run || beat.run->shim.pid > 0, "a run has a shim");
+    demand_possible(beat.run);
+    if (beat.last) demand_possible(std::optional(beat.last->exit));
+    if (beat.oom)
+        for (const auto amount :
+             {beat.oom->kills, beat.oom->group_kills.value_or(0), beat.oom->kills_below.value_or(0),
+              static_cast<std::uint64_t>(beat.oom->at_us)})
+            demand(possible_amounts.contains(amount), "a counter is possible");
     demand(!beat.last || beat.run, "no end without a beginning");
     demand(!beat.last || is_final(beat.last->status), "an end is final");
     // A line counts only once its line feed is there.
@@ -36,6 +38,7 @@ void check_any_text(std::string_view text) {
     demand_equal(text_of(parse_heartbeat(as_text)), as_text, "what was read is written back");
 
     if (const auto cancel = parse_cancel_request(text)) {
+        demand_possible(cancel);
         const std::string request = cancel_request_text(*cancel);
         const auto again = parse_cancel_request(request);
         demand(again.has_value(), "a request stays one", request);

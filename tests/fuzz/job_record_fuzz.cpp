@@ -187,6 +187,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
            "the end has a sentence");
     demand(same_host_members(document, document), "a document is the same as itself");
     demand_numbers(document);
+    demand_possible(document.run());
 
     const bool settling = draw.flag() && document.run();
     JobEdit edit;
