@@ -1,6 +1,7 @@
 #include "common/job_document.hpp"
 
 #include <algorithm>
+#include <unordered_map>
 #include <utility>
 
 #include "common/record_json.hpp"
@@ -9,26 +10,49 @@ namespace jobshim {
 
 namespace {
 
+// A value that would take this much more than its bare JSON text is written on one line. Otherwise
+// a forged layout, or a value nested deeply, would turn 4 MiB into gigabytes of white space.
+constexpr std::size_t most_white_space = std::size_t{64} << 10U;
+// No program indents its members deeper; it would be repeated for each of ours.
+constexpr std::size_t deepest_indent = 64;
+
 // How a document lays out its members, so that ours look like the host's.
 struct Layout {
     std::string line_feed;  // "" for a document on one line
     std::string indent;     // before each member
     std::string separator;  // between the colon and the value
 
-    std::string render(const Json& value) const {
-        if (line_feed.empty() || !value.is_structured()) return dump(value);
+    // `json` is well-formed, and has no white space outside strings.
+    std::string render(const std::string& json) const {
+        const auto opens = [](char c) { return c == '{' || c == '['; };
+        const auto closes = [](char c) { return c == '}' || c == ']'; };
+        if (line_feed.empty() || !opens(json[0])) return json;
         const bool tabs = !indent.empty() && indent[0] == '\t';
-        const int width = indent.empty() ? 2 : static_cast<int>(indent.size());
-        const std::string plain = dump(value, width, tabs ? '\t' : ' ');
-        const std::string begin_of_line = line_feed + indent;
+        const std::string step(indent.empty() ? 2 : indent.size(), tabs ? '\t' : ' ');
+        std::string begin_of_line = line_feed + indent;
         std::string result;
-        std::size_t at = 0;
-        for (std::size_t feed = 0; (feed = plain.find('\n', at)) != std::string::npos;
-             at = feed + 1) {
-            result.append(plain, at, feed - at);
-            result += begin_of_line;
+        bool in_string = false;
+        for (std::size_t at = 0; at < json.size(); ++at) {
+            if (result.size() > json.size() + most_white_space) return json;
+            const char c = json[at];
+            if (closes(c) && !in_string && !opens(json[at - 1])) {
+                begin_of_line.resize(begin_of_line.size() - step.size());
+                result += begin_of_line;
+            }
+            result += c;
+            if (c == '"') in_string = !in_string;
+            if (in_string) {
+                if (c == '\\') result += json[++at];
+            } else if (opens(c) && !closes(json[at + 1])) {
+                begin_of_line += step;
+                result += begin_of_line;
+            } else if (c == ',') {
+                result += begin_of_line;
+            } else if (c == ':') {
+                result += ' ';
+            }
         }
-        return result.append(plain, at);
+        return result;
     }
 };
 
@@ -37,7 +61,7 @@ Layout layout_of(const std::string& text, const JsonScan& scan) {
     const std::string gap = text.substr(scan.open + 1, first - scan.open - 1);
     Layout layout;
     const std::size_t feed = gap.rfind('\n');
-    if (feed != std::string::npos) {
+    if (feed != std::string::npos && gap.size() - feed <= deepest_indent + 1) {
         layout.line_feed = feed > 0 && gap[feed - 1] == '\r' ? "\r\n" : "\n";
         layout.indent = gap.substr(feed + 1);
         layout.separator = " ";
@@ -52,14 +76,26 @@ bool is_empty_value(const Json& value) {
 }
 
 struct Assignment {
+    enum class When { always, absent, absent_or_null };
+
+    Assignment(const char* its_key, const Json& value, When condition = When::always)
+        : key(its_key), json(dump(value)), is_empty(is_empty_value(value)), when(condition) {}
+    // JSON text that nlohmann does not take, such as a lone surrogate, stays as it is.
+    Assignment(const JobDocument::Member& member) : key(member.key), json(member.json) {
+        if (const Json value = parse_leniently(json); !value.is_discarded()) json = dump(value);
+    }
+
     const char* key;
-    Json value;
-    enum class When { always, absent, absent_or_null } when = When::always;
+    std::string json;
+    bool is_empty = false;
+    When when = When::always;
 };
 
-// Splices the assignments into the text. Every other byte is kept as it is.
+// Splices the assignments into the text. Every other byte is kept as it is, except for the earlier
+// occurrences of a key that is set.
 std::string assign(const std::string& text, const JsonScan& scan,
                    const std::vector<Assignment>& assignments) {
+    using When = Assignment::When;
     const Layout layout = layout_of(text, scan);
     struct Splice {
         std::size_t begin;
@@ -69,27 +105,22 @@ std::string assign(const std::string& text, const JsonScan& scan,
     std::vector<Splice> splices;
     std::string added;
     for (const Assignment& assignment : assignments) {
-        bool there = false;
-        for (const JsonMember& member : scan.members) {
-            if (member.key != assignment.key) continue;
-            there = true;
-            const bool null =
-                std::string_view(text).substr(member.value_begin,
-                                              member.value_end - member.value_begin) == "null";
-            using When = Assignment::When;
-            if (assignment.when == When::absent ||
-                (assignment.when == When::absent_or_null && !null))
-                continue;
-            // Every occurrence of a repeated key is set: parsers differ in which one they use.
-            splices.push_back(
-                {member.value_begin, member.value_end, layout.render(assignment.value)});
-        }
-        if (there ||
-            (assignment.when == Assignment::When::absent && is_empty_value(assignment.value)))
+        const auto is_it = [&](const JsonMember& member) { return member.key == assignment.key; };
+        const auto last = std::find_if(scan.members.rbegin(), scan.members.rend(), is_it);
+        if (last == scan.members.rend()) {
+            if (assignment.when == When::absent && assignment.is_empty) continue;
+            added += added.empty() && scan.members.empty() ? "" : ",";
+            added += layout.line_feed + layout.indent + dump(Json(assignment.key)) + ":" +
+                     layout.separator + layout.render(assignment.json);
             continue;
-        added += added.empty() && scan.members.empty() ? "" : ",";
-        added += layout.line_feed + layout.indent + dump(Json(assignment.key)) + ":" +
-                 layout.separator + layout.render(assignment.value);
+        }
+        const bool null =
+            text.compare(last->value_begin, last->value_end - last->value_begin, "null") == 0;
+        if (assignment.when == When::absent || (assignment.when == When::absent_or_null && !null))
+            continue;
+        for (const JsonMember* member = scan.members.data(); member != &*last; ++member)
+            if (is_it(*member)) splices.push_back({member->key_begin, member[1].key_begin, ""});
+        splices.push_back({last->value_begin, last->value_end, layout.render(assignment.json)});
     }
     if (!added.empty()) {
         const std::size_t at = scan.members.empty() ? scan.open + 1 : scan.members.back().value_end;
@@ -147,19 +178,6 @@ std::optional<std::string> JobDocument::string(std::string_view key) const {
     return decode_json_string(*raw);
 }
 
-std::string JobDocument::describe_fault() const {
-    switch (fault()) {
-        case JsonFault::none:
-            break;
-        case JsonFault::malformed:
-        case JsonFault::not_object:
-            return "not a JSON object (byte " + std::to_string(scan_.fault_at) + ")";
-        case JsonFault::too_deep:
-            return "nested more than " + std::to_string(max_json_levels) + " levels deep";
-    }
-    return "";
-}
-
 Status JobDocument::status() const {
     if (!value("status")) return Status::none;
     return status_from(string("status").value_or(""));
@@ -206,10 +224,7 @@ std::string JobDocument::command_line() const {
 }
 
 std::string JobDocument::with(const std::vector<Member>& members) const {
-    std::vector<Assignment> assignments;
-    for (const Member& member : members)
-        assignments.push_back({member.key, parse_leniently(member.json)});
-    return assign(text_, scan_, assignments);
+    return assign(text_, scan_, {members.begin(), members.end()});
 }
 
 std::string JobDocument::without(const std::vector<std::string_view>& keys) const {
@@ -232,11 +247,18 @@ bool same_host_members(const JobDocument& a, const JobDocument& b) {
     static constexpr std::string_view ours[] = {
         "status", "phase", "pid",     "startedAt", "updatedAt", "completedAt", "errorMessage",
         "id",     "title", "command", "cwd",       "logFile",   "createdAt",   "jobshim"};
+    // Each key once, with its last value.
     const auto theirs = [](const JobDocument& document) {
-        std::vector<std::pair<std::string, std::string_view>> members;
-        for (const JsonMember& member : document.scan_.members)
-            if (std::find(std::begin(ours), std::end(ours), member.key) == std::end(ours))
-                members.emplace_back(member.key, *document.value(member.key));
+        std::vector<std::pair<std::string_view, std::string_view>> members;
+        std::unordered_map<std::string_view, std::size_t> places;
+        for (const JsonMember& member : document.scan_.members) {
+            if (std::find(std::begin(ours), std::end(ours), member.key) != std::end(ours)) continue;
+            const auto [place, is_new] = places.try_emplace(member.key, members.size());
+            if (is_new) members.emplace_back(member.key, "");
+            members[place->second].second =
+                std::string_view(document.text_)
+                    .substr(member.value_begin, member.value_end - member.value_begin);
+        }
         return members;
     };
     return theirs(a) == theirs(b);

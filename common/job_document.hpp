@@ -16,7 +16,9 @@
 
 namespace jobshim {
 
-constexpr std::size_t max_job_file_bytes = std::size_t{64} << 20U;
+constexpr std::size_t max_job_file_bytes = std::size_t{4} << 20U;
+// Why a larger one is not written: nobody could read it again.
+constexpr const char* would_be_too_large = "would become larger than 4 MiB";
 
 // The `phase` of a record with this final status.
 std::string final_phase(Status status);
@@ -32,9 +34,10 @@ public:
     bool is_torn() const {
         return fault() == JsonFault::malformed || fault() == JsonFault::not_object;
     }
+    // To be refused, and never set aside.
+    bool is_beyond_bounds() const { return scan_.is_beyond_bounds(); }
     std::size_t fault_at() const { return scan_.fault_at; }
-    // "not a JSON object (byte 7)"; "" without a fault.
-    std::string describe_fault() const;
+    std::string describe_fault() const { return scan_.describe_fault(); }
     const std::string& text() const { return text_; }
 
     Status status() const;
@@ -56,6 +59,8 @@ public:
     std::string command_line() const;
 
     // The text with these members set, each value being JSON text; every other byte is unchanged.
+    // But if one of the keys is repeated, only the last occurrence stays and is set: parsers differ
+    // in which one they use, and a text in which all of them were set would grow with each.
     struct Member {
         const char* key;
         std::string json;
@@ -101,7 +106,7 @@ public:
     void set_end(const Conclusion& last, const std::string& now);
 
     // With `worker_reported` (the worker wrote a final status itself) this touches only pid,
-    // jobshim, and completedAt if it is absent or null.
+    // jobshim, and completedAt if it is absent or null. Repeated keys: see JobDocument::with.
     std::string applied_to(const JobDocument& document, bool worker_reported) const;
     // A new job file.
     std::string as_new_file() const;

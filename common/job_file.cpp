@@ -30,9 +30,8 @@ void flush_file(const JobFiles& files) {
     if (!fd || !flush_to_disk(fd.get())) throw_errno("flush " + files.path);
 }
 
-void refuse_too_deep(const JobDocument& document, const std::string& path) {
-    if (document.fault() == JsonFault::too_deep)
-        throw Refusal(path + ": " + document.describe_fault());
+void refuse_beyond_bounds(const JobDocument& document, const std::string& path) {
+    if (document.is_beyond_bounds()) throw Refusal(path + ": " + document.describe_fault());
 }
 
 }  // namespace
@@ -44,7 +43,7 @@ JobFile::Found JobFile::wait_until_whole(const std::string& name, FileContents c
     TornPatience patience(torn_job_patience);
     for (;;) {
         JobDocument document = JobDocument::parse(std::move(contents.text));
-        refuse_too_deep(document, files_.path_of(name));
+        refuse_beyond_bounds(document, files_.path_of(name));
         if (!document.is_torn()) return {contents.stamp, std::move(document)};
         if (patience.is_over()) return {contents.stamp, std::nullopt};
         patience.pause();
@@ -163,6 +162,7 @@ void JobFile::update(const Edit& edit, Write write) {
     std::string expected = base.document ? base.document->text() : "";
     for (int attempt = 0; attempt < most_attempts; ++attempt) {
         const std::string text = edit(base.document ? &*base.document : nullptr);
+        if (text.size() > max_job_file_bytes) throw Refusal(files_.job + ": " + would_be_too_large);
         const bool foreign =
             base.stamp && !(last_written_ && base.stamp->same_file(*last_written_));
         // Must this write survive a power cut?

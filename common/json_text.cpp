@@ -97,9 +97,14 @@ private:
         skip_space();
         const std::size_t begin = at_;
         if (at_ >= text_.size() || text_[at_] != '"' || !string()) return false;
-        if (level == 1 && object_)
+        if (level == 1 && object_) {
+            if (result_.members.size() == max_json_members) {
+                result_.fault = JsonFault::too_many_members;
+                return false;
+            }
             result_.members.push_back(
                 {decode_json_string(text_.substr(begin, at_ - begin)), begin, 0, 0});
+        }
         skip_space();
         if (at_ >= text_.size() || text_[at_] != ':') return false;
         ++at_;
@@ -224,6 +229,21 @@ void append_utf8(std::string& out, std::uint32_t code) {
 
 }  // namespace
 
+std::string JsonScan::describe_fault() const {
+    switch (fault) {
+        case JsonFault::none:
+            break;
+        case JsonFault::malformed:
+        case JsonFault::not_object:
+            return "not a JSON object (byte " + std::to_string(fault_at) + ")";
+        case JsonFault::too_deep:
+            return "nested more than " + std::to_string(max_json_levels) + " levels deep";
+        case JsonFault::too_many_members:
+            return "more than " + std::to_string(max_json_members) + " members";
+    }
+    return "";
+}
+
 JsonScan scan_json_object(std::string_view text) { return Scanner(text).run(); }
 
 std::vector<JsonSpan> split_json_array(std::string_view array) {
@@ -253,6 +273,33 @@ std::vector<JsonSpan> split_json_array(std::string_view array) {
         element->end = at + 1;
     }
     return elements;
+}
+
+std::size_t most_json_members(std::string_view text) {
+    std::vector<std::size_t> open;  // how many members each open container has so far
+    std::size_t most = 0;
+    for (std::size_t at = 0; at < text.size(); ++at) {
+        switch (text[at]) {
+            case '"':
+                for (++at; at < text.size() && text[at] != '"'; ++at)
+                    if (text[at] == '\\') ++at;
+                break;
+            case '{':
+            case '[':
+                open.push_back(0);
+                break;
+            case '}':
+            case ']':
+                if (!open.empty()) open.pop_back();
+                break;
+            case ':':
+                if (!open.empty()) most = std::max(most, ++open.back());
+                break;
+            default:
+                break;
+        }
+    }
+    return most;
 }
 
 std::string_view find_json_member(std::string_view object, std::string_view key) {

@@ -16,6 +16,8 @@
 namespace jobshim {
 
 constexpr std::size_t max_json_levels = 512;
+// Of the object itself; the objects inside it may have any number.
+constexpr std::size_t max_json_members = 10'000;
 
 struct JsonMember {
     std::string key;          // decoded
@@ -29,9 +31,17 @@ enum class JsonFault {
     malformed,   // not JSON
     not_object,  // JSON, but not an object
     too_deep,    // more than max_json_levels levels
+    too_many_members,
 };
 
 struct JsonScan {
+    // Well-formed as far as it was read, but more than we take.
+    bool is_beyond_bounds() const {
+        return fault == JsonFault::too_deep || fault == JsonFault::too_many_members;
+    }
+    // "not a JSON object (byte 7)"; "" without a fault.
+    std::string describe_fault() const;
+
     JsonFault fault = JsonFault::none;
     std::size_t fault_at = 0;  // the byte at which `fault` was found
     std::vector<JsonMember> members;
@@ -49,6 +59,9 @@ struct JsonSpan {
     std::size_t end;
 };
 std::vector<JsonSpan> split_json_array(std::string_view array);
+
+// How many members the largest object in a well-formed JSON text has, repeated keys included.
+std::size_t most_json_members(std::string_view text);
 
 // The value of a member of a JSON object, or "" if there is none; if the key is repeated, the last
 // one counts. `key` is compared with the raw text, so a key written with escapes is not found. The

@@ -12,6 +12,9 @@ namespace jobshim {
 
 namespace {
 
+// An exit has 14, and `jobshim` 16.
+constexpr std::size_t most_members_of_ours = 256;
+
 // For members that may be absent, null, or (in a forged file) of another type, or impossible.
 std::optional<std::uint64_t> natural(const Json& json, const char* key) {
     const auto found = json.find(key);
@@ -81,7 +84,10 @@ Json to_json(const Resources& used) {
 
 Json or_null(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
 
-Json parse_leniently(std::string_view text) { return Json::parse(text, nullptr, false); }
+Json parse_leniently(std::string_view text) {
+    return most_json_members(text) > most_members_of_ours ? Json(Json::value_t::discarded)
+                                                          : Json::parse(text, nullptr, false);
+}
 
 std::string dump(const Json& json, int indent, char indent_char) {
     return json.dump(indent, indent_char, false, Json::error_handler_t::replace);

@@ -18,9 +18,10 @@ namespace jobshim {
 
 using Json = nlohmann::ordered_json;
 
-// Never throws: text that is not JSON yields a discarded value, which passes no type check. Only
-// for text that has passed the scanner: nlohmann descends recursively, and a forged file 50,000
-// levels deep would exhaust the stack.
+// Never throws: text that is not JSON yields a discarded value, which passes no type check. So does
+// text in which an object has more members than any of ours: Json compares each key with all before
+// it, and a forged file would take minutes. Only for text that has passed the scanner: nlohmann
+// descends recursively, and a forged file 50,000 levels deep would exhaust the stack.
 Json parse_leniently(std::string_view text);
 
 // An object from an untrusted file.

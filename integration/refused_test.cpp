@@ -74,10 +74,23 @@ TEST_CASE_METHOD(Sandbox, "an unusable job file is refused before anything is st
     }
 }
 
-TEST_CASE_METHOD(Sandbox, "JSON beyond 64 MiB or 512 levels is refused and left as it is") {
-    SECTION("100 MB") {
-        const std::size_t many = 100'000'000;
+TEST_CASE_METHOD(Sandbox,
+                 "JSON beyond 4 MiB or 512 levels or 10,000 members is refused and left as it is") {
+    SECTION("5 MB") {
+        const std::size_t many = 5'000'000;
         put(job, "{\"host\":\"" + std::string(many, 'x') + "\"}");
+    }
+    SECTION("a sparse terabyte") {
+        put(job, "");
+        fs::resize_file(job, std::uintmax_t{1} << 40U);
+    }
+    SECTION("a file that our members would make too large") {
+        put(job, "{\"host\":\"" + std::string((std::size_t{4} << 20U) - 100, 'x') + "\"}");
+    }
+    SECTION("300,000 members of the same name") {
+        std::string members;
+        for (int i = 0; i < 300'000; ++i) members += "\"jobshim\":{},";
+        put(job, "{" + members + "\"host\":1}");
     }
     SECTION("10,000 levels of arrays") {
         put(job, "{\"host\":" + std::string(10'000, '[') + std::string(10'000, ']') + "}");

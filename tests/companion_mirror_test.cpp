@@ -8,6 +8,7 @@
 #include "common/clocks.hpp"
 #include "common/companion/index.hpp"
 #include "common/companion/look.hpp"
+#include "common/posix_error.hpp"
 #include "tests/catch.hpp"
 #include "tests/samples.hpp"
 #include "tests/temp_dir.hpp"
@@ -41,6 +42,28 @@ struct StateDirectory {
 };
 
 }  // namespace
+
+// One nested too deeply was taken for a torn one and replaced.
+TEST_CASE("companion: a file beyond our bounds is refused at once and left as it is") {
+    const std::string deep = R"({"id":"task-1","status":"running","a":)" + std::string(600, '[') +
+                             std::string(600, ']') + "}";
+    std::string many = R"({"id":"task-1","status":"running")";
+    for (std::size_t i = 0; i < max_json_members; ++i) many += R"(,"a":1)";
+    many += "}";
+    const std::string large = "{\"a\":\"" + std::string(max_job_file_bytes - 20, 'x') + "\"}";
+    for (const std::string& text : {deep, many, large + std::string(20, ' ')}) {
+        const StateDirectory state;
+        write_text(state.paths.job_file("task-1"), text);
+        CHECK_THROWS_AS(state.mirror().step(), Refusal);
+        CHECK(read_text(state.paths.job_file("task-1")) == text);
+    }
+    // What we would write could not be read again.
+    const StateDirectory state;
+    const std::string full = two_jobs + std::string(max_job_file_bytes - two_jobs.size(), ' ');
+    write_text(state.paths.index, full);
+    CHECK_THROWS_AS(state.mirror().step(), Refusal);
+    CHECK(read_text(state.paths.index) == full);
+}
 
 TEST_CASE("companion: both files are put right and a second step writes nothing") {
     const StateDirectory state;

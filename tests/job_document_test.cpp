@@ -120,11 +120,80 @@ TEST_CASE("record: if the worker reported its end we set only pid and completedA
     CHECK(dated.string("completedAt") == "theirs");
 }
 
-TEST_CASE("record: the last of repeated keys counts and all of them are set") {
+TEST_CASE(
+    "record: the last of repeated keys counts and is set and the others of ours are removed") {
     const std::string host = R"({"status":"completed","a":1,"status":"queued","a":2})";
     CHECK(document(host).status() == Status::queued);
     const std::string text = example_edit().applied_to(document(host), false);
-    CHECK(text.starts_with(R"({"status":"failed","a":1,"status":"failed","a":2,)"));
+    CHECK(text.starts_with(R"({"a":1,"status":"failed","a":2,)"));
+    struct Row {
+        std::string before, after;
+    };
+    for (const Row& row : {
+             Row{R"({"k":1,"k":2})", R"({"k":"new"})"},
+             Row{R"({"k":1,"k":[1,{"k":3}],"k":null,"a":",","b":{"k":9,"k":8}})",
+                 R"({"k":"new","a":",","b":{"k":9,"k":8}})"},
+             Row{R"({"a":1,"k":1,"b":2,"\u006b":2,"a":3})",
+                 R"({"a":1,"b":2,"\u006b":"new","a":3})"},
+             Row{"{\n  \"k\": {\n    \"x\": 1\n  },\n  \"a\": 1 ,\n  \"k\": 2\n}\n",
+                 "{\n  \"a\": 1 ,\n  \"k\": \"new\"\n}\n"},
+         })
+        CHECK(document(row.before).with({{"k", "\"new\""}}) == row.after);
+    CHECK(document(R"({"l":1,"k":1,"l":2,"k":2})").with({{"k", "3"}, {"l", "4"}}) ==
+          R"({"l":4,"k":3})");
+    // Nothing is set, so nothing is removed.
+    const JobDocument absent = document(R"({"id":1,"id":2,"completedAt":"a","completedAt":"b"})");
+    CHECK(example_edit()
+              .applied_to(absent, true)
+              .starts_with(R"({"id":1,"id":2,"completedAt":"a","completedAt":"b",)"));
+}
+
+// 4 MiB of `"jobshim":{}` became 400 MiB, an indent of one mebibyte 60 MiB, and a long list in a
+// member nested 500 levels deep a gibibyte.
+TEST_CASE("record: what a rewrite makes is no longer than the document and the edit") {
+    const std::size_t own = example_edit().as_new_file().size();
+    std::string repeated = "{";
+    for (std::size_t i = 0; i < max_json_members; ++i)
+        repeated += std::string(i > 0 ? "," : "") + R"("jobshim":{})";
+    const std::string brackets(500, '[');
+    std::string many = "0";
+    for (int i = 0; i < 10'000; ++i) many += ",0";
+    const std::string spaces(1 << 20U, ' ');
+    for (const std::string& host :
+         {repeated + "}", "{\n" + spaces + "\"a\":1}", "{\n" + spaces + "}",
+          "{\n\t\t\t\t\t\t\t\t\"jobshim\":{\"shim\":{\"pid\":1},\"later\":" + brackets + many +
+              std::string(500, ']') + "}}"}) {
+        const JobDocument before = document(host);
+        JobEdit edit = example_edit();
+        if (before.run()) edit.run.source = before.run()->source;
+        const std::string text = edit.applied_to(before, false);
+        CHECK(text.size() < host.size() + 3 * own + 2 * (64U << 10U));
+        CHECK(edit.applied_to(document(text), false) == text);
+    }
+}
+
+// Json compares each key with all before it: 4 MiB of members inside `jobshim` took minutes.
+TEST_CASE("record: a jobshim member with more members than any of ours is not ours") {
+    const auto with_members = [](int count) {
+        std::string text = R"({"command":{},"jobshim":{"shim":{"pid":4},"later":{"x":0)";
+        for (int i = 1; i < count; ++i) text += ",\"x" + std::to_string(i) + "\":0";
+        return document(text + "}}}");
+    };
+    CHECK(with_members(256).run());
+    CHECK_FALSE(with_members(257).run());
+    CHECK(with_members(400'000).exit_text().empty());
+    CHECK(document(example_edit().applied_to(with_members(400'000), false)).run());
+}
+
+// It was written as "<discarded>", which is no JSON.
+TEST_CASE("record: a value that only JavaScript takes is copied as it is") {
+    for (const char* value : {R"("\ud83d")", "1e400", R"([ {"a": "\ud83d"} ])"}) {
+        CAPTURE(value);
+        const JobDocument after =
+            document(document(R"({"a":1})").with({{"a", value}, {"b", value}}));
+        CHECK(after.value("a") == value);
+        CHECK(after.value("b") == value);
+    }
 }
 
 TEST_CASE("record: a repeated edit changes nothing") {

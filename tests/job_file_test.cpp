@@ -166,6 +166,12 @@ TEST_CASE("job file: one that is too large or too deep or not a file is refused 
     write_text(fixture.path(), deep);
     CHECK_THROWS_AS(fixture.file.load(), Refusal);
     CHECK(read_text(fixture.path()) == deep);
+    std::string many = "{";
+    for (std::size_t i = 0; i <= max_json_members; ++i) many += "\"jobshim\":{},";
+    many += "\"a\":1}";
+    write_text(fixture.path(), many);
+    CHECK_THROWS_AS(fixture.file.load(), Refusal);
+    CHECK(read_text(fixture.path()) == many);
     fs::resize_file(fixture.path(), max_job_file_bytes + 1);
     CHECK_THROWS_AS(fixture.file.load(), Refusal);
     fs::remove(fixture.path());
@@ -174,6 +180,25 @@ TEST_CASE("job file: one that is too large or too deep or not a file is refused 
     fs::remove(fixture.path());
     fs::create_directory(fixture.path());
     CHECK_THROWS(fixture.file.load());
+    CHECK(fixture.names() == std::vector<std::string>{"j.json"});
+}
+
+TEST_CASE("job file: what would be too large to be read again is not written") {
+    JobFileFixture fixture;
+    const auto write = [&](std::size_t size) -> std::string {
+        try {
+            fixture.file.update(
+                [&](const JobDocument*) { return std::string(size - 2, ' ') + "{}"; },
+                JobFile::Write::last);
+        } catch (const Refusal& refusal) {
+            return refusal.what();
+        }
+        return "";
+    };
+    CHECK(write(max_job_file_bytes).empty());
+    CHECK(write(max_job_file_bytes + 1) == fixture.path() + ": would become larger than 4 MiB");
+    CHECK(fs::file_size(fixture.path()) == max_job_file_bytes);
+    CHECK(fixture.file.load());
     CHECK(fixture.names() == std::vector<std::string>{"j.json"});
 }
 

@@ -127,6 +127,39 @@ TEST_CASE("json: depth is counted without recursion") {
     CHECK(scan_json_object(std::string(5'000'000, '[')).fault == JsonFault::too_deep);
 }
 
+TEST_CASE("json: members are counted and of the object itself only") {
+    const auto members = [](std::size_t count) {
+        std::string text = "{";
+        for (std::size_t i = 0; i < count; ++i)
+            text += (i > 0 ? ",\"" : "\"") + std::to_string(i % 7) + "\":0";
+        return text + "}";
+    };
+    CHECK(scan_json_object(members(max_json_members)).fault == JsonFault::none);
+    const JsonScan scan = scan_json_object(members(max_json_members + 1));
+    CHECK(scan.fault == JsonFault::too_many_members);
+    CHECK(scan.is_beyond_bounds());
+    CHECK(scan.describe_fault() == "more than 10000 members");
+    CHECK(scan_json_object("{\"a\":" + members(max_json_members + 1) + "}").fault ==
+          JsonFault::none);
+    // No more of it is read.
+    CHECK(scan_json_object(members(100'000).substr(0, 500'000)).fault ==
+          JsonFault::too_many_members);
+
+    CHECK(most_json_members(members(12'345)) == 12'345);
+    struct Row {
+        const char* text;
+        std::size_t most;
+    };
+    for (const Row& row : {Row{"{}", 0}, Row{"7", 0}, Row{"\"a:b\"", 0}, Row{"[{},{}]", 0},
+                           Row{R"({"a":{"b":1,"c":2,"d":{"e":3}},"f":4})", 3},
+                           Row{R"([{"a":1},{"a":1,"a":2},{"a":[{"b":{}}]}])", 2},
+                           Row{R"({"{\"a\":1,\"b\":2}":":::"})", 1}, Row{"}}]:", 0}, Row{"{\"a", 0},
+                           Row{"{\"\\", 0}}) {
+        CAPTURE(row.text);
+        CHECK(most_json_members(row.text) == row.most);
+    }
+}
+
 TEST_CASE("json: the positions of the members") {
     const std::string text = "{ \"a\" : 1 ,\"\\u0062\":[ 1, {\"a\":2} ] , \"c\":{} }";
     const auto members = members_of(text);

@@ -1,5 +1,7 @@
 #include "shim/jobshim/run_description.hpp"
 
+#include "common/units.hpp"
+
 #include "tests/catch.hpp"
 #include "tests/samples.hpp"
 
@@ -50,6 +52,16 @@ TEST_CASE("run description: what JSON cannot hold is kept beside it, byte for by
     CHECK(edit.run.raw_command == run.words);
     CHECK(edit.cwd == "/\xEF\xBF\xBD");
     CHECK(edit.run.raw_cwd == "/\xFE");
+}
+
+TEST_CASE("run description: a long command is not repeated in the title") {
+    Run run{.words = {}, .options = {}};
+    const std::string word = "\u00e9" + std::string(3000, 'x');
+    for (int i = 0; i < 10; ++i) run.words.push_back(word);
+    const std::string title = run.describe().title;
+    CHECK(title.size() <= 4096 + 3);
+    CHECK(title.ends_with("x\u2026"));
+    CHECK(is_utf8(title));
 }
 
 TEST_CASE("run description: a title is used if there is one") {

@@ -18,8 +18,9 @@ using std::chrono::milliseconds;
 
 constexpr std::size_t log_limit = std::size_t{1} << 20U;
 
-TheirFile their_file(std::string text, FileStamp stamp) {
+TheirFile their_file(const std::string& path, std::string text, FileStamp stamp) {
     const JsonScan scan = scan_json_object(text);
+    if (scan.is_beyond_bounds()) throw Refusal(path + ": " + scan.describe_fault());
     TheirFile file{std::move(text), stamp, scan.fault == JsonFault::none};
     if (scan.fault != JsonFault::malformed || scan.close == 0 || file.text[scan.open] != '{')
         return file;
@@ -37,7 +38,8 @@ std::optional<TheirFile> read_theirs(const Directory& directory, const std::stri
     for (;;) {
         auto contents = directory.read_file(name, max_job_file_bytes);
         if (!contents) return std::nullopt;
-        auto file = their_file(std::move(contents->text), contents->stamp);
+        auto file =
+            their_file(directory.path_of(name), std::move(contents->text), contents->stamp);
         if (file.whole || left.is_over_for(directory, name, file.stamp)) return file;
         left.pause();
     }

@@ -68,8 +68,8 @@ private:
             auto contents = directory.read_file(name, max_job_file_bytes);
             if (!contents) return true;  // deleted meanwhile
             JobDocument document = JobDocument::parse(std::move(contents->text));
-            if (document.fault() == JsonFault::too_deep)
-                add_broken(path, name, path + ": nested too deeply");
+            if (document.is_beyond_bounds())
+                add_broken(path, name, path + ": " + document.describe_fault());
             else if (document.is_torn() && !patience_.is_over_for(directory, name, contents->stamp))
                 return false;  // a writer may be at work on it
             else if (document.is_torn())

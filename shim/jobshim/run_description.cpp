@@ -14,6 +14,17 @@ std::string joined(const std::vector<std::string>& words) {
     return line;
 }
 
+// The command as a title. A long one has its place in `command`, and must not take it twice.
+std::string title_of(const std::vector<std::string>& command) {
+    constexpr std::size_t longest = 4096;
+    std::string title = joined(command);
+    if (title.size() <= longest) return title;
+    std::size_t end = longest;
+    while ((title[end] & 0xC0) == 0x80) --end;  // not within a character
+    title.resize(end);
+    return title + "\u2026";
+}
+
 }  // namespace
 
 JobEdit describe_run(const ShimOptions& options, const RunContext& context, const JobFiles& files,
@@ -24,7 +35,7 @@ JobEdit describe_run(const ShimOptions& options, const RunContext& context, cons
     JobEdit edit;
     for (const std::string& word : exact) edit.command.push_back(to_utf8(word));
     edit.id = id;
-    edit.title = options.title.empty() ? joined(edit.command) : to_utf8(options.title);
+    edit.title = options.title.empty() ? title_of(edit.command) : to_utf8(options.title);
     edit.cwd = to_utf8(context.working_directory);
 
     RunRecord& run = edit.run;

@@ -37,7 +37,7 @@ bool is_more_than_nlohmann_takes(const std::string& text) {
 void compare_with_nlohmann(const JobDocument& document) {
     const std::string& text = document.text();
     // Nothing may come before the brace, not even a byte order mark.
-    if (document.fault() == JsonFault::too_deep || text.starts_with("\xEF\xBB\xBF")) return;
+    if (document.is_beyond_bounds() || text.starts_with("\xEF\xBB\xBF")) return;
     const Json json = Json::parse(text, nullptr, false);
     if (json.is_discarded()) {
         demand(document.fault() == JsonFault::malformed || is_more_than_nlohmann_takes(text),
@@ -76,18 +76,39 @@ void demand_numbers(const JobDocument& document) {
     demand_number("durationMs", run->exit->duration_ms);
 }
 
+// True if the edit sets the member, wherever in the document it is.
+bool sets(const JobEdit& edit, const JobDocument& before, bool worker_reported,
+          const std::string& key) {
+    if (worker_reported)
+        return is_one_of(key, {"pid", "jobshim"}) ||
+               (key == "completedAt" && !edit.completed_at.empty() && before.value(key) == "null");
+    return is_one_of(key, {"status", "phase", "pid", "updatedAt", "completedAt", "errorMessage",
+                           "jobshim"}) ||
+           (key == "startedAt" && !edit.started_at.empty());
+}
+
+// Of a key that is set, only the last occurrence stays.
+std::string without_repeats(const JobDocument& document, const JobEdit& edit,
+                            bool worker_reported) {
+    const JsonScan scan = scan_json_object(document.text());
+    std::string text = document.text();
+    std::set<std::string> seen;
+    for (std::size_t i = scan.members.size(); i-- > 0;) {
+        const JsonMember& member = scan.members[i];
+        if (!seen.insert(member.key).second && sets(edit, document, worker_reported, member.key))
+            text.erase(member.key_begin, scan.members[i + 1].key_begin - member.key_begin);
+    }
+    return text;
+}
+
 // Every byte of the host's stays where it was. New members come after the last one.
-void demand_untouched(const std::string& before, const std::string& after, bool worker_reported) {
+void demand_untouched(const JobDocument& document, const JobEdit& edit, const std::string& after,
+                      bool worker_reported) {
+    const std::string before = without_repeats(document, edit, worker_reported);
     const JsonScan old = scan_json_object(before);
     const JsonScan now = scan_json_object(after);
     const auto may_set = [&](const JsonMember& member) {
-        const std::string value =
-            before.substr(member.value_begin, member.value_end - member.value_begin);
-        if (worker_reported)
-            return is_one_of(member.key, {"pid", "jobshim"}) ||
-                   (member.key == "completedAt" && value == "null");
-        return is_one_of(member.key, {"status", "phase", "pid", "startedAt", "updatedAt",
-                                      "completedAt", "errorMessage", "jobshim"});
+        return sets(edit, document, worker_reported, member.key);
     };
     demand(now.members.size() >= old.members.size(), "no member is lost", after);
     std::size_t at_old = 0;
@@ -139,7 +160,11 @@ void check_edit(const JobDocument& before, const JobEdit& edit, bool worker_repo
     const JobDocument after = JobDocument::parse(text);
     demand(after.fault() == JsonFault::none, "what is written can be read", text);
     demand(same_host_members(before, after), "the host's members are the same", text);
-    demand_untouched(before.text(), text, worker_reported);
+    demand_untouched(before, edit, text, worker_reported);
+    JobEdit bare = edit;
+    bare.run.source.clear();
+    demand(text.size() <= before.text().size() + 2 * bare.as_new_file().size() + (256U << 10U),
+           "a rewrite is no longer than the document and the edit", text);
 
     demand_equal(after.value("pid").value_or("absent"),
                  edit.pid ? std::to_string(*edit.pid) : "null", "pid");
