@@ -33,6 +33,29 @@ TEST_CASE("companion: texts that are not an index or contain odd entries") {
         R"({"jobs":[1,null,"x",[],{},{"id":7},{"id":"../../etc/x"},{"id":""},{"id":"ok"}]})");
     REQUIRE(odd);
     CHECK(odd->ids() == std::vector<std::string>{"ok"});
+    CHECK_FALSE(odd->find(""));
+    CHECK_FALSE(odd->find("../../etc/x"));
+}
+
+TEST_CASE("companion: any job of an index is found and of a repeated id the first") {
+    std::string text = R"({"jobs":[0],"other":{"jobs":[{"id":"x"}]},"jobs":[)";
+    for (int i = 0; i < 100; ++i)
+        text +=
+            R"({"id":"t)" + std::to_string(i * 37 % 50) + R"(","n":)" + std::to_string(i) + "},";
+    text += R"({"id":"last","id":"\u0061"}]})";
+    const auto index = CompanionIndex::parse(text);
+    REQUIRE(index);
+    CHECK(index->ids().size() == 101);
+    for (int i = 0; i < 50; ++i) {
+        const std::string id = "t" + std::to_string(i * 37 % 50);
+        CHECK(index->find(id)->value("n") == std::to_string(i));
+        CHECK(CompanionIndex::parse(*index->with(id, R"({"id":"new"})"))->find(id)->value("n") ==
+              std::to_string(i + 50));
+    }
+    CHECK(index->find("a"));
+    for (const char* none : {"", "last", "x", "t", "t50", "z"}) CHECK_FALSE(index->find(none));
+    const CompanionIndex copy = *index;
+    CHECK(copy.find("t7")->value("n") == index->find("t7")->value("n"));
 }
 
 TEST_CASE("companion: a job file becomes an index entry and vice versa") {

@@ -43,6 +43,26 @@ struct StateDirectory {
 
 }  // namespace
 
+TEST_CASE("companion: one look at the index serves for many jobs") {
+    const StateDirectory state;
+    constexpr auto patience = std::chrono::milliseconds(0);
+    const IndexSight index = look_at_index(state.paths, patience);
+    REQUIRE(index.index);
+    CHECK(index.stamp->unchanged(*stamp_at(state.paths.index)));
+    fs::remove(state.paths.index);
+    const CompanionView view = look_at_companion(state.paths, "task-1", patience, index);
+    CHECK(view.index_is_whole);
+    CHECK(view.entry->status() == Status::running);
+    CHECK(view.job->string("threadId") == "thr_1");
+    CHECK(look_at_companion(state.paths, "task-2", patience, index).entry->status() ==
+          Status::completed);
+    CHECK_FALSE(look_at_companion(state.paths, "task-1", patience).index_is_whole);
+    CHECK_FALSE(look_at_index(state.paths, patience).stamp);
+    write_text(state.paths.index, "{");
+    CHECK(look_at_index(state.paths, patience).stamp);
+    CHECK_FALSE(look_at_index(state.paths, patience).index);
+}
+
 // One nested too deeply was taken for a torn one and replaced.
 TEST_CASE("companion: a file beyond our bounds is refused at once and left as it is") {
     const std::string deep = R"({"id":"task-1","status":"running","a":)" + std::string(600, '[') +

@@ -11,15 +11,17 @@
 
 namespace jobshim {
 
-// The text of state.json and the positions of the jobs in it.
+// The text of state.json and the positions of the jobs in it. To parse it takes time in proportion
+// to the text, to find a job hardly any: whoever looks at many jobs parses it once.
 class CompanionIndex {
 public:
     // Nothing if the text is not a JSON object, such as a torn one.
     static std::optional<CompanionIndex> parse(std::string text);
 
     const std::string& text() const { return text_; }
-    // The ids of its jobs, except those that cannot be file names.
+    // The ids of its jobs. An entry whose id could not be a file name is no job.
     std::vector<std::string> ids() const;
+    // If an id is repeated, the first one counts, as for the plugin.
     std::optional<JobDocument> find(std::string_view id) const;
     // `with`: the text with a job's entry replaced; nothing if there is no such entry.
     // `with_first`: with a new entry at the front; nothing if there is no list.
@@ -32,9 +34,12 @@ private:
         std::size_t begin;
         std::size_t end;
     };
+    const Entry* entry_of(std::string_view id) const;
+
     std::string text_;
     std::optional<std::size_t> list_;  // just after the opening bracket
     std::vector<Entry> entries_;
+    std::vector<std::size_t> by_id_;  // the indices of entries_, sorted by id
 };
 
 // Converts the text of a job file to an index entry, which is nested two levels deeper, and back.

@@ -45,15 +45,26 @@ std::optional<TheirFile> read_theirs(const Directory& directory, const std::stri
     }
 }
 
+IndexSight look_at_index(const CompanionDirectory& state, milliseconds patience) {
+    auto file = read_theirs(state.top(), CompanionDirectory::index, patience);
+    if (!file) return {};
+    IndexSight sight{file->stamp, file->has_trailing_text, std::nullopt};
+    if (file->whole) sight.index = CompanionIndex::parse(std::move(file->text));
+    return sight;
+}
+
 CompanionView look_at_companion(const CompanionDirectory& state, const std::string& id,
                                 milliseconds patience) {
+    return look_at_companion(state, id, patience, look_at_index(state, patience));
+}
+
+CompanionView look_at_companion(const CompanionDirectory& state, const std::string& id,
+                                milliseconds patience, const IndexSight& index) {
     CompanionView view;
-    // The index first, because the plugin removes a job's file before its entry.
-    if (auto index = read_theirs(state.top(), CompanionDirectory::index, patience);
-        index && index->whole) {
+    if (index.index) {
         view.index_is_whole = true;
-        view.index_has_trailing_text = index->has_trailing_text;
-        view.entry = CompanionIndex::parse(std::move(index->text))->find(id);
+        view.index_has_trailing_text = index.has_trailing_text;
+        view.entry = index.index->find(id);
     }
     const auto jobs = state.jobs();
     if (!jobs) return view;

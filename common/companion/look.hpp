@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 
+#include "common/companion/index.hpp"
 #include "common/companion/remedy.hpp"
 #include "common/companion/state_directory.hpp"
 
@@ -29,9 +30,21 @@ struct TheirFile {
 std::optional<TheirFile> read_theirs(const Directory& directory, const std::string& name,
                                      std::chrono::milliseconds patience);
 
-// What the job file and the index currently say about a job. Throws likewise.
+// What the index currently says, about all jobs. Throws likewise.
+struct IndexSight {
+    std::optional<FileStamp> stamp;  // nothing: there is no index
+    bool has_trailing_text = false;
+    std::optional<CompanionIndex> index;  // nothing: none, or a torn one
+};
+IndexSight look_at_index(const CompanionDirectory& state, std::chrono::milliseconds patience);
+
+// What the job file and the index currently say about a job. Throws likewise. Whoever looks at many
+// jobs looks at the index once; it must not have been looked at after the job file, because the
+// plugin removes a job's file before its entry.
 CompanionView look_at_companion(const CompanionDirectory& state, const std::string& id,
                                 std::chrono::milliseconds patience);
+CompanionView look_at_companion(const CompanionDirectory& state, const std::string& id,
+                                std::chrono::milliseconds patience, const IndexSight& index);
 
 // True if the log says that the job was cancelled: see says_cancelled. Also false if the log cannot
 // be read.

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "common/clocks.hpp"
-#include "common/companion/look.hpp"
 #include "common/companion/remedy.hpp"
 #include "common/companion/unwatched.hpp"
 #include "common/job_files.hpp"
@@ -79,7 +78,8 @@ CompanionLook CompanionLooker::look(const CompanionJob& job) {
 void CompanionLooker::look_into(CompanionLook& seen, const CompanionDirectory& state,
                                 const std::string& id) {
     JobReport& report = seen.report.job.report;
-    const CompanionView view = look_at_companion(state, id, torn_companion_patience);
+    const CompanionView view =
+        look_at_companion(state, id, torn_companion_patience, index_of(state));
     for (const auto* document : {&view.job, &view.entry})
         seen.text += *document ? (*document)->text() + '\n' : "none\n";
     if (const auto jobs = state.jobs();
@@ -111,6 +111,21 @@ void CompanionLooker::look_into(CompanionLook& seen, const CompanionDirectory& s
     if (own && shown != &*own->now.document)
         if (const auto run = own->now.document->value("jobshim"))
             report.job = JobDocument::parse(shown->with({{"jobshim", std::string(*run)}}));
+}
+
+// Read again only if it has changed: it says something about every job of the directory.
+const IndexSight& CompanionLooker::index_of(const CompanionDirectory& state) {
+    const auto known = indexes_.find(state.path());
+    if (known == indexes_.end())
+        return indexes_[state.path()] = look_at_index(state, torn_companion_patience);
+    IndexSight& sight = known->second;
+    const auto now = state.top().stamp_at(CompanionDirectory::index);
+    const bool is_unchanged = now ? sight.stamp && sight.stamp->unchanged(*now) : !sight.stamp;
+    // One that has stayed torn is not waited for again, for every job.
+    const bool stayed_torn = sight.stamp && !sight.index;
+    if (!is_unchanged)
+        sight = look_at_index(state, stayed_torn ? milliseconds(0) : torn_companion_patience);
+    return sight;
 }
 
 std::optional<Settled> CompanionLooker::look_at_own(const CompanionDirectory& state,

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "common/companion/look.hpp"
 #include "common/companion/mirror.hpp"
 #include "common/unique_fd.hpp"
 #include "shim/jobctl/commands.hpp"
@@ -39,6 +40,7 @@ public:
 
 private:
     void look_into(CompanionLook& seen, const CompanionDirectory& state, const std::string& id);
+    const IndexSight& index_of(const CompanionDirectory& state);
     // Nothing if we have no record.
     std::optional<Settled> look_at_own(const CompanionDirectory& state, const std::string& id);
     void judge_by_own(CompanionLook& seen, const Settled& own, const JobDocument& shown,
@@ -47,6 +49,7 @@ private:
     const Context& context_;
     bool settle_;
     std::map<std::string, std::map<std::string, std::string>> records_;  // by directory's path
+    std::map<std::string, IndexSight> indexes_;                          // likewise
 };
 
 }  // namespace jobshim
