@@ -58,6 +58,17 @@ TEST_CASE("companion: any job of an index is found and of a repeated id the firs
     CHECK(copy.find("t7")->value("n") == index->find("t7")->value("n"));
 }
 
+TEST_CASE("companion: an index of more jobs than any is read as far as we go") {
+    std::string text = R"({"jobs":[{})";
+    for (std::size_t i = 0; i <= max_index_entries; ++i)
+        text += R"(,{"id":")" + std::to_string(i) + R"("})";
+    const auto index = CompanionIndex::parse(text + "]}");
+    REQUIRE(index);
+    CHECK(index->ids().size() == max_index_entries);
+    CHECK(index->find("9999"));
+    CHECK_FALSE(index->find("10000"));
+}
+
 TEST_CASE("companion: a job file becomes an index entry and vice versa") {
     const auto empty = CompanionIndex::parse("{\n  \"jobs\": []\n}\n");
     const JobDocument job = doc(

@@ -47,6 +47,7 @@ std::optional<CompanionIndex> CompanionIndex::parse(std::string text) {
     for (const JsonSpan& span : split_json_array(list)) {
         const std::string_view id = member_of(list.substr(span.begin, span.end - span.begin), "id");
         if (!id.starts_with('"')) continue;
+        if (index.entries_.size() == max_index_entries) break;
         Entry entry{decode_json_string(id), begin + span.begin, begin + span.end};
         if (is_job_id(entry.id)) index.entries_.push_back(std::move(entry));
     }

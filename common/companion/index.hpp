@@ -11,6 +11,10 @@
 
 namespace jobshim {
 
+// Far more than the plugin ever keeps. What comes after so many is not looked at: a survey of the
+// hundreds of thousands that a file may name would take long, and half a gigabyte.
+constexpr std::size_t max_index_entries = 10'000;
+
 // The text of state.json and the positions of the jobs in it. To parse it takes time in proportion
 // to the text, to find a job hardly any: whoever looks at many jobs parses it once.
 class CompanionIndex {
