@@ -8,7 +8,7 @@ namespace jobshim {
 
 // Pure: "PROGRAM: MESSAGE" and a line feed, safe for a terminal. It is one line: line feeds inside
 // become U+FFFD, unless `keep_lines` is set (for a list of our own whose entries are already
-// printable).
+// printable, and thus single lines).
 std::string format_message(std::string_view program, std::string_view message,
                            bool keep_lines = false);
 

@@ -59,27 +59,69 @@ std::size_t utf8_length(std::string_view text, std::size_t i) {
     return value < smallest || value > 0x10FFFF || surrogate ? 0 : length;
 }
 
-template <class Unwanted>
-std::string clean(std::string_view text, Unwanted unwanted) {
+constexpr std::string_view replacement_character = "\xEF\xBF\xBD";
+
+// `replace(sequence, result)` appends what stands for a character and returns true; or false, to
+// keep it.
+template <class Replace>
+std::string clean(std::string_view text, Replace replace) {
     std::string result;
     std::size_t wanted_from = 0;
     const auto take_wanted = [&](std::size_t end) {
         result.append(text.data() + wanted_from, end - wanted_from);
+        wanted_from = end;
     };
     for (std::size_t i = 0; i < text.size();) {
         const bool is_ascii = static_cast<unsigned char>(text[i]) < 0x80;
         const std::size_t length = is_ascii ? 1 : utf8_length(text, i);
-        if (length == 0 || unwanted(std::string_view(text.data() + i, length))) {
+        if (length == 0) {
             take_wanted(i);
-            result += "\xEF\xBF\xBD";
-            i += std::max<std::size_t>(length, 1);
-            wanted_from = i;
-        } else {
-            i += length;
+            result += replacement_character;
+            wanted_from = ++i;
+            continue;
         }
+        std::string instead;
+        if (replace(std::string_view(text.data() + i, length), instead)) {
+            take_wanted(i);
+            result += instead;
+            wanted_from = i + length;
+        }
+        i += length;
     }
     take_wanted(text.size());
     return result;
+}
+
+// Of a valid UTF-8 sequence; 0 for one of four bytes, of which none interests us.
+std::uint32_t code_point_of(std::string_view sequence) {
+    const auto bits = [&](std::size_t k) {
+        return static_cast<unsigned char>(sequence[k]) & 0x3FU;
+    };
+    switch (sequence.size()) {
+        case 1:
+            return static_cast<unsigned char>(sequence[0]);
+        case 2:
+            return ((bits(0) & 0x1FU) << 6U) | bits(1);
+        case 3:
+            return ((bits(0) & 0x0FU) << 12U) | (bits(1) << 6U) | bits(2);
+        default:
+            return 0;
+    }
+}
+
+// DEL, and the C1 controls, which some terminals obey.
+constexpr bool is_late_control(std::uint32_t code) { return code >= 0x7F && code < 0xA0; }
+
+// The marks, embeddings, overrides and isolates of the Unicode Bidirectional Algorithm.
+constexpr bool is_bidirectional_control(std::uint32_t code) {
+    return code == 0x061C || code == 0x200E || code == 0x200F ||
+           (code >= 0x202A && code <= 0x202E) || (code >= 0x2066 && code <= 0x2069);
+}
+
+std::string four_digits(const char* format, std::uint32_t code) {
+    std::array<char, 16> text{};
+    std::snprintf(text.data(), text.size(), format, code);
+    return text.data();
 }
 
 }  // namespace
@@ -242,16 +284,27 @@ bool is_utf8(std::string_view bytes) {
 }
 
 std::string to_utf8(std::string_view bytes) {
-    return clean(bytes, [](std::string_view) { return false; });
+    return clean(bytes, [](std::string_view, std::string&) { return false; });
 }
 
 std::string printable(std::string_view text, bool keep_lines) {
-    return clean(text, [&](std::string_view sequence) {
-        const auto c = static_cast<unsigned char>(sequence[0]);
-        if (sequence.size() == 1)
-            return (c < 0x20 && !(keep_lines && (c == '\n' || c == '\t'))) || c == 0x7F;
-        // U+0080 to U+009F: the C1 controls, which some terminals obey.
-        return c == 0xC2 && static_cast<unsigned char>(sequence[1]) < 0xA0;
+    return clean(text, [&](std::string_view sequence, std::string& instead) {
+        const std::uint32_t code = code_point_of(sequence);
+        const bool is_kept = keep_lines && (code == '\n' || code == '\t');
+        if ((code < 0x20 && sequence.size() == 1 && !is_kept) || is_late_control(code))
+            instead = replacement_character;
+        else if (is_bidirectional_control(code))
+            instead = four_digits("<U+%04X>", code);
+        return !instead.empty();
+    });
+}
+
+std::string printable_json(std::string_view json) {
+    return clean(json, [](std::string_view sequence, std::string& instead) {
+        const std::uint32_t code = code_point_of(sequence);
+        if (is_late_control(code) || is_bidirectional_control(code))
+            instead = four_digits("\\u%04x", code);
+        return !instead.empty();
     });
 }
 

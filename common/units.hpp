@@ -32,8 +32,13 @@ std::string iso_time(std::int64_t ms_since_epoch);
 std::optional<std::int64_t> parse_iso_time(std::string_view text);
 
 // Text that is safe for a terminal: control characters (including line feeds and tabs, unless
-// `keep_lines`) and invalid UTF-8 become U+FFFD.
+// `keep_lines`) and invalid UTF-8 become U+FFFD. Bidirectional controls, which could make a line
+// read as another one, are shown as such: "<U+202E>".
 std::string printable(std::string_view text, bool keep_lines = false);
+
+// JSON for a terminal: DEL, the C1 controls and bidirectional controls are written as \u202e. In
+// valid JSON they are only inside strings, where that means the same. For text in UTF-8.
+std::string printable_json(std::string_view json);
 
 // Invalid UTF-8 becomes U+FFFD; everything else is kept.
 std::string to_utf8(std::string_view bytes);

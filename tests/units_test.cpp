@@ -89,6 +89,45 @@ TEST_CASE("units: nothing that controls a terminal gets through") {
     CHECK(printable("é\xff") == "é\uFFFD");
 }
 
+// "exe.txt" could be shown as "txt.exe", and a whole sentence as another.
+TEST_CASE("units: controls and bidirectional controls for people and in JSON") {
+    struct Row {
+        const char* text;
+        const char* shown;
+        const char* json;
+    };
+    for (const Row& row : {
+             Row{"plain \u00e9 \u20ac \U0001F600", "plain \u00e9 \u20ac \U0001F600",
+                 "plain \u00e9 \u20ac \U0001F600"},
+             Row{"\x7f", "\uFFFD", "\\u007f"},
+             Row{"\xc2\x80", "\uFFFD", "\\u0080"},
+             Row{"\xc2\x9b", "\uFFFD", "\\u009b"},
+             Row{"\xc2\x9f", "\uFFFD", "\\u009f"},
+             Row{"\u00a0", "\u00a0", "\u00a0"},
+             Row{"\u061c", "<U+061C>", "\\u061c"},
+             Row{"\u200e\u200f", "<U+200E><U+200F>", "\\u200e\\u200f"},
+             Row{"\u200d\u2010", "\u200d\u2010", "\u200d\u2010"},
+             Row{"a\u202eb", "a<U+202E>b", "a\\u202eb"},
+             Row{"\u202a\u202b\u202c\u202d", "<U+202A><U+202B><U+202C><U+202D>",
+                 "\\u202a\\u202b\\u202c\\u202d"},
+             Row{"\u2029\u202f", "\u2029\u202f", "\u2029\u202f"},
+             Row{"\u2066\u2067\u2068\u2069", "<U+2066><U+2067><U+2068><U+2069>",
+                 "\\u2066\\u2067\\u2068\\u2069"},
+             Row{"\u2065\u206a\u061b", "\u2065\u206a\u061b", "\u2065\u206a\u061b"},
+             Row{"\xff\xe2\x80", "\uFFFD\uFFFD\uFFFD", "\uFFFD\uFFFD\uFFFD"},
+         }) {
+        CAPTURE(row.text);
+        CHECK(printable(row.text) == row.shown);
+        CHECK(printable(row.shown) == row.shown);
+        CHECK(printable(row.text, true) == row.shown);
+        CHECK(printable_json(row.text) == row.json);
+        CHECK(printable_json(row.json) == row.json);
+    }
+    // The white space between members stays.
+    CHECK(printable_json("{\n\t\"a\": 1\r\n}") == "{\n\t\"a\": 1\r\n}");
+    CHECK(printable("a\nb\t\u202e", true) == "a\nb\t<U+202E>");
+}
+
 TEST_CASE("units: UTF-8") {
     CHECK(is_utf8("aé€😀"));
     for (const char* bytes : {"\xff", "\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe2\x82",

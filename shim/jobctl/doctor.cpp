@@ -247,10 +247,10 @@ std::string line_of(const Finding& finding) {
 }
 
 std::string json_of(const Finding& finding) {
-    return R"({"what": )" + json_string(finding.what) + R"(, "works": )" +
-           (finding.works ? "true" : "false") + R"(, "mayEndInUnknown": )" +
-           (finding.may_end_in_unknown ? "true" : "false") + R"(, "because": )" +
-           json_string(finding.words) + "}";
+    return printable_json(R"({"what": )" + json_string(finding.what) + R"(, "works": )" +
+                          (finding.works ? "true" : "false") + R"(, "mayEndInUnknown": )" +
+                          (finding.may_end_in_unknown ? "true" : "false") + R"(, "because": )" +
+                          json_string(finding.words) + "}");
 }
 
 }  // namespace

@@ -343,7 +343,7 @@ void set_up(CLI::App& app, CtlOptions& options, std::string_view called) {
                              "'jobctl COMMAND --help' lists the statuses of COMMAND; see "
                              "jobctl(1)."));
     app.failure_message([](const CLI::App*, const CLI::Error& error) {
-        return format_message("jobctl", error.what(), true) + "Try 'jobctl --help'.\n";
+        return format_message("jobctl", error.what()) + "Try 'jobctl --help'.\n";
     });
     const auto is_called = [&](const CommandEntry& command) { return called == command.name; };
     const bool declare_all = std::none_of(std::begin(commands), std::end(commands), is_called);

@@ -119,9 +119,10 @@ std::string status_line(const JobReport& report) {
 }
 
 std::string json_of(const JobReport& report) {
-    return R"({"id": )" + json_string(report.id) + R"(, "file": )" + json_string(report.file) +
-           R"(, "status": )" + status_json(report.job) + R"(, "verdict": )" + verdict_json(report) +
-           R"(, "job": )" + record_json(report.job) + "}";
+    return printable_json(R"({"id": )" + json_string(report.id) + R"(, "file": )" +
+                          json_string(report.file) + R"(, "status": )" + status_json(report.job) +
+                          R"(, "verdict": )" + verdict_json(report) + R"(, "job": )" +
+                          record_json(report.job) + "}");
 }
 
 std::string json_array_of(const std::vector<JobReport>& reports) {

@@ -32,7 +32,8 @@ std::string id_of(const std::optional<JobDocument>& job, std::string_view file_n
 // "ID  STATE  because", with a line feed at the end. Nothing in it moves a terminal's cursor.
 std::string status_line(const JobReport& report);
 
-// The record is copied byte for byte, except for bytes that are not UTF-8.
+// The record is copied byte for byte, except for bytes that are not UTF-8 and for characters that
+// are better not shown, which are escaped: see printable_json.
 std::string json_of(const JobReport& report);
 // With a line feed at the end.
 std::string json_array_of(const std::vector<JobReport>& reports);
@@ -45,7 +46,7 @@ void complain(std::string_view message);
 void complain_of_no_such_job(const std::string& job);
 
 // Makes a stream of arbitrary bytes safe for a terminal: line feeds, tabs, carriage returns and
-// colours stay; all other control characters, and bytes that are not UTF-8, become U+FFFD.
+// colours stay; everything else is shown as `printable` shows it.
 class TerminalFilter {
 public:
     std::string pass(std::string_view block);

@@ -39,6 +39,21 @@ inline void demand_equal(std::string_view got, std::string_view wanted, const ch
            "got:    " + std::string(got) + "\nwanted: " + std::string(wanted));
 }
 
+// True if the text, which is UTF-8, contains what could control a terminal or make its lines read
+// as others. Line feeds and tabs count only if they are not `kept`.
+inline bool could_deceive(std::string_view text, bool lines_are_kept = false) {
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        const auto c = static_cast<unsigned char>(text[i]);
+        if (c == 0x7F || (c < 0x20 && !(lines_are_kept && (c == '\n' || c == '\t')))) return true;
+        const std::string_view rest = text.substr(i);
+        if (rest.starts_with("\xC2") && static_cast<unsigned char>(rest[1]) < 0xA0) return true;
+        for (const char* control : {"\u061C", "\u200E", "\u200F", "\u202A", "\u202B", "\u202C",
+                                    "\u202D", "\u202E", "\u2066", "\u2067", "\u2068", "\u2069"})
+            if (rest.starts_with(control)) return true;
+    }
+    return false;
+}
+
 // Takes values off the front of an input. Once the input is used up, all values are 0 or empty.
 class Draw {
 public:

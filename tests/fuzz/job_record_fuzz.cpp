@@ -211,6 +211,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     demand(is_utf8(document.end_sentence()) && !document.end_sentence().empty(),
            "the end has a sentence");
     demand(same_host_members(document, document), "a document is the same as itself");
+    const std::string shown = printable_json(to_utf8(document.text()));
+    std::string on_one_line = shown;
+    std::erase(on_one_line, '\r');
+    demand(!could_deceive(on_one_line, true), "a record is shown harmlessly", shown);
+    demand(same_host_members(JobDocument::parse(printable_json(shown)), JobDocument::parse(shown)),
+           "and only once", shown);
+    demand(JobDocument::parse(shown).status() == document.status(), "and means the same", shown);
     demand_numbers(document);
     demand_possible(document.run());
 

@@ -166,8 +166,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const auto known = words.size() > 1 ? commands.find(words[1]) : commands.end();
 
     if (const auto* early_exit = std::get_if<EarlyExit>(&parsed)) {
-        demand(early_exit->err == printable(early_exit->err, true),
+        demand(!could_deceive(early_exit->err, true) && is_utf8(early_exit->err),
                "a message is fit for a terminal", early_exit->err);
+        demand(std::count(early_exit->err.begin(), early_exit->err.end(), '\n') ==
+                   (early_exit->status == 0 ? 0 : 2),
+               "a message is one line, and so is the hint", early_exit->err);
         if (early_exit->status == 0) {
             demand(!early_exit->out.empty() && early_exit->err.empty(),
                    "who asks for help gets it");

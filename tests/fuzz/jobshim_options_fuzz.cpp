@@ -130,7 +130,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         check_options(*line.options, reading, words);
         return 0;
     }
-    demand(line.err == printable(line.err, true), "a message is fit for a terminal", line.err);
+    demand(!could_deceive(line.err, true) && is_utf8(line.err), "a message is fit for a terminal",
+           line.err);
+    demand(std::count(line.err.begin(), line.err.end(), '\n') == (line.exit_status == 0 ? 0 : 2),
+           "a message is one line, and so is the hint", line.err);
     if (line.exit_status == 0) {
         demand(!line.out.empty() && line.err.empty(), "who asks for help gets it");
         return 0;

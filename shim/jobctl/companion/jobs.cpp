@@ -1,5 +1,6 @@
 #include "shim/jobctl/companion/jobs.hpp"
 
+#include <algorithm>
 #include <set>
 
 #include "common/companion/index.hpp"
@@ -70,9 +71,12 @@ std::optional<CompanionJob> select_companion_job(const std::string& job, const C
             (candidate.id == job ? exact : longer).push_back(candidate);
     const auto& found = exact.empty() ? longer : exact;
     if (found.size() > 1) {
+        constexpr std::size_t most = 20;
         std::string message = "'" + printable(job) + "' is ambiguous; it could be any of";
-        for (const CompanionJob& each : found)
-            message += "\n  " + each.id + " in " + printable(each.directory.path());
+        for (std::size_t i = 0; i < std::min(found.size(), most); ++i)
+            message += "\n  " + printable(found[i].id + " in " + found[i].directory.path());
+        if (found.size() > most)
+            message += "\n  and " + std::to_string(found.size() - most) + " more";
         throw AmbiguousJob(message);
     }
     return found.empty() ? std::nullopt : std::optional(found.front());
