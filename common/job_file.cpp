@@ -162,7 +162,8 @@ void JobFile::update(const Edit& edit, Write write) {
     std::string expected = base.document ? base.document->text() : "";
     for (int attempt = 0; attempt < most_attempts; ++attempt) {
         const std::string text = edit(base.document ? &*base.document : nullptr);
-        if (text.size() > max_job_file_bytes) throw Refusal(files_.job + ": " + would_be_too_large);
+        if (text.size() > max_job_file_bytes)
+            throw Refusal(files_.path + ": " + would_be_too_large);
         const bool foreign =
             base.stamp && !(last_written_ && base.stamp->same_file(*last_written_));
         // Must this write survive a power cut?

@@ -45,22 +45,23 @@ struct StateDirectory {
 
 TEST_CASE("companion: one look at the index serves for many jobs") {
     const StateDirectory state;
+    const CompanionDirectory directory(state.dir.path());
     constexpr auto patience = std::chrono::milliseconds(0);
-    const IndexSight index = look_at_index(state.paths, patience);
+    const IndexSight index = look_at_index(directory, patience);
     REQUIRE(index.index);
-    CHECK(index.stamp->unchanged(*stamp_at(state.paths.index)));
+    CHECK(index.stamp->unchanged(*directory.top().stamp_at("state.json")));
     fs::remove(state.paths.index);
-    const CompanionView view = look_at_companion(state.paths, "task-1", patience, index);
+    const CompanionView view = look_at_companion(directory, "task-1", patience, index);
     CHECK(view.index_is_whole);
     CHECK(view.entry->status() == Status::running);
     CHECK(view.job->string("threadId") == "thr_1");
-    CHECK(look_at_companion(state.paths, "task-2", patience, index).entry->status() ==
+    CHECK(look_at_companion(directory, "task-2", patience, index).entry->status() ==
           Status::completed);
-    CHECK_FALSE(look_at_companion(state.paths, "task-1", patience).index_is_whole);
-    CHECK_FALSE(look_at_index(state.paths, patience).stamp);
+    CHECK_FALSE(look_at_companion(directory, "task-1", patience).index_is_whole);
+    CHECK_FALSE(look_at_index(directory, patience).stamp);
     write_text(state.paths.index, "{");
-    CHECK(look_at_index(state.paths, patience).stamp);
-    CHECK_FALSE(look_at_index(state.paths, patience).index);
+    CHECK(look_at_index(directory, patience).stamp);
+    CHECK_FALSE(look_at_index(directory, patience).index);
 }
 
 // One nested too deeply was taken for a torn one and replaced.

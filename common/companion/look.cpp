@@ -38,8 +38,7 @@ std::optional<TheirFile> read_theirs(const Directory& directory, const std::stri
     for (;;) {
         auto contents = directory.read_file(name, max_job_file_bytes);
         if (!contents) return std::nullopt;
-        auto file =
-            their_file(directory.path_of(name), std::move(contents->text), contents->stamp);
+        auto file = their_file(directory.path_of(name), std::move(contents->text), contents->stamp);
         if (file.whole || left.is_over_for(directory, name, file.stamp)) return file;
         left.pause();
     }

@@ -75,7 +75,8 @@ bool swap_theirs(const CompanionDirectory& state, const Directory& directory,
     const auto deadline = monotonic_now() + 2 * torn_companion_patience;
     while (base && monotonic_now() < deadline) {
         const std::string text = edit(*base).value_or(base->text);
-        if (text.size() > max_job_file_bytes) throw Refusal(path + ": " + would_be_too_large);
+        if (text.size() > max_job_file_bytes)
+            throw Refusal(directory.path_of(name) + ": " + would_be_too_large);
         if (text == base->text && !base->has_trailing_text) break;
         state.require_right_to(base->stamp.owner, directory.path_of(name));
         StagedFile staged(own, fresh, base->stamp);
