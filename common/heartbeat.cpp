@@ -71,12 +71,16 @@ std::string describe_holder(int fd, Bytes bytes) {
     return "";
 }
 
+void refuse_foreign_owner(const FileStamp& stamp, const JobFiles& files) {
+    if (!counts_for(files.owner(), stamp.owner) && stamp.owner != files.parties.actor)
+        throw Refusal(path_of(files) + ": belongs to uid " + std::to_string(stamp.owner) +
+                      ", and the job to uid " + std::to_string(files.owner()));
+}
+
 void refuse_foreign(const HeartbeatFile& file, const JobFiles& files) {
     const std::string path = path_of(files);
     if (!file.stamp.is_regular) throw Refusal(path + ": not a regular file");
-    if (!counts_for(files.owner(), file.stamp.owner) && file.stamp.owner != ::geteuid())
-        throw Refusal(path + ": belongs to uid " + std::to_string(file.stamp.owner) +
-                      ", and the job to uid " + std::to_string(files.owner()));
+    refuse_foreign_owner(file.stamp, files);
     if (file.stamp.names > 1) throw Refusal(path + ": has another name as well (a hard link)");
     const std::string head = read_from(file.fd.get(), 0, heartbeat_magic.size(), path);
     if (head == heartbeat_magic.substr(0, head.size())) return;
@@ -95,7 +99,12 @@ bool leads_to(const JobFiles& files, const HeartbeatFile& file) {
 HeartbeatFile open_or_create(const JobFiles& files, int more_flags) {
     UniqueFd fd = files.directory.open_file(files.heartbeat, O_RDWR | O_CREAT | more_flags);
     const std::string path = path_of(files);
-    if (!fd) throw_errno("open " + path);
+    if (!fd) {
+        const int error = errno;
+        if (const auto there = files.directory.stamp_if_known(files.heartbeat))
+            refuse_foreign_owner(*there, files);
+        throw_errno("open " + path, error);
+    }
     HeartbeatFile file{std::move(fd), {}};
     file.stamp = stamp_of(file.fd.get(), path);
     refuse_foreign(file, files);
@@ -176,8 +185,8 @@ HeartbeatHold HeartbeatHold::acquire(const JobFiles& files, milliseconds patienc
         HeartbeatFile file = open_or_create(files, 0);
         const int fd = file.fd.get();
         const Locked locked = try_lock_bytes(fd, both_bytes, files);
-        const bool is_in_the_way =
-            locked == Locked::busy ? is_only_read(fd, both_bytes) : file.stamp.owner != ::geteuid();
+        const bool is_in_the_way = locked == Locked::busy ? is_only_read(fd, both_bytes)
+                                                          : file.stamp.owner != files.parties.actor;
         if (is_in_the_way && replacements++ < most_replacements) {
             replace_by_our_own(files, file);
             continue;

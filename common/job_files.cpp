@@ -62,6 +62,7 @@ Target find_target(const std::string& path, Links links) {
 }
 
 JobFiles files_at(const Target& target) {
+    const uid_t actor = ::geteuid();
     JobFiles files{.directory = target.directory,
                    .path = target.directory.path_of(target.name),
                    .name = target.name,
@@ -71,8 +72,8 @@ JobFiles files_at(const Target& target) {
                    .fresh = own_name_beside(target.name, "new"),
                    .reserve = own_name_beside(target.name, "reserve"),
                    .is_linked = target.is_linked,
-                   .parties = {.actor = ::geteuid(),
-                               .owner = target.stamp ? target.stamp->owner : ::geteuid(),
+                   .parties = {.actor = actor,
+                               .owner = target.stamp ? target.stamp->owner : actor,
                                .directory_owner = target.directory.owner(),
                                .directory_mode = target.directory.mode()}};
     if (target.stamp && standing_of(files.parties) == Standing::root_as_owner) {

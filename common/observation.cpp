@@ -54,8 +54,7 @@ RequestFile read_request_file(const JobFiles& files, const std::string& name,
         if (!files.counts(contents->stamp)) return {.is_foreign = true, .found = {}};
         auto request = parse_cancel_request(contents->text);
         if (!request || !request->run.is_same_process_as(run)) return {};
-        // The requester is the file's owner, whatever the file says.
-        request->what.by.uid = contents->stamp.owner;
+        if (!request->what.by.uid) request->what.by.uid = contents->stamp.owner;
         return {.is_foreign = false, .found = FoundRequest{*std::move(request), name}};
     } catch (const std::exception&) {
         return {.is_foreign = true, .found = {}};

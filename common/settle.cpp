@@ -196,12 +196,18 @@ void settle(JobFile& file, const Observation& seen, Conclusion last) {
     signal_each(left, SIGKILL, file.files().directory.identity());
 }
 
-void remove_unrecorded(const Observer& observer, const JobFiles& files, const ShimIdentity& shim) {
+void remove_unrecorded(const Observer& observer, const JobFiles& files,
+                       const ShimIdentity& shim) noexcept {
     if (observer.state_directory.empty()) return;
-    const auto directory = Directory::open_if_there(unrecorded_directory(observer.state_directory));
-    if (!directory) return;
-    const auto copy = directory->stamp_if_known(unrecorded_name(shim));
-    if (copy && files.counts(*copy)) directory->remove(unrecorded_name(shim));
+    try {
+        const auto directory =
+            Directory::open_if_there(unrecorded_directory(observer.state_directory));
+        const std::string name = unrecorded_name(shim);
+        const auto copy = directory ? directory->stamp_if_known(name) : std::nullopt;
+        if (copy && files.counts(*copy)) directory->remove(name);
+    } catch (const std::exception&) {
+        return;  // the job is settled all the same, and a stale copy is harmless
+    }
 }
 
 void tidy(const JobFiles& files) {

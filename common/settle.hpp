@@ -53,9 +53,9 @@ Settled settle_under(const SettlerLock& lock, const JobFiles& files, const Obser
 // std::system_error if they may not be signalled.
 void signal_orphan(const Observation& seen, const JobFiles& files, int signal);
 
-// Removes the copy of an end that could not be written to the job file, if there is one. Throws
-// std::system_error.
-void remove_unrecorded(const Observer& observer, const JobFiles& files, const ShimIdentity& shim);
+// Removes the copy of an end that could not be written to the job file, if there is one.
+void remove_unrecorded(const Observer& observer, const JobFiles& files,
+                       const ShimIdentity& shim) noexcept;
 
 // Removes the temporary files that a killed writer left beside a job file, even if that was never
 // created. Does nothing while a shim or a settler has the job, or if that cannot be determined for

@@ -156,7 +156,7 @@ TEST_CASE_METHOD(Doctor, "doctor reports what keeps a job's end from being known
     };
     expect("locks", inject("fcntl", ":error=ENOLCK"));
     // f_type is the first word; this value is NFS's.
-    expect("file system", inject("statfs", ":poke_exit=@arg2=69690000"));
+    expect("file system", inject("fstatfs", ":poke_exit=@arg2=69690000"));
     expect("directory", {}, become_nobody, public_copy(jobctl));
     // What costs something, but never the truth.
     const auto cheaper = [&](const std::string& what, const Words& prefix) {

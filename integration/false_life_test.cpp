@@ -180,8 +180,8 @@ TEST_CASE_METHOD(Sandbox, "from every viewpoint the verdict is what can be known
         become_nobody();
     };
     // f_type is the first word; this value is NFS's.
-    const Words nfs{"strace", "-qq",          "-o", "/dev/null",
-                    "-e",     "trace=statfs", "-e", "inject=statfs:poke_exit=@arg2=69690000"};
+    const Words nfs{"strace", "-qq",           "-o", "/dev/null",
+                    "-e",     "trace=fstatfs", "-e", "inject=fstatfs:poke_exit=@arg2=69690000"};
     const Words other_pids{"unshare", "--pid", "--fork", "--mount-proc", "--"};
     const std::vector<Viewpoint> viewpoints{
         {"the same host", "running", "orphaned", "failed"},
@@ -727,7 +727,7 @@ TEST_CASE_METHOD(Sandbox, "a shim that starts before a reader's second look is s
     std::vector<std::ptrdiff_t> looks;
     for (std::size_t i = 0; i < calls.size(); ++i)
         if (kind_of(calls[i].name) == "openat" &&
-            contains(calls[i].line, "\"" + job.string() + "\""))
+            contains(calls[i].line, "\"" + job.filename().string() + "\""))
             looks.push_back(static_cast<std::ptrdiff_t>(i));
     REQUIRE_FALSE(looks.empty());
     REQUIRE(static_cast<std::ptrdiff_t>(calls.size()) > looks.front() + 5);

@@ -361,23 +361,27 @@ TEST_CASE_METHOD(Sandbox, "each message of the shim is one write and so one line
 TEST_CASE_METHOD(Sandbox,
                  "a reader waits for a host that begins to write while an old file is read") {
     if (!in_path("strace")) SKIP_TEST("no strace");
-    run_job(job, "exit 0");
-    const auto whole = slurp(job);
-    fs::last_write_time(job, fs::file_time_type::clock::now() - std::chrono::hours(1));
-    auto reader = spawn(under_strace(dir / "trace",
-                                     {"-P", job, "-e", "trace=pread64,open,openat", "-e",
-                                      "inject=pread64:delay_enter=600000:when=1"},
-                                     {jobctl, "status", job}),
-                        {.env = no_leak_check});
-    const auto is_in_trace = [&](const std::string& call, long times) {
+    const auto jobs = dir / "jobs", file = jobs / "job.json";
+    fs::create_directory(jobs);
+    run_job(file, "exit 0");
+    const auto whole = slurp(file);
+    fs::last_write_time(file, fs::file_time_type::clock::now() - std::chrono::hours(1));
+    auto reader =
+        spawn(under_strace(dir / "trace",
+                           {"-y", "-P", jobs, "-P", file, "-e", "trace=pread64,open,openat", "-e",
+                            "inject=pread64:delay_enter=600000:when=1"},
+                           {jobctl, "status", file}),
+              {.env = no_leak_check});
+    const auto is_in_trace = [&](const std::string& call, const std::string& what, long times) {
         const auto lines = lines_of(slurp(dir / "trace"));
-        return std::count_if(lines.begin(), lines.end(),
-                             [&](const auto& line) { return contains(line, call); }) >= times;
+        return std::count_if(lines.begin(), lines.end(), [&](const auto& line) {
+                   return line.starts_with(call) && contains(line, what);
+               }) >= times;
     };
-    REQUIRE(wait_until([&] { return is_in_trace("pread64(", 1); }));
-    put(job, "");
-    CHECK(wait_until([&] { return is_in_trace("open", 3) || !reader.running(); }));
-    put(job, whole);
+    REQUIRE(wait_until([&] { return is_in_trace("pread64(", "job.json", 1); }));
+    put(file, "");
+    CHECK(wait_until([&] { return is_in_trace("open", "\"job.json\"", 3) || !reader.running(); }));
+    put(file, whole);
     CHECK(reader.wait().ended() == "exit 0");
 }
 

@@ -1,4 +1,4 @@
-// Space and inodes run out before, during and at the end of a job; a file system turns read-only
+// Space and inodes run out before, during and at the end of a job; a directory turns immutable
 // under it. Either the true end is on record, or nothing was started; and where the record itself
 // cannot be written, readers report the true end all the same.
 
@@ -339,21 +339,28 @@ TEST_CASE_METHOD(FullDisk, "an end that does not fit on the disk is reported fro
     REQUIRE(matrix.lies() == 0);
 }
 
-// What the first attempt had begun could not be removed while the file system was read-only, and
+// What the first attempt had begun could not be removed while nothing could be changed there, and
 // stayed beside a job that ended well after all.
-TEST_CASE_METHOD(FullDisk, "a file system that turns read-only under a job loses no record") {
-    Matrix matrix("read-only");
+TEST_CASE_METHOD(FullDisk, "a directory that turns immutable under a job loses no record") {
+    Matrix matrix("immutable");
     for (const auto& type : types) {
         if (missing(type)) continue;
         const Volume volume(dir / type, type);
         for (const bool adopted : {false, true}) {
-            for (const std::string& then : Words{"writable again", "told to stop"}) {
+            for (const std::string& then : Words{"changeable again", "told to stop"}) {
                 CAPTURE(type, adopted, then);
                 const auto file = place_for_job(volume, adopted);
                 auto shim = start(file);
                 REQUIRE(wait_until([&] { return has_started(); }));
-                auto read_only = read_only_over(volume.path());
-                REQUIRE(open(file.c_str(), O_WRONLY | O_CLOEXEC) < 0);
+                auto immutable = std::make_unique<Immutable>(file.parent_path());
+                if (!immutable->is_set()) {
+                    std::cout << "test skipped: no immutable directories on " << type << "\n";
+                    let_go();
+                    shim.wait();
+                    continue;
+                }
+                REQUIRE(open((file.string() + "-x").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC,
+                             0600) < 0);
                 let_go();
                 require_retrying(shim, file);
                 if (then == "told to stop") {
@@ -361,12 +368,12 @@ TEST_CASE_METHOD(FullDisk, "a file system that turns read-only under a job loses
                     INFO(result.err);
                     CHECK(result.ended() == "exit 125");
                     require_reported_but_not_recorded(file);
-                    read_only.reset();
+                    immutable.reset();
                     // With the heartbeat file gone too, the copy alone must do.
                     fs::remove(heartbeat_of(file));
                     CHECK(contains(ctl({"reap", "--dir", file.parent_path()}).out, "1 job"));
                 } else {
-                    read_only.reset();
+                    immutable.reset();
                     const auto result = shim.wait(60s);
                     INFO(result.err);
                     CHECK(result.ended() == "exit 4");
@@ -378,7 +385,7 @@ TEST_CASE_METHOD(FullDisk, "a file system that turns read-only under a job loses
             }
         }
     }
-    std::cout << "read-only: " << matrix.total() << " points\n";
+    std::cout << "immutable: " << matrix.total() << " points\n";
     REQUIRE(matrix.lies() == 0);
 }
 

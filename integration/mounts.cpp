@@ -99,6 +99,29 @@ void Mount::unmount() {
     mounted_ = false;
 }
 
+namespace {
+
+// From linux/fs.h, which some versions of sys/mount.h cannot be included with.
+constexpr unsigned long get_flags = _IOR('f', 1, long), set_flags = _IOW('f', 2, long);
+constexpr int immutable_flag = 0x10;
+
+bool set_immutable(const fs::path& directory, bool wanted) {
+    const Fd fd(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    int flags = 0;
+    if (ioctl(fd.get(), get_flags, &flags) != 0) return false;
+    flags = wanted ? flags | immutable_flag : flags & ~immutable_flag;
+    return ioctl(fd.get(), set_flags, &flags) == 0;
+}
+
+}  // namespace
+
+Immutable::Immutable(fs::path directory)
+    : directory_(std::move(directory)), is_set_(set_immutable(directory_, true)) {}
+
+Immutable::~Immutable() {
+    if (is_set_) set_immutable(directory_, false);
+}
+
 std::unique_ptr<Mount> read_only_over(const fs::path& where) {
     auto over = std::make_unique<Mount>(where, where, "", MS_BIND);
     checked(::mount("", where.c_str(), "", MS_REMOUNT | MS_BIND | MS_RDONLY, nullptr),

@@ -53,6 +53,22 @@ private:
 /// by name are not, as on a mount that an administrator made read-only.
 std::unique_ptr<Mount> read_only_over(const fs::path& where);
 
+/// While this exists, nothing can be created, renamed or removed in a directory, not even by root and
+/// not even by a program that has it open; files that are open can still be written.
+class Immutable {
+public:
+    explicit Immutable(fs::path directory);
+    ~Immutable();
+    Immutable(const Immutable&) = delete;
+    Immutable& operator=(const Immutable&) = delete;
+    /// False if the file system has no such attribute.
+    bool is_set() const { return is_set_; }
+
+private:
+    fs::path directory_;
+    bool is_set_ = false;
+};
+
 struct VolumeSize {
     std::size_t bytes = 0;   ///< 0: the smallest sensible size for the type
     std::size_t inodes = 0;  ///< 0: the file system's default; xfs has no limit to set

@@ -157,15 +157,32 @@ TEST_CASE_METHOD(Prune, "prune keeps a log that is not only this job's") {
     CHECK_FALSE(fs::exists(jobs / "old.json"));
 }
 
-TEST_CASE_METHOD(Prune, "prune removes two old jobs together with the log they share") {
+TEST_CASE_METHOD(Prune, "prune leaves the log that two old jobs share") {
     const auto log = jobs / "both.log";
     for (const char* name : {"one.json", "two.json"}) {
         run_job(jobs / name, "echo line", {"--log", log});
         age(jobs / name);
     }
     make_old(log);
-    CHECK(contains(prune().out, "2 jobs removed"));
-    CHECK(left() == Words{});
+    CHECK(contains(prune({"--logs"}).out, "2 jobs removed"));
+    CHECK(left() == Words{"both.log"});
+}
+
+TEST_CASE_METHOD(Prune, "prune removes a log that has another name only with --logs") {
+    for (const bool elsewhere : {false, true})
+        for (const bool begun_by_it : {true, false})
+            for (const bool logs : {false, true}) {
+                CAPTURE(elsewhere, begun_by_it, logs);
+                const auto log = (elsewhere ? dir : jobs) / "output";
+                if (!begun_by_it) put(log, "a line of somebody else's\n");
+                run_job(jobs / "job.json", "echo line", {"--log", log});
+                age(jobs / "job.json");
+                make_old(log);
+                CHECK(contains(prune(logs ? Words{"--logs"} : Words{}).out, "1 job removed"));
+                CHECK(fs::exists(log) == !(logs && begun_by_it));
+                fs::remove(log);
+                CHECK(left() == Words{});
+            }
 }
 
 // Nothing used to find a heartbeat file whose job is gone.

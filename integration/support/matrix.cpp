@@ -30,14 +30,16 @@ std::string word(ReportedOutcome outcome) {
     return "";
 }
 
-Matrix::Matrix(std::string suite) : suite_(std::move(suite)) {}
+Matrix::Matrix(std::string suite, std::string part)
+    : suite_(std::move(suite)), part_(std::move(part)) {}
 
 Matrix::~Matrix() {
     const char* setting = std::getenv("JOBSHIM_MATRIX_DIR");
     const fs::path directory = setting != nullptr ? setting : JOBSHIM_MATRIX_DIR;
     std::error_code ignored;
     fs::create_directories(directory, ignored);
-    std::ofstream out(directory / (suite_ + ".tsv"), std::ios::trunc);
+    const auto name = part_.empty() ? suite_ : suite_ + ", " + part_;
+    std::ofstream out(directory / (name + ".tsv"), std::ios::trunc);
     for (const auto& [fault, outcomes] : counts_)
         for (const auto& [outcome, count] : outcomes)
             out << suite_ << '\t' << fault << '\t' << word(outcome) << '\t' << count << '\n';

@@ -24,7 +24,8 @@ std::string word(ReportedOutcome outcome);
 /// environment; default: beside the test programs), where `./dev test` makes one table of them all.
 class Matrix {
 public:
-    explicit Matrix(std::string suite);  ///< one per test case, with a unique name
+    /// One per test case, with a unique name. Cases that share a row have a part of it each.
+    explicit Matrix(std::string suite, std::string part = {});
     ~Matrix();
     Matrix(const Matrix&) = delete;
     Matrix& operator=(const Matrix&) = delete;
@@ -33,7 +34,7 @@ public:
     int lies() const;
 
 private:
-    std::string suite_;
+    std::string suite_, part_;
     std::map<std::string, std::map<ReportedOutcome, int>> counts_;
 };
 

@@ -75,7 +75,7 @@ public:
 private:
     Settled end_it() {
         for (;;) {
-            Settled seen = look_at(files_, context_, true);
+            Settled seen = look_at(files_, context_, files_.may_act());
             if (!seen.now.verdict.ended && !files_.may_act())
                 refuse(why_only_looking(files_.parties));
             switch (seen.now.verdict.state) {
@@ -359,7 +359,7 @@ Outcome cancel_job(const CtlOptions& options, const Context& context) {
         complain_of_no_such_job(job);
         return Outcome::no_such_job;
     }
-    const Verdict before = look_at(*files, context, true).now.verdict;
+    const Verdict before = look_at(*files, context, files->may_act()).now.verdict;
     Settled after;
     try {
         after = Canceller(*files, options, context).run();

@@ -96,8 +96,11 @@ private:
         if (options_.beats != nullptr && settled.now.verdict.state == State::unknown)
             options_.beats->compare(files.path, settled.now);
         if (options_.final_too || settled.wrote || !is_final(settled.now.status()))
-            hand_over_({report_of(files, settled), settled.wrote, settled.unwritten.has_value(),
-                        settled.now.look_failed ? settled.now.trouble : ""});
+            hand_over_({.report = report_of(files, settled),
+                        .wrote = settled.wrote,
+                        .would_be_settled = settled.unwritten.has_value(),
+                        .only_looked_at = !files.may_act(),
+                        .failure = settled.now.look_failed ? settled.now.trouble : ""});
     }
 
     void add_final(const std::string& path, const std::string& name, const FileStamp& stamp,
@@ -109,7 +112,7 @@ private:
         report.verdict = verdict_on_final(document);
         report.job = std::move(document);
         report.id = id_of(report.job, name);
-        hand_over_({std::move(report), false, false, ""});
+        hand_over_({.report = std::move(report)});
     }
 
     void add_broken(const std::string& path, const std::string& name, const std::string& why,
@@ -118,7 +121,7 @@ private:
         report.id = id_of(std::nullopt, name);
         report.file = path;
         report.verdict = {State::unknown, why + "."};
-        hand_over_({std::move(report), false, false, failure});
+        hand_over_({.report = std::move(report), .failure = failure});
     }
 
     Context context_;
@@ -128,15 +131,14 @@ private:
     std::vector<FileInDirectory> torn_;
 };
 
-// An onlooker settles nothing; whoever asked for that is told why, once for each owner.
-void say_whose_it_is(const JobFiles& files, const Context& context) {
+}  // namespace
+
+void say_whose_it_is(const JobFiles& files, const Context& context, const char* what_is_not_done) {
     if (files.may_act() || !context.only_looked_at->insert(files.owner()).second) return;
     complain(
-        "jobs of uid " + std::to_string(files.owner()) + ": shown, not settled" +
+        "jobs of uid " + std::to_string(files.owner()) + ": shown, not " + what_is_not_done +
         (files.parties.actor == 0 ? " (others may write to " + files.directory.path() + ")" : ""));
 }
-
-}  // namespace
 
 Verdict verdict_on_final(const JobDocument& document) {
     Sighting sighting;
@@ -147,7 +149,7 @@ Verdict verdict_on_final(const JobDocument& document) {
 
 Settled look_at(const JobFiles& files, const Context& context, bool settle,
                 const Judgement& judgement) {
-    if (settle) say_whose_it_is(files, context);
+    if (settle) say_whose_it_is(files, context, "settled");
     const Observer& observer = context.observer;
     if (settle && files.directory.stamp_at(files.name)) {
         Settled settled = observe_and_settle(files, observer, judgement);

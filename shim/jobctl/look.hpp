@@ -18,6 +18,9 @@ namespace jobshim {
 Settled look_at(const JobFiles& files, const Context& context, bool settle,
                 const Judgement& judgement = conclude_if_dead);
 
+// An onlooker changes nothing; whoever asked for that is told so, once for each owner.
+void say_whose_it_is(const JobFiles& files, const Context& context, const char* what_is_not_done);
+
 // The verdict that a record with a final status gives by itself.
 Verdict verdict_on_final(const JobDocument& document);
 
@@ -40,7 +43,8 @@ struct Surveyed {
     JobReport report;
     bool wrote = false;             // settled by this survey
     bool would_be_settled = false;  // if it were allowed, or could be written
-    std::string failure;            // why the system kept us from looking at the job, if it did
+    bool only_looked_at = false;    // it is another user's
+    std::string failure = {};       // why the system kept us from looking at the job, if it did
 };
 
 struct SurveyOptions {

@@ -69,11 +69,13 @@ public:
     Outcome run() {
         complain_of_missing_directories(context_);
         std::vector<JobReport> old;
+        std::set<std::string> logs;
         for (Surveyed& job : survey(context_, {.settle = !options_.dry_run})) {
-            if (is_old(job.report.job))
-                old.push_back(std::move(job.report));
-            else if (job.report.job)
-                logs_in_use_.insert(log_path_of(*job.report.job));
+            const std::string log = job.report.job ? log_path_of(*job.report.job) : "";
+            const bool goes = is_old(job.report.job);
+            // What two jobs wrote to is not all of either's.
+            if (!goes || !logs.insert(log).second) logs_in_use_.insert(log);
+            if (goes) old.push_back(std::move(job.report));
         }
         std::vector<Pruned> pruned;
         for (JobReport& report : old) {
@@ -110,8 +112,8 @@ private:
     bool prune(Pruned& job) {
         const SplitPath at = split_path(job.report.file);
         const JobFiles files = job_files_in(Directory::open(at.directory), at.name);
-        if (!files.may_act())
-            throw Refusal(files.path + ": not removed: " + why_only_looking(files.parties));
+        say_whose_it_is(files, context_, "removed");
+        if (!files.may_act()) return false;
         if (options_.dry_run) {
             const Observation seen = observe(files, context_.observer);
             if (!may_go(seen)) return false;

@@ -45,11 +45,13 @@ Outcome settle_job(const CtlOptions& options, const Context& context) {
     const std::string& job = options.jobs.front();
     const auto files = select_job(job, context.directories);
     // What is certainly dead is settled by what is known, not by what the person says.
-    const Settled before = files ? look_at(*files, context, true) : Settled{};
+    const Settled before = files ? look_at(*files, context, files->may_act()) : Settled{};
     if (!files || is_gone(before.now)) {
         complain_of_no_such_job(job);
         return Outcome::no_such_job;
     }
+    if (!files->may_act())
+        throw Refusal(job + ": not settled: " + why_only_looking(files->parties));
     if (before.wrote || !objection(before.now).empty())
         throw Refusal(job + ": not settled: " + objection(before.now));
 
