@@ -199,6 +199,21 @@ TEST_CASE_METHOD(Sandbox, "companion: a workspace can be given for its state dir
     CHECK(ctl({"list", "--all-states", "--dir", dir}, options).ended() == "exit 2");
 }
 
+// The name of a directory could add lines of its own.
+TEST_CASE_METHOD(Sandbox, "companion: the jobs that a name may mean are listed one a line") {
+    const Companion here(dir / "here"), there(dir / "there\n  task-9 in /etc \x1b[1m \u202e");
+    here.write_both(here.record("task-1", "completed"));
+    there.write_both(there.record("task-1", "completed"));
+    const auto status = ctl({"status", "task", "--companion", here.dir, "--companion", there.dir});
+    INFO(status.err);
+    CHECK(status.ended() == "exit 2");
+    const auto lines = lines_of(status.err);
+    REQUIRE(lines.size() == 3);
+    CHECK(lines[1] == "  task-1 in " + here.dir.string());
+    CHECK(lines[2] ==
+          "  task-1 in " + (dir / "there").string() + "\uFFFD  task-9 in /etc \uFFFD[1m <U+202E>");
+}
+
 TEST_CASE_METHOD(Sandbox, "companion: broken files are reported and left as they are", "[quick]") {
     const Companion plugin(dir / "state");
     put(plugin.index, "{\"jobs\": [");

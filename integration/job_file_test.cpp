@@ -1,6 +1,8 @@
 // The job file belongs to the host as well: what jobshim keeps, what it sets, and what it never
 // changes.
 
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -232,6 +234,26 @@ TEST_CASE_METHOD(Sandbox, "a final status that the worker wrote itself is never 
             }
         }
     }
+}
+
+// Of such an identity only a part is read back. The shim must still know its own record, or it
+// would take the worker's word for another run's.
+TEST_CASE_METHOD(Sandbox, "a machine id and a host name that no record can hold do no harm") {
+    if (!child_can(enter_private_mounts)) SKIP_TEST("cannot create a mount namespace (needs root)");
+    if (!fs::exists("/etc/machine-id")) SKIP_TEST("no machine id");
+    put(dir / "odd", "uninitialized\n");
+    const auto be_odd = [this] {
+        enter_private_mounts();
+        must(mount((dir / "odd").c_str(), "/etc/machine-id", nullptr, MS_BIND, nullptr), "bind");
+        must(unshare(CLONE_NEWUTS), "unshare");
+        must(sethostname("h\xff", 2), "sethostname");
+    };
+    run_job(job, until_running + R"(echo '{"status":"completed"}' > "$JOBSHIM_JOB_FILE"; exit 1)",
+            {}, {.before_exec = be_odd});
+    CHECK(member(slurp(job), "status") == "completed");
+    const auto shim = at(member(slurp(job), "jobshim"), "/shim");
+    CHECK(at(shim, "/machineId") == nullptr);
+    CHECK(at(shim, "/host") == "h\uFFFD");
 }
 
 TEST_CASE_METHOD(Sandbox, "the worker's own completedAt stays") {

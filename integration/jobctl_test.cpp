@@ -196,6 +196,19 @@ TEST_CASE_METHOD(Sandbox, "list is newest first and filters and copes with a bro
     CHECK(ids == Words{"third", "second", "first"});
 }
 
+TEST_CASE_METHOD(Sandbox, "list shows no duration that cannot be") {
+    const auto line_for = [&](const std::string& ms) {
+        put(job, R"({"id":"j","status":"completed","title":"t","jobshim":{"exit":{"durationMs":)" +
+                     ms + "}}}");
+        return lines_of(ctl({"list", "--dir", dir}).out).at(1);
+    };
+    CHECK(contains(line_for("90000"), "1 min 30 s"));
+    for (const char* ms : {"-90000", "3153600000001", "9223372036854775807", "null"}) {
+        CAPTURE(ms);
+        CHECK(line_for(ms) == "j   completed  -        -         t");
+    }
+}
+
 TEST_CASE_METHOD(Sandbox, "a job is also found by its own id which need not be its file's name") {
     put(dir / "review.json", R"({"id":"review-17"})");
     run_job(dir / "review.json", "exit 5");
