@@ -61,11 +61,12 @@ std::size_t utf8_length(std::string_view text, std::size_t i) {
 
 constexpr std::string_view replacement_character = "\xEF\xBF\xBD";
 
-// `replace(sequence, result)` appends what stands for a character and returns true; or false, to
-// keep it.
+// `replace(sequence, instead)` sets what stands for a character and returns true; or false, to keep
+// the character.
 template <class Replace>
 std::string clean(std::string_view text, Replace replace) {
     std::string result;
+    std::string instead;
     std::size_t wanted_from = 0;
     const auto take_wanted = [&](std::size_t end) {
         result.append(text.data() + wanted_from, end - wanted_from);
@@ -80,10 +81,10 @@ std::string clean(std::string_view text, Replace replace) {
             wanted_from = ++i;
             continue;
         }
-        std::string instead;
         if (replace(std::string_view(text.data() + i, length), instead)) {
             take_wanted(i);
             result += instead;
+            instead.clear();
             wanted_from = i + length;
         }
         i += length;
