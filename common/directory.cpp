@@ -183,7 +183,9 @@ std::optional<FileContents> Directory::read_file(const std::string& name, std::s
     const FileStamp stamp = stamp_of(fd.get(), path);
     if (!stamp.is_regular) throw Refusal(path + ": not a regular file");
     const auto refuse_size = [&] {
-        throw Refusal(path + ": larger than " + std::to_string(limit >> 20U) + " MiB");
+        throw TooLarge(path + ": larger than " +
+                       (limit >= (1U << 20U) ? std::to_string(limit >> 20U) + " MiB"
+                                             : std::to_string(limit >> 10U) + " KiB"));
     };
     if (static_cast<std::uint64_t>(stamp.size) > limit) refuse_size();
     FileContents contents{

@@ -63,8 +63,8 @@ public:
     std::optional<FileStamp> stamp_if_known(const std::string& name) const;
     // True if the file is still there and nobody has touched it. Throws like stamp_at.
     bool is_unchanged(const std::string& name, const FileStamp& stamp) const;
-    // Nothing if there is no such file. Throws std::system_error, or Refusal for a file that is not
-    // regular or is longer than `limit`.
+    // Nothing if there is no such file. Throws std::system_error, Refusal for a file that is not
+    // regular, or TooLarge for one that is longer than `limit`.
     std::optional<FileContents> read_file(const std::string& name, std::size_t limit) const;
     // Where a symbolic link leads; nothing if there is no link of that name.
     std::optional<std::string> link_target(const std::string& name) const;

@@ -275,9 +275,9 @@ std::vector<JsonSpan> split_json_array(std::string_view array) {
     return elements;
 }
 
-std::size_t most_json_members(std::string_view text) {
+JsonSize json_size(std::string_view text) {
     std::vector<std::size_t> open;  // how many members each open container has so far
-    std::size_t most = 0;
+    JsonSize size{1, 0};
     for (std::size_t at = 0; at < text.size(); ++at) {
         switch (text[at]) {
             case '"':
@@ -287,19 +287,23 @@ std::size_t most_json_members(std::string_view text) {
             case '{':
             case '[':
                 open.push_back(0);
+                ++size.values;
+                break;
+            case ',':
+                ++size.values;
                 break;
             case '}':
             case ']':
                 if (!open.empty()) open.pop_back();
                 break;
             case ':':
-                if (!open.empty()) most = std::max(most, ++open.back());
+                if (!open.empty()) size.most_members = std::max(size.most_members, ++open.back());
                 break;
             default:
                 break;
         }
     }
-    return most;
+    return size;
 }
 
 std::string_view find_json_member(std::string_view object, std::string_view key) {

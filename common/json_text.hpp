@@ -60,8 +60,12 @@ struct JsonSpan {
 };
 std::vector<JsonSpan> split_json_array(std::string_view array);
 
-// How many members the largest object in a well-formed JSON text has, repeated keys included.
-std::size_t most_json_members(std::string_view text);
+// What a well-formed JSON text would cost whoever parses it.
+struct JsonSize {
+    std::size_t values = 0;        // an upper bound: all of them, containers included
+    std::size_t most_members = 0;  // of the largest object, repeated keys included
+};
+JsonSize json_size(std::string_view text);
 
 // The value of a member of a JSON object, or "" if there is none; if the key is repeated, the last
 // one counts. `key` is compared with the raw text, so a key written with escapes is not found. The

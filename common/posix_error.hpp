@@ -24,6 +24,12 @@ public:
     using std::runtime_error::runtime_error;
 };
 
+// A file is longer than what was to be read of it.
+class TooLarge : public Refusal {
+public:
+    using Refusal::Refusal;
+};
+
 // The job is not the caller's to use: it is supervised, being settled, not over, or has another id.
 // The caller must not continue regardless.
 class JobIsTaken : public Refusal {

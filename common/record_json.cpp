@@ -14,6 +14,8 @@ namespace {
 
 // An exit has 14, and `jobshim` 16.
 constexpr std::size_t most_members_of_ours = 256;
+// Each costs some 100 bytes. A command line of 2 MiB, which is what Linux allows, has fewer words.
+constexpr std::size_t most_values_of_ours = 262'144;
 
 // For members that may be absent, null, or (in a forged file) of another type, or impossible.
 std::optional<std::uint64_t> natural(const Json& json, const char* key) {
@@ -85,8 +87,10 @@ Json to_json(const Resources& used) {
 Json or_null(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
 
 Json parse_leniently(std::string_view text) {
-    return most_json_members(text) > most_members_of_ours ? Json(Json::value_t::discarded)
-                                                          : Json::parse(text, nullptr, false);
+    const JsonSize size = json_size(text);
+    return size.most_members > most_members_of_ours || size.values > most_values_of_ours
+               ? Json(Json::value_t::discarded)
+               : Json::parse(text, nullptr, false);
 }
 
 std::string dump(const Json& json, int indent, char indent_char) {

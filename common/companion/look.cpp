@@ -33,10 +33,10 @@ TheirFile their_file(const std::string& path, std::string text, FileStamp stamp)
 }  // namespace
 
 std::optional<TheirFile> read_theirs(const Directory& directory, const std::string& name,
-                                     milliseconds patience) {
+                                     milliseconds patience, std::size_t limit) {
     TornPatience left(patience);
     for (;;) {
-        auto contents = directory.read_file(name, max_job_file_bytes);
+        auto contents = directory.read_file(name, limit);
         if (!contents) return std::nullopt;
         auto file = their_file(directory.path_of(name), std::move(contents->text), contents->stamp);
         if (file.whole || left.is_over_for(directory, name, file.stamp)) return file;
@@ -58,7 +58,7 @@ CompanionView look_at_companion(const CompanionDirectory& state, const std::stri
 }
 
 CompanionView look_at_companion(const CompanionDirectory& state, const std::string& id,
-                                milliseconds patience, const IndexSight& index) {
+                                milliseconds patience, const IndexSight& index, std::size_t limit) {
     CompanionView view;
     if (index.index) {
         view.index_is_whole = true;
@@ -67,7 +67,7 @@ CompanionView look_at_companion(const CompanionDirectory& state, const std::stri
     }
     const auto jobs = state.jobs();
     if (!jobs) return view;
-    if (auto file = read_theirs(*jobs, CompanionDirectory::job_name(id), patience)) {
+    if (auto file = read_theirs(*jobs, CompanionDirectory::job_name(id), patience, limit)) {
         view.file_exists = true;
         view.file_has_trailing_text = file->has_trailing_text;
         if (file->whole) view.job = JobDocument::parse(std::move(file->text));

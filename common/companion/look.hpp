@@ -28,7 +28,8 @@ struct TheirFile {
     bool has_trailing_text = false;
 };
 std::optional<TheirFile> read_theirs(const Directory& directory, const std::string& name,
-                                     std::chrono::milliseconds patience);
+                                     std::chrono::milliseconds patience,
+                                     std::size_t limit = max_job_file_bytes);
 
 // What the index currently says, about all jobs. Throws likewise.
 struct IndexSight {
@@ -44,7 +45,8 @@ IndexSight look_at_index(const CompanionDirectory& state, std::chrono::milliseco
 CompanionView look_at_companion(const CompanionDirectory& state, const std::string& id,
                                 std::chrono::milliseconds patience);
 CompanionView look_at_companion(const CompanionDirectory& state, const std::string& id,
-                                std::chrono::milliseconds patience, const IndexSight& index);
+                                std::chrono::milliseconds patience, const IndexSight& index,
+                                std::size_t limit = max_job_file_bytes);
 
 // True if the log says that the job was cancelled: see says_cancelled. Also false if the log cannot
 // be read.

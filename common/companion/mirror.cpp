@@ -23,10 +23,9 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds tick{5};
-constexpr milliseconds lock_patience{10'000};
+constexpr milliseconds lock_patience{2000};
 constexpr milliseconds check_interval{100};
 constexpr milliseconds check_for{3000};
-constexpr milliseconds check_at_most{30'000};
 
 // Serializes everything that writes for jobshim in this directory.
 class DirectoryLock {
@@ -136,6 +135,7 @@ bool CompanionMirror::is_due() const {
 }
 
 bool CompanionMirror::step() {
+    state_.require_right_to(state_.parties().owner, state_.path());
     const DirectoryLock lock(state_);
     file_stamp_ = stamp_of_file();
     index_stamp_ = stamp_of_index();
@@ -220,11 +220,12 @@ void CompanionMirror::append_to_log(const std::string& sentence) {
     (void)!::write(log.get(), line.data(), line.size());
 }
 
-void keep_in_step(std::vector<CompanionMirror>& mirrors, bool keep_checking,
-                  const std::function<void(const std::string&)>& complain) {
+void keep_in_step(std::vector<CompanionMirror>& mirrors, KeepChecking keep_checking,
+                  milliseconds at_most, const std::function<void(const std::string&)>& complain) {
     const auto began = monotonic_now();
+    const auto last_moment = began + at_most;
     std::optional<std::chrono::nanoseconds> until;
-    if (keep_checking) until = began + check_for;
+    if (keep_checking == KeepChecking::yes) until = began + check_for;
     struct Trouble {
         bool is_reported = false;
         bool is_there = true;  // so that each job gets a first look
@@ -235,6 +236,11 @@ void keep_in_step(std::vector<CompanionMirror>& mirrors, bool keep_checking,
         if (!std::exchange(is_first, false)) pause_for(check_interval);
         for (std::size_t i = 0; i < mirrors.size(); ++i) {
             if (!troubles[i].is_there && !mirrors[i].is_due()) continue;
+            if (monotonic_now() >= last_moment) {
+                if (!mirrors[i].has_written() && !troubles[i].is_reported)
+                    complain("there was no time for it");
+                continue;
+            }
             troubles[i].is_there = false;
             try {
                 if (mirrors[i].step()) until = monotonic_now() + check_for;
@@ -246,7 +252,7 @@ void keep_in_step(std::vector<CompanionMirror>& mirrors, bool keep_checking,
                 troubles[i] = {true, true};
             }
         }
-    } while (until && monotonic_now() < std::min(*until, began + check_at_most));
+    } while (until && monotonic_now() < std::min(*until, last_moment));
 }
 
 }  // namespace jobshim

@@ -66,10 +66,12 @@ private:
     bool has_logged_ = false;
 };
 
-// Steps until 3 s have passed since the last write without anybody undoing it, for 30 s at most.
-// With `keep_checking` it also keeps looking for 3 s if there was nothing to write. Reports at most
-// one failure per job.
-void keep_in_step(std::vector<CompanionMirror>& mirrors, bool keep_checking,
+// Steps until 3 s have passed since the last write without anybody undoing it, but no longer than
+// `at_most`. With KeepChecking::yes it also keeps looking for 3 s if there was nothing to write.
+// Reports at most one failure per job.
+enum class KeepChecking { no, yes };
+void keep_in_step(std::vector<CompanionMirror>& mirrors, KeepChecking keep_checking,
+                  std::chrono::milliseconds at_most,
                   const std::function<void(const std::string&)>& complain);
 
 }  // namespace jobshim

@@ -184,11 +184,11 @@ std::size_t screen_width() {
     return known ? size.ws_col : std::string::npos;
 }
 
-std::string text_of(const std::list<Row>& rows, bool json) {
-    if (!json) return table_of(cells_of(rows), screen_width());
-    std::vector<JobReport> reports;
-    for (const Row& row : rows) reports.push_back(row.report);
-    return json_array_of(reports);
+void print_rows(const std::list<Row>& rows, bool json, const std::string& before = "") {
+    if (!json) return print(before + table_of(cells_of(rows), screen_width()));
+    JsonArrayPrinter array;
+    for (const Row& row : rows) array.add(row.report);
+    array.finish();
 }
 
 // What makes the table worth printing again where it cannot be redrawn in place. The mere passing
@@ -240,7 +240,7 @@ bool left_traces(const std::list<Row>& rows) {
                     {.settle = options.settle, .torn_patience = milliseconds(0), .beats = &beats});
         if (left_traces(rows)) watch.read();
         if (std::string gist = gist_of(rows); redraws || gist != last_gist) {
-            print((redraws ? "\x1b[H\x1b[2J" : "") + text_of(rows, options.json));
+            print_rows(rows, options.json, redraws ? "\x1b[H\x1b[2J" : "");
             last_gist = std::move(gist);
         }
         pause_for(shortest_pause);
@@ -255,12 +255,12 @@ Outcome list_jobs(const CtlOptions& options, const Context& context) {
         Rows rows(options);
         for (Surveyed& job : survey_companions(context, options.settle))
             rows.add(std::move(job.report));
-        print(text_of(std::move(rows).sorted(), options.json));
+        print_rows(std::move(rows).sorted(), options.json);
         return done;
     }
     complain_of_missing_directories(context);
     if (options.watch) watch_jobs(options, context);
-    print(text_of(rows_of(options, context, {.settle = options.settle}), options.json));
+    print_rows(rows_of(options, context, {.settle = options.settle}), options.json);
     return done;
 }
 

@@ -9,15 +9,12 @@
 #include "common/posix_error.hpp"
 #include "common/torn_file.hpp"
 #include "common/units.hpp"
+#include "shim/jobctl/record_budget.hpp"
 #include "shim/jobctl/selection.hpp"
 
 namespace jobshim {
 
 namespace {
-
-// How long a survey waits in total: for processes that may be about to die, for other settlers, for
-// writers. Any of its jobs may have been made to keep us waiting.
-constexpr std::chrono::milliseconds survey_patience{2500};
 
 class Surveyor {
 public:
@@ -35,10 +32,11 @@ public:
     }
 
     // Skips a job file that cannot be read: a file left beside it may be its last good version.
-    static void tidy_up(const Directory& directory) {
+    void tidy_up(const Directory& directory) {
         for (const std::string& name : names_with_stale_files(directory)) {
             try {
-                const auto job = directory.read_file(name, max_job_file_bytes);
+                const auto job = directory.read_file(name, budget_.limit());
+                if (job) budget_.spend(job->text.size());
                 if (!job || JobDocument::parse(job->text).fault() == JsonFault::none)
                     tidy(job_files_in(directory, name));
             } catch (const std::exception&) {
@@ -65,8 +63,9 @@ private:
     bool read_job(const Directory& directory, const std::string& name) {
         const std::string path = directory.path_of(name);
         try {
-            auto contents = directory.read_file(name, max_job_file_bytes);
+            auto contents = directory.read_file(name, budget_.limit());
             if (!contents) return true;  // deleted meanwhile
+            budget_.spend(contents->text.size());
             JobDocument document = JobDocument::parse(std::move(contents->text));
             if (document.is_beyond_bounds())
                 add_broken(path, name, path + ": " + document.describe_fault());
@@ -77,20 +76,25 @@ private:
             else if (is_final(document.status()))
                 add_final(path, name, contents->stamp, std::move(document));
             else
-                look_closely(job_files_in(directory, name));
+                look_closely(job_files_in(directory, name), contents->stamp);
         } catch (const std::system_error& error) {
             if (error.code().value() == ELOOP)
                 add_broken(path, name,
                            path + ": a symbolic link, which is followed only if you name the job");
             else
                 add_broken(path, name, error.what(), error.what());
+        } catch (const TooLarge& refusal) {
+            add_broken(path, name,
+                       budget_.is_spent() ? path + ": " + RecordBudget::refusal : refusal.what());
         } catch (const Refusal& refusal) {
             add_broken(path, name, refusal.what());
         }
         return true;
     }
 
-    void look_closely(const JobFiles& files) {
+    void look_closely(const JobFiles& files, const FileStamp& stamp) {
+        // Twice to be sure, and as often again to settle it.
+        budget_.spend(static_cast<std::size_t>(stamp.size), 4);
         Settled settled = look_at(files, context_, options_.settle, options_.judgement);
         if (is_gone(settled.now)) return;
         if (options_.beats != nullptr && settled.now.verdict.state == State::unknown)
@@ -128,16 +132,31 @@ private:
     const SurveyOptions& options_;
     const Visitor& hand_over_;
     TornPatience patience_;
+    RecordBudget budget_;
     std::vector<FileInDirectory> torn_;
 };
 
 }  // namespace
 
+namespace {
+
+void say_once(const Parties& parties, const Directory& directory, const Context& context,
+              const char* what_is_not_done) {
+    if (standing_of(parties) != Standing::onlooker ||
+        !context.only_looked_at->insert(parties.owner).second)
+        return;
+    complain("jobs of uid " + std::to_string(parties.owner) + ": shown, not " + what_is_not_done +
+             (parties.actor == 0 ? " (others may write to " + directory.path() + ")" : ""));
+}
+
+}  // namespace
+
 void say_whose_it_is(const JobFiles& files, const Context& context, const char* what_is_not_done) {
-    if (files.may_act() || !context.only_looked_at->insert(files.owner()).second) return;
-    complain(
-        "jobs of uid " + std::to_string(files.owner()) + ": shown, not " + what_is_not_done +
-        (files.parties.actor == 0 ? " (others may write to " + files.directory.path() + ")" : ""));
+    say_once(files.parties, files.directory, context, what_is_not_done);
+}
+
+void say_whose_it_is(const CompanionDirectory& state, const Context& context) {
+    say_once(state.parties(), state.top(), context, "settled");
 }
 
 Verdict verdict_on_final(const JobDocument& document) {
@@ -220,7 +239,7 @@ void survey(const Context& context, const SurveyOptions& options, const Visitor&
     }
     surveyor.wait_for_the_torn();
     if (options.tidy)
-        for (const Directory& directory : visited) Surveyor::tidy_up(directory);
+        for (const Directory& directory : visited) surveyor.tidy_up(directory);
 }
 
 }  // namespace jobshim

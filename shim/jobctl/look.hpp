@@ -20,6 +20,7 @@ Settled look_at(const JobFiles& files, const Context& context, bool settle,
 
 // An onlooker changes nothing; whoever asked for that is told so, once for each owner.
 void say_whose_it_is(const JobFiles& files, const Context& context, const char* what_is_not_done);
+void say_whose_it_is(const CompanionDirectory& state, const Context& context);
 
 // The verdict that a record with a final status gives by itself.
 Verdict verdict_on_final(const JobDocument& document);
@@ -37,6 +38,10 @@ bool has_fresh_beat(const Observation& seen);
 // The end of the run that the verdict is about: the recorded one, or the one that would be recorded
 // if it could be. Nothing while the run goes on, or if the record does not give its end.
 std::optional<ExitRecord> end_of(const Settled& settled);
+
+// How long a survey waits in total: for processes that may be about to die, for other settlers, for
+// writers. Any of its jobs may have been made to keep us waiting.
+constexpr std::chrono::milliseconds survey_patience{2500};
 
 // A job in a directory, as the survey found it.
 struct Surveyed {

@@ -132,6 +132,15 @@ std::string json_array_of(const std::vector<JobReport>& reports) {
     return json + "]\n";
 }
 
+void JsonArrayPrinter::add(const JobReport& report) {
+    constexpr std::size_t enough = std::size_t{64} << 10U;
+    if (!std::exchange(is_first_, false)) held_ += ",\n";
+    held_ += json_of(report);
+    if (held_.size() >= enough) print(std::exchange(held_, {}));
+}
+
+void JsonArrayPrinter::finish() { print(std::exchange(held_, {}) + "]\n"); }
+
 void print(std::string_view text) { write_all(STDOUT_FILENO, text, "standard output"); }
 
 void complain(std::string_view message) { say("jobctl", message); }

@@ -38,6 +38,17 @@ std::string json_of(const JobReport& report);
 // With a line feed at the end.
 std::string json_array_of(const std::vector<JobReport>& reports);
 
+// Prints such an array piece by piece, so that it need not be in memory as a whole.
+class JsonArrayPrinter {
+public:
+    void add(const JobReport& report);
+    void finish();
+
+private:
+    std::string held_ = "[";
+    bool is_first_ = true;
+};
+
 // To standard output. Throws std::system_error.
 void print(std::string_view text);
 

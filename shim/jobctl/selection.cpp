@@ -6,6 +6,7 @@
 #include "common/heartbeat.hpp"
 #include "common/job_document.hpp"
 #include "common/units.hpp"
+#include "shim/jobctl/record_budget.hpp"
 
 namespace jobshim {
 
@@ -56,10 +57,11 @@ std::vector<JobFiles> with_prefix(const std::string& prefix,
 }
 
 // "" for a file that has no id or cannot be read.
-std::string recorded_id(const Directory& directory, const std::string& name) {
+std::string recorded_id(const Directory& directory, const std::string& name, RecordBudget& budget) {
     try {
-        auto contents = directory.read_file(name, max_job_file_bytes);
+        auto contents = directory.read_file(name, budget.limit());
         if (!contents) return "";
+        budget.spend(contents->text.size());
         return JobDocument::parse(std::move(contents->text)).string("id").value_or("");
     } catch (const std::exception&) {
         return "";
@@ -71,9 +73,10 @@ std::vector<JobFiles> with_recorded_id(const std::string& prefix,
                                        const std::vector<Directory>& directories) {
     std::vector<JobFiles> exact;
     std::vector<JobFiles> longer;
+    RecordBudget budget;
     for (const Directory& directory : directories)
         for (const std::string& name : job_names_in(directory)) {
-            const std::string id = recorded_id(directory, name);
+            const std::string id = recorded_id(directory, name, budget);
             if (id.starts_with(prefix))
                 add(id == prefix ? exact : longer, files_if_there(job_files_of(directory, name)));
         }

@@ -23,6 +23,7 @@ constexpr milliseconds gate_tick{20};
 // The plugin kills a worker first and writes its record afterwards: give it time to write first.
 constexpr milliseconds after_an_end{250};
 constexpr milliseconds after_a_kill{2000};
+constexpr milliseconds check_for_at_most{30'000};
 // The plugin reads the same clock as we do, but stamps a moment earlier or later.
 constexpr std::int64_t clock_tolerance_ms = 2000;
 
@@ -132,7 +133,8 @@ void CompanionGate::keep_in_step(const Conclusion& last, bool was_killed,
     std::vector<CompanionMirror> mirrors;
     mirrors.emplace_back(state_, CompanionMirror::Job{id_, last, began_ms_});
     // Nobody waits for a background job, so keep watching its files even if they were right.
-    jobshim::keep_in_step(mirrors, was_given_, complain);
+    jobshim::keep_in_step(mirrors, was_given_ ? KeepChecking::yes : KeepChecking::no,
+                          check_for_at_most, complain);
 }
 
 }  // namespace jobshim

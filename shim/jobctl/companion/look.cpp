@@ -78,10 +78,12 @@ CompanionLook CompanionLooker::look(const CompanionJob& job) {
 void CompanionLooker::look_into(CompanionLook& seen, const CompanionDirectory& state,
                                 const std::string& id) {
     JobReport& report = seen.report.job.report;
+    const milliseconds patience = context_.observer.patience(torn_companion_patience);
     const CompanionView view =
-        look_at_companion(state, id, torn_companion_patience, index_of(state));
+        look_at_companion(state, id, patience, index_of(state), budget_.limit());
     for (const auto* document : {&view.job, &view.entry})
         seen.text += *document ? (*document)->text() + '\n' : "none\n";
+    budget_.spend(seen.text.size());
     if (const auto jobs = state.jobs();
         jobs && jobs->stamp_if_known(CompanionDirectory::log_name(id)))
         seen.report.log = state.log_path(id);
@@ -117,14 +119,17 @@ void CompanionLooker::look_into(CompanionLook& seen, const CompanionDirectory& s
 const IndexSight& CompanionLooker::index_of(const CompanionDirectory& state) {
     const auto known = indexes_.find(state.path());
     if (known == indexes_.end())
-        return indexes_[state.path()] = look_at_index(state, torn_companion_patience);
+        return indexes_[state.path()] =
+                   look_at_index(state, context_.observer.patience(torn_companion_patience));
     IndexSight& sight = known->second;
     const auto now = state.top().stamp_at(CompanionDirectory::index);
     const bool is_unchanged = now ? sight.stamp && sight.stamp->unchanged(*now) : !sight.stamp;
     // One that has stayed torn is not waited for again, for every job.
     const bool stayed_torn = sight.stamp && !sight.index;
     if (!is_unchanged)
-        sight = look_at_index(state, stayed_torn ? milliseconds(0) : torn_companion_patience);
+        sight =
+            look_at_index(state, stayed_torn ? milliseconds(0)
+                                             : context_.observer.patience(torn_companion_patience));
     return sight;
 }
 
@@ -136,7 +141,8 @@ std::optional<Settled> CompanionLooker::look_at_own(const CompanionDirectory& st
     const auto& records = records_.at(state.path());
     const auto found = records.find(id);
     if (found == records.end()) return std::nullopt;
-    auto own = look_at(job_files_in(*directory, found->second), context_, settle_);
+    auto own =
+        look_at(job_files_in(*directory, found->second), context_, settle_ && state.may_act());
     if (is_gone(own.now) || !own.now.document) return std::nullopt;
     return own;
 }

@@ -12,6 +12,7 @@
 #include "shim/jobctl/commands.hpp"
 #include "shim/jobctl/companion/jobs.hpp"
 #include "shim/jobctl/look.hpp"
+#include "shim/jobctl/record_budget.hpp"
 
 namespace jobshim {
 
@@ -50,6 +51,7 @@ private:
     bool settle_;
     std::map<std::string, std::map<std::string, std::string>> records_;  // by directory's path
     std::map<std::string, IndexSight> indexes_;                          // likewise
+    RecordBudget budget_;
 };
 
 }  // namespace jobshim

@@ -13,6 +13,8 @@ namespace jobshim {
 namespace {
 
 constexpr std::chrono::milliseconds between_looks{1000};
+// For all jobs together. Whoever may write to the directory can make each step wait.
+constexpr std::chrono::milliseconds put_right_for{6000};
 
 // Jobs that would be settled because of a single look get a second one; only what both looks found
 // is to be done.
@@ -39,12 +41,13 @@ void put_right(std::vector<CompanionLook>& looks, const std::vector<CompanionJob
     std::vector<CompanionMirror> mirrors;
     std::vector<std::size_t> mirrored;
     for (std::size_t i = 0; i < jobs.size(); ++i) {
-        if (!looks[i].to_do) continue;
+        if (!looks[i].to_do || !jobs[i].directory.may_act()) continue;
         mirrors.emplace_back(jobs[i].directory, *looks[i].to_do);
         mirrored.push_back(i);
     }
     std::string trouble;
-    keep_in_step(mirrors, false, [&](const std::string& what) { trouble = what; });
+    keep_in_step(mirrors, KeepChecking::no, put_right_for,
+                 [&](const std::string& what) { trouble = what; });
     CompanionLooker looker(context, true);
     for (std::size_t k = 0; k < mirrors.size(); ++k) {
         CompanionLook& look = looks[mirrored[k]];
@@ -67,7 +70,11 @@ void put_right(std::vector<CompanionLook>& looks, const std::vector<CompanionJob
 }  // namespace
 
 std::vector<CompanionReport> look_at_companion_jobs(const std::vector<CompanionJob>& jobs,
-                                                    const Context& context, bool settle) {
+                                                    const Context& unbounded, bool settle) {
+    Context context = unbounded;
+    context.observer.deadline = monotonic_now() + survey_patience;
+    if (settle)
+        for (const CompanionJob& job : jobs) say_whose_it_is(job.directory, context);
     std::vector<CompanionLook> looks;
     CompanionLooker looker(context, settle);
     for (const CompanionJob& job : jobs) looks.push_back(looker.look(job));
