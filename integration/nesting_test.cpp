@@ -143,7 +143,14 @@ TEST_CASE_METHOD(Sandbox, "timeout over jobshim ends the worker, even if it has 
                 spawn(joined({{"timeout"}, row.options, {"600"}, prefix, {"sleep", "600"}}));
             const auto worker = [&] {
                 if (!prefix.empty()) return worker_of(job);
-                REQUIRE(wait_until([&] { return children_of(timeout.pid()).size() == 1; }));
+                // Once it has executed sleep: until then it is a copy of timeout, which may
+                // still ignore or handle the signal.
+                REQUIRE(wait_until([&] {
+                    const auto children = children_of(timeout.pid());
+                    return children.size() == 1 &&
+                           slurp(fs::path("/proc") / std::to_string(children.front()) / "comm") ==
+                               "sleep\n";
+                }));
                 return children_of(timeout.pid()).front();
             }();
             timeout.kill(SIGALRM);
