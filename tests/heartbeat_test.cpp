@@ -6,6 +6,8 @@
 
 #include <array>
 #include <chrono>
+#include <filesystem>
+#include <iterator>
 
 #include "common/clocks.hpp"
 #include "common/heartbeat_lines.hpp"
@@ -217,4 +219,69 @@ TEST_CASE("heartbeat: a shim that is refused before it begins does not write") {
     held.abandon(held.text());
     // Nor does it touch the file, which would look like a beat.
     CHECK(probe_heartbeat(files).mtime_ns == std::int64_t{1000} * 1'000'000'000);
+}
+
+// Whoever may read a file can lock it for reading.
+TEST_CASE("heartbeat: a read lock is no sign of life and keeps nobody out") {
+    const TempDir dir;
+    const JobFiles files = job_files_of(dir / "j.json");
+    const std::string path = dir / "j.heartbeat";
+    const std::string history = first_line + "{\"exit\":{}}\n";
+    for (const bool settler : {true, false}) {
+        write_text(path, history);
+        const Child onlooker([&](auto ready) {
+            const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+            struct flock lock {};
+            lock.l_type = F_RDLCK;
+            lock.l_whence = SEEK_SET;
+            if (::fcntl(fd, F_SETLK, &lock) == 0) ready();
+        });
+        CHECK(probe_heartbeat(files).lock == LivenessLock::free);
+        if (settler) {
+            CHECK(SettlerLock::try_take(files));
+        } else {
+            CHECK(HeartbeatHold::acquire(files, milliseconds(0)).text() == history);
+        }
+        CHECK(read_text(path) == history);
+        CHECK(std::distance(std::filesystem::directory_iterator(dir.path()), {}) == 1);
+    }
+}
+
+// By name it is the job's; by content it would be another's.
+TEST_CASE("heartbeat: a file with a second name does not count and is not written to") {
+    const TempDir dir;
+    const JobFiles files = job_files_of(dir / "j.json");
+    write_text(dir / "precious", "");
+    std::filesystem::create_hard_link(dir / "precious", dir / "j.heartbeat");
+    CHECK(probe_heartbeat(files).lock == LivenessLock::unavailable);
+    CHECK_THROWS_AS(HeartbeatHold::acquire(files, milliseconds(0)), Refusal);
+    CHECK_THROWS_AS(SettlerLock::try_take(files), Refusal);
+    CHECK(read_text(dir / "precious").empty());
+}
+
+TEST_CASE("heartbeat: another user's file does not count and is not locked") {
+    if (::geteuid() != 0) {
+        WARN("test skipped: needs root");
+        return;
+    }
+    const TempDir dir;
+    const JobFiles files = job_files_of(dir / "j.json");
+    const std::string path = dir / "j.heartbeat";
+    const Child other([&](auto ready) { hold(files, ready); });
+    REQUIRE(probe_heartbeat(files).lock == LivenessLock::held);
+    REQUIRE(::chown(path.c_str(), 1001, 1001) == 0);
+    const Probe probe = probe_heartbeat(files);
+    CHECK(probe.lock == LivenessLock::unavailable);
+    CHECK(probe.text.empty());
+    CHECK_FALSE(probe.mtime_ns);
+    CHECK(probe.obstacle.find("uid 1001") != std::string::npos);
+    CHECK_THROWS_AS(HeartbeatHold::acquire(files, milliseconds(0)), Refusal);
+    CHECK_THROWS_AS(SettlerLock::try_take(files), Refusal);
+}
+
+TEST_CASE("heartbeat: who holds the lock is the kernel's word") {
+    const TempDir dir;
+    const JobFiles files = job_files_of(dir / "j.json");
+    const Child shim([&](auto ready) { hold(files, ready); });
+    CHECK(probe_heartbeat(files).lock_holder == shim.pid());
 }

@@ -6,6 +6,7 @@
 
 #include "common/job_files.hpp"
 #include "common/json_text.hpp"
+#include "common/standing.hpp"
 #include "tests/fuzz/fuzz.hpp"
 
 using namespace jobshim;
@@ -104,6 +105,36 @@ void check_base64(std::string_view bytes) {
     demand_equal(back, bytes, "base64 is read back");
 }
 
+// Few users and many modes, so that they meet.
+void check_standing(Draw draw) {
+    const auto user = [&] { return static_cast<std::uint32_t>(draw.choice(4)); };
+    Parties parties;
+    parties.actor = user();
+    parties.owner = user();
+    parties.directory_owner = user();
+    parties.directory_mode = static_cast<std::uint32_t>(draw.byte() | draw.byte() << 8U);
+    const Standing standing = standing_of(parties);
+    const std::uint32_t mode = parties.directory_mode;
+    demand((standing == Standing::owner) == (parties.actor == parties.owner),
+           "a job is its owner's to act on");
+    if (standing == Standing::root_as_owner) {
+        demand(parties.actor == 0, "only root acts for others");
+        demand(parties.directory_owner == parties.owner || parties.directory_owner == 0,
+               "not in a third user's directory");
+        demand((mode & 0022U) == 0 || (mode & 01000U) != 0, "not where everybody may rename");
+    }
+    demand((standing == Standing::onlooker) == !why_only_looking(parties).empty(),
+           "an onlooker is told why, and nobody else");
+    // Less can never allow more.
+    Parties shared = parties;
+    shared.directory_mode = (mode | 0002U) & ~01000U;
+    demand(standing_of(shared) == standing || standing_of(shared) == Standing::onlooker,
+           "a directory that everybody may write to allows no more");
+    demand(counts_for(parties.owner, parties.actor) ==
+               (parties.actor == parties.owner || parties.actor == 0),
+           "only the owner's files count, and root's");
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -114,5 +145,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     check_time(text, number);
     check_text(text);
     check_base64(text);
+    check_standing(Draw(text));
     return 0;
 }
