@@ -240,10 +240,19 @@ bool send_signal(const ProcessHandle& process, int signal) {
 }
 
 std::optional<std::uint32_t> owner_of_process(int pid) {
-    struct stat info {};
-    if (!proc_shows_our_pids() || ::stat(("/proc/" + std::to_string(pid)).c_str(), &info) != 0)
-        return std::nullopt;
-    return info.st_uid;
+    // Not the owner of /proc/PID: that is root for a process that cannot be dumped, as when its
+    // program may be executed but not read.
+    if (!proc_shows_our_pids()) return std::nullopt;
+    const std::string status = read_kernel_file("/proc/" + std::to_string(pid) + "/status");
+    constexpr std::string_view label = "\nUid:\t";
+    const std::size_t real = status.find(label);
+    const std::size_t effective =
+        real == std::string::npos ? real : status.find('\t', real + label.size());
+    std::uint32_t owner = 0;
+    if (effective == std::string::npos) return std::nullopt;
+    const char* const begin = status.data() + effective + 1;
+    const auto [end, error] = std::from_chars(begin, status.data() + status.size(), owner);
+    return error == std::errc{} && end != begin ? std::optional(owner) : std::nullopt;
 }
 
 std::vector<ProcessStat> members_of_group(int group, int except) {

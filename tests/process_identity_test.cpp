@@ -204,3 +204,30 @@ TEST_CASE(
         CHECK(of_reaped == expected);
     }
 }
+
+TEST_CASE("process: whose it is, even if it cannot be dumped") {
+    CHECK(owner_of_process(::getpid()) == ::geteuid());
+    if (::geteuid() != 0) {
+        WARN("test skipped: needs root");
+        return;
+    }
+    const Child child([](auto ready) {
+        if (::setuid(1001) == 0 && ::prctl(PR_SET_DUMPABLE, 0) == 0) ready();
+    });
+    CHECK(owner_of_process(child.pid()) == 1001U);
+    CHECK_FALSE(owner_of_process(4194303));
+}
+
+TEST_CASE("process: the environment that it was started with") {
+    Child child([](auto ready) {
+        const char* const argv[] = {"sleep", "600", nullptr};
+        const char* const environment[] = {"OTHER_NAME=other", "NAME=/a value", nullptr};
+        ready();
+        ::execve("/bin/sleep", const_cast<char**>(argv), const_cast<char**>(environment));
+    });
+    while (command_line_of(child.pid()) != std::string("sleep\000600\0", 10)) ::sched_yield();
+    CHECK(initial_environment_of(child.pid(), "NAME") == "/a value");
+    CHECK_FALSE(initial_environment_of(child.pid(), "NAM"));
+    CHECK_FALSE(initial_environment_of(child.pid(), "PATH"));
+    CHECK_FALSE(initial_environment_of(4194303, "NAME"));
+}
