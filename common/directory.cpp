@@ -11,10 +11,12 @@
 #include <climits>
 #include <cstdlib>
 #include <utility>
+#include <vector>
 
 #include "common/file_system.hpp"
 #include "common/job_names.hpp"
 #include "common/posix_error.hpp"
+#include "common/standing.hpp"
 #include "common/system_calls.hpp"
 
 namespace jobshim {
@@ -27,6 +29,11 @@ const char* plain(const std::string& name) {
         name.find('\0') != std::string::npos)
         throw Refusal("'" + name + "': not a file name");
     return name.c_str();
+}
+
+[[noreturn]] void throw_foreign_link(const std::string& link, uid_t owner) {
+    throw Refusal(link + ": a symbolic link of uid " + std::to_string(owner) +
+                  ", which is not followed");
 }
 
 bool is_missing(int error) { return error == ENOENT || error == ENOTDIR; }
@@ -74,6 +81,10 @@ SplitPath split_path(const std::string& path) {
 // owner's.
 template <class Look>
 auto Directory::look(Look look_up) const {
+    if (is_strict_) {
+        const ActingAs acting(identity_);
+        return acting ? look_up() : decltype(look_up()){};
+    }
     auto found = look_up();
     if (found || errno != EACCES || !identity_) return found;
     const ActingAs acting(identity_);
@@ -94,14 +105,109 @@ Directory Directory::open(const std::string& path) {
     return *std::move(directory);
 }
 
-std::optional<Directory> Directory::open_if_there(const std::string& path) {
-    const std::unique_ptr<char, decltype(&std::free)> real(::realpath(path.c_str(), nullptr),
-                                                           &std::free);
+namespace {
+
+constexpr int most_links = 40;  // as in path_resolution(7)
+
+struct OpenPath {
     UniqueFd fd;
-    if (real) fd = open_directory_for_lookup(AT_FDCWD, real.get());
-    if (!fd && errno == ENOENT) return std::nullopt;
-    if (!fd) throw_errno("open directory " + path);
-    return from(std::move(fd), real.get());
+    std::string path;
+};
+
+std::vector<std::string> components_of(std::string_view path) {
+    std::vector<std::string> components;
+    for (std::size_t at = 0; at < path.size();) {
+        const std::size_t end = std::min(path.find('/', at), path.size());
+        const std::string_view component = path.substr(at, end - at);
+        if (!component.empty() && component != ".") components.emplace_back(component);
+        at = end + 1;
+    }
+    return components;
+}
+
+// Follows a path step by step, as the kernel does, but no symbolic link of another user's (not
+// root's). Empty, with errno, if that is impossible.
+OpenPath walk(const std::string& path) {
+    OpenPath at{open_directory_for_lookup(AT_FDCWD, "/"), "/"};
+    std::vector<std::string> rest = components_of(path);
+    std::reverse(rest.begin(), rest.end());
+    for (int links = 0; at.fd && !rest.empty();) {
+        const std::string component = std::move(rest.back());
+        rest.pop_back();
+        UniqueFd next = open_name_for_lookup(at.fd.get(), component);
+        struct stat info {};
+        if (!next || ::fstat(next.get(), &info) != 0) return {};
+        if (S_ISLNK(info.st_mode)) {
+            const std::string link = path_in(at.path, component);
+            if (!counts_for(::geteuid(), info.st_uid)) throw_foreign_link(link, info.st_uid);
+            std::array<char, PATH_MAX> target;
+            const ssize_t length = ::readlinkat(next.get(), "", target.data(), target.size());
+            if (length < 0 || ++links > most_links) {
+                if (length >= 0) errno = ELOOP;
+                return {};
+            }
+            const std::string_view text(target.data(), static_cast<std::size_t>(length));
+            std::vector<std::string> more = components_of(text);
+            rest.insert(rest.end(), more.rbegin(), more.rend());
+            if (text.starts_with('/')) at = {open_directory_for_lookup(AT_FDCWD, "/"), "/"};
+            continue;
+        }
+        if (!S_ISDIR(info.st_mode)) {
+            errno = ENOTDIR;
+            return {};
+        }
+        if (component == "..")
+            at.path.resize(std::max<std::size_t>(at.path.rfind('/'), 1));
+        else
+            at.path = path_in(at.path, component);
+        at.fd = std::move(next);
+    }
+    return at;
+}
+
+OpenPath open_path(const std::string& path) {
+    const std::vector<std::string> components = components_of(path);
+    const bool goes_up = std::find(components.begin(), components.end(), "..") != components.end();
+    if (!goes_up) {
+        std::string plain_path;
+        for (const std::string& component : components) plain_path += "/" + component;
+        if (plain_path.empty()) plain_path = "/";
+        // One call, where no part of the path is a link; else, or if it cannot tell, step by step.
+        UniqueFd fd = open_directory_without_links(plain_path);
+        if (fd) return {std::move(fd), std::move(plain_path)};
+        if (errno != ELOOP && errno != ENOSYS && errno != EPERM && errno != EINVAL) return {};
+    }
+    return walk(path);
+}
+
+}  // namespace
+
+std::optional<Directory> Directory::open_if_there(const std::string& path) {
+    OpenPath opened = open_path(absolute_path(path));
+    if (!opened.fd && errno == ENOENT) return std::nullopt;
+    if (!opened.fd) throw_errno("open directory " + path);
+    return from(std::move(opened.fd), std::move(opened.path));
+}
+
+std::string real_path(const std::string& path) {
+    const auto resolve = [](const std::string& what) {
+        const std::unique_ptr<char, decltype(&std::free)> real(::realpath(what.c_str(), nullptr),
+                                                               &std::free);
+        return std::string(real ? real.get() : "");
+    };
+    std::string at = absolute_path(path);
+    for (int links = 0;; ++links) {
+        if (std::string real = resolve(at); !real.empty()) return real;
+        const SplitPath split = split_path(at);
+        const std::string directory = resolve(split.directory);
+        at = path_in(directory.empty() ? split.directory : directory, split.name);
+        // A link that leads to nothing yet.
+        std::array<char, PATH_MAX> target;
+        const ssize_t length = ::readlink(at.c_str(), target.data(), target.size());
+        if (length < 0 || links == most_links) return at;
+        const std::string_view next(target.data(), static_cast<std::size_t>(length));
+        at = next.starts_with('/') ? std::string(next) : path_in(directory, next);
+    }
 }
 
 Directory Directory::make(const std::string& path) {
@@ -113,7 +219,9 @@ std::optional<Directory> Directory::subdirectory(const std::string& name) const 
     UniqueFd fd = look([&] { return open_directory_for_lookup(descriptor(), plain(name)); });
     if (!fd && errno == ENOENT) return std::nullopt;
     if (!fd) throw_errno("open directory " + path_of(name));
-    return from(std::move(fd), path_of(name)).as(identity_);
+    Directory below = from(std::move(fd), path_of(name)).as(identity_);
+    below.is_strict_ = is_strict_;
+    return below;
 }
 
 Directory Directory::make_subdirectory(const std::string& name) const {
@@ -130,6 +238,12 @@ Directory Directory::make_subdirectory(const std::string& name) const {
 Directory Directory::as(const std::optional<Identity>& identity) const {
     Directory same(opened_);
     same.identity_ = identity;
+    return same;
+}
+
+Directory Directory::strictly() const {
+    Directory same = *this;
+    same.is_strict_ = true;
     return same;
 }
 

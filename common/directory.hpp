@@ -24,7 +24,8 @@ namespace jobshim {
 // Copies share one descriptor.
 class Directory {
 public:
-    // Symbolic links are resolved first, once. Throws std::system_error.
+    // Symbolic links on the way are followed once, and only those of root and of the effective
+    // user. Throws std::system_error, or Refusal for another user's link.
     static Directory open(const std::string& path);
     // Nothing if there is no such directory.
     static std::optional<Directory> open_if_there(const std::string& path);
@@ -38,6 +39,8 @@ public:
     // (identity.hpp), and so does no more than that user could.
     Directory as(const std::optional<Identity>& identity) const;
     const std::optional<Identity>& identity() const { return identity_; }
+    // The same, in which even looking is done with that identity: for whoever writes what it reads.
+    Directory strictly() const;
 
     const std::string& path() const { return opened_->path; }
     std::string path_of(std::string_view name) const;
@@ -109,7 +112,12 @@ private:
 
     std::shared_ptr<const Opened> opened_;
     std::optional<Identity> identity_;
+    bool is_strict_ = false;
 };
+
+// Where a path leads, whoever made the links: only for people, and to compare. What does not exist
+// leads to itself.
+std::string real_path(const std::string& path);
 
 // Nothing if it does not exist, or cannot be looked at.
 std::optional<uid_t> owner_of_directory(const std::string& path);

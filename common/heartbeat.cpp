@@ -25,7 +25,7 @@ struct Bytes {
 constexpr Bytes liveness_byte{0, 1};
 constexpr Bytes writer_byte{1, 1};
 constexpr Bytes both_bytes{0, 2};
-// A file system without owners would give the copy the same one again.
+// Whoever locks the copy again in time would keep us at it.
 constexpr int most_replacements = 3;
 constexpr std::size_t text_limit = std::size_t{4} << 20U;
 
@@ -111,12 +111,16 @@ HeartbeatFile open_or_create(const JobFiles& files, int more_flags) {
     return file;
 }
 
-// Puts a copy that only we can open in place of a heartbeat file that nobody holds a write lock on.
-void replace_by_our_own(const JobFiles& files, const HeartbeatFile& file) {
+// Puts a copy that only we can open in place of a heartbeat file of our own that nobody holds a
+// write lock on. False for a file of another's: what another wrote must not become our word.
+bool replace_by_our_own(const JobFiles& files, const HeartbeatFile& file) {
+    const auto& identity = files.directory.identity();
+    if (file.stamp.owner != (identity ? identity->user : files.parties.actor)) return false;
     StagedFile ours(files.directory, own_name_beside(files.heartbeat, "own"), std::nullopt);
     ours.write(read_from(file.fd.get(), 0, text_limit, path_of(files)));
     // Or somebody else has just done the same.
     if (leads_to(files, file)) ours.replace(files.heartbeat);
+    return true;
 }
 
 // True if only read locks are in the way.
@@ -185,12 +189,9 @@ HeartbeatHold HeartbeatHold::acquire(const JobFiles& files, milliseconds patienc
         HeartbeatFile file = open_or_create(files, 0);
         const int fd = file.fd.get();
         const Locked locked = try_lock_bytes(fd, both_bytes, files);
-        const bool is_in_the_way = locked == Locked::busy ? is_only_read(fd, both_bytes)
-                                                          : file.stamp.owner != files.parties.actor;
-        if (is_in_the_way && replacements++ < most_replacements) {
-            replace_by_our_own(files, file);
+        if (locked == Locked::busy && is_only_read(fd, both_bytes) &&
+            replace_by_our_own(files, file) && replacements++ < most_replacements)
             continue;
-        }
         if (locked == Locked::busy && try_lock_bytes(fd, liveness_byte, files) == Locked::busy)
             throw JobIsTaken("this job is already supervised" + describe_holder(fd, liveness_byte) +
                              " (" + path + " is locked)");
@@ -333,8 +334,8 @@ std::optional<SettlerLock> SettlerLock::try_take(const JobFiles& files) {
         HeartbeatFile file = open_or_create(files, O_APPEND);
         const Locked locked = try_lock_bytes(file.fd.get(), writer_byte, files);
         if (locked == Locked::busy) {
-            if (!is_only_read(file.fd.get(), both_bytes)) return std::nullopt;
-            replace_by_our_own(files, file);
+            if (!is_only_read(file.fd.get(), both_bytes) || !replace_by_our_own(files, file))
+                return std::nullopt;
         } else if (leads_to(files, file)) {
             return SettlerLock(files, std::move(file));
         }

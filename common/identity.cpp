@@ -5,10 +5,27 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstdlib>
 #include <new>
+#include <utility>
+
+#include "common/clocks.hpp"
+#include "common/system_calls.hpp"
 
 namespace jobshim {
+
+namespace {
+
+constexpr std::chrono::milliseconds child_patience{1000};
+
+}  // namespace
+
+Identity identity_of_user(uid_t user, gid_t group) {
+    auto known = groups_of_user(user);
+    return known ? Identity{user, known->primary, std::move(known->others)}
+                 : Identity{user, group, {}};
+}
 
 ActingAs::ActingAs(const std::optional<Identity>& identity) noexcept {
     if (!identity || (identity->user == ::geteuid() && identity->group == ::getegid())) return;
@@ -32,8 +49,8 @@ bool ActingAs::take_on(const Identity& identity) noexcept {
     group_ = ::getegid();
     has_changed_ = true;
     // The user comes last: without root's rights the groups could not be changed any more.
-    return ::setgroups(0, nullptr) == 0 && ::setegid(identity.group) == 0 &&
-           ::seteuid(identity.user) == 0;
+    return ::setgroups(identity.groups.size(), identity.groups.data()) == 0 &&
+           ::setegid(identity.group) == 0 && ::seteuid(identity.user) == 0;
 }
 
 void ActingAs::give_back() noexcept {
@@ -56,14 +73,24 @@ int run_as(const std::optional<Identity>& identity, const std::function<int()>& 
     const pid_t child = ::fork();
     if (child < 0) return errno;
     if (child == 0) {
-        if (::setgroups(0, nullptr) != 0 || ::setgid(identity->group) != 0 ||
-            ::setuid(identity->user) != 0)
+        if (::setgroups(identity->groups.size(), identity->groups.data()) != 0 ||
+            ::setgid(identity->group) != 0 || ::setuid(identity->user) != 0)
             ::_exit(errno);
         ::_exit(action());
     }
+    const auto deadline = monotonic_now() + child_patience;
     int status = 0;
-    while (::waitpid(child, &status, 0) < 0)
-        if (errno != EINTR) return errno;
+    for (;;) {
+        const pid_t ended = ::waitpid(child, &status, WNOHANG);
+        if (ended == child) break;
+        if (ended < 0 && errno != EINTR) return errno;
+        if (monotonic_now() >= deadline) {
+            ::kill(child, SIGKILL);
+            while (::waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
+            return ETIMEDOUT;
+        }
+        pause_for(std::chrono::milliseconds(1));
+    }
     return WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;
 }
 

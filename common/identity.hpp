@@ -16,13 +16,17 @@ namespace jobshim {
 struct Identity {
     uid_t user = 0;
     gid_t group = 0;
+    std::vector<gid_t> groups = {};  // supplementary
 
     bool operator==(const Identity&) const = default;
 };
 
-// Takes on an identity for its lifetime: effective user and group, and no other groups. Without an
-// identity it does nothing. Leaves errno alone when it ends. If the old identity cannot be taken
-// back, the process ends: nothing may go on with the wrong one.
+// The user as /etc/passwd and /etc/group know it; one that they do not know has only `group`.
+Identity identity_of_user(uid_t user, gid_t group);
+
+// Takes on an identity for its lifetime: effective user and group, and supplementary groups.
+// Without an identity it does nothing. Leaves errno alone when it ends. If the old identity cannot
+// be taken back, the process ends: nothing may go on with the wrong one.
 class ActingAs {
 public:
     explicit ActingAs(const std::optional<Identity>& identity) noexcept;
@@ -43,8 +47,9 @@ private:
     gid_t group_ = 0;
 };
 
-// Runs `action` in a child process that is nothing but this user any more, and returns its result:
-// 0, or an errno of 1 to 254. Without an identity it is run right here.
+// Runs `action`, which must be quick, in a child process that is nothing but this user any more,
+// and returns its result: 0, or an errno of 1 to 254. Without an identity it is run right here. The
+// user may stop the child: then it is killed, and the result is ETIMEDOUT.
 int run_as(const std::optional<Identity>& identity, const std::function<int()>& action);
 
 }  // namespace jobshim

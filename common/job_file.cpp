@@ -37,7 +37,10 @@ void refuse_beyond_bounds(const JobDocument& document, const std::string& path) 
 }  // namespace
 
 JobFile::JobFile(JobFiles files, SyncPolicy policy, Notice notice)
-    : files_(std::move(files)), policy_(policy), notice_(std::move(notice)) {}
+    : files_(std::move(files)), policy_(policy), notice_(std::move(notice)) {
+    // What is read here is written again.
+    files_.directory = files_.directory.strictly();
+}
 
 JobFile::Found JobFile::wait_until_whole(const std::string& name, FileContents contents) {
     TornPatience patience(torn_job_patience);

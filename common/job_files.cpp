@@ -26,8 +26,6 @@ struct Target {
     bool is_linked = false;
 };
 
-enum class Links { of_anybody, of_ours_and_root };
-
 // `named`: what a person wrote, for messages.
 Directory open_named(const std::string& directory, const std::string& named) {
     try {
@@ -37,13 +35,13 @@ Directory open_named(const std::string& directory, const std::string& named) {
     }
 }
 
-Target find_target(Directory directory, std::string name, Links links, const std::string& named) {
+Target find_target(Directory directory, std::string name, const std::string& named) {
     bool is_linked = false;
     for (int count = 0;; ++count) {
         auto stamp = directory.stamp_at(name);
         if (!stamp || !stamp->is_link)
             return {std::move(directory), std::move(name), stamp, is_linked};
-        if (links == Links::of_ours_and_root && !counts_for(::geteuid(), stamp->owner))
+        if (!counts_for(::geteuid(), stamp->owner))
             throw Refusal(directory.path_of(name) + ": a symbolic link of uid " +
                           std::to_string(stamp->owner) + ", which is not followed");
         if (count == most_links) throw_errno("open " + named, ELOOP);
@@ -56,10 +54,25 @@ Target find_target(Directory directory, std::string name, Links links, const std
     }
 }
 
-Target find_target(const std::string& path, Links links) {
+Target find_target(const std::string& path) {
     SplitPath split = split_path(path);
-    return find_target(open_named(split.directory, path), std::move(split.name), links, path);
+    return find_target(open_named(split.directory, path), std::move(split.name), path);
 }
+
+}  // namespace
+
+void take_owner_from(JobFiles& files, const FileStamp& stamp) {
+    files.parties.owner = stamp.owner;
+    files.parties.has_second_name = stamp.names > 1;
+    files.directory = files.directory.as(std::nullopt);
+    files.owners_identity.reset();
+    if (files.parties.actor != 0 || stamp.owner == 0) return;
+    files.owners_identity = identity_of_user(stamp.owner, stamp.group);
+    if (standing_of(files.parties) == Standing::root_as_owner)
+        files.directory = files.directory.as(files.owners_identity);
+}
+
+namespace {
 
 JobFiles files_at(const Target& target) {
     const uid_t actor = ::geteuid();
@@ -73,17 +86,10 @@ JobFiles files_at(const Target& target) {
                    .reserve = own_name_beside(target.name, "reserve"),
                    .is_linked = target.is_linked,
                    .parties = {.actor = actor,
-                               .owner = target.stamp ? target.stamp->owner : actor,
+                               .owner = actor,
                                .directory_owner = target.directory.owner(),
                                .directory_mode = target.directory.mode()}};
-    if (target.stamp && standing_of(files.parties) == Standing::root_as_owner) {
-        // A shim of root's own runs this user's job; only root can read what it left.
-        const auto beat = target.directory.stamp_if_known(files.heartbeat);
-        const bool is_roots_own = beat && beat->is_regular && beat->names == 1 && beat->owner == 0;
-        if (!is_roots_own)
-            files.directory =
-                target.directory.as(Identity{target.stamp->owner, target.stamp->group});
-    }
+    if (target.stamp) take_owner_from(files, *target.stamp);
     return files;
 }
 
@@ -94,21 +100,14 @@ std::optional<std::string> current_directory() {
     return path ? std::optional<std::string>(path.get()) : std::nullopt;
 }
 
-JobFiles job_files_of(const std::string& path) {
-    return files_at(find_target(path, Links::of_ours_and_root));
-}
+JobFiles job_files_of(const std::string& path) { return files_at(find_target(path)); }
 
 JobFiles job_files_of(const Directory& directory, const std::string& name) {
-    return files_at(find_target(directory, name, Links::of_ours_and_root, directory.path_of(name)));
+    return files_at(find_target(directory, name, directory.path_of(name)));
 }
 
 JobFiles job_files_in(const Directory& directory, const std::string& name) {
     return files_at({directory, name, directory.stamp_at(name)});
-}
-
-std::string resolved_path(const std::string& path) {
-    const Target target = find_target(path, Links::of_anybody);
-    return target.directory.path_of(target.name);
 }
 
 std::string own_name_beside(std::string_view job_file_name, std::string_view what) {
@@ -164,6 +163,13 @@ std::string state_directory_if_any() {
     } catch (const Refusal&) {
         return "";
     }
+}
+
+void require_own(const Directory& directory) {
+    if (!counts_for(::geteuid(), directory.owner()))
+        throw Refusal(directory.path() + ": belongs to uid " + std::to_string(directory.owner()));
+    if ((directory.mode() & 0002U) != 0)
+        throw Refusal(directory.path() + ": everybody may write to it");
 }
 
 std::string unrecorded_directory(const std::string& state_directory) {

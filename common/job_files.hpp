@@ -25,6 +25,9 @@ struct JobFiles {
     std::string reserve;     // reserves space for the last version
     bool is_linked = false;  // was named by a symbolic link
     Parties parties;         // as they were when it was found
+    // Of the job's owner, if this process is root's and the owner is another: even where root only
+    // looks, what a record names outside the directory is opened with it.
+    std::optional<Identity> owners_identity = {};
 
     std::string path_of(std::string_view file) const { return directory.path_of(file); }
     // Whose the job is.
@@ -46,9 +49,9 @@ JobFiles job_files_of(const Directory& directory, const std::string& name);
 // A job in a directory, in which no link is followed: a link counts as a job file of its own.
 JobFiles job_files_in(const Directory& directory, const std::string& name);
 
-// The absolute path that a path leads to, whoever made the links. The file need not exist. Throws
-// std::system_error or Refusal.
-std::string resolved_path(const std::string& path);
+// Makes the owner of another file (a heartbeat file, a copy) the job's: for a job without a job
+// file.
+void take_owner_from(JobFiles& files, const FileStamp& stamp);
 
 // "$XDG_STATE_HOME/jobshim", else "$HOME/.local/state/jobshim"; arguments may be null. Throws
 // Refusal if neither variable is an absolute path.
@@ -61,6 +64,10 @@ std::string state_directory_if_any();
 
 // Nothing, with errno set, if it cannot be determined. Exact bytes.
 std::optional<std::string> current_directory();
+
+// Throws Refusal if a directory that nobody has named, such as a default one, is another user's
+// (not root's), or if others may write to it.
+void require_own(const Directory& directory);
 
 // Where copies of ends are kept that could not be written to their job files.
 std::string unrecorded_directory(const std::string& state_directory);

@@ -79,6 +79,21 @@ std::optional<FoundRequest> find_cancel_request(const JobFiles& files, const Shi
     return found;
 }
 
+std::optional<FoundCopy> find_unrecorded(const JobFiles& files, const Observer& observer,
+                                         const ShimIdentity& shim) {
+    if (observer.state_directory.empty()) return std::nullopt;
+    auto directory = Directory::open_if_there(unrecorded_directory(observer.state_directory));
+    if (!directory) return std::nullopt;
+    std::string name = unrecorded_name(shim);
+    const auto contents = directory->read_file(name, max_job_file_bytes);
+    if (!contents || !files.counts(contents->stamp)) return std::nullopt;
+    Heartbeat copy = parse_heartbeat(contents->text);
+    // Any record can name this shim; the copy says whose it is.
+    if (!copy.run || copy.run->shim != shim || copy.job_file != to_utf8(files.path) || !copy.last)
+        return std::nullopt;
+    return FoundCopy{*std::move(directory), std::move(name), *std::move(copy.last)};
+}
+
 namespace {
 
 void find_out_which_run(Observation& seen, const JobFiles& files, const Observer& observer) {
@@ -105,21 +120,10 @@ void find_out_which_run(Observation& seen, const JobFiles& files, const Observer
 }
 
 void look_for_unrecorded_end(Observation& seen, const JobFiles& files, const Observer& observer) {
-    if (seen.known_end || !seen.run || !is_active(seen.status()) ||
-        observer.state_directory.empty())
-        return;
+    if (seen.known_end || !seen.run || !is_active(seen.status())) return;
     try {
-        const auto directory =
-            Directory::open_if_there(unrecorded_directory(observer.state_directory));
-        if (!directory) return;
-        const auto contents =
-            directory->read_file(unrecorded_name(seen.run->shim), max_job_file_bytes);
-        if (!contents || !files.counts(contents->stamp)) return;
-        const Heartbeat copy = parse_heartbeat(contents->text);
-        if (!copy.run || copy.run->shim != seen.run->shim || copy.job_file != to_utf8(files.path) ||
-            !copy.last)
-            return;
-        seen.known_end = copy.last;
+        if (auto copy = find_unrecorded(files, observer, seen.run->shim))
+            seen.known_end = std::move(copy->end);
     } catch (const std::exception& error) {
         // It may hold the end, so nobody can say now that the end is unknown.
         seen.obstacle_to_the_end = error.what();

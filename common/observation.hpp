@@ -76,6 +76,16 @@ struct FoundRequest {
 };
 std::optional<FoundRequest> find_cancel_request(const JobFiles& files, const ShimIdentity& run);
 
+// The copy of this run's end that could not be written to its job file; nothing if there is none.
+// Throws std::system_error or Refusal if that cannot be determined.
+struct FoundCopy {
+    Directory directory;
+    std::string name;
+    Conclusion end;
+};
+std::optional<FoundCopy> find_unrecorded(const JobFiles& files, const Observer& observer,
+                                         const ShimIdentity& shim);
+
 // Never throws because of what a job file contains.
 Observation observe(const JobFiles& files, const Observer& observer, const Prober& prober = {});
 

@@ -68,9 +68,16 @@ int signal_process(const ProcessHandle& process, int signal,
 
 void signal_each(const std::vector<ProcessStat>& processes, int signal,
                  const std::optional<Identity>& identity) {
-    for (const ProcessStat& each : processes)
-        if (const ProcessHandle process = open_process(each.pid, each.start_time))
-            signal_process(process, signal, identity);
+    std::vector<ProcessHandle> open;
+    for (const ProcessStat& each : processes) {
+        ProcessHandle process = open_process(each.pid, each.start_time);
+        if (process) open.push_back(std::move(process));
+    }
+    if (open.empty()) return;
+    run_as(identity, [&] {
+        for (const ProcessHandle& process : open) send_signal(process, signal);
+        return 0;
+    });
 }
 
 // PR_SET_PDEATHSIG reaches only the worker. This is the rest of its own process group, if that was
@@ -198,13 +205,9 @@ void settle(JobFile& file, const Observation& seen, Conclusion last) {
 
 void remove_unrecorded(const Observer& observer, const JobFiles& files,
                        const ShimIdentity& shim) noexcept {
-    if (observer.state_directory.empty()) return;
     try {
-        const auto directory =
-            Directory::open_if_there(unrecorded_directory(observer.state_directory));
-        const std::string name = unrecorded_name(shim);
-        const auto copy = directory ? directory->stamp_if_known(name) : std::nullopt;
-        if (copy && files.counts(*copy)) directory->remove(name);
+        if (const auto copy = find_unrecorded(files, observer, shim))
+            copy->directory.remove(copy->name);
     } catch (const std::exception&) {
         return;  // the job is settled all the same, and a stale copy is harmless
     }

@@ -21,6 +21,9 @@ struct Parties {
     std::uint32_t owner = 0;  // of the job file; the actor's where there is none
     std::uint32_t directory_owner = 0;
     std::uint32_t directory_mode = 0700;  // as in st_mode
+    // The job file is a hard link. Where others may make one, it may be theirs: another of the
+    // owner's files, in the guise of a job.
+    bool has_second_name = false;
 };
 
 Standing standing_of(const Parties& parties);

@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "common/unique_fd.hpp"
 
@@ -34,6 +35,11 @@ bool flush_to_disk(int fd);
 // For openat(2), fstatat(2), unlinkat(2) and the like. `path` is relative to `directory`, and its
 // last component is not followed if it is a symbolic link. Needs no read permission.
 UniqueFd open_directory_for_lookup(int directory, const std::string& path);
+// Likewise, but whatever has that name, a symbolic link included: for fstat(2) and readlinkat(2).
+UniqueFd open_name_for_lookup(int directory, const std::string& name);
+// The same for an absolute path no part of which is a symbolic link; ELOOP if one is. ENOSYS or
+// EPERM where the system cannot tell.
+UniqueFd open_directory_without_links(const std::string& path);
 // A path to what `fd` has open, for this process only.
 std::string path_of_descriptor(int fd);
 
@@ -49,6 +55,13 @@ bool was_started_with_privileges();
 
 // The home directory that /etc/passwd gives a user; nothing if it has none.
 std::optional<std::string> home_in_password_file(uid_t user);
+
+// The groups that /etc/passwd and /etc/group give a user; nothing if the user is not known there.
+struct UserGroups {
+    gid_t primary = 0;
+    std::vector<gid_t> others;
+};
+std::optional<UserGroups> groups_of_user(uid_t user);
 
 // Unpredictable.
 std::uint64_t random_bits();

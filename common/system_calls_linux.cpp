@@ -1,4 +1,5 @@
 #include <fcntl.h>
+#include <grp.h>
 #include <pwd.h>
 #include <sys/auxv.h>
 #include <sys/random.h>
@@ -46,6 +47,19 @@ UniqueFd open_directory_for_lookup(int directory, const std::string& path) {
         ::openat(directory, path.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
 }
 
+UniqueFd open_name_for_lookup(int directory, const std::string& name) {
+    return UniqueFd(::openat(directory, name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+}
+
+UniqueFd open_directory_without_links(const std::string& path) {
+    // struct open_how and its values from linux/openat2.h, which older headers lack.
+    struct {
+        std::uint64_t flags, mode, resolve;
+    } how{O_PATH | O_DIRECTORY | O_CLOEXEC, 0, 0x04};  // RESOLVE_NO_SYMLINKS
+    constexpr long openat2 = 437;                      // on every architecture
+    return UniqueFd(static_cast<int>(::syscall(openat2, AT_FDCWD, path.c_str(), &how, sizeof how)));
+}
+
 std::string path_of_descriptor(int fd) { return "/proc/self/fd/" + std::to_string(fd); }
 
 std::pair<UniqueFd, UniqueFd> make_pipe() {
@@ -62,13 +76,41 @@ std::pair<UniqueFd, UniqueFd> make_socket_pair() {
 
 bool was_started_with_privileges() { return ::getauxval(AT_SECURE) != 0; }
 
-std::optional<std::string> home_in_password_file(uid_t user) {
-    // Not getpwuid: in a static program it would load libraries that may not fit.
-    const std::unique_ptr<FILE, int (*)(FILE*)> file(std::fopen("/etc/passwd", "re"), &std::fclose);
+namespace {
+
+// Not getpwuid and the like: in a static program they would load libraries that may not fit.
+using File = std::unique_ptr<FILE, int (*)(FILE*)>;
+File open_database(const char* path) { return {std::fopen(path, "re"), &std::fclose}; }
+
+struct User {
+    std::string name;
+    std::string home;
+    gid_t group = 0;
+};
+
+std::optional<User> find_user(uid_t user) {
+    const File file = open_database("/etc/passwd");
     while (const passwd* entry = file ? ::fgetpwent(file.get()) : nullptr)
-        if (entry->pw_uid == user && entry->pw_dir != nullptr && entry->pw_dir[0] == '/')
-            return entry->pw_dir;
+        if (entry->pw_uid == user) return User{entry->pw_name, entry->pw_dir, entry->pw_gid};
     return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<std::string> home_in_password_file(uid_t user) {
+    const auto found = find_user(user);
+    return found && found->home.starts_with('/') ? std::optional(found->home) : std::nullopt;
+}
+
+std::optional<UserGroups> groups_of_user(uid_t user) {
+    const auto found = find_user(user);
+    if (!found) return std::nullopt;
+    UserGroups groups{found->group, {}};
+    const File file = open_database("/etc/group");
+    while (const group* entry = file ? ::fgetgrent(file.get()) : nullptr)
+        for (char** member = entry->gr_mem; *member != nullptr; ++member)
+            if (found->name == *member) groups.others.push_back(entry->gr_gid);
+    return groups;
 }
 
 std::uint64_t random_bits() {

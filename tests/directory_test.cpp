@@ -83,6 +83,38 @@ TEST_CASE("directory: it may be named by a link, and is the same under both name
     CHECK_THROWS_AS(Directory::open(dir / "file"), std::system_error);
 }
 
+TEST_CASE("directory: a path is followed as the kernel does") {
+    const TempDir dir;
+    fs::create_directories(dir / "a/b/c");
+    fs::create_directory_symlink("b/../b", dir / "a/relative");
+    fs::create_directory_symlink(dir / "a", dir / "absolute");
+    fs::create_directory_symlink("loop", dir / "loop");
+    for (const char* path : {"a/b/c", "a//b/./c/", "a/../a/b/c", "a/relative/c", "absolute/b/c",
+                             "absolute/relative/../b/c"}) {
+        CAPTURE(path);
+        CHECK(Directory::open(dir / path).path() == dir / "a/b/c");
+    }
+    CHECK_THROWS_AS(Directory::open(dir / "loop"), std::system_error);
+    CHECK_FALSE(Directory::open_if_there(dir / "a/none/c"));
+    CHECK(Directory::open("/").path() == "/");
+    CHECK(Directory::open("/..").path() == "/");
+    CHECK(Directory::open(".").path() == fs::current_path());
+}
+
+TEST_CASE("directory: another user's link on the way is not followed") {
+    if (::geteuid() != 0) {
+        WARN("test skipped: needs root");
+        return;
+    }
+    const TempDir dir;
+    fs::create_directories(dir / "real/jobs");
+    fs::create_directory_symlink("real", dir / "link");
+    CHECK(Directory::open(dir / "link/jobs").path() == dir / "real/jobs");
+    REQUIRE(::lchown((dir / "link").c_str(), 1001, 1001) == 0);
+    for (const char* path : {"link", "link/jobs"})
+        CHECK_THROWS_AS(Directory::open(dir / path), Refusal);
+}
+
 TEST_CASE("directory: those that are missing are created private") {
     const TempDir dir;
     Directory::make(dir / "a/b/c");
@@ -134,8 +166,11 @@ TEST_CASE("directory: root works in a user's directory as that user") {
     write_text(dir / "file", "text");
     CHECK_FALSE(ours.open_file("file", O_RDWR));
     CHECK(errno == EACCES);
-    // Looking is another matter.
+    // Looking is another matter, unless what is read will be written.
     CHECK(ours.read_file("file", 100)->text == "text");
+    REQUIRE(::chmod((dir / "file").c_str(), 0600) == 0);
+    CHECK(ours.read_file("file", 100)->text == "text");
+    CHECK_THROWS_AS(ours.strictly().read_file("file", 100), std::system_error);
     CHECK(::geteuid() == 0);
 }
 

@@ -33,7 +33,7 @@ TEST_CASE("job files: a symlink is resolved even if its target does not exist ye
     CHECK_FALSE(job_files_of(dir / "real/job.json").is_linked);
     // In a survey of the directory the link is a file of its own.
     CHECK(job_files_in(Directory::open(dir.path()), "link2.json").path == dir / "link2.json");
-    CHECK(resolved_path(dir / "link2.json") == dir / "real/job.json");
+    CHECK(real_path(dir / "link2.json") == dir / "real/job.json");
     fs::create_symlink("nowhere/job.json", dir / "dangling.json");
     CHECK_THROWS_AS(job_files_of(dir / "dangling.json"), std::system_error);
     fs::create_symlink("loop.json", dir / "loop.json");

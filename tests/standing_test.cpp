@@ -64,6 +64,20 @@ TEST_CASE("standing: who may act on whose job") {
                  Standing::onlooker,
                  "it belongs to uid 1001, and others may write to its directory"},
              Row{"root's own job anywhere", {root, root, bob, 040777}, Standing::owner},
+             Row{"one's own hard link in one's own directory",
+                 {alice, alice, alice, 040755, true},
+                 Standing::owner},
+             Row{"one's own file, linked in a sticky directory",
+                 {alice, alice, root, 041777, true},
+                 Standing::onlooker,
+                 "it has a second name (a hard link), which may be another user's"},
+             Row{"root's file, linked in a user's directory",
+                 {root, root, bob, 040755, true},
+                 Standing::onlooker,
+                 "it has a second name (a hard link), which may be another user's"},
+             Row{"root and a user's hard link in that user's directory",
+                 {root, bob, bob, 040755, true},
+                 Standing::root_as_owner},
          }) {
         CAPTURE(row.name);
         CHECK(standing_of(row.parties) == row.standing);

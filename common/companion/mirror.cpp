@@ -119,7 +119,7 @@ bool same(const std::optional<FileStamp>& a, const std::optional<FileStamp>& b) 
 }  // namespace
 
 CompanionMirror::CompanionMirror(CompanionDirectory state, Job job)
-    : state_(std::move(state)), job_(std::move(job)) {}
+    : state_(state.strictly()), job_(std::move(job)) {}
 
 std::optional<FileStamp> CompanionMirror::stamp_of_file() const {
     const auto jobs = state_.jobs();

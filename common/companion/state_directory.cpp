@@ -13,7 +13,13 @@ CompanionDirectory::CompanionDirectory(const std::string& path) : top_(Directory
                 .directory_owner = top_.owner(),
                 .directory_mode = top_.mode()};
     if (standing_of(parties_) == Standing::root_as_owner)
-        top_ = top_.as(Identity{top_.owner(), top_.group()});
+        top_ = top_.as(identity_of_user(top_.owner(), top_.group()));
+}
+
+CompanionDirectory CompanionDirectory::strictly() const {
+    CompanionDirectory same = *this;
+    same.top_ = top_.strictly();
+    return same;
 }
 
 void CompanionDirectory::require_right_to(std::uint32_t file_owner, const std::string& file) const {

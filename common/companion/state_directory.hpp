@@ -19,6 +19,8 @@ public:
     explicit CompanionDirectory(const std::string& path);
 
     const Directory& top() const { return top_; }
+    // As Directory::strictly.
+    CompanionDirectory strictly() const;
     const std::string& path() const { return top_.path(); }
     // Opened anew each time: the plugin may create them late. Nothing while there is none; throws
     // std::system_error, also for a symbolic link.

@@ -45,10 +45,8 @@ Directory existing_part_of(std::string path) {
 
 class Doctor {
 public:
-    Doctor(Directory directory, const Observer& observer)
-        : directory_(std::move(directory)),
-          observer_(observer),
-          trial_(job_files_in(directory_, Directory::random_name_like(".jobshim-doctor"))) {}
+    Doctor(const Directory& directory, const Observer& observer)
+        : trial_(trial_in(directory)), directory_(trial_.directory), observer_(observer) {}
     ~Doctor() {
         for (const std::string& name : {trial_.name, trial_.heartbeat, trial_.fresh})
             directory_.remove(name);
@@ -57,7 +55,10 @@ public:
     Doctor& operator=(const Doctor&) = delete;
 
     std::vector<Finding> examine() {
-        if (directory_.may_write()) {
+        if (may_be_interfered_with()) {
+            add("directory", false, true,
+                "others may rename what is in " + directory_.path() + ": nothing is tried there");
+        } else if (directory_.may_write()) {
             look_at_locks();
             look_at_files();
         } else {
@@ -74,6 +75,23 @@ public:
     }
 
 private:
+    // What root makes in such a directory, another could put to use as root's own.
+    bool may_be_interfered_with() const {
+        const bool is_shared =
+            (directory_.mode() & 0022U) != 0 && (directory_.mode() & 01000U) == 0;
+        return ::geteuid() == 0 && is_shared;
+    }
+
+    // In a user's directory root tries what that user can do.
+    static JobFiles trial_in(const Directory& directory) {
+        JobFiles trial = job_files_in(directory, Directory::random_name_like(".jobshim-doctor"));
+        FileStamp owner;
+        owner.owner = directory.owner();
+        owner.group = directory.group();
+        if (::geteuid() == 0) take_owner_from(trial, owner);
+        return trial;
+    }
+
     void add(std::string what, bool works, bool may_end_in_unknown, std::string words) {
         findings_.push_back(
             {std::move(what), works, !works && may_end_in_unknown, std::move(words)});
@@ -231,9 +249,9 @@ private:
             "(the kernel clears PDEATHSIG): it is orphaned until it ends");
     }
 
+    const JobFiles trial_;
     const Directory directory_;
     const Observer& observer_;
-    const JobFiles trial_;
     std::vector<Finding> findings_;
 };
 

@@ -53,16 +53,13 @@ public:
     LogReader(const LogStart& start, const JobFiles& files) : name_(start.file), at_(start.offset) {
         const SplitPath split = split_path(name_);
         {
-            const ActingAs acting(files.directory.identity());
+            const ActingAs acting(files.owners_identity);
             if (acting) fd_ = Directory::open(split.directory).open_file(split.name, O_RDONLY);
             if (!fd_) throw_errno("open " + name_);
         }
         const FileStamp stamp = stamp_of(fd_.get(), name_);
         if (!stamp.is_regular) throw Refusal(name_ + ": not a regular file");
-        // Root may read everything; without the owner's identity it is to read only the owner's.
-        const bool has_owners_rights = files.parties.actor != 0 || files.directory.identity();
-        if (has_owners_rights ? !counts_for(files.owner(), stamp.owner)
-                              : stamp.owner != files.owner())
+        if (!counts_for(files.owner(), stamp.owner))
             throw Refusal(name_ + ": belongs to uid " + std::to_string(stamp.owner) +
                           ", and the job to uid " + std::to_string(files.owner()));
     }

@@ -33,12 +33,12 @@ public:
 
     // Skips a job file that cannot be read: a file left beside it may be its last good version.
     void tidy_up(const Directory& directory) {
-        for (const std::string& name : names_with_stale_files(directory)) {
+        for (const auto& [name, stale] : stale_files_in(directory)) {
             try {
                 const auto job = directory.read_file(name, budget_.limit());
                 if (job) budget_.spend(job->text.size());
                 if (!job || JobDocument::parse(job->text).fault() == JsonFault::none)
-                    tidy(job_files_in(directory, name));
+                    tidy(files_of_stale(directory, name, stale));
             } catch (const std::exception&) {
                 continue;  // what we may not remove stays
             }
@@ -90,6 +90,15 @@ private:
             add_broken(path, name, refusal.what());
         }
         return true;
+    }
+
+    // Without a job file the job is whose the file is that was left.
+    static JobFiles files_of_stale(const Directory& directory, const std::string& name,
+                                   const std::string& stale) {
+        JobFiles files = job_files_in(directory, name);
+        if (!directory.stamp_at(name))
+            if (const auto stamp = directory.stamp_at(stale)) take_owner_from(files, *stamp);
+        return files;
     }
 
     void look_closely(const JobFiles& files, const FileStamp& stamp) {

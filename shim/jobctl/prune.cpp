@@ -75,7 +75,9 @@ public:
             const bool goes = is_old(job.report.job);
             // What two jobs wrote to is not all of either's.
             if (!goes || !logs.insert(log).second) logs_in_use_.insert(log);
-            if (goes) old.push_back(std::move(job.report));
+            if (!goes) continue;
+            if (!options_.json) job.report.job.reset();  // it is read again
+            old.push_back(std::move(job.report));
         }
         std::vector<Pruned> pruned;
         for (JobReport& report : old) {
@@ -117,7 +119,7 @@ private:
         if (options_.dry_run) {
             const Observation seen = observe(files, context_.observer);
             if (!may_go(seen)) return false;
-            list_files(job, files, *seen.document);
+            list_files(job, files, seen);
             return true;
         }
         const auto lock = SettlerLock::try_take(files);
@@ -139,7 +141,7 @@ private:
     bool prune_under(const SettlerLock& lock, const JobFiles& files, Pruned& job) {
         const Observation seen = observe(files, context_.observer, [&] { return lock.probe(); });
         if (!may_go(seen) || !lock.still_in_place()) return false;
-        list_files(job, files, *seen.document);
+        list_files(job, files, seen);
         if (const auto log = log_to_remove(*seen.document, files))
             remove(log->directory, log->name);
         for (const std::string& name : names_beside(files)) remove(files.directory, name);
@@ -217,8 +219,11 @@ private:
         return names;
     }
 
-    void list_files(Pruned& pruned, const JobFiles& files, const JobDocument& job) {
-        if (const auto log = log_to_remove(job, files))
+    void list_files(Pruned& pruned, const JobFiles& files, const Observation& seen) {
+        if (const auto copy =
+                seen.run ? find_unrecorded(files, context_.observer, seen.run->shim) : std::nullopt)
+            pruned.files.push_back(copy->directory.path_of(copy->name));
+        if (const auto log = log_to_remove(*seen.document, files))
             pruned.files.push_back(log->directory.path_of(log->name));
         for (const std::string& name : names_beside(files))
             pruned.files.push_back(files.path_of(name));
@@ -245,10 +250,8 @@ private:
         JobFiles files = job_files_in(directory, split_path(beat.job_file).name);
         if (files.heartbeat != name || directory.stamp_at(files.name)) return std::nullopt;
         // There is no job file to belong to anybody: it is the heartbeat file's owner's.
-        files.parties.owner = contents->stamp.owner;
+        take_owner_from(files, contents->stamp);
         if (!files.may_act()) return std::nullopt;
-        if (standing_of(files.parties) == Standing::root_as_owner)
-            files.directory = directory.as(Identity{contents->stamp.owner, contents->stamp.group});
         return files;
     }
 
@@ -257,7 +260,10 @@ private:
         if (!files) return false;
         if (options_.dry_run) {
             const Observation seen = observe(*files, context_.observer);
-            if (is_over_without_job(seen)) lone_files_.push_back(files->path_of(name));
+            if (!is_over_without_job(seen)) return false;
+            for (const std::string& other : names_beside(*files))
+                lone_files_.push_back(files->path_of(other));
+            lone_files_.push_back(files->path_of(name));
             return false;
         }
         const auto lock = SettlerLock::try_take(*files);

@@ -160,12 +160,13 @@ std::vector<std::string> heartbeat_names_in(const Directory& directory) {
     });
 }
 
-std::set<std::string> names_with_stale_files(const Directory& directory) {
-    std::set<std::string> names;
+std::map<std::string, std::string> stale_files_in(const Directory& directory) {
+    std::map<std::string, std::string> found;
     directory.for_each_name([&](std::string_view name) {
-        if (std::string job = job_name_of_own(name); !job.empty()) names.insert(std::move(job));
+        if (std::string job = job_name_of_own(name); !job.empty())
+            found.emplace(std::move(job), name);
     });
-    return names;
+    return found;
 }
 
 std::vector<std::string> possible_copies_in(const Directory& directory) {

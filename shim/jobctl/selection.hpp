@@ -1,8 +1,8 @@
 // Finds a job's files from what a person writes for the job.
 #pragma once
 
+#include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -39,8 +39,8 @@ std::vector<std::string> job_names_in(const Directory& directory);
 // The names of what look like heartbeat files. Throws likewise.
 std::vector<std::string> heartbeat_names_in(const Directory& directory);
 // The names of the job files, whether they exist or not, that have a writer's dot files beside
-// them. Throws std::system_error.
-std::set<std::string> names_with_stale_files(const Directory& directory);
+// them, each with one of these. Throws std::system_error.
+std::map<std::string, std::string> stale_files_in(const Directory& directory);
 // The names of everything that was set aside or left there, for any job.
 std::vector<std::string> possible_copies_in(const Directory& directory);
 

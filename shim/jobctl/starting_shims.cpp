@@ -23,7 +23,7 @@ std::string file_of(const NamedJob& named, const RunningCommand& running,
 
 bool is_same_job(const std::string& path, const JobFiles& files) {
     try {
-        return !path.empty() && resolved_path(path) == files.path;
+        return !path.empty() && real_path(path) == files.path;
     } catch (const std::exception&) {
         return false;  // the shim will not get far with that file
     }

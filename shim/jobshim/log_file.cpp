@@ -28,14 +28,17 @@ std::string without_cut_line(const std::string& text) {
 }  // namespace
 
 // The same descriptor is read back at the end, so that what is shown is what was written.
-LogFile::LogFile(const std::string& path) : path_(resolved_path(path)) {
+LogFile::LogFile(const std::string& path) {
+    // By the name that was given: the kernel may refuse a link or a FIFO of another user's.
+    const std::string named = absolute_path(path);
     const int flags = O_APPEND | O_CREAT | O_NOCTTY | O_CLOEXEC;
-    fd_.reset(::open(path_.c_str(), O_RDWR | flags, 0600));
+    fd_.reset(::open(named.c_str(), O_RDWR | flags, 0600));
     if (!fd_ && errno == EACCES) {
         readable_ = false;
-        fd_.reset(::open(path_.c_str(), O_WRONLY | flags, 0600));
+        fd_.reset(::open(named.c_str(), O_WRONLY | flags, 0600));
     }
     if (!fd_) throw_errno("open the log " + path);
+    path_ = real_path(named);  // readers follow no link
     look_at_file();
 }
 

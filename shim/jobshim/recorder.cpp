@@ -259,6 +259,7 @@ void Recorder::leave_copy(const Conclusion& last) {
     try {
         const Directory directory =
             Directory::make(unrecorded_directory(context_.observer.state_directory));
+        require_own(directory);
         const std::string name = unrecorded_name(context_.observer.here);
         StagedFile staged(directory, name + ".new", std::nullopt);
         staged.write(heartbeat_first_line(edit_.run, to_utf8(files().path), edit_.started_at) +

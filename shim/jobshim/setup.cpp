@@ -31,7 +31,7 @@ std::unique_ptr<LogFile> open_requested_log(const ShimOptions& options, const Jo
     if (!options.log.empty()) {
         // Appending a log to the record or to the heartbeat file would destroy it.
         if (files != nullptr) {
-            const std::string log = resolved_path(options.log);
+            const std::string log = real_path(options.log);
             if (log == files->path || log == files->path_of(files->heartbeat))
                 throw Refusal(options.log + ": is the job's own file and cannot be its log");
         }
@@ -74,6 +74,7 @@ JobFiles choose_files(ShimOptions& options, const CompanionDirectory* companion)
     }
     const Directory jobs = companion == nullptr ? Directory::make(state_directory() + "/jobs")
                                                 : companion->make_own().as(std::nullopt);
+    if (companion == nullptr) require_own(jobs);
     if (options.id.empty()) options.id = generated_id();
     return job_files_in(jobs, options.id + ".json");
 }
