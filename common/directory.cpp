@@ -107,7 +107,7 @@ Directory Directory::open(const std::string& path) {
 
 namespace {
 
-constexpr int most_links = 40;  // as in path_resolution(7)
+constexpr int most_links_of_a_path = 40;  // as in path_resolution(7)
 
 struct OpenPath {
     UniqueFd fd;
@@ -142,7 +142,7 @@ OpenPath walk(const std::string& path) {
             if (!counts_for(::geteuid(), info.st_uid)) throw_foreign_link(link, info.st_uid);
             std::array<char, PATH_MAX> target;
             const ssize_t length = ::readlinkat(next.get(), "", target.data(), target.size());
-            if (length < 0 || ++links > most_links) {
+            if (length < 0 || ++links > most_links_of_a_path) {
                 if (length >= 0) errno = ELOOP;
                 return {};
             }
@@ -204,7 +204,7 @@ std::string real_path(const std::string& path) {
         // A link that leads to nothing yet.
         std::array<char, PATH_MAX> target;
         const ssize_t length = ::readlink(at.c_str(), target.data(), target.size());
-        if (length < 0 || links == most_links) return at;
+        if (length < 0 || links == most_links_of_a_path) return at;
         const std::string_view next(target.data(), static_cast<std::size_t>(length));
         at = next.starts_with('/') ? std::string(next) : path_in(directory, next);
     }

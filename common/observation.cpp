@@ -40,38 +40,37 @@ milliseconds Observer::patience(milliseconds whole) const {
 
 namespace {
 
-// What there is under one name: nothing, somebody else's file, or a request.
-struct RequestFile {
-    bool is_foreign = false;
-    std::optional<FoundRequest> found;
-};
-
-RequestFile read_request_file(const JobFiles& files, const std::string& name,
-                              const ShimIdentity& run) {
+std::optional<FoundRequest> read_request(const JobFiles& files, const std::string& name,
+                                         const ShimIdentity& run) {
     try {
+        // Looked at first: a directory may be full of other people's files of such names.
+        const auto stamp = files.directory.stamp_at(name);
+        if (!stamp || !files.counts(*stamp)) return std::nullopt;
         const auto contents = files.directory.read_file(name, 65536);
-        if (!contents) return {};
-        if (!files.counts(contents->stamp)) return {.is_foreign = true, .found = {}};
+        if (!contents || !files.counts(contents->stamp)) return std::nullopt;
         auto request = parse_cancel_request(contents->text);
-        if (!request || !request->run.is_same_process_as(run)) return {};
+        if (!request || !request->run.is_same_process_as(run)) return std::nullopt;
         if (!request->what.by.uid) request->what.by.uid = contents->stamp.owner;
-        return {.is_foreign = false, .found = FoundRequest{*std::move(request), name}};
+        return FoundRequest{*std::move(request), name};
     } catch (const std::exception&) {
-        return {.is_foreign = true, .found = {}};
+        return std::nullopt;
     }
 }
 
 }  // namespace
 
 std::optional<FoundRequest> find_cancel_request(const JobFiles& files, const ShimIdentity& run) {
-    RequestFile file = read_request_file(files, files.cancel, run);
-    if (!file.is_foreign) return std::move(file.found);
-    // Somebody else has taken the name.
+    if (auto found = read_request(files, files.cancel, run)) return found;
+    // Where others can take the name, a request may have another.
+    constexpr mode_t others_may_write = 0022;
+    if ((files.directory.mode() & others_may_write) == 0 &&
+        files.directory.owner() == files.owner())
+        return std::nullopt;
     std::optional<FoundRequest> found;
     try {
         files.directory.for_each_name([&](std::string_view name) {
             if (!found && name.starts_with(files.cancel + "-"))
-                found = read_request_file(files, std::string(name), run).found;
+                found = read_request(files, std::string(name), run);
         });
     } catch (const std::system_error&) {
         return std::nullopt;
@@ -248,6 +247,7 @@ Observation look_once(const JobFiles& files, const Observer& observer, const Pro
 
 Observation observe(const JobFiles& files, const Observer& observer, const Prober& prober) {
     TornPatience patience(observer.patience(torn_job_patience));
+    const auto deadline = monotonic_now() + observer.patience(5 * death_patience);
     Observation seen;
     for (int attempt = 0; attempt < 50; ++attempt) {
         seen = look_once(files, observer, prober, patience);
@@ -264,7 +264,9 @@ Observation observe(const JobFiles& files, const Observer& observer, const Probe
             again.document && seen.document && again.document->text() == seen.document->text())
             break;
         seen.verdict = {State::unknown, "The job file keeps changing."};
+        if (attempt > 0 && monotonic_now() >= deadline) break;
     }
+    seen.is_late = observer.deadline && monotonic_now() >= *observer.deadline;
     if (seen.verdict.settle && !seen.obstacle_to_the_end.empty())
         seen.verdict = {State::unknown,
                         "The copy of its end cannot be read (" + seen.obstacle_to_the_end + ")."};

@@ -56,6 +56,7 @@ struct Observation {
 
     Sighting sighting;
     Verdict verdict;
+    bool is_late = false;  // the observer's deadline has passed: no more evidence is gathered
 
     Status status() const { return document ? document->status() : Status::none; }
 };

@@ -107,7 +107,7 @@ struct RunningCommand {
     std::uint64_t start_time = 0;
     std::vector<std::string> arguments;
     std::string working_directory;
-    std::uint32_t owner = 0;  // effective uid
+    std::uint32_t owner = 0;  // who started it: its real uid
 };
 std::vector<RunningCommand> find_processes_named(const std::string& name);
 

@@ -239,20 +239,37 @@ bool send_signal(const ProcessHandle& process, int signal) {
     return ::syscall(SYS_pidfd_send_signal, process.get(), signal, nullptr, 0) == 0;
 }
 
-std::optional<std::uint32_t> owner_of_process(int pid) {
+namespace {
+
+struct UserIds {
+    std::uint32_t real = 0;
+    std::uint32_t effective = 0;
+};
+
+std::optional<UserIds> user_ids_of(int pid) {
     // Not the owner of /proc/PID: that is root for a process that cannot be dumped, as when its
     // program may be executed but not read.
     if (!proc_shows_our_pids()) return std::nullopt;
     const std::string status = read_kernel_file("/proc/" + std::to_string(pid) + "/status");
     constexpr std::string_view label = "\nUid:\t";
-    const std::size_t real = status.find(label);
-    const std::size_t effective =
-        real == std::string::npos ? real : status.find('\t', real + label.size());
-    std::uint32_t owner = 0;
-    if (effective == std::string::npos) return std::nullopt;
-    const char* const begin = status.data() + effective + 1;
-    const auto [end, error] = std::from_chars(begin, status.data() + status.size(), owner);
-    return error == std::errc{} && end != begin ? std::optional(owner) : std::nullopt;
+    const std::size_t at = status.find(label);
+    if (at == std::string::npos) return std::nullopt;
+    UserIds ids;
+    const char* next = status.data() + at + label.size();
+    const char* const end = status.data() + status.size();
+    for (std::uint32_t* id : {&ids.real, &ids.effective}) {
+        const auto [stop, error] = std::from_chars(next, end, *id);
+        if (error != std::errc{} || stop == end) return std::nullopt;
+        next = stop + 1;
+    }
+    return ids;
+}
+
+}  // namespace
+
+std::optional<std::uint32_t> owner_of_process(int pid) {
+    const auto ids = user_ids_of(pid);
+    return ids ? std::optional(ids->effective) : std::nullopt;
 }
 
 std::vector<ProcessStat> members_of_group(int group, int except) {
@@ -320,7 +337,7 @@ std::vector<RunningCommand> find_processes_named(const std::string& name) {
         RunningCommand running;
         running.pid = pid;
         if (const auto stat = read_process_stat(pid)) running.start_time = stat->start_time;
-        running.owner = owner_of_process(pid).value_or(~0U);
+        running.owner = user_ids_of(pid).value_or(UserIds{~0U, ~0U}).real;
         const std::string line = command_line_of(pid);
         for (std::size_t at = 0; at < line.size();) {
             const std::size_t end = std::min(line.find('\0', at), line.size());

@@ -95,7 +95,8 @@ std::vector<ProcessStat> left_to_kill(const Observation& seen, const JobFiles& f
 // except whether it names the shim or the worker.
 std::optional<OomFinding> add_oom_evidence(std::vector<std::string>& evidence,
                                            const Observation& seen) {
-    if (seen.place != Place::here || !seen.run || !seen.oom || !is_oom_counter(seen.oom->counter))
+    if (seen.is_late || seen.place != Place::here || !seen.run || !seen.oom ||
+        !is_oom_counter(seen.oom->counter))
         return std::nullopt;
     std::vector<OomSuspect> ours{{seen.run->shim.pid, OomSuspect::shim}};
     if (seen.run->worker) ours.push_back({seen.run->worker->pid, OomSuspect::worker});

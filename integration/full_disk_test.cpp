@@ -359,8 +359,8 @@ TEST_CASE_METHOD(FullDisk, "a directory that turns immutable under a job loses n
                     shim.wait();
                     continue;
                 }
-                REQUIRE(open((file.string() + "-x").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC,
-                             0600) < 0);
+                REQUIRE(open((file.string() + "-x").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600) <
+                        0);
                 let_go();
                 require_retrying(shim, file);
                 if (then == "told to stop") {

@@ -68,9 +68,10 @@ TEST_CASE_METHOD(Prune, "prune removes an old job and everything that belongs to
     const auto unrecorded = dir / "state/jobshim/unrecorded";
     fs::create_directories(unrecorded);
     const auto shim = at(read_json(jobs / "old.json"), "/jobshim/shim");
-    put(unrecorded / (at(shim, "/bootId").get<std::string>() + "-" + at(shim, "/pid").dump() + "-" +
-                      at(shim, "/startTime").dump() + ".heartbeat"),
-        "x");
+    const auto copy =
+        unrecorded / (at(shim, "/bootId").get<std::string>() + "-" + at(shim, "/pid").dump() + "-" +
+                      at(shim, "/startTime").dump() + ".heartbeat");
+    fs::copy_file(heartbeat_of(jobs / "old.json"), copy);  // it has the same lines
     const auto all = left();
 
     const auto dry = prune({"--dry-run"});
@@ -78,6 +79,8 @@ TEST_CASE_METHOD(Prune, "prune removes an old job and everything that belongs to
     CHECK(dry.ended() == "exit 0");
     CHECK(contains(dry.out, "1 job would be removed"));
     CHECK(dry.out.starts_with("old  completed  "));
+    for (const auto& file : {copy, jobs / "old.log", jobs / "old.heartbeat"})
+        CHECK(contains(dry.out, file.string() + "\n"));
     CHECK(left() == all);
 
     const auto result = prune();

@@ -56,6 +56,8 @@ public:
     }
     void check_refused(const fs::path& file, const std::string& why) {
         const auto before = slurp(file);
+        // The shim may be about to remove what its first write displaced.
+        REQUIRE(wait_until([&] { return names_in(file.parent_path(), ".jobshim-new").empty(); }));
         const auto names = names_in(file.parent_path(), "");
         const auto result = settle(file);
         INFO(result.out << result.err);

@@ -62,6 +62,7 @@ public:
         const milliseconds patience = options.timeout.value_or(
             default_timeout + options.kill_after.value_or(milliseconds(0)));
         if (patience.count() > 0) deadline_ = monotonic_now() + patience;
+        if (deadline_ != end_of_time) context_.observer.deadline = deadline_;
     }
 
     // Returns once the job has ended, or once it is clear that it cannot be ended from here. Throws
@@ -344,7 +345,7 @@ private:
 
     JobFiles files_;
     const CtlOptions& options_;
-    const Context& context_;
+    Context context_;
     CancelRequest request_;
     std::chrono::nanoseconds deadline_ = end_of_time;
     bool placed_ = false;

@@ -170,11 +170,22 @@ std::string table_of(const std::vector<Cells>& lines, std::size_t screen_width) 
     return text;
 }
 
-std::vector<Cells> cells_of(const std::list<Row>& rows) {
+// An id, cut so that it leaves room for the other columns.
+std::string id_in_table(const std::string& id, std::size_t screen_width) {
+    constexpr std::size_t longest_id = 128;
+    const std::size_t most =
+        screen_width == std::string::npos ? longest_id : std::max<std::size_t>(screen_width / 3, 8);
+    std::string shown = printable(std::string_view(id).substr(0, 4 * longest_id));
+    if (shown.size() <= most || width_of(shown) <= most) return shown;
+    return cut_to(std::move(shown), most - 1) + "\u2026";
+}
+
+std::vector<Cells> cells_of(const std::list<Row>& rows, std::size_t screen_width) {
     std::vector<Cells> lines{{"ID", "STATUS", "STARTED", "DURATION", "TITLE"}};
     for (const Row& row : rows)
-        lines.push_back({printable(row.report.id), std::string(word(row.report.verdict.state)),
-                         row.started, row.duration, printable(row.title)});
+        lines.push_back({id_in_table(row.report.id, screen_width),
+                         std::string(word(row.report.verdict.state)), row.started, row.duration,
+                         printable(row.title)});
     return lines;
 }
 
@@ -185,7 +196,7 @@ std::size_t screen_width() {
 }
 
 void print_rows(const std::list<Row>& rows, bool json, const std::string& before = "") {
-    if (!json) return print(before + table_of(cells_of(rows), screen_width()));
+    if (!json) return print(before + table_of(cells_of(rows, screen_width()), screen_width()));
     JsonArrayPrinter array;
     for (const Row& row : rows) array.add(row.report);
     array.finish();

@@ -9,6 +9,7 @@
 // Nothing is removed but regular files in the job's own directory that belong to the job's owner,
 // by names that no record can choose. Only --logs goes further: then the log that a record names
 // goes too, if all of it is this job's.
+#include <algorithm>
 #include <map>
 #include <set>
 
@@ -68,6 +69,7 @@ public:
 
     Outcome run() {
         complain_of_missing_directories(context_);
+        directories_ = open_directories(context_.directories);
         std::vector<JobReport> old;
         std::set<std::string> logs;
         for (Surveyed& job : survey(context_, {.settle = !options_.dry_run})) {
@@ -113,7 +115,12 @@ private:
     // False if it is not (or no longer) ours to remove.
     bool prune(Pruned& job) {
         const SplitPath at = split_path(job.report.file);
-        const JobFiles files = job_files_in(Directory::open(at.directory), at.name);
+        // What has that path by now may be another directory.
+        const auto directory =
+            std::find_if(directories_.begin(), directories_.end(),
+                         [&](const Directory& each) { return each.path() == at.directory; });
+        if (directory == directories_.end()) return false;
+        const JobFiles files = job_files_in(*directory, at.name);
         say_whose_it_is(files, context_, "removed");
         if (!files.may_act()) return false;
         if (options_.dry_run) {
@@ -201,20 +208,28 @@ private:
                name.find(".json.") != std::string::npos;
     }
 
+    // The job file that a copy, a stale file or a request belongs to.
+    static std::string job_of(const std::string& name) {
+        if (std::string job = job_name_of_own(name); !job.empty()) return job;
+        for (const char* mark : {".corrupt-", ".displaced-", ".cancel-"})
+            if (const std::size_t at = name.rfind(mark); at != std::string::npos)
+                return name.substr(0, at);
+        return "";
+    }
+
     // Copies that were set aside, files that a killed writer left, and requests.
     std::vector<std::string> names_beside(const JobFiles& files) {
         auto [at, is_new] = possible_copies_.try_emplace(files.directory.path());
-        if (is_new) at->second = possible_copies_in(files.directory);
+        if (is_new)
+            for (std::string& name : possible_copies_in(files.directory))
+                at->second.emplace(job_of(name), std::move(name));
         std::vector<std::string> names;
         const auto add = [&](const std::string& name) {
             const auto stamp = files.directory.stamp_at(name);
             if (stamp && files.counts(*stamp)) names.push_back(name);
         };
-        for (const std::string& name : at->second)
-            if (name.starts_with(files.name + ".corrupt-") ||
-                name.starts_with(files.name + ".displaced-") ||
-                name.starts_with(files.cancel + "-") || job_name_of_own(name) == files.name)
-                add(name);
+        const auto [first, last] = at->second.equal_range(files.name);
+        for (auto copy = first; copy != last; ++copy) add(copy->second);
         add(files.cancel);
         return names;
     }
@@ -235,7 +250,7 @@ private:
     // Heartbeat files of deleted job files: deleted by the host, or by a prune that was killed
     // right then.
     void remove_heartbeats_without_job() {
-        for (const Directory& directory : open_directories(context_.directories))
+        for (const Directory& directory : directories_)
             for (const std::string& name : heartbeat_names_in(directory))
                 attempt([&] { return remove_if_without_job(directory, name); });
     }
@@ -301,7 +316,9 @@ private:
     const CtlOptions& options_;
     const Context& context_;
     std::set<std::string> logs_in_use_;
-    std::map<std::string, std::vector<std::string>> possible_copies_;  // names, by directory
+    std::vector<Directory> directories_;
+    // By directory: names, by job.
+    std::map<std::string, std::multimap<std::string, std::string>> possible_copies_;
     std::vector<std::string> lone_files_;  // heartbeat files that --dry-run would remove
     Outcome outcome_ = done;
 };

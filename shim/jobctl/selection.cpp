@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <set>
 
 #include "common/heartbeat.hpp"
 #include "common/job_document.hpp"
@@ -33,27 +34,32 @@ std::optional<JobFiles> files_if_reachable(const std::string& path) {
 }
 
 // Skips duplicates: the same directory may have been given twice, under two names.
-void add(std::vector<JobFiles>& found, std::optional<JobFiles> files) {
-    if (files && std::none_of(found.begin(), found.end(),
-                              [&](const JobFiles& other) { return other.path == files->path; }))
-        found.push_back(std::move(*files));
-}
+class Found {
+public:
+    void add(std::optional<JobFiles> files) {
+        if (files && paths_.insert(files->path).second) all.push_back(std::move(*files));
+    }
+    std::vector<JobFiles> all;
+
+private:
+    std::set<std::string> paths_;
+};
 
 std::vector<JobFiles> with_id(const std::string& id, const std::vector<Directory>& directories) {
-    std::vector<JobFiles> found;
-    if (id.find('/') != std::string::npos) return found;
+    Found found;
+    if (id.find('/') != std::string::npos) return {};
     for (const Directory& directory : directories)
-        add(found, files_if_there(job_files_of(directory, id + std::string(suffix))));
-    return found;
+        found.add(files_if_there(job_files_of(directory, id + std::string(suffix))));
+    return std::move(found.all);
 }
 
 std::vector<JobFiles> with_prefix(const std::string& prefix,
                                   const std::vector<Directory>& directories) {
-    std::vector<JobFiles> found;
+    Found found;
     for (const Directory& directory : directories)
         for (const std::string& name : job_names_in(directory))
-            if (name.starts_with(prefix)) add(found, files_if_there(job_files_of(directory, name)));
-    return found;
+            if (name.starts_with(prefix)) found.add(files_if_there(job_files_of(directory, name)));
+    return std::move(found.all);
 }
 
 // "" for a file that has no id or cannot be read.
@@ -71,16 +77,16 @@ std::string recorded_id(const Directory& directory, const std::string& name, Rec
 // A record's own id may differ from its file name. This reads every file, so it is tried last.
 std::vector<JobFiles> with_recorded_id(const std::string& prefix,
                                        const std::vector<Directory>& directories) {
-    std::vector<JobFiles> exact;
-    std::vector<JobFiles> longer;
+    Found exact;
+    Found longer;
     RecordBudget budget;
     for (const Directory& directory : directories)
         for (const std::string& name : job_names_in(directory)) {
             const std::string id = recorded_id(directory, name, budget);
             if (id.starts_with(prefix))
-                add(id == prefix ? exact : longer, files_if_there(job_files_of(directory, name)));
+                (id == prefix ? exact : longer).add(files_if_there(job_files_of(directory, name)));
         }
-    return exact.empty() ? longer : exact;
+    return std::move(exact.all.empty() ? longer.all : exact.all);
 }
 
 std::optional<JobFiles> only_one_of(std::vector<JobFiles> found, const std::string& job) {
@@ -108,10 +114,17 @@ std::optional<JobFiles> select_job(const std::string& job, const std::vector<std
         return files ? files_if_there(*std::move(files)) : std::nullopt;
     }
     const std::vector<Directory> directories = open_directories(paths);
-    auto found = with_id(job, directories);
-    if (found.empty()) found = with_prefix(job, directories);
-    if (found.empty()) found = with_recorded_id(job, directories);
-    return only_one_of(std::move(found), job);
+    // One's own job comes before another user's that has been given a better name.
+    std::vector<JobFiles> others;
+    for (const auto find : {&with_id, &with_prefix, &with_recorded_id}) {
+        std::vector<JobFiles> found = find(job, directories);
+        const auto first_other = std::stable_partition(
+            found.begin(), found.end(), [](const JobFiles& files) { return files.may_act(); });
+        if (others.empty()) others.assign(first_other, found.end());
+        found.erase(first_other, found.end());
+        if (!found.empty()) return only_one_of(std::move(found), job);
+    }
+    return only_one_of(std::move(others), job);
 }
 
 std::vector<Directory> open_directories(const std::vector<std::string>& paths) {

@@ -60,7 +60,7 @@ std::vector<ProcessHandle> find_starting_shims(const JobFiles& files, const Shim
     std::vector<ProcessHandle> shims;
     for (const RunningCommand& running : find_processes_named("jobshim")) {
         if (running.pid == last.pid && running.start_time == last.start_time) continue;
-        // Anybody can start a program of that name.
+        // Anybody can start a program of that name, even one that runs as root.
         if (!counts_for(files.owner(), running.owner)) continue;
         const NamedJob named = job_named_by(running.arguments);
         if (!is_same_job(file_of(named, running, default_directory), files)) continue;

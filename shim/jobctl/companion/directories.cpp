@@ -27,9 +27,12 @@ std::string workspace_of(const Directory& given) {
     return given.path();
 }
 
-bool is_there(const std::string& path) {
+// True if there is a state directory of this user's, or of ours: its name can be foreseen, and so
+// anybody can have made it.
+bool is_there(const std::string& path, uid_t user) {
     const auto directory = Directory::open_if_there(path);
-    return directory && is_companion_directory(*directory);
+    return directory && is_companion_directory(*directory) &&
+           (directory->owner() == user || directory->owner() == ::geteuid());
 }
 
 // In a place that everybody may write to, a directory may be anybody's. --all-states, which just
@@ -71,7 +74,8 @@ std::vector<CompanionDirectory> companion_directories(const CtlOptions& options)
         const std::string real = workspace_of(given);
         const std::size_t before = found.size();
         for (const std::string& root : roots())
-            if (const std::string path = path_in(root, companion_name(real, real)); is_there(path))
+            if (const std::string path = path_in(root, companion_name(real, real));
+                is_there(path, given.owner()))
                 add(path);
         if (found.size() == before)
             throw Refusal(name +

@@ -34,21 +34,24 @@ const JobDocument* choose(const CompanionView& view, const std::optional<Settled
     return own ? &*own->now.document : nullptr;
 }
 
-UnwatchedWorker look_up_worker(int pid, const std::optional<ProcessStat>& stat) {
+UnwatchedWorker look_up_worker(int pid, const std::optional<ProcessStat>& stat,
+                               std::uint32_t owner) {
     UnwatchedWorker worker;
     worker.liveness = look_up_process(pid, stat ? std::optional(stat->start_time) : std::nullopt);
     if (worker.liveness != Liveness::alive || !stat) return worker;
     worker.started = wall_start_of(*stat);
-    worker.is_the_plugins = command_line_of(pid).find("codex-companion.mjs") != std::string::npos;
+    // Anybody can call a process that.
+    worker.is_the_plugins = owner_of_process(pid) == owner &&
+                            command_line_of(pid).find("codex-companion.mjs") != std::string::npos;
     return worker;
 }
 
 // For a job that we have no record of.
-void look_at_unwatched(CompanionLook& seen, const JobDocument& record) {
+void look_at_unwatched(CompanionLook& seen, const JobDocument& record, std::uint32_t owner) {
     UnwatchedWorker worker;
     const auto pid = is_active(record.status()) ? worker_pid_in(record) : std::nullopt;
     const auto stat = pid ? read_process_stat(*pid) : std::nullopt;
-    if (pid) worker = look_up_worker(*pid, stat);
+    if (pid) worker = look_up_worker(*pid, stat, owner);
     const Verdict verdict = judge_unwatched(record, worker, wall_now_ms());
     if (verdict.settle)
         seen.to_do = CompanionMirror::Job{"", inferred_end(verdict, iso_time(wall_now_ms())),
@@ -105,7 +108,7 @@ void CompanionLooker::look_into(CompanionLook& seen, const CompanionDirectory& s
         // A worker writes the second file some moments after the first.
         if (out_of_step) seen.to_do = CompanionMirror::Job{"", {}, begin_of(*shown)};
     } else {
-        look_at_unwatched(seen, *shown);
+        look_at_unwatched(seen, *shown, state.parties().owner);
     }
     if (seen.to_do) seen.to_do->id = id;
     report.job = *shown;
