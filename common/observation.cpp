@@ -60,12 +60,14 @@ std::optional<FoundRequest> read_request(const JobFiles& files, const std::strin
 }  // namespace
 
 std::optional<FoundRequest> find_cancel_request(const JobFiles& files, const ShimIdentity& run) {
-    if (auto found = read_request(files, files.cancel, run)) return found;
-    // Where others can take the name, a request may have another.
+    const auto there = files.directory.stamp_if_known(files.cancel);
+    if (there)
+        if (auto found = read_request(files, files.cancel, run)) return found;
+    // Where others can take the name, or something else has it, a request may have another.
     constexpr mode_t others_may_write = 0022;
-    if ((files.directory.mode() & others_may_write) == 0 &&
-        files.directory.owner() == files.owner())
-        return std::nullopt;
+    const bool is_shared = (files.directory.mode() & others_may_write) != 0 ||
+                           files.directory.owner() != files.owner();
+    if (!is_shared && (!there || files.counts(*there))) return std::nullopt;
     std::optional<FoundRequest> found;
     try {
         files.directory.for_each_name([&](std::string_view name) {
