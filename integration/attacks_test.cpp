@@ -132,13 +132,13 @@ TEST_CASE_METHOD(
     const Exchanged scene(*this);
     const auto record = record_of_dead_job("only").dump(2);
     const auto exchange_for_ever = [&] {
-        const int real = open(scene.jobs.c_str(), O_RDONLY | O_DIRECTORY);
+        const int real = open(scene.jobs.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         must(real, "open");
         for (unsigned turn = 0;; ++turn) {
             renameat2(AT_FDCWD, scene.jobs.c_str(), AT_FDCWD, scene.link.c_str(), RENAME_EXCHANGE);
             if (turn % 1'000 != 0) continue;
             // So that there is something to settle again.
-            const int fresh = openat(real, "fresh", O_WRONLY | O_CREAT | O_TRUNC, 0644);
+            const int fresh = openat(real, "fresh", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
             must(fresh, "create");
             must(write(fresh, record.data(), record.size()), "write");
             must(close(fresh), "close");
@@ -499,7 +499,7 @@ struct HostileCompanion {
         Companion plugin(state);
         auto job = plugin.record("job", "running", dead_pid());
         job["createdAt"] = job["startedAt"] = "2020-01-01T00:00:00.000Z";
-        plugin.write_both(job);
+        plugin.write_both(record);
         fs::create_directory(state / "jobshim");
         fs::permissions(state / "jobshim", fs::perms::all);
         fs::permissions(state, fs::perms::all);
@@ -1440,8 +1440,10 @@ TEST_CASE_METHOD(Attacked, "another user's jobs are shown, and nothing is done w
                                      {"cancel", "--reason", "because"},
                                      {"settle", "--as", "failed", "--because", "it is"}};
     // Where everybody may write, not even root acts: the next moment the file may be another.
-    for (const auto& [user, jobs] : std::vector<std::pair<uid_t, fs::path>>{
+    for (const auto& each : std::vector<std::pair<uid_t, fs::path>>{
              {user_a, open_}, {user_a, sticky}, {root, open_}}) {
+        const auto user = each.first;
+        const auto& jobs = each.second;
         const auto restore = [&] {
             for (const auto& name : names_in(jobs, "")) fs::remove_all(jobs / name);
             for (const char* id : {"dead-1", "dead-2", "dead-3"})
@@ -2113,4 +2115,207 @@ TEST_CASE_METHOD(Attacked, "links, pipes and squatters are harmless whatever the
         play_squatted_start(*this, scene + "start-");
         play_implied_log(*this, scene + "log-");
     }
+}
+
+// ---------------------------------------------------------------------------------------------
+// What testers got through with
+
+TEST_CASE_METHOD(Attacked,
+                 "a directory of root's that is named by another user's link is left alone",
+                 "[attacks]") {
+    NEEDS_USERS();
+    const auto theirs = make_directory(precious / "jobs", root, 0755);
+    make_file(theirs / "old.json", root, 0600, record_of_old_job("old").dump(2));
+    make_file(theirs / "dead.json", root, 0600, record_of_dead_job("dead").dump(2));
+    make_file(theirs / "notes.json", root, 0600, "notes");
+    make_link(b / "linked", user_b, theirs);
+    const auto before = everything_in(precious);
+    for (const Words& command :
+         {Words{"prune", "--older-than", "1h", "--dir", b / "linked"},
+          Words{"reap", "--dir", b / "linked"}, Words{"cancel", b / "linked/dead.json"},
+          Words{"doctor", "--dir", b / "linked"}}) {
+        const auto seen = play_ctl(root, command);
+        INFO(said(seen));
+        CHECK(seen.ended() == "exit 125");
+        CHECK(names_uid(seen, user_b));
+        judge("directory is a link", everything_in(precious) == before, refused);
+    }
+    const auto seen = play_shim(root, {"-j", b / "linked/notes.json", "--", "true"});
+    judge("directory is a link",
+          everything_in(precious) == before && is_refused(seen, user_b, b / "linked"), refused);
+}
+
+TEST_CASE_METHOD(Attacked, "a link to one's job where others may link is not pruned with its log",
+                 "[attacks][serial]") {
+    NEEDS_USERS();
+    const Setting allowed("fs/protected_hardlinks", "0");
+    if (!allowed.is_set()) SKIP_TEST("fs.protected_hardlinks cannot be set");
+    const auto log = a / "private.log";
+    make_file(log, user_a, 0600, "");
+    constexpr timespec then{1'577'836'800, 0};  // as old as the job
+    const timespec times[2] = {then, then};
+    REQUIRE(utimensat(AT_FDCWD, log.c_str(), times, 0) == 0);
+    auto record = record_of_old_job("job");
+    record["jobshim"]["log"] = {{"file", log}, {"offset", 0}};
+    make_file(a / "job.json", user_a, 0600, record.dump(2));
+    const Attacker linker(user_b, [&] { fs::create_hard_link(a / "job.json", sticky / "x.json"); });
+    for (const uid_t user : {user_a, root}) {
+        const auto seen = play_ctl(user, {"prune", "--logs", "--older-than", "0", "--dir", sticky});
+        INFO(said(seen));
+        judge("hard link, prune --logs", fs::exists(log) && fs::exists(sticky / "x.json"), refused);
+    }
+}
+
+TEST_CASE_METHOD(Attacked, "a copy of root's end is not removed because a record names its shim",
+                 "[attacks]") {
+    NEEDS_USERS();
+    const auto jobs = make_directory(b / "jobs", user_b, 0755);
+    const auto forged = record_of_dead_job("job");
+    const auto shim = at(forged, "/jobshim/shim");
+    const auto unrecorded = dir / "state/jobshim/unrecorded";
+    fs::create_directories(unrecorded);
+    const auto copy =
+        unrecorded / (at(shim, "/bootId").get<std::string>() + "-" + at(shim, "/pid").dump() + "-" +
+                      at(shim, "/startTime").dump() + ".heartbeat");
+    put(copy, heartbeat(precious / "mine.json", shim, nullptr, true));
+    make_file(jobs / "job.json", user_b, 0644, forged.dump(2));
+    make_file(jobs / "job.heartbeat", user_b, 0600, heartbeat(jobs / "job.json", shim));
+    const auto seen = play_ctl(root, {"list", "--dir", jobs});
+    INFO(said(seen));
+    CHECK(at(read_json(jobs / "job.json"), "/status") == "failed");
+    judge("copy of an end", fs::exists(copy), is_lost);
+}
+
+TEST_CASE_METHOD(Attacked,
+                 "what doctor tries as root cannot be put to use by the directory's owner",
+                 "[attacks]") {
+    NEEDS_USERS();
+    const auto jobs = make_directory(b / "jobs", user_b, 0755);
+    const Attacker thief(user_b, {}, [&] {
+        for (int n = 0;; ++n) {
+            std::error_code gone;
+            for (const auto& entry : fs::directory_iterator(jobs, gone))
+                if (contains(entry.path().filename().string(), "doctor"))
+                    fs::rename(entry, jobs / ("stolen" + std::to_string(n)), gone);
+        }
+    });
+    for (int i = 0; i < 10; ++i) {
+        const auto seen = play_ctl(root, {"doctor", "--dir", jobs});
+        INFO(said(seen));
+        judge("doctor", owned_by(root, jobs).empty(), refused);
+    }
+    const auto seen = play_ctl(root, {"doctor", "--dir", open_});
+    CHECK(contains(seen.out, "nothing is tried there"));
+}
+
+TEST_CASE_METHOD(Attacked,
+                 "wait does not wait for another user's set-user-ID program named jobshim",
+                 "[attacks]") {
+    NEEDS_USERS();
+    const auto file = a / "job.json";
+    CHECK(play_shim(user_a, {"-j", file, "--", "false"}).ended() == "exit 1");
+    const auto program = dir / "privileged";
+    fs::copy_file(await_program, program);
+    REQUIRE(chmod(program.c_str(), 04755) == 0);
+    make_link(b / "jobshim", user_b, program);
+    const auto liar = begin(user_b, {b / "jobshim", "-j", file});
+    REQUIRE(wait_until([&] {
+        return contains(slurp("/proc/" + std::to_string(liar.pid()) + "/comm"), "jobshim");
+    }));
+    const auto seen = play_ctl(user_a, {"wait", file}, 3s);
+    INFO(said(seen));
+    judge("a process named jobshim", seen.ended() == "exit 1", true_end);
+    liar.kill(SIGKILL);
+}
+
+TEST_CASE_METHOD(Attacked,
+                 "a request under another name is found when the plain name is free again",
+                 "[attacks]") {
+    NEEDS_USERS();
+    const auto file = sticky / "job.json";
+    auto shim = begin(user_a, {shim_program, "-j", file, "--", await_program});
+    worker_of(file);
+    const Attacker squatter(
+        user_b, [&] { put(file.string() + ".cancel", ""); },
+        [&] {
+            for (;;)
+                if (names_in(sticky, "job.json.cancel").size() > 1) {
+                    fs::remove(file.string() + ".cancel");
+                    for (;;) pause();
+                }
+        });
+    const auto seen = play_cancel(user_a, file);
+    INFO(said(seen));
+    judge("request's name given back", seen.ended() == "exit 0", true_end);
+    CHECK(at(read_json(file), "/status") == "cancelled");
+    CHECK(shim.wait().ended() == "SIGTERM");
+    CHECK(names_in(sticky, "job.json.cancel").empty());
+}
+
+TEST_CASE_METHOD(Attacked, "one's own job comes before another user's of a better name",
+                 "[attacks]") {
+    NEEDS_USERS();
+    auto mine = record_of_old_job("nightly");
+    mine["status"] = "failed";
+    make_file(sticky / "a-17.json", user_a, 0600, mine.dump(2));
+    make_file(sticky / "nightly.json", user_b, 0644, record_of_old_job("nightly").dump(2));
+    const auto seen = play_ctl(user_a, {"status", "nightly", "--dir", sticky});
+    INFO(said(seen));
+    judge("a better name", seen.ended() == "exit 1" && !names_uid(seen, user_b), true_end);
+    // Where there is no other, it is shown.
+    CHECK(play_ctl(root, {"status", "nightly.json", "--dir", sticky}).ended() != "exit 0");
+}
+
+TEST_CASE_METHOD(Attacked, "another user's state directory does not speak for one's workspace",
+                 "[attacks]") {
+    NEEDS_USERS();
+    const auto workspace = make_directory(a / "workspace", user_a, 0755);
+    const auto tmp = make_directory(dir / "shared", root, 01777);
+    auto options = as(user_a);
+    options.env["TMPDIR"] = tmp;
+    options.env["CLAUDE_PLUGIN_DATA"] = "";
+    const auto ask = [&](const Words& words) {
+        auto reader = spawn(words, options);
+        return watch(reader, 10s);
+    };
+    // The message says what the directory would be called.
+    const Words list{ctl_program, "list", "--companion", workspace};
+    const auto message = ask(list).err;
+    const auto begin_of_name = message.find("codex-companion/workspace-");
+    REQUIRE(begin_of_name != std::string::npos);
+    const auto name =
+        message.substr(begin_of_name, message.find(')', begin_of_name) - begin_of_name);
+    const Attacker planter(user_b, [&] {
+        fs::create_directories(tmp / name / "jobs");
+        put(tmp / name / "state.json",
+            R"({"version":1,"jobs":[{"id":"task-9","status":"completed"}]})");
+        put(tmp / name / "jobs/task-9.json", R"({"id":"task-9","status":"completed"})");
+    });
+    for (const Words& command :
+         {list, Words{ctl_program, "wait", "task-9", "--companion", workspace}}) {
+        const auto seen = ask(command);
+        INFO(said(seen));
+        judge("state directory", seen.ended() == "exit 125", refused);
+    }
+}
+
+TEST_CASE_METHOD(Attacked, "another user's process is not taken for a worker of codex-companion",
+                 "[attacks][long]") {
+    NEEDS_USERS();
+    const auto state = make_directory(a / "state", user_a, 0755);
+    const auto fake = b / "codex-companion.mjs";
+    fs::copy_file(await_program, fake);
+    fs::permissions(fake, fs::perms(0755));
+    const auto named = begin(user_b, {fake});
+    {
+        const Acting acting(user_a);
+        const Companion plugin(state);
+        auto record = plugin.record("task-1", "running", named.pid());
+        record["startedAt"] = record["createdAt"] = iso_now(1h);
+        plugin.write_both(record);
+    }
+    const auto seen = play_ctl(user_a, {"status", "task-1", "--companion", state});
+    INFO(said(seen));
+    judge("a worker's pid reused", seen.ended() == "exit 1", is_lost);
+    named.kill(SIGKILL);
 }

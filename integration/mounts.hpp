@@ -53,8 +53,8 @@ private:
 /// by name are not, as on a mount that an administrator made read-only.
 std::unique_ptr<Mount> read_only_over(const fs::path& where);
 
-/// While this exists, nothing can be created, renamed or removed in a directory, not even by root and
-/// not even by a program that has it open; files that are open can still be written.
+/// While this exists, nothing can be created, renamed or removed in a directory, not even by root
+/// and not even by a program that has it open; files that are open can still be written.
 class Immutable {
 public:
     explicit Immutable(fs::path directory);
