@@ -499,7 +499,7 @@ struct HostileCompanion {
         Companion plugin(state);
         auto job = plugin.record("job", "running", dead_pid());
         job["createdAt"] = job["startedAt"] = "2020-01-01T00:00:00.000Z";
-        plugin.write_both(record);
+        plugin.write_both(job);
         fs::create_directory(state / "jobshim");
         fs::permissions(state / "jobshim", fs::perms::all);
         fs::permissions(state, fs::perms::all);
