@@ -186,5 +186,7 @@ TEST_CASE("identity: an action in a child has only the user's rights") {
               return is_user && ::setuid(0) != 0 ? 0 : EPERM;
           }) == 0);
     CHECK(run_as(user, [] { return ::kill(1, 0) == 0 ? 0 : errno; }) == EPERM);
+    // The user may stop it, and so kept root's command waiting for ever.
+    CHECK(run_as(user, [] { return ::raise(SIGSTOP); }) == ETIMEDOUT);
     CHECK(::geteuid() == 0);
 }
