@@ -31,11 +31,6 @@ const char* plain(const std::string& name) {
     return name.c_str();
 }
 
-[[noreturn]] void throw_foreign_link(const std::string& link, uid_t owner) {
-    throw Refusal(link + ": a symbolic link of uid " + std::to_string(owner) +
-                  ", which is not followed");
-}
-
 bool is_missing(int error) { return error == ENOENT || error == ENOTDIR; }
 
 // Creates a directory at this path, and missing parents. For the default directory only, which is
@@ -56,11 +51,22 @@ void make_with_parents(const std::string& path) {
 
 }  // namespace
 
+void refuse_foreign_link(const std::string& link, uid_t owner) {
+    if (!counts_for(::geteuid(), owner))
+        throw Refusal(link + ": a symbolic link of uid " + std::to_string(owner) +
+                      ", which is not followed");
+}
+
+std::optional<std::string> current_directory() {
+    const std::unique_ptr<char, decltype(&std::free)> path(::getcwd(nullptr, 0), &std::free);
+    return path ? std::optional<std::string>(path.get()) : std::nullopt;
+}
+
 std::string absolute_path(const std::string& path) {
     if (!path.empty() && path.front() == '/') return path;
-    const std::unique_ptr<char, decltype(&std::free)> cwd(::getcwd(nullptr, 0), &std::free);
+    const auto cwd = current_directory();
     if (!cwd) throw_errno("get the current directory");
-    return std::string(cwd.get()) + "/" + path;
+    return *cwd + "/" + path;
 }
 
 std::optional<uid_t> owner_of_directory(const std::string& path) {
@@ -107,8 +113,6 @@ Directory Directory::open(const std::string& path) {
 
 namespace {
 
-constexpr int most_links_of_a_path = 40;  // as in path_resolution(7)
-
 struct OpenPath {
     UniqueFd fd;
     std::string path;
@@ -138,11 +142,10 @@ OpenPath walk(const std::string& path) {
         struct stat info {};
         if (!next || ::fstat(next.get(), &info) != 0) return {};
         if (S_ISLNK(info.st_mode)) {
-            const std::string link = path_in(at.path, component);
-            if (!counts_for(::geteuid(), info.st_uid)) throw_foreign_link(link, info.st_uid);
+            refuse_foreign_link(path_in(at.path, component), info.st_uid);
             std::array<char, PATH_MAX> target;
             const ssize_t length = ::readlinkat(next.get(), "", target.data(), target.size());
-            if (length < 0 || ++links > most_links_of_a_path) {
+            if (length < 0 || ++links > most_links) {
                 if (length >= 0) errno = ELOOP;
                 return {};
             }
@@ -204,7 +207,7 @@ std::string real_path(const std::string& path) {
         // A link that leads to nothing yet.
         std::array<char, PATH_MAX> target;
         const ssize_t length = ::readlink(at.c_str(), target.data(), target.size());
-        if (length < 0 || links == most_links_of_a_path) return at;
+        if (length < 0 || links == most_links) return at;
         const std::string_view next(target.data(), static_cast<std::size_t>(length));
         at = next.starts_with('/') ? std::string(next) : path_in(directory, next);
     }

@@ -122,6 +122,14 @@ std::string real_path(const std::string& path);
 // Nothing if it does not exist, or cannot be looked at.
 std::optional<uid_t> owner_of_directory(const std::string& path);
 
+// As in path_resolution(7).
+constexpr int most_links = 40;
+// Throws Refusal for a symbolic link that belongs to neither the effective user nor root.
+void refuse_foreign_link(const std::string& link, uid_t owner);
+
+// Nothing, with errno set, if it cannot be determined. Exact bytes.
+std::optional<std::string> current_directory();
+
 // A path made absolute textually; nothing is resolved. Throws std::system_error.
 std::string absolute_path(const std::string& path);
 

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
-#include <memory>
 #include <utility>
 
 #include "common/posix_error.hpp"
@@ -16,7 +15,6 @@ namespace jobshim {
 namespace {
 
 constexpr std::string_view own_mark = ".jobshim-";
-constexpr int most_links = 40;  // as in path_resolution(7)
 
 // Where a path leads: a name in a directory, which is no link.
 struct Target {
@@ -41,9 +39,7 @@ Target find_target(Directory directory, std::string name, const std::string& nam
         auto stamp = directory.stamp_at(name);
         if (!stamp || !stamp->is_link)
             return {std::move(directory), std::move(name), stamp, is_linked};
-        if (!counts_for(::geteuid(), stamp->owner))
-            throw Refusal(directory.path_of(name) + ": a symbolic link of uid " +
-                          std::to_string(stamp->owner) + ", which is not followed");
+        refuse_foreign_link(directory.path_of(name), stamp->owner);
         if (count == most_links) throw_errno("open " + named, ELOOP);
         const auto next = directory.link_target(name);
         if (!next) continue;  // replaced just now
@@ -94,11 +90,6 @@ JobFiles files_at(const Target& target) {
 }
 
 }  // namespace
-
-std::optional<std::string> current_directory() {
-    const std::unique_ptr<char, decltype(&std::free)> path(::getcwd(nullptr, 0), &std::free);
-    return path ? std::optional<std::string>(path.get()) : std::nullopt;
-}
 
 JobFiles job_files_of(const std::string& path) { return files_at(find_target(path)); }
 

@@ -62,9 +62,6 @@ std::string state_directory();
 // "" instead of a Refusal: jobs that are named by their path do not need a state directory.
 std::string state_directory_if_any();
 
-// Nothing, with errno set, if it cannot be determined. Exact bytes.
-std::optional<std::string> current_directory();
-
 // Throws Refusal if a directory that nobody has named, such as a default one, is another user's
 // (not root's), or if others may write to it.
 void require_own(const Directory& directory);

@@ -64,9 +64,8 @@ std::optional<FoundRequest> find_cancel_request(const JobFiles& files, const Shi
     if (there)
         if (auto found = read_request(files, files.cancel, run)) return found;
     // Where others can take the name, or something else has it, a request may have another.
-    constexpr mode_t others_may_write = 0022;
-    const bool is_shared = (files.directory.mode() & others_may_write) != 0 ||
-                           files.directory.owner() != files.owner();
+    const bool is_shared =
+        others_may_write(files.directory.mode()) || files.directory.owner() != files.owner();
     if (!is_shared && (!there || files.counts(*there))) return std::nullopt;
     std::optional<FoundRequest> found;
     try {

@@ -60,12 +60,6 @@ std::vector<ProcessStat> rest_of_group(const Observation& seen, const JobFiles& 
     return rest;
 }
 
-// 0, or an errno.
-int signal_process(const ProcessHandle& process, int signal,
-                   const std::optional<Identity>& identity) {
-    return run_as(identity, [&] { return send_signal(process, signal) ? 0 : errno; });
-}
-
 void signal_each(const std::vector<ProcessStat>& processes, int signal,
                  const std::optional<Identity>& identity) {
     std::vector<ProcessHandle> open;
@@ -114,6 +108,11 @@ std::optional<OomFinding> add_oom_evidence(std::vector<std::string>& evidence,
 }
 
 }  // namespace
+
+int signal_process(const ProcessHandle& process, int signal,
+                   const std::optional<Identity>& identity) {
+    return run_as(identity, [&] { return send_signal(process, signal) ? 0 : errno; });
+}
 
 Settled show_as_settled(Settled seen, Conclusion last, const std::string& why_not) {
     // What the worker itself wrote stands.

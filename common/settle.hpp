@@ -48,6 +48,10 @@ Settled show_as_settled(Settled seen, Conclusion last, const std::string& why_no
 Settled settle_under(const SettlerLock& lock, const JobFiles& files, const Observer& observer,
                      const Judgement& judgement);
 
+// Signals a process with this identity. 0, or an errno.
+int signal_process(const ProcessHandle& process, int signal,
+                   const std::optional<Identity>& identity);
+
 // Signals an orphan and the rest of its own process group, through pidfds, with the identity of the
 // job's owner. Throws Refusal if it is not certain that the processes are the job's,
 // std::system_error if they may not be signalled.

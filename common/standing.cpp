@@ -4,21 +4,16 @@ namespace jobshim {
 
 namespace {
 
-constexpr std::uint32_t others_may_write = 0022;
-constexpr std::uint32_t sticky = 01000;
-
 // Nobody but this user and root can rename or remove the user's files there.
 bool is_safe_for(std::uint32_t user, const Parties& parties) {
-    const bool is_shared = (parties.directory_mode & others_may_write) != 0;
-    const bool is_sticky = (parties.directory_mode & sticky) != 0;
     return (parties.directory_owner == user || parties.directory_owner == 0) &&
-           (!is_shared || is_sticky);
+           (!others_may_write(parties.directory_mode) || is_sticky(parties.directory_mode));
 }
 
 bool may_be_somebodys_link(const Parties& parties) {
-    const bool is_shared = (parties.directory_mode & others_may_write) != 0;
-    return parties.has_second_name && (is_shared || (parties.directory_owner != parties.owner &&
-                                                     parties.directory_owner != 0));
+    return parties.has_second_name &&
+           (others_may_write(parties.directory_mode) ||
+            (parties.directory_owner != parties.owner && parties.directory_owner != 0));
 }
 
 }  // namespace

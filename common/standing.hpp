@@ -31,6 +31,12 @@ Standing standing_of(const Parties& parties);
 // Why an onlooker may not act, for a sentence: "it belongs to uid 1001"; "" for others.
 std::string why_only_looking(const Parties& parties);
 
+// True if the group or everybody may write to something of this mode (st_mode). An access list
+// shows in the group's bits.
+constexpr bool others_may_write(std::uint32_t mode) { return (mode & 0022U) != 0; }
+// In such a directory only a file's owner, or the directory's, may rename or remove it.
+constexpr bool is_sticky(std::uint32_t mode) { return (mode & 01000U) != 0; }
+
 // True if a file beside the job file counts (heartbeat file, request, copy, log): anybody may have
 // put it there.
 constexpr bool counts_for(std::uint32_t job_owner, std::uint32_t file_owner) {

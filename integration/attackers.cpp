@@ -28,15 +28,6 @@ long long status_number(const std::string& status, const std::string& key, int b
 
 std::string status_of(pid_t pid) { return slurp("/proc/" + std::to_string(pid) + "/status"); }
 
-/// Field 22 of /proc/PID/stat.
-std::uint64_t start_time_of(pid_t pid) {
-    const auto text = slurp("/proc/" + std::to_string(pid) + "/stat");
-    std::istringstream in(text.substr(text.rfind(')') + 2));
-    std::string field;
-    for (int number = 3; number <= 22; ++number) in >> field;
-    return std::stoull(field);
-}
-
 void kill_and_reap(pid_t pid) {
     if (pid <= 0) return;
     ::kill(pid, SIGKILL);

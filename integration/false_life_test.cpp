@@ -12,7 +12,6 @@
 
 #include <functional>
 #include <optional>
-#include <sstream>
 #include <thread>
 
 #include "integration/support.hpp"
@@ -21,14 +20,6 @@
 using namespace harness;
 
 namespace {
-
-std::uint64_t start_time_of(pid_t pid) {
-    const auto text = slurp("/proc/" + std::to_string(pid) + "/stat");
-    std::istringstream in(text.substr(text.rfind(')') + 2));
-    std::string field;
-    for (int number = 3; number <= 22; ++number) in >> field;
-    return std::stoull(field);
-}
 
 /// Waits without reaping anything.
 bool becomes_zombie(pid_t pid) {

@@ -40,6 +40,14 @@ ProcessStat process_stat(pid_t pid) {
 
 char process_state(pid_t pid) { return process_stat(pid).state; }
 
+std::uint64_t start_time_of(pid_t pid) {
+    const auto text = slurp("/proc/" + std::to_string(pid) + "/stat");
+    std::istringstream in(text.substr(text.rfind(')') + 2));
+    std::string field;
+    for (int number = 3; number <= 22; ++number) in >> field;
+    return std::stoull(field);
+}
+
 bool alive(pid_t pid) {
     const char state = process_state(pid);
     return state != 0 && state != 'Z' && state != 'X';

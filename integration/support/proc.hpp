@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <map>
 #include <string>
 #include <vector>
@@ -16,6 +17,8 @@ struct ProcessStat {
 };
 ProcessStat process_stat(pid_t pid);
 char process_state(pid_t pid);
+/// Field 22 of /proc/PID/stat.
+std::uint64_t start_time_of(pid_t pid);
 bool alive(pid_t pid);  ///< neither gone nor in state Z or X
 std::vector<pid_t> children_of(pid_t pid);
 /// All descendants of this process that are alive.

@@ -247,8 +247,7 @@ private:
 
     // 0, or an errno.
     int signal_shim(const ProcessHandle& shim, int signal) const {
-        return run_as(files_.directory.identity(),
-                      [&] { return send_signal(shim, signal) ? 0 : errno; });
+        return signal_process(shim, signal, files_.directory.identity());
     }
 
     void ask_shim(const Observation& seen) {

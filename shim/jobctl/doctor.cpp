@@ -77,9 +77,8 @@ public:
 private:
     // What root makes in such a directory, another could put to use as root's own.
     bool may_be_interfered_with() const {
-        const bool is_shared =
-            (directory_.mode() & 0022U) != 0 && (directory_.mode() & 01000U) == 0;
-        return ::geteuid() == 0 && is_shared;
+        return ::geteuid() == 0 && others_may_write(directory_.mode()) &&
+               !is_sticky(directory_.mode());
     }
 
     // In a user's directory root tries what that user can do.
