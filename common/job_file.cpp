@@ -87,7 +87,8 @@ void JobFile::set_aside_torn(const std::string& name) {
 }
 
 JobFile::Found JobFile::find() {
-    for (;;) {
+    constexpr int most_torn = 3;
+    for (int torn = 0; torn < most_torn; ++torn) {
         auto contents = directory().read_file(files_.name, max_job_file_bytes);
         if (!contents) {
             if (!last_good_) return {};
@@ -98,6 +99,7 @@ JobFile::Found JobFile::find() {
         if (found.document) return found;
         set_aside_torn(files_.name);
     }
+    throw Refusal(files_.path + ": somebody keeps writing what is not a JSON object");
 }
 
 std::optional<JobDocument> JobFile::load() { return find().document; }

@@ -38,6 +38,8 @@ milliseconds Observer::patience(milliseconds whole) const {
     return std::clamp(left, milliseconds(0), whole);
 }
 
+bool Observer::is_late() const { return deadline && monotonic_now() >= *deadline; }
+
 namespace {
 
 std::optional<FoundRequest> read_request(const JobFiles& files, const std::string& name,
@@ -59,7 +61,8 @@ std::optional<FoundRequest> read_request(const JobFiles& files, const std::strin
 
 }  // namespace
 
-std::optional<FoundRequest> find_cancel_request(const JobFiles& files, const ShimIdentity& run) {
+std::optional<FoundRequest> find_cancel_request(const JobFiles& files, const ShimIdentity& run,
+                                                const Observer& observer) {
     const auto there = files.directory.stamp_if_known(files.cancel);
     if (there)
         if (auto found = read_request(files, files.cancel, run)) return found;
@@ -67,6 +70,8 @@ std::optional<FoundRequest> find_cancel_request(const JobFiles& files, const Shi
     const bool is_shared =
         others_may_write(files.directory.mode()) || files.directory.owner() != files.owner();
     if (!is_shared && (!there || files.counts(*there))) return std::nullopt;
+    if (observer.is_late())
+        throw Refusal(files.directory.path() + ": there was no time to search it");
     std::optional<FoundRequest> found;
     try {
         files.directory.for_each_name([&](std::string_view name) {
@@ -109,7 +114,13 @@ void find_out_which_run(Observation& seen, const JobFiles& files, const Observer
     signs.lock_is_held = seen.probe.lock == LivenessLock::held;
     signs.job_file = to_utf8(files.path);
     signs.boot_id = observer.here.boot_id;
+    const std::string other_job = signs.beat.job_file;
     RunChoice choice = choose_run(std::move(signs));
+    if (choice.heartbeat_is_anothers) {
+        seen.probe.lock = LivenessLock::unavailable;
+        seen.probe.obstacle =
+            files.path_of(files.heartbeat) + " is the heartbeat file of " + printable(other_job);
+    }
     seen.run = std::move(choice.run);
     seen.known_end = std::move(choice.known_end);
     seen.oom = std::move(choice.oom);
@@ -126,7 +137,8 @@ void look_for_unrecorded_end(Observation& seen, const JobFiles& files, const Obs
             seen.known_end = std::move(copy->end);
     } catch (const std::exception& error) {
         // It may hold the end, so nobody can say now that the end is unknown.
-        seen.obstacle_to_the_end = error.what();
+        seen.obstacle_to_the_end =
+            std::string("The copy of its end cannot be read (") + error.what() + ").";
     }
 }
 
@@ -205,7 +217,12 @@ void look_at_processes(Observation& seen, const JobFiles& files, const Observer&
         return;
     }
     // The shim is dead.
-    if (auto found = find_cancel_request(files, run.shim)) seen.cancelled = found->request;
+    try {
+        seen.cancelled = find_cancel_request(files, run.shim, observer);
+    } catch (const Refusal& refusal) {
+        seen.obstacle_to_the_end =
+            std::string("It may have been cancelled (") + refusal.what() + ").";
+    }
     if (!run.worker) {
         sighting.worker = seen.worker_was_started ? Liveness::unknowable : Liveness::none;
         return;
@@ -267,10 +284,9 @@ Observation observe(const JobFiles& files, const Observer& observer, const Probe
         seen.verdict = {State::unknown, "The job file keeps changing."};
         if (attempt > 0 && monotonic_now() >= deadline) break;
     }
-    seen.is_late = observer.deadline && monotonic_now() >= *observer.deadline;
+    seen.is_late = observer.is_late();
     if (seen.verdict.settle && !seen.obstacle_to_the_end.empty())
-        seen.verdict = {State::unknown,
-                        "The copy of its end cannot be read (" + seen.obstacle_to_the_end + ")."};
+        seen.verdict = {State::unknown, seen.obstacle_to_the_end};
     if (seen.file_exists && !seen.document)
         seen.verdict = {State::unknown, seen.trouble + "."};
     else if (is_final(seen.status())) {

@@ -28,6 +28,12 @@ struct Observer {
 
     // What is left of a patience.
     std::chrono::milliseconds patience(std::chrono::milliseconds whole) const;
+    bool is_late() const;
+};
+
+struct FoundRequest {
+    CancelRequest request;
+    std::string name;  // of its file
 };
 
 struct Observation {
@@ -38,7 +44,7 @@ struct Observation {
     bool is_torn = false;          // not a JSON object, but a writer may be about to complete it
     std::string trouble;
     bool look_failed = false;         // a system error kept us from reading it; see `trouble`
-    std::string obstacle_to_the_end;  // why a copy of the end, which may exist, cannot be read
+    std::string obstacle_to_the_end;  // why what tells of its end, if it exists, cannot be read
 
     Probe probe;
     // The run that the lock and the record refer to: the record's, or the heartbeat file's if the
@@ -49,7 +55,7 @@ struct Observation {
     // The OOM killer's counters when this run began, if its heartbeat file has them.
     std::optional<OomBaseline> oom;
     // The request to cancel it; only read once the shim is dead.
-    std::optional<CancelRequest> cancelled;
+    std::optional<FoundRequest> cancelled;
     bool heartbeat_agrees = false;  // the heartbeat file is this run's, and names the same worker
     bool worker_was_started = false;
     Place place = Place::here;
@@ -70,12 +76,10 @@ using Prober = std::function<Probe()>;
 
 // The request to cancel this run. Nothing if there is none that can be read and that counts: one
 // for another run does not, nor does one that is neither root's nor the job's owner's. Where
-// somebody else has taken its name, it has a random one that begins with it.
-struct FoundRequest {
-    CancelRequest request;
-    std::string name;  // of its file
-};
-std::optional<FoundRequest> find_cancel_request(const JobFiles& files, const ShimIdentity& run);
+// somebody else has taken its name, it has a random one that begins with it. Throws Refusal if it
+// is too late to search for that one.
+std::optional<FoundRequest> find_cancel_request(const JobFiles& files, const ShimIdentity& run,
+                                                const Observer& observer);
 
 // The copy of this run's end that could not be written to its job file; nothing if there is none.
 // Throws std::system_error or Refusal if that cannot be determined.

@@ -1,6 +1,7 @@
 #include "common/run_choice.hpp"
 
 #include <cstdint>
+#include <string_view>
 #include <utility>
 
 #include "common/units.hpp"
@@ -8,6 +9,8 @@
 namespace jobshim {
 
 namespace {
+
+std::string_view last_name(std::string_view path) { return path.substr(path.rfind('/') + 1); }
 
 std::int64_t time_or_0(const std::string& iso) { return parse_iso_time(iso).value_or(0); }
 
@@ -45,11 +48,18 @@ RunChoice choose_run(RunSigns signs) {
     const bool of_the_same_run = beat.run && recorded && beat.run->shim == recorded->shim;
     // Another job's stale heartbeat file (the job file was renamed). But if the record names the
     // same shim, only the directory's path changed: it was moved, or mounted elsewhere.
-    if (!of_the_same_run && !beat.job_file.empty() && beat.job_file != signs.job_file) beat = {};
+    RunChoice choice;
+    if (!of_the_same_run && !beat.job_file.empty() && beat.job_file != signs.job_file) {
+        // A directory that was moved keeps the names of its jobs.
+        if (last_name(beat.job_file) != last_name(signs.job_file)) {
+            choice.heartbeat_is_anothers = signs.lock_is_held;
+            signs.lock_is_held = false;
+        }
+        beat = {};
+    }
     const bool is_over_but_active =
         !signs.lock_is_held && is_active(signs.status) && recorded && recorded->exit;
 
-    RunChoice choice;
     choice.has_run_before = recorded && recorded->exit;
     choice.new_run_began =
         signs.lock_is_held && recorded && beat.run && beat.run->shim != recorded->shim;

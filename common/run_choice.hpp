@@ -34,6 +34,9 @@ struct RunChoice {
     std::optional<Conclusion> known_end;  // in the heartbeat file but not in the record
     std::optional<OomBaseline> oom;       // the OOM killer's counters when this run began
     bool heartbeat_agrees = false;  // the heartbeat file is this run's, and names the same worker
+    // The heartbeat file is another job's, moved to this name: neither its lock nor its text
+    // counts.
+    bool heartbeat_is_anothers = false;
     bool worker_was_started = false;
     bool new_run_began = false;   // see Sighting
     bool has_run_before = false;  // see Sighting

@@ -130,7 +130,7 @@ Settled show_as_settled(Settled seen, Conclusion last, const std::string& why_no
 
 Conclusion conclusion_on(const Observation& seen) {
     if (seen.known_end) return *seen.known_end;
-    if (seen.cancelled) return judge_cancelled_unseen(seen.cancelled->what);
+    if (seen.cancelled) return judge_cancelled_unseen(seen.cancelled->request.what);
     const ExitReason reason =
         seen.sighting.rebooted ? ExitReason::host_rebooted : ExitReason::shim_lost;
     std::vector<std::string> evidence{seen.verdict.because};
@@ -152,7 +152,7 @@ Judgement with_eyewitness(const Eyewitness& eyewitness) {
             return conclude_if_dead(seen);
         Ending end;
         end.wait_status = eyewitness.wait_status;
-        end.cancelled = seen.cancelled;
+        if (seen.cancelled) end.cancelled = seen.cancelled->request;
         end.result_expected = seen.run->expect_record;
         Conclusion last = judge_witnessed(end);
         last.exit.evidence.push_back("The shim (pid " + std::to_string(seen.run->shim.pid) +
@@ -187,7 +187,7 @@ void settle(JobFile& file, const Observation& seen, Conclusion last) {
                                      " left in the worker's process group");
     JobEdit edit;
     edit.run = seen.run.value_or(RunRecord{});
-    if (seen.cancelled) edit.run.cancel = seen.cancelled;
+    if (seen.cancelled) edit.run.cancel = seen.cancelled->request;
     edit.set_end(last, iso_time(wall_now_ms()));
     file.update(
         [&](const JobDocument* document) {
@@ -250,9 +250,7 @@ void signal_orphan(const Observation& seen, const JobFiles& files, int signal) {
 namespace {
 
 void remove_request(const JobFiles& files, const Observation& seen) {
-    if (seen.run)
-        if (const auto found = find_cancel_request(files, seen.run->shim))
-            files.directory.remove(found->name);
+    if (seen.cancelled) files.directory.remove(seen.cancelled->name);
     files.directory.remove(files.cancel);  // one for an earlier run, or nobody's
 }
 

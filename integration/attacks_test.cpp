@@ -844,6 +844,32 @@ TEST_CASE_METHOD(Attacked, "a record that was changed from keep to kill kills no
     }
 }
 
+TEST_CASE_METHOD(Attacked,
+                 "a heartbeat file that was moved to another job does not keep it running",
+                 "[attacks]") {
+    NEEDS_USERS();
+    const auto dead = open_ / "dead.json", alive = open_ / "alive.json";
+    make_file(dead, user_a, 0644, record_of_dead_job("dead").dump(2));
+    auto shim = begin(
+        user_a, {shim_program, "-j", alive, "--heartbeat-interval", "1h", "--", await_program});
+    worker_of(alive);
+    {
+        const Acting acting(user_b);
+        fs::rename(heartbeat_of(alive), heartbeat_of(dead));
+    }
+    for (const uid_t user : {user_a, root}) {
+        CAPTURE(user);
+        const auto seen = play_ctl(user, {"status", "--json", dead});
+        INFO(said(seen));
+        judge("heartbeat file moved",
+              state_in(seen) == "failed" && contains(seen.out, "not recorded"), is_lost);
+        const auto other = play_ctl(user, {"status", "--json", alive});
+        INFO(said(other));
+        judge("heartbeat file moved", state_in(other) == "running", true_end);
+    }
+    kill_shim(shim, alive);
+}
+
 // ---------------------------------------------------------------------------------------------
 // Another's files beside a job
 
@@ -1217,6 +1243,41 @@ TEST_CASE_METHOD(Attacked, "a log that was named by hand may be a link or a pipe
         play_shim(user_a, {"-j", a / "job.json", "--log", a / "link.log", "--", "echo", "line"});
     INFO(said(seen));
     judge("one's own log", seen.ended() == "exit 0" && slurp(a / "real.log") == "line\n", true_end);
+
+    // A pipe that may only be written to.
+    const auto pipe = a / "pipe.log";
+    {
+        const Acting acting(user_a);
+        must(mkfifo(pipe.c_str(), 0600), "mkfifo");
+    }
+    const Fd reader(open(pipe.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+    fs::permissions(pipe, fs::perms(0222));
+    const auto piped =
+        play_shim(user_a, {"-j", a / "piped.json", "--log", pipe, "--", "echo", "line"});
+    INFO(said(piped));
+    char line[16];
+    judge("one's own pipe", piped.ended() == "exit 0" && read(reader.get(), line, sizeof line) == 5,
+          true_end);
+}
+
+TEST_CASE_METHOD(Attacked, "jobshim waits for nobody to open the log that was named", "[attacks]") {
+    NEEDS_USERS();
+    const auto pipe = sticky / "pipe.log", leased = sticky / "leased.log";
+    const Attacker other(user_b, [&] {
+        must(mkfifo(pipe.c_str(), 0600), "mkfifo");
+        fs::permissions(pipe, fs::perms(0222));
+        put(leased, "");
+        fs::permissions(leased, fs::perms(0666));
+        block_all_signals();
+        const int fd = checked(open(leased.c_str(), O_RDONLY), "open");
+        must(fcntl(fd, F_SETLEASE, F_RDLCK), "F_SETLEASE");
+    });
+    for (const auto& log : {pipe, leased}) {
+        CAPTURE(log);
+        const auto seen = play_shim(user_a, {"-j", a / "job.json", "--log", log, "--", "true"}, 5s);
+        INFO(said(seen));
+        judge("another's log", !seen.hung && is_refused(seen, user_b, log), refused);
+    }
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -1735,6 +1796,64 @@ TEST_CASE_METHOD(Attacked, "a thousand hostile files are listed in five seconds"
                       everything_in(precious) == before,
                   is_unknown);
         }
+}
+
+TEST_CASE_METHOD(Attacked, "a shared directory full of requests is listed in five seconds",
+                 "[attacks][serial]") {
+    NEEDS_USERS();
+    constexpr int dead_jobs = 100, requests = 40'000;
+    const auto jobs = make_directory(dir / "full", root, 01777);
+    for (int number = 0; number < dead_jobs; ++number) {
+        const auto id = "job-" + std::to_string(number);
+        make_file(jobs / (id + ".json"), user_a, 0644, record_of_dead_job(id).dump());
+    }
+    const Attacker other(user_b, [&] {
+        put(jobs / "of-b", "{}");
+        for (int number = 0; number < requests; ++number) {
+            const auto name = "job-" + std::to_string(number % dead_jobs) + ".json.cancel-" +
+                              std::to_string(number);
+            must(link((jobs / "of-b").c_str(), (jobs / name).c_str()), "link");
+        }
+    });
+    for (const uid_t user : {user_a, root}) {
+        auto process = begin(user, {ctl_program, "list", "--json", "--dir", jobs});
+        const auto seen = watch(process, 8s, 4 * most_kib);
+        INFO(said(seen));
+        // Those for which there was no time are unknown, and the next to look at.
+        judge("full of requests",
+              !seen.hung && seen.wall < stretched(5s) && seen.peak_kib <= most_kib, is_lost);
+    }
+}
+
+TEST_CASE_METHOD(Attacked, "a thousand dead jobs of codex-companion are settled some at a time",
+                 "[attacks][serial]") {
+    NEEDS_USERS();
+    const auto state = make_directory(b / "state", user_b, 0755);
+    {
+        const Acting acting(user_b);
+        const Companion plugin(state);
+        Json index{{"version", 1}, {"config", Json::object()}};
+        const pid_t dead = dead_pid();
+        for (int number = 0; number < 1'000; ++number) {
+            auto record = plugin.record("job-" + std::to_string(number), "running", dead);
+            record["startedAt"] = record["createdAt"] = iso_now(1h);
+            plugin.write_job(record);
+            index["jobs"].push_back(record);
+        }
+        put(plugin.index, index.dump());
+    }
+    int settled = 0;
+    for (int times = 0; times < 2; ++times) {
+        auto process = begin(root, {ctl_program, "reap", "--companion", state});
+        const auto seen = watch(process, 8s, 4 * most_kib);
+        INFO(said(seen));
+        judge("a thousand dead jobs", !seen.hung && seen.peak_kib <= most_kib, is_lost);
+        const auto before = std::exchange(settled, 0);
+        const Json index = read_json(state / "state.json");
+        for (const auto& entry : index["jobs"])
+            if (entry["status"] == "failed") ++settled;
+        REQUIRE(settled > before);
+    }
 }
 
 // ---------------------------------------------------------------------------------------------

@@ -148,7 +148,7 @@ TEST_CASE_METHOD(Sandbox, "control characters in a log never reach a terminal", 
     fs::remove(dir / "go");
     CHECK(shim.wait().ended() == "exit 0");
     CHECK(follower.wait().ended() == "exit 0");
-    CHECK(shows("1\u00e92\x1b[1m3"));
+    CHECK(shows("1\u00e92\x1b[1m3\x1b[0m"));
 }
 
 TEST_CASE_METHOD(Sandbox, "a record's tail is whole lines of whole characters", "[quick]") {

@@ -160,6 +160,21 @@ TEST_CASE(
     CHECK(fixture.notices[0].find(names[0]) != std::string::npos);
 }
 
+TEST_CASE(
+    "job file: whoever keeps writing what is not a JSON object is not waited for without end") {
+    const TempDir dir;
+    const std::string path = dir / "j.json";
+    const auto tear = [&] { write_text(path, "{torn"); };
+    int times = 0;
+    JobFile file(job_files_of(path), SyncPolicy::never, [&](const std::string&) {
+        REQUIRE(++times < 10);
+        tear();
+    });
+    tear();
+    CHECK_THROWS_AS(file.load(), Refusal);
+    CHECK(times == 3);
+}
+
 TEST_CASE("job file: one that is too large or too deep or not a file is refused and left alone") {
     JobFileFixture fixture;
     std::string deep = R"({"a":)" + std::string(600, '[') + std::string(600, ']') + "}";

@@ -50,7 +50,7 @@ TEST_CASE("output: the line about a job is one line and shows what it hides") {
                                             "b\n");
 }
 
-TEST_CASE("output: a log on a terminal keeps its colours and lines only") {
+TEST_CASE("output: a log on a terminal keeps its lines and the colours that can be read") {
     struct Row {
         const char* bytes;
         const char* shown;
@@ -61,6 +61,15 @@ TEST_CASE("output: a log on a terminal keeps its colours and lines only") {
              Row{"\x1b[2J\x07\x7f\xc2\x9bK", "\uFFFD[2J\uFFFD\uFFFD\uFFFDK"},
              Row{"evil\u202etxt\u2069", "evil<U+202E>txt<U+2069>"},
              Row{"caf\xc3\xa9 \xc3", "caf\xc3\xa9 \uFFFD"},
+             Row{"rm -rf\rall well", "rm -rf\nall well"},
+             Row{"50%\r\r100%\r\r\nok\r", "50%\n100%\r\nok\n"},
+             Row{"\x1b[8mhid\x1b[28m", "hid"},
+             Row{"\x1b[30;40mhid\x1b[97;107m", "hid"},
+             Row{"\x1b[1;38;5;0;4mhid\x1b[m", "\x1b[1;4mhid\x1b[0m"},
+             Row{"\x1b[48;2;31;32;33;3mhid\x1b[38:2::0:0:0m", "\x1b[3mhid\x1b[0m"},
+             Row{"\x1b[38;01;31mred\x1b[00m", "\x1b[1;31mred\x1b[0m"},
+             Row{"\x1b[38;2;38;2;7;1mhid\x1b[38;5m\x1b[;m", "\x1b[1mhid\x1b[0;0m"},
+             Row{"\x1b[91mleft on", "\x1b[91mleft on\x1b[0m"},
          }) {
         const std::string_view bytes = row.bytes;
         // However the log is cut into blocks.

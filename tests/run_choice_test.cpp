@@ -179,6 +179,30 @@ TEST_CASE("run choice: the record and the heartbeat file describe the same run")
     });
 }
 
+// A directory that was moved, or is mounted elsewhere, keeps the names of its jobs.
+TEST_CASE("run choice: another job's heartbeat file, moved here, does not keep this job running") {
+    struct Row {
+        const char* beat_of;
+        RunSigns signs;
+        bool is_anothers;
+    };
+    for (const Row& row : {
+             Row{"/jobs/other.json", held(earlier_record()), true},
+             Row{"/jobs/other.json", held(heartbeat_alone()), true},
+             Row{"/jobs/other.json", heartbeat_alone(), false},  // a free lock is no witness
+             Row{"/jobs/other.json", held(both()), false},
+             Row{"/moved/j.json", held(heartbeat_alone()), false},
+             Row{"", held(heartbeat_alone()), false},
+         }) {
+        RunSigns signs = row.signs;
+        signs.beat.job_file = row.beat_of;
+        const RunChoice choice = choose_run(signs);
+        CAPTURE(row.beat_of);
+        CHECK(choice.heartbeat_is_anothers == row.is_anothers);
+        if (row.is_anothers) CHECK_FALSE(choice.new_run_began);
+    }
+}
+
 TEST_CASE("run choice: the heartbeat file's worker is added to a record that has none") {
     RunSigns signs = both();
     signs.recorded->worker.reset();

@@ -120,7 +120,10 @@ private:
 
     // Removes a request that was not acted on: the job had already ended, or cannot be reached.
     void withdraw() {
-        const auto there = placed_ ? find_cancel_request(files_, request_.run) : std::nullopt;
+        Observer patient = context_.observer;
+        patient.deadline.reset();  // late or not, nothing of ours is left behind
+        const auto there =
+            placed_ ? find_cancel_request(files_, request_.run, patient) : std::nullopt;
         if (there && there->request.what.by.pid == request_.what.by.pid &&
             there->request.at == request_.at)
             files_.directory.remove(there->name);
@@ -141,7 +144,7 @@ private:
                 if (!make_request(name)) throw_errno("create " + files_.path_of(name));
                 break;
             }
-            const auto theirs = find_cancel_request(files_, run);
+            const auto theirs = find_cancel_request(files_, run, context_.observer);
             if (theirs && canceller_is_alive(theirs->request) && !asks_for_more()) return false;
             if (!theirs && there && monotonic_now() < deadline) {
                 pause_for(milliseconds(5));  // it may be half written

@@ -3,7 +3,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
+#include <vector>
 
 #include "common/file_contents.hpp"
 #include "common/say.hpp"
@@ -62,21 +64,42 @@ std::size_t half_a_character(std::string_view text) {
     return 0;
 }
 
-std::string fit_for_terminal(std::string_view text) {
-    std::string fit;
-    for (std::size_t i = 0; i < text.size();) {
-        if (const Colour colour = colour_at(text, i); colour.is_whole) {
-            fit += text.substr(i, colour.length);
-            i += colour.length;
-        } else if (text[i] == '\r') {
-            fit += text[i++];
-        } else {
-            const std::size_t end = std::min(text.find_first_of("\x1B\r", i + 1), text.size());
-            fit += printable(text.substr(i, end - i), true);
-            i = end;
+// Weight, slant, underlining, inversion, and six colours that can be read on any background.
+// Whatever else there is could hide text: concealment, blinking, backgrounds, black, white, greys.
+bool is_readable(std::string_view code) {
+    static constexpr std::string_view readable[] = {"0",  "1",  "3",  "4",  "7",  "22", "23", "24",
+                                                    "27", "31", "32", "33", "34", "35", "36", "39",
+                                                    "91", "92", "93", "94", "95", "96"};
+    return std::find(std::begin(readable), std::end(readable), code) != std::end(readable);
+}
+
+// "01;31" is taken apart; without leading zeros, and "" is "0".
+std::vector<std::string_view> codes_of(std::string_view sequence) {
+    std::vector<std::string_view> codes;
+    for (std::size_t at = 0; at <= sequence.size();) {
+        const std::size_t end = std::min(sequence.find(';', at), sequence.size());
+        std::string_view code = sequence.substr(at, end - at);
+        code.remove_prefix(std::min(code.find_first_not_of('0'), code.size()));
+        codes.push_back(code.empty() ? "0" : code);
+        at = end + 1;
+    }
+    return codes;
+}
+
+// What may be shown of a colour sequence; "" if nothing may.
+std::string readable_part(std::string_view sequence) {
+    const std::vector<std::string_view> codes = codes_of(sequence);
+    std::string kept;
+    for (std::size_t i = 0; i < codes.size(); ++i) {
+        if (codes[i] == "38" || codes[i] == "48" || codes[i] == "58") {
+            // A colour of a palette (38;5;N) or of three parts (38;2;R;G;B).
+            const std::string_view kind = i + 1 < codes.size() ? codes[i + 1] : "";
+            i += kind == "5" ? 2 : kind == "2" ? 4 : 0;
+        } else if (is_readable(codes[i])) {
+            kept += (kept.empty() ? "" : ";") + std::string(codes[i]);
         }
     }
-    return fit;
+    return kept;
 }
 
 }  // namespace
@@ -90,12 +113,46 @@ std::string TerminalFilter::pass(std::string_view block) {
     if (escape != std::string::npos && text.size() - escape < longest)
         if (const Colour colour = colour_at(text, escape); colour.length != 0 && !colour.is_whole)
             half = text.size() - escape;
+    if (text.ends_with('\r')) {
+        text.erase(text.find_last_not_of('\r') + 1);  // npos + 1 is 0
+        text += '\r';
+        half = 1;
+    }
     held_ = text.substr(text.size() - half);
     text.resize(text.size() - half);
-    return fit_for_terminal(text);
+    return fit(text);
 }
 
-std::string TerminalFilter::rest() { return fit_for_terminal(std::exchange(held_, {})); }
+std::string TerminalFilter::rest() {
+    std::string text = fit(std::exchange(held_, {}));
+    if (std::exchange(is_coloured_, false)) text += "\x1B[0m";
+    return text;
+}
+
+std::string TerminalFilter::fit(std::string_view text) {
+    std::string fit;
+    for (std::size_t i = 0; i < text.size();) {
+        if (const Colour colour = colour_at(text, i); colour.is_whole) {
+            const std::string codes = readable_part(text.substr(i + 2, colour.length - 3));
+            if (!codes.empty()) {
+                fit += "\x1B[" + codes + "m";
+                is_coloured_ = codes != "0" && !codes.ends_with(";0");
+            }
+            i += colour.length;
+        } else if (text[i] == '\r') {
+            // What comes after a carriage return would be written over what came before it.
+            i = std::min(text.find_first_not_of('\r', i), text.size());
+            const bool ends_line = i < text.size() && text[i] == '\n';
+            fit += ends_line ? "\r\n" : "\n";
+            if (ends_line) ++i;
+        } else {
+            const std::size_t end = std::min(text.find_first_of("\x1b\r", i + 1), text.size());
+            fit += printable(text.substr(i, end - i), true);
+            i = end;
+        }
+    }
+    return fit;
+}
 
 std::string id_of(const std::optional<JobDocument>& job, std::string_view file_name) {
     const auto id = job ? job->string("id") : std::nullopt;

@@ -56,15 +56,20 @@ void print(std::string_view text);
 void complain(std::string_view message);
 void complain_of_no_such_job(const std::string& job);
 
-// Makes a stream of arbitrary bytes safe for a terminal: line feeds, tabs, carriage returns and
-// colours stay; everything else is shown as `printable` shows it.
+// Makes a stream of arbitrary bytes safe for a terminal: nothing in it moves the cursor, hides text
+// or writes over it. Line feeds, tabs and colours that can be read stay; a carriage return begins a
+// new line; everything else is shown as `printable` shows it.
 class TerminalFilter {
 public:
     std::string pass(std::string_view block);
-    std::string rest();  // what was held back because it may have been incomplete
+    // What was held back because it may have been incomplete, and the end of the last colour.
+    std::string rest();
 
 private:
+    std::string fit(std::string_view text);
+
     std::string held_;
+    bool is_coloured_ = false;
 };
 
 }  // namespace jobshim

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "common/clocks.hpp"
 #include "common/job_files.hpp"
 #include "common/posix_error.hpp"
 #include "common/units.hpp"
@@ -13,6 +14,20 @@
 namespace jobshim {
 
 namespace {
+
+constexpr std::chrono::milliseconds lease_patience{1000};
+constexpr std::chrono::milliseconds lease_tick{10};
+
+// Waits for no reader of a FIFO, and not for long for another process to give up its lease.
+UniqueFd open_by_name(const std::string& name, int access) {
+    const auto deadline = monotonic_now() + lease_patience;
+    for (;;) {
+        UniqueFd fd(::open(name.c_str(),
+                           access | O_APPEND | O_CREAT | O_NOCTTY | O_CLOEXEC | O_NONBLOCK, 0600));
+        if (fd || errno != EWOULDBLOCK || monotonic_now() >= deadline) return fd;
+        pause_for(lease_tick);
+    }
+}
 
 // `text` starts in the middle of a line.
 std::string without_cut_line(const std::string& text) {
@@ -31,14 +46,18 @@ std::string without_cut_line(const std::string& text) {
 LogFile::LogFile(const std::string& path) {
     // By the name that was given: the kernel may refuse a link or a FIFO of another user's.
     const std::string named = absolute_path(path);
-    const int flags = O_APPEND | O_CREAT | O_NOCTTY | O_CLOEXEC;
-    fd_.reset(::open(named.c_str(), O_RDWR | flags, 0600));
+    fd_ = open_by_name(named, O_RDWR);
     if (!fd_ && errno == EACCES) {
         readable_ = false;
-        fd_.reset(::open(named.c_str(), O_WRONLY | flags, 0600));
+        fd_ = open_by_name(named, O_WRONLY);
     }
+    if (!fd_ && errno == ENXIO)
+        throw Refusal(path + ": a pipe that nobody reads, or a socket, and cannot be the log");
+    if (!fd_ && errno == EWOULDBLOCK)
+        throw Refusal(path + ": another process has a lease on it, and does not give it up");
     if (!fd_) throw_errno("open the log " + path);
     path_ = real_path(named);  // readers follow no link
+    share();
     look_at_file();
 }
 
@@ -52,6 +71,10 @@ LogFile::LogFile(const Directory& directory, const std::string& name)
     if (stamp.owner != ::geteuid())
         throw Refusal(path_ + ": belongs to uid " + std::to_string(stamp.owner) +
                       ", and cannot be the log");
+    share();
+}
+
+void LogFile::share() {
     // O_NONBLOCK was for the opening; the worker shares this descriptor.
     if (::fcntl(fd_.get(), F_SETFL, O_APPEND) != 0) throw_errno("set up " + path_);
 }

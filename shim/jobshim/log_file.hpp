@@ -13,7 +13,8 @@ namespace jobshim {
 class LogFile {
 public:
     // The log that the user names: a link, a FIFO or a terminal is the user's own choice. Creates
-    // it with mode 0600 if it is missing. Throws std::system_error.
+    // it with mode 0600 if it is missing. Throws std::system_error, or Refusal rather than wait for
+    // somebody else.
     explicit LogFile(const std::string& path);
     // A log that nobody has named: made, or our own. Throws likewise, or Refusal.
     LogFile(const Directory& directory, const std::string& name);
@@ -27,6 +28,7 @@ public:
     std::optional<std::string> tail(std::size_t bytes) const;
 
 private:
+    void share();
     FileStamp look_at_file();
 
     std::string path_;

@@ -213,7 +213,7 @@ bool Recorder::worker_reported() {
 }
 
 std::optional<CancelRequest> Recorder::cancel_request() const {
-    auto found = find_cancel_request(files(), edit_.run.shim);
+    auto found = find_cancel_request(files(), edit_.run.shim, context_.observer);
     return found ? std::optional(std::move(found->request)) : std::nullopt;
 }
 
@@ -284,8 +284,9 @@ void Recorder::clear_stale_files() {
 void Recorder::remove_what_is_of_no_more_use() {
     try {
         if (has_copy_) remove_unrecorded(context_.observer, files(), context_.observer.here);
-        const auto request =
-            edit_.run.cancel ? find_cancel_request(files(), edit_.run.shim) : std::nullopt;
+        const auto request = edit_.run.cancel
+                                 ? find_cancel_request(files(), edit_.run.shim, context_.observer)
+                                 : std::nullopt;
         if (request) files().directory.remove(request->name);
         files().directory.remove(files().cancel);  // one that came too late, or is nobody's
     } catch (const std::exception& error) {

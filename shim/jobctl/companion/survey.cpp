@@ -13,8 +13,9 @@ namespace jobshim {
 namespace {
 
 constexpr std::chrono::milliseconds between_looks{1000};
-// For all jobs together. Whoever may write to the directory can make each step wait.
-constexpr std::chrono::milliseconds put_right_for{6000};
+// For all jobs together, one's own first. Whoever may write to a directory can make each step in it
+// wait, and each writes the whole of an index.
+constexpr std::chrono::milliseconds put_right_for{3000};
 
 // Jobs that would be settled because of a single look get a second one; only what both looks found
 // is to be done.
@@ -38,13 +39,15 @@ void look_again(std::vector<CompanionLook>& looks, const std::vector<CompanionJo
 // Does what is to be done, and looks at the result.
 void put_right(std::vector<CompanionLook>& looks, const std::vector<CompanionJob>& jobs,
                const Context& context) {
-    std::vector<CompanionMirror> mirrors;
     std::vector<std::size_t> mirrored;
-    for (std::size_t i = 0; i < jobs.size(); ++i) {
-        if (!looks[i].to_do || !jobs[i].directory.may_act()) continue;
-        mirrors.emplace_back(jobs[i].directory, *looks[i].to_do);
-        mirrored.push_back(i);
-    }
+    for (std::size_t i = 0; i < jobs.size(); ++i)
+        if (looks[i].to_do && jobs[i].directory.may_act()) mirrored.push_back(i);
+    std::stable_partition(mirrored.begin(), mirrored.end(), [&](std::size_t i) {
+        return standing_of(jobs[i].directory.parties()) == Standing::owner;
+    });
+    std::vector<CompanionMirror> mirrors;
+    mirrors.reserve(mirrored.size());
+    for (const std::size_t i : mirrored) mirrors.emplace_back(jobs[i].directory, *looks[i].to_do);
     std::string trouble;
     keep_in_step(mirrors, KeepChecking::no, put_right_for,
                  [&](const std::string& what) { trouble = what; });
