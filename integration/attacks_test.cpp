@@ -1699,6 +1699,52 @@ TEST_CASE_METHOD(Attacked, "sparse files cost neither time nor memory", "[attack
                        1s);
 }
 
+TEST_CASE_METHOD(Attacked, "what costs time only where there is much of it", "[attacks][serial]") {
+    NEEDS_USERS();
+    const auto many = [](int count, const std::string& name, const std::string& text) {
+        return [=](const fs::path& jobs) {
+            const Acting acting(user_a);
+            for (int number = 0; number < count; ++number)
+                put(jobs / ("job-" + std::to_string(number) + name), text);
+        };
+    };
+    auto old = record_of_old_job("old");
+    play_expensive(*this,
+                   {"jobs of one prefix",
+                    many(30'000, ".json", R"({"status":"queued"})"),
+                    {{"jobctl", "status", "job", "--dir", "DIR"}}},
+                   1s);
+    play_expensive(*this,
+                   {"copies beside old jobs",
+                    [&](const fs::path& jobs) {
+                        many(3'000, ".json", old.dump())(jobs);
+                        many(3'000, ".json.corrupt-1", "")(jobs);
+                        many(3'000, ".json.displaced-1", "")(jobs);
+                    },
+                    {{"jobctl", "prune", "--older-than", "1h", "--dry-run", "--dir", "DIR"}}},
+                   1s);
+    std::string lines;
+    for (int number = 0; number < 100'000; ++number) lines += "{\"job\":\"other\"}\n";
+    play_expensive(*this,
+                   {"lines of a heartbeat file",
+                    [&](const fs::path& jobs) {
+                        Attacked::make_file(jobs / "job.json", user_a, 0644,
+                                            record_of_dead_job("job").dump());
+                        Attacked::make_file(jobs / "job.heartbeat", user_a, 0644, lines);
+                    },
+                    readers_and_shim},
+                   1s);
+    play_expensive(*this,
+                   {"one long id",
+                    [&](const fs::path& jobs) {
+                        many(300, ".json", old.dump())(jobs);
+                        old["id"] = std::string(3'000'000, 'x');
+                        Attacked::make_file(jobs / "job.json", user_a, 0644, old.dump());
+                    },
+                    {{"jobctl", "list", "--dir", "DIR"}}},
+                   1s);
+}
+
 TEST_CASE_METHOD(Attacked, "an index of 4,000 jobs is read once", "[attacks][serial]") {
     NEEDS_USERS();
     play_expensive(*this,
