@@ -21,7 +21,9 @@ struct Identity {
     bool operator==(const Identity&) const = default;
 };
 
-// The user as /etc/passwd and /etc/group know it; one that they do not know has only `group`.
+// The user as /etc/passwd and /etc/group know it. One that they do not know has only `group`, that
+// of some file: not if it is one of the system's, because a directory, not the user, may have given
+// it to the file. Read once for each user.
 Identity identity_of_user(uid_t user, gid_t group);
 
 // Takes on an identity for its lifetime: effective user and group, and supplementary groups.

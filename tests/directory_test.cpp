@@ -8,6 +8,7 @@
 
 #include "common/atomic_file.hpp"
 #include "common/posix_error.hpp"
+#include "common/system_calls.hpp"
 #include "tests/catch.hpp"
 #include "tests/temp_dir.hpp"
 
@@ -172,6 +173,15 @@ TEST_CASE("directory: root works in a user's directory as that user") {
     CHECK(ours.read_file("file", 100)->text == "text");
     CHECK_THROWS_AS(ours.strictly().read_file("file", 100), std::system_error);
     CHECK(::geteuid() == 0);
+}
+
+TEST_CASE("identity: a file's group is its owner's only if it is not the system's") {
+    constexpr uid_t unknown = 4'000'000'001;
+    REQUIRE_FALSE(groups_of_user(unknown));
+    CHECK(identity_of_user(unknown, 123'456) == Identity{unknown, 123'456});
+    CHECK(identity_of_user(unknown, 0) == Identity{unknown, 65534});
+    CHECK(identity_of_user(unknown, 42) == Identity{unknown, 65534});
+    CHECK(identity_of_user(0, 123'456).group == 0);  // known
 }
 
 TEST_CASE("identity: an action in a child has only the user's rights") {
