@@ -60,10 +60,12 @@ void StagedFile::copy_owner_and_mode(const std::optional<FileStamp>& like) {
         stamp_.group = like->group;
         stamp_.mode = 0;  // a change of owner may clear mode bits
     }
-    if (stamp_.mode != like->mode) {
-        if (!directory_.change_mode(fd_.get(), like->mode))
+    // No set-ID bit: what runs with it should be nobody's record.
+    const mode_t mode = like->mode & 0777U;
+    if (stamp_.mode != mode) {
+        if (!directory_.change_mode(fd_.get(), mode))
             throw_errno("keep the mode of the job file on " + path());
-        stamp_.mode = like->mode;
+        stamp_.mode = mode;
     }
 }
 

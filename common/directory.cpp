@@ -33,20 +33,14 @@ const char* plain(const std::string& name) {
 
 bool is_missing(int error) { return error == ENOENT || error == ENOTDIR; }
 
-// Creates a directory at this path, and missing parents. For the default directory only, which is
-// below the user's home.
-void make_with_parents(const std::string& path) {
-    if (::mkdir(path.c_str(), 0700) == 0) return;
-    int error = errno;
-    const std::size_t slash = path.rfind('/');
-    if (error == ENOENT && slash != std::string::npos && slash > 0) {
-        make_with_parents(path.substr(0, slash));
-        if (::mkdir(path.c_str(), 0700) == 0) return;
-        error = errno;
-    }
+// Of a descriptor that was opened for lookups. Nothing, with errno, if it is no link.
+std::optional<SymbolicLink> read_link(int fd) {
     struct stat info {};
-    if (error == EEXIST && ::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) return;
-    throw_errno("create directory " + path, error == EEXIST ? ENOTDIR : error);
+    std::array<char, PATH_MAX> target;
+    if (::fstat(fd, &info) != 0) return std::nullopt;
+    const ssize_t length = ::readlinkat(fd, "", target.data(), target.size());
+    if (length < 0) return std::nullopt;
+    return SymbolicLink{info.st_uid, std::string(target.data(), static_cast<std::size_t>(length))};
 }
 
 }  // namespace
@@ -142,17 +136,15 @@ OpenPath walk(const std::string& path) {
         struct stat info {};
         if (!next || ::fstat(next.get(), &info) != 0) return {};
         if (S_ISLNK(info.st_mode)) {
-            refuse_foreign_link(path_in(at.path, component), info.st_uid);
-            std::array<char, PATH_MAX> target;
-            const ssize_t length = ::readlinkat(next.get(), "", target.data(), target.size());
-            if (length < 0 || ++links > most_links) {
-                if (length >= 0) errno = ELOOP;
+            const auto link = read_link(next.get());
+            if (link) refuse_foreign_link(path_in(at.path, component), link->owner);
+            if (!link || ++links > most_links) {
+                if (link) errno = ELOOP;
                 return {};
             }
-            const std::string_view text(target.data(), static_cast<std::size_t>(length));
-            std::vector<std::string> more = components_of(text);
+            std::vector<std::string> more = components_of(link->target);
             rest.insert(rest.end(), more.rbegin(), more.rend());
-            if (text.starts_with('/')) at = {open_directory_for_lookup(AT_FDCWD, "/"), "/"};
+            if (link->target.starts_with('/')) at = {open_directory_for_lookup(AT_FDCWD, "/"), "/"};
             continue;
         }
         if (!S_ISDIR(info.st_mode)) {
@@ -214,8 +206,17 @@ std::string real_path(const std::string& path) {
 }
 
 Directory Directory::make(const std::string& path) {
-    make_with_parents(path);
-    return open(path);
+    if (auto there = open_if_there(path)) return *std::move(there);
+    const SplitPath split = split_path(path);
+    const Directory parent = make(split.directory);
+    // Whoever could exchange what is made there would give it to somebody else.
+    if (!counts_for(::geteuid(), parent.owner()))
+        throw Refusal(parent.path() + ": belongs to uid " + std::to_string(parent.owner()) +
+                      ", and " + split.name + " is not made there");
+    if ((parent.mode() & 0002U) != 0 && !is_sticky(parent.mode()))
+        throw Refusal(parent.path() + ": everybody may write to it, and " + split.name +
+                      " is not made there");
+    return parent.make_subdirectory(split.name);
 }
 
 std::optional<Directory> Directory::subdirectory(const std::string& name) const {
@@ -311,13 +312,10 @@ std::optional<FileContents> Directory::read_file(const std::string& name, std::s
     return contents;
 }
 
-std::optional<std::string> Directory::link_target(const std::string& name) const {
-    return look([&]() -> std::optional<std::string> {
-        std::array<char, PATH_MAX> target;
-        const ssize_t length =
-            ::readlinkat(descriptor(), plain(name), target.data(), target.size());
-        if (length < 0) return std::nullopt;
-        return std::string(target.data(), static_cast<std::size_t>(length));
+std::optional<SymbolicLink> Directory::link_at(const std::string& name) const {
+    return look([&]() -> std::optional<SymbolicLink> {
+        const UniqueFd fd = open_name_for_lookup(descriptor(), plain(name));
+        return fd ? read_link(fd.get()) : std::nullopt;
     });
 }
 
@@ -350,8 +348,19 @@ bool Directory::remove(const std::string& name) const {
 }
 
 bool Directory::change_owner(int fd, uid_t owner, gid_t group) const {
-    const ActingAs acting(identity_);
-    return acting && ::fchown(fd, owner, group) == 0;
+    {
+        const ActingAs acting(identity_);
+        if (!acting) return false;
+        if (::fchown(fd, owner, group) == 0) return true;
+    }
+    // A directory may have given the owner's file a group that the owner is not in.
+    struct stat info {};
+    if (errno != EPERM || !identity_ || ::fstat(fd, &info) != 0) return false;
+    if (info.st_uid != identity_->user || owner != identity_->user) {
+        errno = EPERM;
+        return false;
+    }
+    return ::fchown(fd, owner, group) == 0;
 }
 
 bool Directory::change_mode(int fd, mode_t mode) const {

@@ -21,6 +21,12 @@
 
 namespace jobshim {
 
+// Whose it is and where it leads, of one and the same link.
+struct SymbolicLink {
+    uid_t owner = 0;
+    std::string target;
+};
+
 // Copies share one descriptor.
 class Directory {
 public:
@@ -29,7 +35,8 @@ public:
     static Directory open(const std::string& path);
     // Nothing if there is no such directory.
     static std::optional<Directory> open_if_there(const std::string& path);
-    // Creates it and missing parents, with mode 0700. Throws std::system_error.
+    // Creates it and missing parents, with mode 0700; nothing in a directory of another user's (not
+    // root's), or where everybody may rename it. Throws std::system_error or Refusal.
     static Directory make(const std::string& path);
     // A directory in this one, which is not a symbolic link; nothing if there is none.
     std::optional<Directory> subdirectory(const std::string& name) const;
@@ -69,8 +76,8 @@ public:
     // Nothing if there is no such file. Throws std::system_error, Refusal for a file that is not
     // regular, or TooLarge for one that is longer than `limit`.
     std::optional<FileContents> read_file(const std::string& name, std::size_t limit) const;
-    // Where a symbolic link leads; nothing if there is no link of that name.
-    std::optional<std::string> link_target(const std::string& name) const;
+    // Nothing if there is no symbolic link of that name.
+    std::optional<SymbolicLink> link_at(const std::string& name) const;
 
     // These return false, with errno, if they fail.
     bool rename(const std::string& from, const Directory& there, const std::string& to) const;
@@ -79,6 +86,7 @@ public:
     // EINVAL, ENOSYS or EOPNOTSUPP if the file system cannot.
     bool exchange(const std::string& one, const Directory& there, const std::string& other) const;
     bool remove(const std::string& name) const;
+    // Also to a group that the file had, but that its owner is not in. Never adds a set-ID bit.
     bool change_owner(int fd, uid_t owner, gid_t group) const;
     bool change_mode(int fd, mode_t mode) const;
 

@@ -112,12 +112,14 @@ HeartbeatFile open_or_create(const JobFiles& files, int more_flags) {
 }
 
 // Puts a copy that only we can open in place of a heartbeat file of our own that nobody holds a
-// write lock on. False for a file of another's: what another wrote must not become our word.
+// write lock on, or that does not count because others may write to it: that is an empty one.
+// False for a file of another's: what another wrote must not become our word.
 bool replace_by_our_own(const JobFiles& files, const HeartbeatFile& file) {
     const auto& identity = files.directory.identity();
     if (file.stamp.owner != (identity ? identity->user : files.parties.actor)) return false;
     StagedFile ours(files.directory, own_name_beside(files.heartbeat, "own"), std::nullopt);
-    ours.write(read_from(file.fd.get(), 0, text_limit, path_of(files)));
+    if (!others_may_write(file.stamp.mode))
+        ours.write(read_from(file.fd.get(), 0, text_limit, path_of(files)));
     // Or somebody else has just done the same.
     if (leads_to(files, file)) ours.replace(files.heartbeat);
     return true;
@@ -147,14 +149,15 @@ Probe probe_descriptor(int fd, const JobFiles& files) {
         const FileStamp stamp = stamp_of(fd, path);
         if (stamp.size > 0) probe.mtime_ns = stamp.modified_ns;
         probe.owner = stamp.owner;
-        if (!files.counts(stamp)) {
+        if (!files.is_evidence(stamp)) {
             probe = {};
             probe.lock = LivenessLock::unavailable;
-            probe.obstacle = "Its heartbeat file does not count (" +
-                             (stamp.is_regular && stamp.names <= 1
-                                  ? "it belongs to uid " + std::to_string(stamp.owner)
-                                  : std::string("it is not a file of its own")) +
-                             ")";
+            probe.obstacle =
+                "Its heartbeat file does not count (" +
+                (!stamp.is_regular || stamp.names > 1 ? std::string("it is not a file of its own")
+                 : files.counts(stamp)                ? std::string("others may write to it")
+                                       : "it belongs to uid " + std::to_string(stamp.owner)) +
+                ")";
             return probe;
         }
         probe.text = read_from(fd, 0, text_limit, path);
@@ -174,7 +177,7 @@ Probe probe_heartbeat(const JobFiles& files) {
     probe.lock = LivenessLock::unavailable;
     probe.obstacle = "Its heartbeat file cannot be read (" + errno_text(errno) + ")";
     const auto stamp = files.directory.stamp_if_known(files.heartbeat);
-    if (stamp && files.counts(*stamp)) probe.mtime_ns = stamp->modified_ns;
+    if (stamp && files.is_evidence(*stamp)) probe.mtime_ns = stamp->modified_ns;
     return probe;
 }
 
@@ -188,6 +191,9 @@ HeartbeatHold HeartbeatHold::acquire(const JobFiles& files, milliseconds patienc
     for (;;) {
         HeartbeatFile file = open_or_create(files, 0);
         const int fd = file.fd.get();
+        if (others_may_write(file.stamp.mode) && replacements++ < most_replacements &&
+            replace_by_our_own(files, file))
+            continue;
         const Locked locked = try_lock_bytes(fd, both_bytes, files);
         if (locked == Locked::busy && is_only_read(fd, both_bytes) &&
             replace_by_our_own(files, file) && replacements++ < most_replacements)
@@ -332,6 +338,7 @@ SettlerLock::SettlerLock(JobFiles files, HeartbeatFile file)
 std::optional<SettlerLock> SettlerLock::try_take(const JobFiles& files) {
     for (int attempt = 0; attempt < 100; ++attempt) {
         HeartbeatFile file = open_or_create(files, O_APPEND);
+        if (others_may_write(file.stamp.mode) && replace_by_our_own(files, file)) continue;
         const Locked locked = try_lock_bytes(file.fd.get(), writer_byte, files);
         if (locked == Locked::busy) {
             if (!is_only_read(file.fd.get(), both_bytes) || !replace_by_our_own(files, file))

@@ -19,17 +19,16 @@ namespace jobshim {
 namespace {
 
 constexpr std::chrono::milliseconds child_patience{1000};
-constexpr gid_t first_ordinary_group = 1000;
 constexpr gid_t nobodys_group = 65534;
 
 }  // namespace
 
-Identity identity_of_user(uid_t user, gid_t group) {
+Identity identity_of_user(uid_t user) {
     static std::map<uid_t, std::optional<UserGroups>> users;
     const auto [found, is_new] = users.try_emplace(user);
     if (is_new) found->second = groups_of_user(user);
     if (const auto& known = found->second) return {user, known->primary, known->others};
-    return {user, group >= first_ordinary_group ? group : nobodys_group, {}};
+    return {user, nobodys_group, {}};
 }
 
 ActingAs::ActingAs(const std::optional<Identity>& identity) noexcept {

@@ -21,10 +21,9 @@ struct Identity {
     bool operator==(const Identity&) const = default;
 };
 
-// The user as /etc/passwd and /etc/group know it. One that they do not know has only `group`, that
-// of some file: not if it is one of the system's, because a directory, not the user, may have given
-// it to the file. Read once for each user.
-Identity identity_of_user(uid_t user, gid_t group);
+// The user as /etc/passwd and /etc/group know it; one that they do not know is in no group but
+// nobody's: what group its files have may have been a directory's choice. Read once for each user.
+Identity identity_of_user(uid_t user);
 
 // Takes on an identity for its lifetime: effective user and group, and supplementary groups.
 // Without an identity it does nothing. Leaves errno alone when it ends. If the old identity cannot

@@ -94,6 +94,7 @@ JobFile::Found JobFile::find() {
             if (!last_good_) return {};
             return {std::nullopt, JobDocument::parse(*last_good_)};
         }
+        files_.refuse_another_owner(contents->stamp);
         if (!last_written_ || !contents->stamp.same_file(*last_written_)) was_there_ = true;
         Found found = wait_until_whole(files_.name, std::move(*contents));
         if (found.document) return found;
@@ -222,7 +223,9 @@ void JobFile::update(const Edit& edit, Write write) {
 bool JobFile::look_at_displaced(std::unique_ptr<StagedFile> staged, Found& base,
                                 const std::string& expected) {
     auto contents = directory().read_file(staged->name(), max_job_file_bytes);
-    const bool as_expected = !contents || contents->text == expected;
+    // What another user put there is no version of the job.
+    const bool as_expected = !contents || contents->text == expected ||
+                             !counts_for(files_.owner(), contents->stamp.owner);
     if (displaced_) displaced_->remove();  // merged by now, or overwritten by its own writer
     displaced_.reset();
     if (as_expected) {
@@ -235,6 +238,8 @@ bool JobFile::look_at_displaced(std::unique_ptr<StagedFile> staged, Found& base,
         return false;
     }
     base = {last_written_, std::move(theirs.document)};
+    // Whoever could not read theirs must not read it in ours.
+    if (base.stamp && theirs.stamp) base.stamp->mode &= theirs.stamp->mode;
     displaced_ = std::move(staged);
     return true;
 }

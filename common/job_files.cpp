@@ -39,11 +39,12 @@ Target find_target(Directory directory, std::string name, const std::string& nam
         auto stamp = directory.stamp_at(name);
         if (!stamp || !stamp->is_link)
             return {std::move(directory), std::move(name), stamp, is_linked};
-        refuse_foreign_link(directory.path_of(name), stamp->owner);
         if (count == most_links) throw_errno("open " + named, ELOOP);
-        const auto next = directory.link_target(name);
-        if (!next) continue;  // replaced just now
-        SplitPath split = split_path(next->starts_with('/') ? *next : directory.path_of(*next));
+        const auto link = directory.link_at(name);
+        if (!link) continue;  // replaced just now
+        refuse_foreign_link(directory.path_of(name), link->owner);
+        SplitPath split = split_path(
+            link->target.starts_with('/') ? link->target : directory.path_of(link->target));
         directory = open_named(split.directory, named);
         name = std::move(split.name);
         is_linked = true;
@@ -63,9 +64,15 @@ void take_owner_from(JobFiles& files, const FileStamp& stamp) {
     files.directory = files.directory.as(std::nullopt);
     files.owners_identity.reset();
     if (files.parties.actor != 0 || stamp.owner == 0) return;
-    files.owners_identity = identity_of_user(stamp.owner, stamp.group);
+    files.owners_identity = identity_of_user(stamp.owner);
     if (standing_of(files.parties) == Standing::root_as_owner)
         files.directory = files.directory.as(files.owners_identity);
+}
+
+void JobFiles::refuse_another_owner(const FileStamp& job_file) const {
+    if (!counts_for(owner(), job_file.owner))
+        throw Refusal(path + ": belongs to uid " + std::to_string(job_file.owner) +
+                      " now, and the job to uid " + std::to_string(owner()));
 }
 
 namespace {

@@ -33,10 +33,18 @@ struct JobFiles {
     // Whose the job is.
     std::uint32_t owner() const { return parties.owner; }
     bool may_act() const { return standing_of(parties) != Standing::onlooker; }
-    // True if a file beside the job file counts.
+    // True if a file beside the job file counts as the job's.
     bool counts(const FileStamp& stamp) const {
         return stamp.is_regular && stamp.names <= 1 && counts_for(owner(), stamp.owner);
     }
+    // True if what it says can count as well: nobody but its owner can have written it. Heartbeat
+    // files, requests and copies of ends are made so.
+    bool is_evidence(const FileStamp& stamp) const {
+        return counts(stamp) && !others_may_write(stamp.mode);
+    }
+    // The job file may be replaced between two steps. Throws Refusal for one of another user's (not
+    // root's): its words would pass for the owner's.
+    void refuse_another_owner(const FileStamp& job_file) const;
 };
 
 // The job that a person names. Neither the job file nor the target of a symbolic link needs to

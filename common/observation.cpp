@@ -20,7 +20,9 @@ using std::chrono::milliseconds;
 
 std::optional<FileContents> read_job(const JobFiles& files, Observation& seen) {
     try {
-        return files.directory.read_file(files.name, max_job_file_bytes);
+        auto contents = files.directory.read_file(files.name, max_job_file_bytes);
+        if (contents) files.refuse_another_owner(contents->stamp);
+        return contents;
     } catch (const std::system_error& error) {
         seen.trouble = error.what();
         seen.look_failed = true;
@@ -47,9 +49,9 @@ std::optional<FoundRequest> read_request(const JobFiles& files, const std::strin
     try {
         // Looked at first: a directory may be full of other people's files of such names.
         const auto stamp = files.directory.stamp_at(name);
-        if (!stamp || !files.counts(*stamp)) return std::nullopt;
+        if (!stamp || !files.is_evidence(*stamp)) return std::nullopt;
         const auto contents = files.directory.read_file(name, 65536);
-        if (!contents || !files.counts(contents->stamp)) return std::nullopt;
+        if (!contents || !files.is_evidence(contents->stamp)) return std::nullopt;
         auto request = parse_cancel_request(contents->text);
         if (!request || !request->run.is_same_process_as(run)) return std::nullopt;
         if (!request->what.by.uid) request->what.by.uid = contents->stamp.owner;
@@ -69,7 +71,7 @@ std::optional<FoundRequest> find_cancel_request(const JobFiles& files, const Shi
     // Where others can take the name, or something else has it, a request may have another.
     const bool is_shared =
         others_may_write(files.directory.mode()) || files.directory.owner() != files.owner();
-    if (!is_shared && (!there || files.counts(*there))) return std::nullopt;
+    if (!is_shared && (!there || files.is_evidence(*there))) return std::nullopt;
     if (observer.is_late())
         throw Refusal(files.directory.path() + ": there was no time to search it");
     std::optional<FoundRequest> found;
@@ -90,8 +92,10 @@ std::optional<FoundCopy> find_unrecorded(const JobFiles& files, const Observer& 
     auto directory = Directory::open_if_there(unrecorded_directory(observer.state_directory));
     if (!directory) return std::nullopt;
     std::string name = unrecorded_name(shim);
+    const auto there = directory->stamp_at(name);
+    if (!there || !files.is_evidence(*there)) return std::nullopt;
     const auto contents = directory->read_file(name, max_job_file_bytes);
-    if (!contents || !files.counts(contents->stamp)) return std::nullopt;
+    if (!contents || !files.is_evidence(contents->stamp)) return std::nullopt;
     Heartbeat copy = parse_heartbeat(contents->text);
     // Any record can name this shim; the copy says whose it is.
     if (!copy.run || copy.run->shim != shim || copy.job_file != to_utf8(files.path) || !copy.last)
@@ -146,6 +150,7 @@ void look_for_unrecorded_end(Observation& seen, const JobFiles& files, const Obs
 // file server: we create a file there and read its time back.
 std::optional<std::int64_t> file_clock_now(const JobFiles& files, bool local) {
     if (local) return wall_now_ms() * 1'000'000;
+    if (!files.may_act()) return std::nullopt;
     const std::string name = Directory::random_name_like(own_name_beside(files.name, "clock"));
     const UniqueFd fd = files.directory.open_file(name, O_WRONLY | O_CREAT | O_EXCL);
     if (!fd) return std::nullopt;
@@ -245,6 +250,7 @@ Observation look_once(const JobFiles& files, const Observer& observer, const Pro
     if (auto contents = read_job(files, seen)) {
         seen.file_exists = true;
         seen.modified_ns = contents->stamp.modified_ns;
+        seen.mode = contents->stamp.mode;
         JobDocument document = JobDocument::parse(std::move(contents->text));
         if (document.fault() == JsonFault::none) {
             seen.document = std::move(document);

@@ -62,20 +62,87 @@ TEST_CASE("job file: it is created with mode 0600 and then replaced as a whole")
 }
 
 TEST_CASE("job file: the mode and owner of an existing file are kept") {
-    JobFileFixture fixture;
-    write_text(fixture.path(), "{}");
-    ::chmod(fixture.path().c_str(), 0640);
+    const TempDir dir;
+    const std::string path = dir / "j.json";
+    write_text(path, "{}");
+    ::chmod(path.c_str(), 02640);
     const bool root = ::geteuid() == 0;
-    if (root) REQUIRE(::chown(fixture.path().c_str(), 1234, 4321) == 0);
-    fixture.file.update([](const JobDocument*) { return R"({"a":1})"; }, JobFile::Write::ordinary);
+    if (root) REQUIRE(::chown(path.c_str(), 1234, 4321) == 0);
+    JobFiles files = job_files_of(path);
+    files.directory = files.directory.as(std::nullopt);  // as a shim does
+    JobFile file(files, SyncPolicy::never, [](const std::string&) {});
+    file.update([](const JobDocument*) { return R"({"a":1})"; }, JobFile::Write::ordinary);
     struct stat info {};
-    REQUIRE(::stat(fixture.path().c_str(), &info) == 0);
-    CHECK((info.st_mode & 07777) == 0640);
+    REQUIRE(::stat(path.c_str(), &info) == 0);
+    CHECK((info.st_mode & 07777) == 0640);  // but for set-ID bits
     if (root) {
         CHECK(info.st_uid == 1234);
         CHECK(info.st_gid == 4321);
     }
-    CHECK_FALSE(fixture.file.created_the_file());
+    CHECK_FALSE(file.created_the_file());
+}
+
+TEST_CASE("job file: a record is not given to the user who puts a file in its place") {
+    if (::geteuid() != 0) {
+        WARN("test skipped: needs root");
+        return;
+    }
+    JobFileFixture fixture;
+    const auto write = [&] {
+        fixture.file.update([](const JobDocument*) { return R"({"ours":1})"; },
+                            JobFile::Write::ordinary);
+    };
+    const auto put_in_place = [&] {
+        fs::remove(fixture.path());
+        write_text(fixture.path(), R"({"theirs":1})");
+        REQUIRE(::chown(fixture.path().c_str(), 1234, 1234) == 0);
+    };
+    put_in_place();
+    CHECK_THROWS_AS(write(), Refusal);
+    CHECK(read_text(fixture.path()) == R"({"theirs":1})");
+    fs::remove(fixture.path());
+    write();
+    put_in_place();
+    CHECK_THROWS_AS(write(), Refusal);
+    CHECK(read_text(fixture.path()) == R"({"theirs":1})");
+    // Between our look and our write: ours stays, and nothing of theirs gets into it.
+    fs::remove(fixture.path());
+    write();
+    int calls = 0;
+    const auto race = [&] {
+        fixture.file.update(
+            [&](const JobDocument*) {
+                if (++calls == 1) put_in_place();
+                return R"({"ours":2})";
+            },
+            JobFile::Write::ordinary);
+    };
+    CHECK_THROWS_AS(race(), Refusal);
+    CHECK(read_text(fixture.path()).find("ours") == std::string::npos);
+}
+
+TEST_CASE(
+    "job file: what only its owner could read is not merged into a file that others can read") {
+    JobFileFixture fixture;
+    write_text(fixture.path(), R"({"theirs":0})");
+    ::chmod(fixture.path().c_str(), 0644);
+    const std::string secret = fixture.dir / "secret.json";
+    write_text(secret, R"({"secret":1})");
+    ::chmod(secret.c_str(), 0600);
+    struct stat info {};
+    const auto mode = [&] {
+        REQUIRE(::stat(fixture.path().c_str(), &info) == 0);
+        return info.st_mode & 07777;
+    };
+    int calls = 0;
+    fixture.file.update(
+        [&](const JobDocument* document) {
+            if (++calls == 1) fs::rename(secret, fixture.path());
+            return with_ours(document, "x");
+        },
+        JobFile::Write::ordinary);
+    CHECK(read_text(fixture.path()) == R"({"ours":"x","secret":1})");
+    CHECK(mode() == 0600);
 }
 
 TEST_CASE("job file: what a host writes between our look and our write is merged") {

@@ -13,7 +13,7 @@ CompanionDirectory::CompanionDirectory(const std::string& path) : top_(Directory
                 .directory_owner = top_.owner(),
                 .directory_mode = top_.mode()};
     if (standing_of(parties_) == Standing::root_as_owner)
-        top_ = top_.as(identity_of_user(top_.owner(), top_.group()));
+        top_ = top_.as(identity_of_user(top_.owner()));
 }
 
 CompanionDirectory CompanionDirectory::strictly() const {

@@ -138,7 +138,7 @@ private:
         while (!make_request(files_.cancel)) {
             const auto there = files_.directory.stamp_if_known(files_.cancel);
             // The name may be taken by somebody else's file, or by no file at all.
-            if (there && !files_.counts(*there)) {
+            if (there && !files_.is_evidence(*there)) {
                 if (replace_request()) break;
                 const std::string name = Directory::random_name_like(files_.cancel);
                 if (!make_request(name)) throw_errno("create " + files_.path_of(name));

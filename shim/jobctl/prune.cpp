@@ -149,8 +149,7 @@ private:
         const Observation seen = observe(files, context_.observer, [&] { return lock.probe(); });
         if (!may_go(seen) || !lock.still_in_place()) return false;
         list_files(job, files, seen);
-        if (const auto log = log_to_remove(*seen.document, files))
-            remove(log->directory, log->name);
+        if (const auto log = log_to_remove(seen, files)) remove(log->directory, log->name);
         for (const std::string& name : names_beside(files)) remove(files.directory, name);
         if (seen.run) remove_unrecorded(context_.observer, files, seen.run->shim);
         if (!remove_job(lock, files, seen.document->text())) return false;
@@ -180,18 +179,21 @@ private:
     }
 
     // The job's log: the one in its own directory that has the job's name, or with --logs the one
-    // that the record names, if this run began it.
-    std::optional<Log> log_to_remove(const JobDocument& job, const JobFiles& files) {
+    // that the record names, if this run began it, and if nobody else can have written that name.
+    std::optional<Log> log_to_remove(const Observation& seen, const JobFiles& files) {
+        const JobDocument& job = *seen.document;
         const auto start = log_of(job);
         if (!start || !start->file.starts_with('/') || logs_in_use_.contains(start->file))
             return std::nullopt;
         const SplitPath at = split_path(start->file);
-        auto directory = Directory::open_if_there(at.directory);
+        const ActingAs acting(files.owners_identity);
+        auto directory = acting ? Directory::open_if_there(at.directory) : std::nullopt;
         if (!directory) return std::nullopt;
         const bool is_own = directory->is_same_as(files.directory) &&
                             (at.name == without_json(files.name) + ".log" ||
                              at.name == without_json(files.name) + ".stderr");
-        if (!is_own && (!options_.logs || start->offset != 0 || is_a_job_file(at.name)))
+        if (!is_own && (!options_.logs || start->offset != 0 || is_a_job_file(at.name) ||
+                        others_may_write(seen.mode)))
             return std::nullopt;
         Log log{directory->as(files.directory.identity()), at.name};
         const auto stamp = log.directory.stamp_at(log.name);
@@ -238,7 +240,7 @@ private:
         if (const auto copy =
                 seen.run ? find_unrecorded(files, context_.observer, seen.run->shim) : std::nullopt)
             pruned.files.push_back(copy->directory.path_of(copy->name));
-        if (const auto log = log_to_remove(*seen.document, files))
+        if (const auto log = log_to_remove(seen, files))
             pruned.files.push_back(log->directory.path_of(log->name));
         for (const std::string& name : names_beside(files))
             pruned.files.push_back(files.path_of(name));

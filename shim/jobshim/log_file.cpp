@@ -18,11 +18,25 @@ namespace {
 constexpr std::chrono::milliseconds lease_patience{1000};
 constexpr std::chrono::milliseconds lease_tick{10};
 
+// Readers follow no link, so the record names where the links led. They may lead elsewhere by now:
+// then it names what the user named.
+std::string path_without_links(const std::string& named, int fd) {
+    const std::string path = real_path(named);
+    try {
+        const SplitPath split = split_path(path);
+        const auto there = Directory::open(split.directory).stamp_at(split.name);
+        if (there && there->same_file(stamp_of(fd, path))) return path;
+    } catch (const std::exception&) {
+        return named;
+    }
+    return named;
+}
+
 // Waits for no reader of a FIFO, and not for long for another process to give up its lease.
-UniqueFd open_by_name(const std::string& name, int access) {
+UniqueFd open_by_name(const std::string& named, int access) {
     const auto deadline = monotonic_now() + lease_patience;
     for (;;) {
-        UniqueFd fd(::open(name.c_str(),
+        UniqueFd fd(::open(named.c_str(),
                            access | O_APPEND | O_CREAT | O_NOCTTY | O_CLOEXEC | O_NONBLOCK, 0600));
         if (fd || errno != EWOULDBLOCK || monotonic_now() >= deadline) return fd;
         pause_for(lease_tick);
@@ -56,7 +70,7 @@ LogFile::LogFile(const std::string& path) {
     if (!fd_ && errno == EWOULDBLOCK)
         throw Refusal(path + ": another process has a lease on it, and does not give it up");
     if (!fd_) throw_errno("open the log " + path);
-    path_ = real_path(named);  // readers follow no link
+    path_ = path_without_links(named, fd_.get());
     share();
     look_at_file();
 }

@@ -26,8 +26,7 @@ std::string generated_id() {
     return "job-" + base36(now, 1) + "-" + base36((noise >> 16U) % 2176782336U, 6);
 }
 
-std::unique_ptr<LogFile> open_requested_log(const ShimOptions& options, const JobFiles* files,
-                                            const std::string& id) {
+std::unique_ptr<LogFile> open_requested_log(const ShimOptions& options, const JobFiles* files) {
     if (!options.log.empty()) {
         // Appending a log to the record or to the heartbeat file would destroy it.
         if (files != nullptr) {
@@ -39,7 +38,9 @@ std::unique_ptr<LogFile> open_requested_log(const ShimOptions& options, const Jo
     }
     if (!options.detach) return nullptr;
     if (files == nullptr) throw Refusal("--detach without a record needs --log");
-    return std::make_unique<LogFile>(files->directory, id + ".log");
+    // The id may be a record's own, and stand for a log that is not this job's.
+    const std::string name = options.id.empty() ? without_json(files->name) : options.id;
+    return std::make_unique<LogFile>(files->directory, name + ".log");
 }
 
 }  // namespace
@@ -81,7 +82,7 @@ JobFiles choose_files(ShimOptions& options, const CompanionDirectory* companion)
 
 JobLog open_log(const ShimOptions& options, const JobFiles* files, const std::string& id,
                 const CompanionDirectory* companion) {
-    if (auto log = open_requested_log(options, files, id)) return {std::move(log), false};
+    if (auto log = open_requested_log(options, files)) return {std::move(log), false};
     // The plugin discards its workers' stderr, and with it what Node prints as it dies.
     if (companion == nullptr || files == nullptr || !leads_to_null_device(STDERR_FILENO)) return {};
     auto log = std::make_unique<LogFile>(companion->make_own().as(std::nullopt),
