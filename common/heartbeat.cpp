@@ -28,6 +28,7 @@ constexpr Bytes both_bytes{0, 2};
 // Whoever locks the copy again in time would keep us at it.
 constexpr int most_replacements = 3;
 constexpr std::size_t text_limit = std::size_t{4} << 20U;
+constexpr std::size_t most_read_by_others = std::size_t{1} << 20U;
 
 std::string path_of(const JobFiles& files) { return files.path_of(files.heartbeat); }
 
@@ -160,7 +161,7 @@ Probe probe_descriptor(int fd, const JobFiles& files) {
                 ")";
             return probe;
         }
-        probe.text = read_from(fd, 0, text_limit, path);
+        probe.text = read_from(fd, 0, most_read_by_others, path);
     } catch (const std::system_error&) {
         probe.text.clear();  // an unreadable history counts as none; the lock was still seen
     }

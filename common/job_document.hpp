@@ -36,6 +36,9 @@ public:
     }
     // To be refused, and never set aside.
     bool is_beyond_bounds() const { return scan_.is_beyond_bounds(); }
+    // See JsonScan.
+    bool is_for_some_parsers() const { return scan_.is_for_some_parsers; }
+    bool has_lone_surrogate() const { return scan_.has_lone_surrogate; }
     std::size_t fault_at() const { return scan_.fault_at; }
     std::string describe_fault() const { return scan_.describe_fault(); }
     const std::string& text() const { return text_; }

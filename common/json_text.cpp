@@ -12,6 +12,25 @@ namespace {
 
 // Typical of a job file; there may be more.
 constexpr std::size_t usual_members = 24;
+constexpr std::size_t most_portable_levels = 250;
+constexpr std::size_t longest_portable_number = 1'000;
+
+// True if the escape at text[at], which is \uXXXX, is half a pair and the other half is missing. In
+// a scan from the left, `second_half` is kept for the next call: where one that belongs to a pair
+// is.
+bool is_lone_surrogate(std::string_view text, std::size_t at, std::size_t& second_half) {
+    const auto is_half = [&](std::size_t escape, std::string_view second_digits) {
+        return text.substr(escape, 2) == "\\u" && escape + 4 <= text.size() &&
+               (text[escape + 2] == 'd' || text[escape + 2] == 'D') &&
+               second_digits.find(text[escape + 3]) != std::string_view::npos;
+    };
+    constexpr std::string_view high = "89abAB";
+    constexpr std::string_view low = "cdefCDEF";
+    if (is_half(at, low)) return at != second_half;
+    if (!is_half(at, high)) return false;
+    second_half = at + 6;
+    return !is_half(second_half, low);
+}
 
 // One pass without recursion: 10,000 levels of nesting must not exhaust the stack.
 class Scanner {
@@ -80,6 +99,7 @@ private:
                 result_.fault = JsonFault::too_deep;
                 return false;
             }
+            if (nesting.size() >= most_portable_levels) result_.is_for_some_parsers = true;
             ++at_;
             skip_space();
             if (at_ < text_.size() && text_[at_] == (c == '{' ? '}' : ']')) {
@@ -121,8 +141,12 @@ private:
                 return word("false");
             case 'n':
                 return word("null");
-            default:
-                return number();
+            default: {
+                const std::size_t begin = at_;
+                const bool good = number();
+                if (at_ - begin > longest_portable_number) result_.is_for_some_parsers = true;
+                return good;
+            }
         }
     }
 
@@ -155,6 +179,8 @@ private:
                 if (text_[at_] == 'u') {
                     for (int digit = 0; digit < 4; ++digit)
                         if (++at_ >= text_.size() || hex(text_[at_]) < 0) return false;
+                    if (is_lone_surrogate(text_, at_ - 5, last_pair_))
+                        result_.has_lone_surrogate = true;
                 } else if (std::string_view("\"\\/bfnrt").find(text_[at_]) ==
                            std::string_view::npos) {
                     return false;
@@ -207,6 +233,7 @@ public:
 private:
     std::string_view text_;
     std::size_t at_ = 0;
+    std::size_t last_pair_ = 0;  // see is_lone_surrogate
     std::size_t value_end_ = 0;
     bool object_ = false;
     JsonScan result_;
@@ -245,6 +272,16 @@ std::string JsonScan::describe_fault() const {
 }
 
 JsonScan scan_json_object(std::string_view text) { return Scanner(text).run(); }
+
+std::string without_lone_surrogates(std::string json) {
+    std::size_t second_half = 0;
+    for (std::size_t at = json.find('\\'); at != std::string::npos; at = json.find('\\', at)) {
+        const bool is_code = json.compare(at, 2, "\\u") == 0;
+        if (is_code && is_lone_surrogate(json, at, second_half)) json.replace(at + 2, 4, "fffd");
+        at += is_code ? 6 : 2;
+    }
+    return json;
+}
 
 std::vector<JsonSpan> split_json_array(std::string_view array) {
     std::vector<JsonSpan> elements;

@@ -42,6 +42,12 @@ struct JsonScan {
     // "not a JSON object (byte 7)"; "" without a fault.
     std::string describe_fault() const;
 
+    // Well-formed, but not for every parser: nested more than 250 levels deep (jq takes 256), or
+    // with a number of more than 1,000 characters (Python takes 4,300).
+    bool is_for_some_parsers = false;
+    // Half a pair of surrogates is escaped somewhere: JavaScript cuts strings anywhere, jq takes
+    // none.
+    bool has_lone_surrogate = false;
     JsonFault fault = JsonFault::none;
     std::size_t fault_at = 0;  // the byte at which `fault` was found
     std::vector<JsonMember> members;
@@ -71,6 +77,9 @@ JsonSize json_size(std::string_view text);
 // one counts. `key` is compared with the raw text, so a key written with escapes is not found. The
 // text must be a well-formed object: this is a cheaper search for objects inside a scanned text.
 std::string_view find_json_member(std::string_view object, std::string_view key);
+
+// With U+FFFD in place of each escaped half of a pair of surrogates. The text must be well-formed.
+std::string without_lone_surrogates(std::string json);
 
 // The value of a JSON string literal, which includes the quotes, as UTF-8; what has no UTF-8 form
 // (a lone surrogate, a stray byte) becomes U+FFFD. The literal must be well-formed.

@@ -40,6 +40,11 @@ milliseconds Observer::patience(milliseconds whole) const {
     return std::clamp(left, milliseconds(0), whole);
 }
 
+void Observer::hurry(milliseconds whole) {
+    const auto then = monotonic_now() + whole;
+    deadline = std::min(deadline.value_or(then), then);
+}
+
 bool Observer::is_late() const { return deadline && monotonic_now() >= *deadline; }
 
 namespace {

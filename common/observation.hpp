@@ -29,6 +29,8 @@ struct Observer {
     // What is left of a patience.
     std::chrono::milliseconds patience(std::chrono::milliseconds whole) const;
     bool is_late() const;
+    // The deadline is at most that far away.
+    void hurry(std::chrono::milliseconds whole);
 };
 
 struct FoundRequest {

@@ -31,11 +31,12 @@ std::optional<Number> number(const Json& json, const char* key, const Range& pos
     return static_cast<Number>(*found);
 }
 
-std::vector<std::string> texts(const Json& json, const char* key) {
+std::vector<std::string> texts(const Json& json, const char* key,
+                               std::size_t most = std::string::npos) {
     std::vector<std::string> result;
     if (const auto found = json.find(key); found != json.end() && found->is_array())
         for (const Json& item : *found)
-            if (item.is_string()) result.push_back(item.get<std::string>());
+            if (item.is_string() && result.size() < most) result.push_back(item.get<std::string>());
     return result;
 }
 
@@ -62,7 +63,7 @@ std::optional<ShimIdentity> shim_from(const Json& json) {
 std::optional<LogStart> log_from(const Json& json) {
     std::string file = text_in(json, "file");
     const auto offset = number(json, "offset", possible_amounts);
-    if (file.empty() || !offset) return std::nullopt;
+    if (file.empty() || file.find(char{}) != std::string::npos || !offset) return std::nullopt;
     return LogStart{std::move(file), *offset};
 }
 
@@ -211,7 +212,7 @@ std::optional<ExitRecord> exit_from(const Json& json) {
         exit.core_dumped = found->get<bool>();
     exit.wait_status = number<int>(json, "waitStatus", possible_wait_statuses);
     exit.errno_name = text_in(json, "errno");
-    exit.evidence = texts(json, "evidence");
+    exit.evidence = texts(json, "evidence", most_evidence);
     if (const Json by = object_in(json, "requestedBy"); by.is_object())
         exit.requested_by = requester_from(by, text_in(by, "how"));
     exit.ended_at = text_in(json, "endedAt");

@@ -41,6 +41,9 @@ constexpr Range possible_intervals_ms{100, 3'600'000};
 // Sizes, offsets, counts and times of many CPUs: what every JSON parser keeps exactly.
 constexpr Range possible_amounts{0, (std::int64_t{1} << 53U) - 1};
 
+// Far more than there ever is.
+constexpr std::size_t most_evidence = 1'000;
+
 // The kernel allows 64 bytes; a byte that is not UTF-8 takes three here.
 constexpr std::size_t longest_host_name = 255;
 

@@ -300,6 +300,20 @@ std::string printable(std::string_view text, bool keep_lines) {
     });
 }
 
+std::string printable_word(std::string_view text) {
+    return clean(printable(text), [&](std::string_view sequence, std::string& instead) {
+        const std::uint32_t code = code_point_of(sequence);
+        const auto is_from = [&](std::uint32_t first, std::uint32_t last) {
+            return first <= code && code <= last;
+        };
+        if (code == ' ' || code == 0xA0 || code == 0xAD || code == 0x1680 ||
+            is_from(0x2000, 0x200F) || is_from(0x2028, 0x202F) || is_from(0x205F, 0x206F) ||
+            code == 0x3000 || code == 0xFEFF)
+            instead = four_digits("<U+%04X>", code);
+        return !instead.empty();
+    });
+}
+
 std::string printable_json(std::string_view json) {
     return clean(json, [](std::string_view sequence, std::string& instead) {
         const std::uint32_t code = code_point_of(sequence);

@@ -36,6 +36,10 @@ std::optional<std::int64_t> parse_iso_time(std::string_view text);
 // read as another one, are shown as such: "<U+202E>".
 std::string printable(std::string_view text, bool keep_lines = false);
 
+// A word for a terminal: printable, and white space and invisible characters are shown as such,
+// "<U+0020>".
+std::string printable_word(std::string_view text);
+
 // JSON for a terminal: DEL, the C1 controls and bidirectional controls are written as \u202e. In
 // valid JSON they are only inside strings, where that means the same. For text in UTF-8.
 std::string printable_json(std::string_view json);

@@ -124,6 +124,10 @@ TEST_CASE("json: depth is counted without recursion") {
     CHECK(scan_json_object(nested(max_json_levels)).fault == JsonFault::none);
     CHECK(scan_json_object(nested(max_json_levels + 1)).fault == JsonFault::too_deep);
     CHECK(scan_json_object(nested(10'000)).fault == JsonFault::too_deep);
+    CHECK_FALSE(scan_json_object(nested(250)).is_for_some_parsers);
+    CHECK(scan_json_object(nested(251)).is_for_some_parsers);
+    CHECK_FALSE(scan_json_object(R"({"a":)" + std::string(1'000, '7') + "}").is_for_some_parsers);
+    CHECK(scan_json_object(R"({"a":[)" + std::string(1'001, '7') + "]}").is_for_some_parsers);
     CHECK(scan_json_object(std::string(5'000'000, '[')).fault == JsonFault::too_deep);
 }
 
@@ -184,4 +188,26 @@ TEST_CASE("json: strings are decoded to UTF-8 with U+FFFD for what has none") {
           "A");
     CHECK(decode_json_string("\"a\xff\"") == "a\xEF\xBF\xBD");
     CHECK(decode_json_string(R"("")").empty());
+}
+
+TEST_CASE("json text: half a pair of surrogates is found, and replaced by U+FFFD") {
+    struct Row {
+        const char* json;
+        const char* whole;
+    };
+    for (const Row& row : {
+             Row{R"({"a":"\ud83d\ude00"})", R"({"a":"\ud83d\ude00"})"},
+             Row{R"({"a":"\uD83D\uDE00\uDE00"})", R"({"a":"\uD83D\uDE00\ufffd"})"},
+             Row{R"({"a":"\ud83d"})", R"({"a":"\ufffd"})"},
+             Row{R"({"a":"\ude00\ud83dx"})", R"({"a":"\ufffd\ufffdx"})"},
+             Row{R"({"\ud83d\ud83d\ude00":1})", R"({"\ufffd\ud83d\ude00":1})"},
+             Row{R"({"a":"\\ud83d\n\\"})", R"({"a":"\\ud83d\n\\"})"},
+             Row{R"({"a":"\ud7ff\ue000"})", R"({"a":"\ud7ff\ue000"})"},
+         }) {
+        CAPTURE(row.json);
+        const JsonScan scan = scan_json_object(row.json);
+        CHECK(scan.fault == JsonFault::none);
+        CHECK(scan.has_lone_surrogate == (std::string(row.json) != row.whole));
+        CHECK(without_lone_surrogates(row.json) == row.whole);
+    }
 }

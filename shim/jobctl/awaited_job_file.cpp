@@ -153,7 +153,9 @@ private:
             }
             complain_of_no_such_job(job_);
             stage_ = Stage::no_such_job;
-        } catch (const std::system_error& error) {
+        } catch (const AmbiguousJob&) {
+            throw;
+        } catch (const std::exception& error) {
             complain(error.what());
             stage_ = Stage::out_of_reach;
         }

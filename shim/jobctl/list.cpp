@@ -74,9 +74,10 @@ std::string duration_in_table(const JobReport& report, std::int64_t now_ms) {
 
 // What the table shows about a job.
 struct Row {
-    JobReport report;
+    JobReport report;             // without its record, which may be large
     std::int64_t created_ms = 0;  // the sort key of the table
     std::string started, duration, title;
+    std::string json;  // if that is what will be printed
 };
 
 bool matches_filter(const JobReport& report, const CtlOptions& options) {
@@ -105,9 +106,10 @@ public:
             row.title = report.job->string("title").value_or("");
             if (row.title.empty()) row.title = report.job->command_line();
         }
-        // The table does not need the records, which take most of the memory if there are many
-        // jobs.
-        if (!options_.json) report.job.reset();
+        constexpr std::size_t longest_title = 1'000;
+        row.title = printable(row.title.substr(0, longest_title));
+        if (options_.json) row.json = json_of(report);
+        report.job.reset();
         row.report = std::move(report);
         rows_.push_back(std::move(row));
     }
@@ -134,19 +136,41 @@ std::list<Row> rows_of(const CtlOptions& options, const Context& context,
     return std::move(rows).sorted();
 }
 
-// Columns on the screen, assuming that one character takes one column.
+// How many columns of the screen the character at text[at] takes, or may take: a line that is cut
+// must not be continued on the next one.
+std::size_t columns_at(std::string_view text, std::size_t at) {
+    const auto byte = [&](std::size_t i) {
+        return at + i < text.size() ? static_cast<unsigned char>(text[at + i]) : 0U;
+    };
+    if (byte(0) < 0x80) return 1;
+    if ((byte(0) & 0xC0U) == 0x80) return 0;  // inside a character
+    if (byte(0) < 0xE0) return 1;
+    if (byte(0) >= 0xF0) return 2;
+    const unsigned code = (byte(0) & 0x0FU) << 12U | (byte(1) & 0x3FU) << 6U | (byte(2) & 0x3FU);
+    const auto is_from = [&](unsigned first, unsigned last) {
+        return first <= code && code <= last;
+    };
+    const bool may_be_wide = is_from(0x1100, 0x115F) || is_from(0x2300, 0x23FF) ||
+                             is_from(0x2600, 0x27BF) || is_from(0x2B00, 0x2BFF) ||
+                             is_from(0x2E80, 0xFFE6);
+    return may_be_wide ? 2 : 1;
+}
+
 std::size_t width_of(std::string_view utf8) {
-    return static_cast<std::size_t>(
-        std::count_if(utf8.begin(), utf8.end(), [](char c) { return (c & 0xC0) != 0x80; }));
+    std::size_t width = 0;
+    for (std::size_t at = 0; at < utf8.size(); ++at) width += columns_at(utf8, at);
+    return width;
 }
 
 std::string cut_to(std::string text, std::size_t width) {
     std::size_t column = 0;
-    for (std::size_t at = 0; at < text.size(); ++at)
-        if ((text[at] & 0xC0) != 0x80 && column++ == width) {
+    for (std::size_t at = 0; at < text.size(); ++at) {
+        column += columns_at(text, at);
+        if (column > width) {
             text.resize(at);
             break;
         }
+    }
     return text;
 }
 
@@ -175,7 +199,7 @@ std::string id_in_table(const std::string& id, std::size_t screen_width) {
     constexpr std::size_t longest_id = 128;
     const std::size_t most =
         screen_width == std::string::npos ? longest_id : std::max<std::size_t>(screen_width / 3, 8);
-    std::string shown = printable(std::string_view(id).substr(0, 4 * longest_id));
+    std::string shown = printable_word(std::string_view(id).substr(0, 4 * longest_id));
     if (shown.size() <= most || width_of(shown) <= most) return shown;
     return cut_to(std::move(shown), most - 1) + "\u2026";
 }
@@ -185,7 +209,7 @@ std::vector<Cells> cells_of(const std::list<Row>& rows, std::size_t screen_width
     for (const Row& row : rows)
         lines.push_back({id_in_table(row.report.id, screen_width),
                          std::string(word(row.report.verdict.state)), row.started, row.duration,
-                         printable(row.title)});
+                         row.title});
     return lines;
 }
 
@@ -198,7 +222,7 @@ std::size_t screen_width() {
 void print_rows(const std::list<Row>& rows, bool json, const std::string& before = "") {
     if (!json) return print(before + table_of(cells_of(rows, screen_width()), screen_width()));
     JsonArrayPrinter array;
-    for (const Row& row : rows) array.add(row.report);
+    for (const Row& row : rows) array.add(row.json);
     array.finish();
 }
 

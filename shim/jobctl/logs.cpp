@@ -119,9 +119,16 @@ void LogReader::skip_to_last_lines(std::uint64_t lines) {
         at_ = std::max(at_, end);
         return;
     }
+    // A file may have holes of any size.
+    constexpr off_t most_searched = off_t{64} << 20U;
     off_t begin = end;
     std::array<char, block_size> block;
     while (begin > at_) {
+        if (end - begin >= most_searched) {
+            complain(name_ + ": its last lines are longer than 64 MiB; showing the end of them");
+            at_ = begin;
+            return;
+        }
         const off_t from = std::max(at_, begin - static_cast<off_t>(block.size()));
         const std::size_t got = read_at(from, block.data(), static_cast<std::size_t>(begin - from));
         for (std::size_t i = got; i > 0; --i) {
@@ -190,6 +197,8 @@ public:
             const bool last_time = !options_.follow || watcher_.is_over();
             open_if_present();
             if (log_ && !log_->print_new()) return done;
+            const Observation& seen = watcher_.seen().now;
+            if (!log_ && !seen.run && !seen.trouble.empty()) throw Refusal(seen.trouble);
             if (!log_ && (last_time || !may_get_a_log(watcher_))) {
                 complain(options_.jobs.front() + ": this run keeps no log (see jobshim --log)");
                 return Outcome::failed;

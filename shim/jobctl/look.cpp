@@ -23,7 +23,7 @@ public:
           options_(options),
           hand_over_(hand_over),
           patience_(options.torn_patience) {
-        context_.observer.deadline = monotonic_now() + survey_patience;
+        context_.observer.hurry(survey_patience);
     }
 
     void visit(const Directory& directory) {
@@ -76,7 +76,7 @@ private:
             else if (is_final(document.status()))
                 add_final(path, name, contents->stamp, std::move(document));
             else
-                look_closely(job_files_in(directory, name), contents->stamp);
+                look_closely(job_files_in(directory, name));
         } catch (const std::system_error& error) {
             if (error.code().value() == ELOOP)
                 add_broken(path, name,
@@ -101,10 +101,11 @@ private:
         return files;
     }
 
-    void look_closely(const JobFiles& files, const FileStamp& stamp) {
-        // Twice to be sure, and as often again to settle it.
-        budget_.spend(static_cast<std::size_t>(stamp.size), 4);
+    void look_closely(const JobFiles& files) {
+        if (!budget_.take(files))
+            return add_broken(files.path, files.name, files.path + ": " + RecordBudget::refusal);
         Settled settled = look_at(files, context_, options_.settle, options_.judgement);
+        if (settled.wrote) budget_.take_again(files);
         if (is_gone(settled.now)) return;
         if (options_.beats != nullptr && settled.now.verdict.state == State::unknown)
             options_.beats->compare(files.path, settled.now);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "common/file_contents.hpp"
+#include "common/json_text.hpp"
 #include "common/say.hpp"
 #include "common/units.hpp"
 
@@ -33,8 +34,9 @@ std::string verdict_json(const JobReport& report) {
 }
 
 std::string record_json(const std::optional<JobDocument>& job) {
-    if (!job) return "null";
+    if (!job || job->is_for_some_parsers()) return "null";
     std::string text = to_utf8(job->text());
+    if (job->has_lone_surrogate()) text = without_lone_surrogates(std::move(text));
     text.resize(text.find_last_of('}') + 1);  // without trailing white space
     return text;
 }
@@ -171,8 +173,8 @@ JobReport report_of(const JobFiles& files, const Settled& settled) {
 }
 
 std::string status_line(const JobReport& report) {
-    return printable(report.id) + "  " + std::string(word(report.verdict.state)) + "  " +
-           printable(report.verdict.because) + "\n";
+    return printable_word(report.id) + "  " + std::string(word(report.verdict.state)) + "  " +
+           single_spaced(printable(report.verdict.because)) + "\n";
 }
 
 std::string json_of(const JobReport& report) {
@@ -182,6 +184,13 @@ std::string json_of(const JobReport& report) {
                           record_json(report.job) + "}");
 }
 
+std::string single_spaced(std::string text) {
+    text.erase(
+        std::unique(text.begin(), text.end(), [](char a, char b) { return a == ' ' && b == ' '; }),
+        text.end());
+    return text;
+}
+
 std::string json_array_of(const std::vector<JobReport>& reports) {
     std::string json = "[";
     for (const JobReport& report : reports)
@@ -189,10 +198,10 @@ std::string json_array_of(const std::vector<JobReport>& reports) {
     return json + "]\n";
 }
 
-void JsonArrayPrinter::add(const JobReport& report) {
+void JsonArrayPrinter::add(std::string_view object) {
     constexpr std::size_t enough = std::size_t{64} << 10U;
     if (!std::exchange(is_first_, false)) held_ += ",\n";
-    held_ += json_of(report);
+    held_ += object;
     if (held_.size() >= enough) print(std::exchange(held_, {}));
 }
 

@@ -29,11 +29,14 @@ JobReport report_of(const JobFiles& files, const Settled& settled);
 // The record's own id, else one derived from the file name.
 std::string id_of(const std::optional<JobDocument>& job, std::string_view file_name);
 
-// "ID  STATE  because", with a line feed at the end. Nothing in it moves a terminal's cursor.
+// "ID  STATE  because", with a line feed at the end. Nothing in it moves a terminal's cursor, and
+// only its columns are separated by two spaces.
 std::string status_line(const JobReport& report);
+std::string single_spaced(std::string text);
 
 // The record is copied byte for byte, except for bytes that are not UTF-8 and for characters that
-// are better not shown, which are escaped: see printable_json.
+// are better not shown, which are escaped (see printable_json), and for lone surrogates. One that
+// not every parser takes is null: it must not keep the others in an array from being read.
 std::string json_of(const JobReport& report);
 // With a line feed at the end.
 std::string json_array_of(const std::vector<JobReport>& reports);
@@ -41,7 +44,7 @@ std::string json_array_of(const std::vector<JobReport>& reports);
 // Prints such an array piece by piece, so that it need not be in memory as a whole.
 class JsonArrayPrinter {
 public:
-    void add(const JobReport& report);
+    void add(std::string_view object);
     void finish();
 
 private:

@@ -70,31 +70,30 @@ public:
     Outcome run() {
         complain_of_missing_directories(context_);
         directories_ = open_directories(context_.directories);
-        std::vector<JobReport> old;
+        std::vector<Pruned> old;
         std::set<std::string> logs;
-        for (Surveyed& job : survey(context_, {.settle = !options_.dry_run})) {
+        survey(context_, {.settle = !options_.dry_run}, [&](Surveyed job) {
             const std::string log = job.report.job ? log_path_of(*job.report.job) : "";
             const bool goes = is_old(job.report.job);
             // What two jobs wrote to is not all of either's.
             if (!goes || !logs.insert(log).second) logs_in_use_.insert(log);
-            if (!goes) continue;
-            if (!options_.json) job.report.job.reset();  // it is read again
-            old.push_back(std::move(job.report));
-        }
-        std::vector<Pruned> pruned;
-        for (JobReport& report : old) {
-            Pruned job{std::move(report), {}};
-            if (attempt([&] { return prune(job); })) pruned.push_back(std::move(job));
-        }
+            if (!goes) return;
+            Pruned& pruned = old.emplace_back();
+            if (options_.json) pruned.json = json_of(job.report);
+            job.report.job.reset();  // it is read again
+            pruned.report = std::move(job.report);
+        });
+        std::erase_if(old, [&](Pruned& job) { return !attempt([&] { return prune(job); }); });
         remove_heartbeats_without_job();
-        show(pruned);
+        show(old);
         return outcome_;
     }
 
 private:
     struct Pruned {
-        JobReport report;
-        std::vector<std::string> files;  // paths, in the order of their removal
+        JobReport report;                     // without its record
+        std::string json;                     // if that is what will be printed
+        std::vector<std::string> files = {};  // paths, in the order of their removal
     };
 
     bool is_old(const std::optional<JobDocument>& job) const {
@@ -126,7 +125,7 @@ private:
         if (options_.dry_run) {
             const Observation seen = observe(files, context_.observer);
             if (!may_go(seen)) return false;
-            list_files(job, files, seen);
+            list_files(job, files, seen, log_to_remove(seen, files));
             return true;
         }
         const auto lock = SettlerLock::try_take(files);
@@ -148,8 +147,9 @@ private:
     bool prune_under(const SettlerLock& lock, const JobFiles& files, Pruned& job) {
         const Observation seen = observe(files, context_.observer, [&] { return lock.probe(); });
         if (!may_go(seen) || !lock.still_in_place()) return false;
-        list_files(job, files, seen);
-        if (const auto log = log_to_remove(seen, files)) remove(log->directory, log->name);
+        const auto log = log_to_remove(seen, files);
+        list_files(job, files, seen, log);
+        if (log) remove(log->directory, log->name);
         for (const std::string& name : names_beside(files)) remove(files.directory, name);
         if (seen.run) remove_unrecorded(context_.observer, files, seen.run->shim);
         if (!remove_job(lock, files, seen.document->text())) return false;
@@ -181,6 +181,15 @@ private:
     // The job's log: the one in its own directory that has the job's name, or with --logs the one
     // that the record names, if this run began it, and if nobody else can have written that name.
     std::optional<Log> log_to_remove(const Observation& seen, const JobFiles& files) {
+        try {
+            return find_log_to_remove(seen, files);
+        } catch (const std::exception& error) {
+            complain(error.what());  // the job goes all the same
+            return std::nullopt;
+        }
+    }
+
+    std::optional<Log> find_log_to_remove(const Observation& seen, const JobFiles& files) {
         const JobDocument& job = *seen.document;
         const auto start = log_of(job);
         if (!start || !start->file.starts_with('/') || logs_in_use_.contains(start->file))
@@ -236,12 +245,12 @@ private:
         return names;
     }
 
-    void list_files(Pruned& pruned, const JobFiles& files, const Observation& seen) {
+    void list_files(Pruned& pruned, const JobFiles& files, const Observation& seen,
+                    const std::optional<Log>& log) {
         if (const auto copy =
                 seen.run ? find_unrecorded(files, context_.observer, seen.run->shim) : std::nullopt)
             pruned.files.push_back(copy->directory.path_of(copy->name));
-        if (const auto log = log_to_remove(seen, files))
-            pruned.files.push_back(log->directory.path_of(log->name));
+        if (log) pruned.files.push_back(log->directory.path_of(log->name));
         for (const std::string& name : names_beside(files))
             pruned.files.push_back(files.path_of(name));
         pruned.files.push_back(files.path);
@@ -301,9 +310,9 @@ private:
 
     void show(const std::vector<Pruned>& pruned) const {
         if (options_.json) {
-            std::vector<JobReport> reports;
-            for (const Pruned& job : pruned) reports.push_back(job.report);
-            return print(json_array_of(reports));
+            JsonArrayPrinter array;
+            for (const Pruned& job : pruned) array.add(job.json);
+            return array.finish();
         }
         for (const Pruned& job : pruned) {
             print(status_line(job.report));

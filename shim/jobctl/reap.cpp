@@ -12,7 +12,8 @@ namespace jobshim {
 namespace {
 
 std::string line_of(const JobReport& report) {
-    return printable(report.id) + "  " + printable(report.verdict.because) + "\n";
+    return printable_word(report.id) + "  " + single_spaced(printable(report.verdict.because)) +
+           "\n";
 }
 
 std::string count_line(std::size_t count, std::size_t unknown, bool dry_run) {

@@ -1,10 +1,13 @@
-// How much of large records one command reads: a directory of them must not cost minutes and
-// gigabytes. Records of the usual size are read whatever their number.
+// How much of large files one command reads: a directory of them must not cost minutes and
+// gigabytes. Those of the usual size are read whatever their number.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
+#include <string>
 
 #include "common/job_document.hpp"
+#include "common/job_files.hpp"
 
 namespace jobshim {
 
@@ -15,16 +18,35 @@ public:
     bool is_spent() const { return spent_ >= whole; }
     // A record of this size was read so many times.
     void spend(std::size_t bytes, std::size_t times = 1) {
-        if (bytes > usual) spent_ += bytes * times;
+        if (bytes * times > usual) spent_ += bytes * times;
     }
 
+    // For a close look at a job: its files are read twice to be sure, and taken apart. False if
+    // they are large and the budget is spent.
+    bool take(const JobFiles& files) {
+        const std::size_t bytes = size_of(files);
+        if (is_spent() && bytes * reads > usual) return false;
+        spend(bytes, reads);
+        return true;
+    }
+    // It was settled as well: read and written several times more.
+    void take_again(const JobFiles& files) { spend(size_of(files), reads + reads / 2); }
+
     static constexpr const char* refusal =
-        "not read: it is larger than 64 KiB, and too many such files were read already (name it "
-        "alone)";
+        "not read: its files are large, and too many such files were read already (name it alone)";
 
 private:
+    static std::size_t size_of(const JobFiles& files) {
+        std::size_t bytes = 0;
+        for (const std::string& name : {files.name, files.heartbeat})
+            if (const auto stamp = files.directory.stamp_if_known(name))
+                bytes += std::min(static_cast<std::size_t>(stamp->size), max_job_file_bytes);
+        return bytes;
+    }
+
     static constexpr std::size_t usual = std::size_t{64} << 10U;
     static constexpr std::size_t whole = std::size_t{96} << 20U;
+    static constexpr std::size_t reads = 8;
     std::size_t spent_ = 0;
 };
 

@@ -22,7 +22,9 @@ Outcome add_report(const std::string& job, const CtlOptions& options, const Cont
         }
         complain_of_no_such_job(job);
         return Outcome::no_such_job;
-    } catch (const std::system_error& error) {
+    } catch (const AmbiguousJob&) {
+        throw;
+    } catch (const std::exception& error) {
         complain(error.what());
         return Outcome::own_failure;
     }
@@ -43,7 +45,9 @@ Outcome add_companion_report(const std::string& name, const CtlOptions& options,
 
 }  // namespace
 
-Outcome show_status(const CtlOptions& options, const Context& context) {
+Outcome show_status(const CtlOptions& options, const Context& unbounded) {
+    Context context = unbounded;
+    if (options.jobs.size() > 1) context.observer.hurry(survey_patience);
     std::vector<JobReport> reports;
     std::vector<Outcome> outcomes;
     for (const std::string& job : options.jobs)

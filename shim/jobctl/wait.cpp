@@ -23,12 +23,16 @@ std::optional<int> exit_status_of(const std::optional<ExitRecord>& end) {
 
 class Waiting {
 public:
-    Waiting(const CtlOptions& options, const Context& context) : options_(options) {
-        if (options.timeout) deadline_ = monotonic_now() + *options.timeout;
+    Waiting(const CtlOptions& options, const Context& context)
+        : options_(options), context_(context) {
+        if (options.timeout) {
+            deadline_ = monotonic_now() + *options.timeout;
+            context_.observer.deadline = deadline_;
+        }
         for (const std::string& job : options.jobs)
             jobs_.push_back(context.is_companion
-                                ? await_companion_job(job, options, context, watch_)
-                                : await_job_file(job, options, context, watch_, deadline_));
+                                ? await_companion_job(job, options, context_, watch_)
+                                : await_job_file(job, options, context_, watch_, deadline_));
     }
 
     int run() {
@@ -98,6 +102,7 @@ private:
     }
 
     const CtlOptions& options_;
+    Context context_;  // with our deadline
     FileWatch watch_;
     nanoseconds deadline_ = end_of_time;
     std::vector<std::unique_ptr<AwaitedJob>> jobs_;

@@ -32,6 +32,21 @@ std::string path_without_links(const std::string& named, int fd) {
     return named;
 }
 
+// For the message that it cannot be opened; leaves errno alone.
+std::string whose(const std::string& path) {
+    const int error = errno;
+    std::string words;
+    try {
+        const SplitPath split = split_path(path);
+        const auto there = Directory::open(split.directory).stamp_at(split.name);
+        if (there && there->owner != ::geteuid()) words = " of uid " + std::to_string(there->owner);
+    } catch (const std::exception&) {
+        words.clear();
+    }
+    errno = error;
+    return words;
+}
+
 // Waits for no reader of a FIFO, and not for long for another process to give up its lease.
 UniqueFd open_by_name(const std::string& named, int access) {
     const auto deadline = monotonic_now() + lease_patience;
@@ -69,7 +84,7 @@ LogFile::LogFile(const std::string& path) {
         throw Refusal(path + ": a pipe that nobody reads, or a socket, and cannot be the log");
     if (!fd_ && errno == EWOULDBLOCK)
         throw Refusal(path + ": another process has a lease on it, and does not give it up");
-    if (!fd_) throw_errno("open the log " + path);
+    if (!fd_) throw_errno("open the log " + named + whose(named));
     path_ = path_without_links(named, fd_.get());
     share();
     look_at_file();
@@ -78,7 +93,7 @@ LogFile::LogFile(const std::string& path) {
 LogFile::LogFile(const Directory& directory, const std::string& name)
     : path_(directory.path_of(name)) {
     fd_ = directory.open_file(name, O_RDWR | O_APPEND | O_CREAT);
-    if (!fd_) throw_errno("open the log " + path_);
+    if (!fd_) throw_errno("open the log " + path_ + whose(path_));
     const FileStamp stamp = look_at_file();
     if (!stamp.is_regular || stamp.names > 1)
         throw Refusal(path_ + ": not a file of its own, and cannot be the log");

@@ -70,6 +70,8 @@ JobFiles choose_files(ShimOptions& options, const CompanionDirectory* companion)
     if (!options.job.empty()) {
         // A shim is its starter's own, whosever the job file is.
         JobFiles files = job_files_of(options.job);
+        if (files.parties.actor != 0 && files.owner() != files.parties.actor)
+            throw Refusal(files.path + ": belongs to uid " + std::to_string(files.owner()));
         files.directory = files.directory.as(std::nullopt);
         return files;
     }

@@ -6,8 +6,10 @@
 #include "common/companion/index.hpp"
 #include "common/companion/look.hpp"
 #include "common/job_names.hpp"
+#include "common/json_text.hpp"
 #include "common/torn_file.hpp"
 #include "common/units.hpp"
+#include "shim/jobctl/record_budget.hpp"
 #include "shim/jobctl/selection.hpp"
 
 namespace jobshim {
@@ -17,8 +19,10 @@ namespace {
 // The plugin's job that a record of ours belongs to: the one with the same name, unless the record
 // says otherwise.
 std::string companion_job_of(const JobDocument& document, const std::string& name) {
-    const auto run = document.run();
-    const std::string job = run ? run->companion_job : "";
+    // Only searched for: there may be many records, and it may be far into them.
+    const auto run = document.value("jobshim").value_or("");
+    const auto member = run.starts_with('{') ? find_json_member(run, "companionJob") : "";
+    const std::string job = member.starts_with('"') ? decode_json_string(member) : "";
     return is_job_id(job) ? job : without_json(name);
 }
 
@@ -26,10 +30,12 @@ std::string companion_job_of(const JobDocument& document, const std::string& nam
 
 std::map<std::string, std::string> own_records(const Directory& own) {
     std::map<std::string, std::string> records;
+    RecordBudget budget;
     for (const std::string& name : job_names_in(own)) {
         try {
-            const auto contents = own.read_file(name, max_job_file_bytes);
+            const auto contents = own.read_file(name, budget.limit());
             if (!contents) continue;
+            budget.spend(contents->text.size());
             const JobDocument document = JobDocument::parse(contents->text);
             records.emplace(document.fault() == JsonFault::none ? companion_job_of(document, name)
                                                                 : without_json(name),
@@ -45,8 +51,8 @@ CompanionJobs companion_jobs(const Context& context) {
     CompanionJobs found;
     for (const CompanionDirectory& state : context.companions) {
         std::set<std::string> ids;
-        if (const auto index =
-                read_theirs(state.top(), CompanionDirectory::index, torn_companion_patience)) {
+        if (const auto index = read_theirs(state.top(), CompanionDirectory::index,
+                                           context.observer.patience(torn_companion_patience))) {
             if (const auto parsed = CompanionIndex::parse(index->text))
                 for (std::string& id : parsed->ids()) ids.insert(std::move(id));
             else

@@ -144,8 +144,10 @@ std::optional<Settled> CompanionLooker::look_at_own(const CompanionDirectory& st
     const auto& records = records_.at(state.path());
     const auto found = records.find(id);
     if (found == records.end()) return std::nullopt;
-    auto own =
-        look_at(job_files_in(*directory, found->second), context_, settle_ && state.may_act());
+    const JobFiles files = job_files_in(*directory, found->second);
+    if (!budget_.take(files)) throw Refusal(files.path + ": " + RecordBudget::refusal);
+    auto own = look_at(files, context_, settle_ && state.may_act());
+    if (own.wrote) budget_.take_again(files);
     if (is_gone(own.now) || !own.now.document) return std::nullopt;
     return own;
 }

@@ -75,7 +75,7 @@ void put_right(std::vector<CompanionLook>& looks, const std::vector<CompanionJob
 std::vector<CompanionReport> look_at_companion_jobs(const std::vector<CompanionJob>& jobs,
                                                     const Context& unbounded, bool settle) {
     Context context = unbounded;
-    context.observer.deadline = monotonic_now() + survey_patience;
+    context.observer.hurry(survey_patience);
     if (settle)
         for (const CompanionJob& job : jobs) say_whose_it_is(job.directory, context);
     std::vector<CompanionLook> looks;
@@ -93,7 +93,9 @@ std::vector<CompanionReport> look_at_companion_jobs(const std::vector<CompanionJ
     return reports;
 }
 
-std::vector<Surveyed> survey_companions(const Context& context, bool settle) {
+std::vector<Surveyed> survey_companions(const Context& unbounded, bool settle) {
+    Context context = unbounded;
+    context.observer.hurry(survey_patience);
     const CompanionJobs found = companion_jobs(context);
     for (const std::string& index : found.broken_indexes)
         complain(index + ": empty or torn; codex-companion sees no jobs in it");
