@@ -367,4 +367,78 @@ void Attacked::judge(const std::string& attack, bool harmless, ReportedOutcome k
     CHECK(harmless);
 }
 
+std::string said(const Seen& seen) {
+    auto text = seen.out.substr(0, 4000) + seen.err.substr(0, 4000);
+    std::replace_if(
+        text.begin(), text.end(), [](unsigned char c) { return c < ' ' && c != '\n'; }, '?');
+    return seen.ended() + (seen.hung ? " (killed: it hung)" : "") + ", " +
+           std::to_string(seen.wall.count()) + " ms, " + std::to_string(seen.peak_kib) + " KiB\n" +
+           text;
+}
+
+std::string as_ascii(const Json& text) {
+    return text.dump(-1, ' ', true, Json::error_handler_t::replace);
+}
+
+bool names_uid(const Seen& seen, uid_t user) {
+    return contains(seen.err, "uid " + std::to_string(user)) ||
+           contains(seen.out, "uid " + std::to_string(user));
+}
+
+bool is_refused(const Seen& seen, uid_t because_of, const fs::path& file) {
+    return seen.ended() == "exit 125" &&
+           (names_uid(seen, because_of) || contains(seen.err, file.filename().string()));
+}
+
+std::string state_in(const Seen& seen) {
+    const auto shown = Json::parse(seen.out, nullptr, false);
+    return shown.is_array() && !shown.empty() ? at(shown, "/0/verdict/state").get<std::string>()
+                                              : "";
+}
+
+pid_t dead_pid() {
+    const pid_t pid = fork();
+    if (pid == 0) _exit(0);
+    REQUIRE(pid > 0);  // a record that names -1 would be another attack
+    (void)wait_until([&] { return end_of(pid).has_value(); });
+    return pid;
+}
+
+void squat(const fs::path& where, Squat how) {
+    const Acting acting(user_b);
+    switch (how) {
+        case Squat::file:
+            put(where, "B was here\n");
+            break;
+        case Squat::directory:
+            fs::create_directory(where);
+            break;
+        case Squat::full_directory:
+            fs::create_directory(where);
+            put(where / "inside", "B was here\n");
+            break;
+        case Squat::fifo:
+            REQUIRE(mkfifo(where.c_str(), 0666) == 0);
+            break;
+        case Squat::link:
+            fs::create_symlink("/nonexistent/target", where);
+            break;
+    }
+}
+
+Words survey_of(const Words& command, const fs::path& directory) {
+    Words words = command;
+    words.insert(words.end(), {"--dir", directory});
+    return words;
+}
+
+Words filled_in(Words words, const Attacked& box, const fs::path& jobs) {
+    for (auto& word : words) {
+        if (word == "JOB") word = jobs / "job.json";
+        if (word == "DIR") word = jobs;
+    }
+    words[0] = words[0] == "jobshim" ? box.shim_program : box.ctl_program;
+    return words;
+}
+
 }  // namespace harness

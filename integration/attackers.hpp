@@ -10,6 +10,8 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "integration/support.hpp"
 
@@ -95,6 +97,44 @@ struct Seen : Result {
 /// here that is a finding, not an accident.
 Seen watch(Process& process, Milliseconds limit, long most_kib = 1L << 20U);
 
+/// How an attack may come out, in the matrix.
+constexpr auto refused = ReportedOutcome::refused;
+constexpr auto true_end = ReportedOutcome::true_end;
+constexpr auto is_lost = ReportedOutcome::lost;
+constexpr auto is_unknown = ReportedOutcome::unknown;
+constexpr auto no_job = ReportedOutcome::nothing;
+
+inline const std::string secret = "the secret that only root may read";
+
+/// What a program came to, for a message of the test.
+std::string said(const Seen& seen);
+/// Text of an attacker's, so that it can be printed.
+std::string as_ascii(const Json& text);
+/// True if the message says whose file it is about.
+bool names_uid(const Seen& seen, uid_t user);
+/// True if jobshim refused, and says which file or whose it is.
+bool is_refused(const Seen& seen, uid_t because_of, const fs::path& file);
+/// Of the first job in what --json printed; "" if there is none.
+std::string state_in(const Seen& seen);
+/// Of a process that has ended and been waited for.
+pid_t dead_pid();
+
+/// What B may make at a name that one of our files should get.
+enum class Squat { file, directory, full_directory, fifo, link };
+inline const std::vector<std::pair<std::string, Squat>> squats{
+    {"file", Squat::file},
+    {"directory", Squat::directory},
+    {"full directory", Squat::full_directory},
+    {"fifo", Squat::fifo},
+    {"link", Squat::link}};
+void squat(const fs::path& where, Squat how);
+/// The names that jobshim uses beside job.json, but for the heartbeat file and the request.
+inline const Words temporary_names{".job.json.jobshim-new", ".job.json.jobshim-merged",
+                                   ".job.json.jobshim-reserve"};
+
+/// A command that looks at all jobs, for this directory.
+Words survey_of(const Words& command, const fs::path& directory);
+
 /// The scene: directories of all three, programs that they all may execute, and genuine records to
 /// forge others from.
 class Attacked : public Sandbox {
@@ -150,5 +190,11 @@ private:
     void make_genuine();
     Matrix matrix_;
 };
+
+/// With JOB, DIR and the names of the programs replaced by what they stand for.
+Words filled_in(Words words, const Attacked& box, const fs::path& jobs);
+
+#define NEEDS_USERS() \
+    if (const auto why = why_not(); !why.empty()) SKIP_TEST(why)
 
 }  // namespace harness

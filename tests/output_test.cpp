@@ -50,6 +50,15 @@ TEST_CASE("output: the line about a job is one line and shows what it hides") {
                                             "b\n");
 }
 
+TEST_CASE("output: no id and no reason looks like another column or line") {
+    JobReport report = wild_report();
+    report.id = "good  completed\u200b\u3000x";
+    report.verdict.because = "Done.          deploy  completed  Completed.";
+    CHECK(status_line(report) ==
+          "good<U+0020><U+0020>completed<U+200B><U+3000>x  unknown  "
+          "Done. deploy completed Completed.\n");
+}
+
 TEST_CASE("output: a log on a terminal keeps its lines and the colours that can be read") {
     struct Row {
         const char* bytes;

@@ -75,10 +75,10 @@ public:
     }
 
 private:
-    // What root makes in such a directory, another could put to use as root's own.
+    // What is made in such a directory, another could put to use as if its maker had put it there.
     bool may_be_interfered_with() const {
-        return ::geteuid() == 0 && others_may_write(directory_.mode()) &&
-               !is_sticky(directory_.mode());
+        if (::geteuid() != 0) return !counts_for(::geteuid(), directory_.owner());
+        return others_may_write(directory_.mode()) && !is_sticky(directory_.mode());
     }
 
     // In a user's directory root tries what that user can do.
