@@ -1176,7 +1176,7 @@ TEST_CASE_METHOD(Attacked, "jobshim waits for nobody to open the log that was na
         put(leased, "");
         fs::permissions(leased, fs::perms(0666));
         block_all_signals();
-        const int fd = checked(open(leased.c_str(), O_RDONLY), "open");
+        const int fd = checked(open(leased.c_str(), O_RDONLY | O_CLOEXEC), "open");
         must(fcntl(fd, F_SETLEASE, F_RDLCK), "F_SETLEASE");
     });
     for (const auto& log : {pipe, leased}) {
