@@ -46,7 +46,8 @@ std::optional<SymbolicLink> read_link(int fd) {
 }  // namespace
 
 void refuse_foreign_link(const std::string& link, uid_t owner) {
-    if (!counts_for(::geteuid(), owner))
+    // In a user namespace, the owner of / may have another number than 0.
+    if (!counts_for(::geteuid(), owner) && owner != owner_of_directory("/"))
         throw Refusal(link + ": a symbolic link of uid " + std::to_string(owner) +
                       ", which is not followed");
 }
@@ -60,6 +61,12 @@ std::string absolute_path(const std::string& path) {
     if (!path.empty() && path.front() == '/') return path;
     const auto cwd = current_directory();
     if (!cwd) throw_errno("get the current directory");
+    // Something may have been mounted over it, or it may be in another mount namespace.
+    struct stat here {
+    }, there{};
+    if (::stat(".", &here) == 0 && (::stat(cwd->c_str(), &there) != 0 ||
+                                    here.st_dev != there.st_dev || here.st_ino != there.st_ino))
+        throw Refusal(*cwd + ": not the current directory any more (give a path from / on)");
     return *cwd + "/" + path;
 }
 
@@ -136,6 +143,13 @@ OpenPath walk(const std::string& path) {
         struct stat info {};
         if (!next || ::fstat(next.get(), &info) != 0) return {};
         if (S_ISLNK(info.st_mode)) {
+            if (is_on_procfs(next.get())) {
+                // Its text need not be where it leads: that may be in another mount namespace.
+                at = {open_directory_through_link(at.fd.get(), component),
+                      path_in(at.path, component)};
+                if (++links > most_links) errno = ELOOP, at.fd.reset();
+                continue;
+            }
             const auto link = read_link(next.get());
             if (link) refuse_foreign_link(path_in(at.path, component), link->owner);
             if (!link || ++links > most_links) {
@@ -209,8 +223,10 @@ Directory Directory::make(const std::string& path) {
     if (auto there = open_if_there(path)) return *std::move(there);
     const SplitPath split = split_path(path);
     const Directory parent = make(split.directory);
-    // Whoever could exchange what is made there would give it to somebody else.
-    if (!counts_for(::geteuid(), parent.owner()))
+    // Whoever could exchange what is made there would give it to somebody else. A group's directory
+    // is the group's to trust, but not for root.
+    if (!counts_for(::geteuid(), parent.owner()) &&
+        (::geteuid() == 0 || (parent.mode() & 0002U) != 0))
         throw Refusal(parent.path() + ": belongs to uid " + std::to_string(parent.owner()) +
                       ", and " + split.name + " is not made there");
     if ((parent.mode() & 0002U) != 0 && !is_sticky(parent.mode()))

@@ -119,7 +119,7 @@ bool replace_by_our_own(const JobFiles& files, const HeartbeatFile& file) {
     const auto& identity = files.directory.identity();
     if (file.stamp.owner != (identity ? identity->user : files.parties.actor)) return false;
     StagedFile ours(files.directory, own_name_beside(files.heartbeat, "own"), std::nullopt);
-    if (!others_may_write(file.stamp.mode))
+    if (files.is_evidence(file.stamp))
         ours.write(read_from(file.fd.get(), 0, text_limit, path_of(files)));
     // Or somebody else has just done the same.
     if (leads_to(files, file)) ours.replace(files.heartbeat);
@@ -192,12 +192,10 @@ HeartbeatHold HeartbeatHold::acquire(const JobFiles& files, milliseconds patienc
     for (;;) {
         HeartbeatFile file = open_or_create(files, 0);
         const int fd = file.fd.get();
-        if (others_may_write(file.stamp.mode) && replacements++ < most_replacements &&
-            replace_by_our_own(files, file))
-            continue;
         const Locked locked = try_lock_bytes(fd, both_bytes, files);
-        if (locked == Locked::busy && is_only_read(fd, both_bytes) &&
-            replace_by_our_own(files, file) && replacements++ < most_replacements)
+        const bool is_in_the_way =
+            locked == Locked::busy ? is_only_read(fd, both_bytes) : !files.is_evidence(file.stamp);
+        if (is_in_the_way && replacements++ < most_replacements && replace_by_our_own(files, file))
             continue;
         if (locked == Locked::busy && try_lock_bytes(fd, liveness_byte, files) == Locked::busy)
             throw JobIsTaken("this job is already supervised" + describe_holder(fd, liveness_byte) +
@@ -280,7 +278,11 @@ void HeartbeatHold::beat() noexcept {
     lock_again();
     ::futimens(file_.fd.get(), nullptr);
     try {
-        if (!leads_to(files_, file_)) recreate();
+        const auto there = files_.directory.stamp_at(files_.heartbeat);
+        if (!there || !there->same_file(file_.stamp))
+            recreate();
+        else if (others_may_write(there->mode))
+            (void)files_.directory.change_mode(file_.fd.get(), 0600);  // a chmod of everything here
     } catch (const std::exception&) {
         // The next beat tries again; until then readers rely on the shim's identity.
         return;
@@ -339,11 +341,13 @@ SettlerLock::SettlerLock(JobFiles files, HeartbeatFile file)
 std::optional<SettlerLock> SettlerLock::try_take(const JobFiles& files) {
     for (int attempt = 0; attempt < 100; ++attempt) {
         HeartbeatFile file = open_or_create(files, O_APPEND);
-        if (others_may_write(file.stamp.mode) && replace_by_our_own(files, file)) continue;
         const Locked locked = try_lock_bytes(file.fd.get(), writer_byte, files);
         if (locked == Locked::busy) {
             if (!is_only_read(file.fd.get(), both_bytes) || !replace_by_our_own(files, file))
                 return std::nullopt;
+        } else if (!files.is_evidence(file.stamp) && file.stamp.size != 0 &&
+                   replace_by_our_own(files, file)) {
+            continue;  // what others may have written there is nobody's history
         } else if (leads_to(files, file)) {
             return SettlerLock(files, std::move(file));
         }

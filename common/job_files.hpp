@@ -40,7 +40,9 @@ struct JobFiles {
     // True if what it says can count as well: nobody but its owner can have written it. Heartbeat
     // files, requests and copies of ends are made so.
     bool is_evidence(const FileStamp& stamp) const {
-        return counts(stamp) && !others_may_write(stamp.mode);
+        return counts(stamp) &&
+               (!others_may_write(stamp.mode) ||
+                (has_no_modes(stamp.mode, directory.mode()) && directory.owner() == stamp.owner));
     }
     // The job file may be replaced between two steps. Throws Refusal for one of another user's (not
     // root's): its words would pass for the owner's.

@@ -79,16 +79,26 @@ std::optional<FoundRequest> find_cancel_request(const JobFiles& files, const Shi
     if (!is_shared && (!there || files.is_evidence(*there))) return std::nullopt;
     if (observer.is_late())
         throw Refusal(files.directory.path() + ": there was no time to search it");
-    std::optional<FoundRequest> found;
+    std::vector<std::string> names;
     try {
         files.directory.for_each_name([&](std::string_view name) {
-            if (!found && name.starts_with(files.cancel + "-"))
-                found = read_request(files, std::string(name), run);
+            if (name.starts_with(files.cancel + "-")) names.emplace_back(name);
         });
     } catch (const std::system_error&) {
         return std::nullopt;
     }
-    return found;
+    // Of the owner's there is one, or a few that were left. Those of others are only looked at.
+    int left_to_read = 16;
+    for (const std::string& name : names) {
+        const auto stamp = files.directory.stamp_if_known(name);
+        if (!stamp || !files.is_evidence(*stamp)) continue;
+        if (left_to_read-- == 0)
+            throw Refusal(files.directory.path() + ": too many requests to cancel " + files.name);
+        if (auto found = read_request(files, name, run)) return found;
+        if (observer.is_late())
+            throw Refusal(files.directory.path() + ": there was no time to search it");
+    }
+    return std::nullopt;
 }
 
 std::optional<FoundCopy> find_unrecorded(const JobFiles& files, const Observer& observer,

@@ -37,6 +37,9 @@ bool flush_to_disk(int fd);
 UniqueFd open_directory_for_lookup(int directory, const std::string& path);
 // Likewise, but whatever has that name, a symbolic link included: for fstat(2) and readlinkat(2).
 UniqueFd open_name_for_lookup(int directory, const std::string& name);
+// Follows a symbolic link, or what procfs shows as one.
+UniqueFd open_directory_through_link(int directory, const std::string& name);
+bool is_on_procfs(int fd);
 // The same for an absolute path no part of which is a symbolic link; ELOOP if one is. ENOSYS or
 // EPERM where the system cannot tell.
 UniqueFd open_directory_without_links(const std::string& path);

@@ -5,6 +5,7 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -49,6 +50,16 @@ UniqueFd open_directory_for_lookup(int directory, const std::string& path) {
 
 UniqueFd open_name_for_lookup(int directory, const std::string& name) {
     return UniqueFd(::openat(directory, name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+}
+
+UniqueFd open_directory_through_link(int directory, const std::string& name) {
+    return UniqueFd(::openat(directory, name.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+}
+
+bool is_on_procfs(int fd) {
+    struct statfs info {};
+    constexpr unsigned long procfs = 0x9FA0;  // from linux/magic.h
+    return ::fstatfs(fd, &info) == 0 && static_cast<unsigned long>(info.f_type) == procfs;
 }
 
 UniqueFd open_directory_without_links(const std::string& path) {

@@ -355,7 +355,9 @@ private:
 
 }  // namespace
 
-Outcome cancel_job(const CtlOptions& options, const Context& context) {
+Outcome cancel_job(const CtlOptions& options, const Context& unbounded) {
+    Context context = unbounded;
+    if (options.timeout) context.observer.hurry(*options.timeout);
     const std::string& job = options.jobs.front();
     const auto files = select_job(job, context.directories);
     if (!files || !is_there(*files)) {

@@ -156,7 +156,9 @@ void say_once(const Parties& parties, const Directory& directory, const Context&
         !context.only_looked_at->insert(parties.owner).second)
         return;
     complain("jobs of uid " + std::to_string(parties.owner) + ": shown, not " + what_is_not_done +
-             (parties.actor == 0 ? " (others may write to " + directory.path() + ")" : ""));
+             (parties.actor == 0 || parties.actor == parties.owner
+                  ? " (in " + directory.path() + ": " + why_only_looking(parties) + ")"
+                  : ""));
 }
 
 }  // namespace

@@ -58,7 +58,8 @@ int run(const CtlOptions& options, const Context& context) {
 
 int main(int argc, char** argv) {
     if (was_started_with_privileges()) {
-        complain("does not run with the privileges of its file (set-user-ID, capabilities)");
+        complain(
+            "does not run with more privileges than its caller has (set-user-ID, capabilities)");
         return exit_status(Outcome::own_failure);
     }
     try {

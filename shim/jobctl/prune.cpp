@@ -19,6 +19,7 @@
 #include "shim/jobctl/commands.hpp"
 #include "shim/jobctl/look.hpp"
 #include "shim/jobctl/output.hpp"
+#include "shim/jobctl/record_budget.hpp"
 #include "shim/jobctl/selection.hpp"
 
 namespace jobshim {
@@ -201,9 +202,11 @@ private:
         const bool is_own = directory->is_same_as(files.directory) &&
                             (at.name == without_json(files.name) + ".log" ||
                              at.name == without_json(files.name) + ".stderr");
-        if (!is_own && (!options_.logs || start->offset != 0 || is_a_job_file(at.name) ||
-                        others_may_write(seen.mode)))
+        if (!is_own && (!options_.logs || start->offset != 0 || is_a_job_file(at.name)))
             return std::nullopt;
+        // A group may share its jobs, but what it says of files elsewhere is not believed.
+        if (is_own ? (seen.mode & 0002U) != 0 : others_may_write(seen.mode))
+            throw Refusal(start->file + ": kept, because others may write to " + files.path);
         Log log{directory->as(files.directory.identity()), at.name};
         const auto stamp = log.directory.stamp_at(log.name);
         const auto ended = end_time_of(job);
@@ -267,10 +270,12 @@ private:
     }
 
     // The files of the job that a heartbeat file belongs to, if that job's own file is gone.
-    static std::optional<JobFiles> job_without_file(const Directory& directory,
-                                                    const std::string& name) {
-        const auto contents = directory.read_file(name, max_job_file_bytes);
+    std::optional<JobFiles> job_without_file(const Directory& directory, const std::string& name) {
+        const auto there = directory.stamp_at(name);
+        if (!there || !there->is_regular || there->names > 1) return std::nullopt;
+        const auto contents = directory.read_file(name, budget_.limit());
         if (!contents) return std::nullopt;
+        budget_.spend(contents->text.size(), 4);
         const Heartbeat beat = parse_heartbeat(contents->text);
         if (!beat.run || !beat.job_file.starts_with('/')) return std::nullopt;
         JobFiles files = job_files_in(directory, split_path(beat.job_file).name);
@@ -326,6 +331,7 @@ private:
 
     const CtlOptions& options_;
     const Context& context_;
+    RecordBudget budget_;
     std::set<std::string> logs_in_use_;
     std::vector<Directory> directories_;
     // By directory: names, by job.

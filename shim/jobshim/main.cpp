@@ -19,7 +19,8 @@
 int main(int argc, char** argv) {
     using namespace jobshim;
     if (was_started_with_privileges()) {
-        say("jobshim", "does not run with the privileges of its file (set-user-ID, capabilities)");
+        say("jobshim",
+            "does not run with more privileges than its caller has (set-user-ID, capabilities)");
         return own_failure;
     }
     try {

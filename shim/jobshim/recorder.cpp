@@ -213,7 +213,12 @@ bool Recorder::worker_reported() {
 }
 
 std::optional<CancelRequest> Recorder::cancel_request() const {
-    auto found = find_cancel_request(files(), edit_.run.shim, context_.observer);
+    std::optional<FoundRequest> found;
+    try {
+        found = find_cancel_request(files(), edit_.run.shim, context_.observer);
+    } catch (const Refusal& refusal) {
+        notice_(refusal.what());
+    }
     return found ? std::optional(std::move(found->request)) : std::nullopt;
 }
 
