@@ -562,7 +562,7 @@ TEST_CASE_METHOD(Attacked, "no record keeps the rest of an array from being read
     const auto seen = play_ctl(user_a, {"list", "--json", "--dir", jobs});
     INFO(said(seen));
     std::map<std::string, Json> shown;
-    for (const auto& job : Json::parse(seen.out)) shown[job["id"]] = job;
+    for (const auto& each : Json::parse(seen.out)) shown[each["id"]] = each;
     judge("not for every parser",
           shown.size() == 4 && shown["deep"]["job"].is_null() && shown["long"]["job"].is_null() &&
               shown["half"]["job"]["x"] == "\uFFFD" && shown["deep"]["status"] == "completed",

@@ -166,7 +166,9 @@ inline RunRecord draw_run(Draw& draw) {
     run.interval_ms = draw_within(draw, possible_intervals_ms);
     run.kill_on_shim_death = draw.flag();
     run.log = draw.maybe([&] {
-        return LogStart{"/" + draw.text(), draw_within(draw, possible_amounts)};
+        std::string path = "/" + draw.text();
+        std::erase(path, '\0');  // no path has one
+        return LogStart{std::move(path), draw_within(draw, possible_amounts)};
     });
     run.cancel = draw.maybe([&] { return draw_cancel(draw); });
     run.command = draw.texts();
@@ -250,8 +252,10 @@ inline void demand_possible(const std::optional<RunRecord>& run) {
                "a worker's session is possible");
     }
     demand(possible_intervals_ms.contains(run->interval_ms), "an interval is possible");
-    demand(!run->log || (!run->log->file.empty() && possible_amounts.contains(run->log->offset)),
-           "where a log begins is possible");
+    demand(
+        !run->log || (!run->log->file.empty() && run->log->file.find('\0') == std::string::npos &&
+                      possible_amounts.contains(run->log->offset)),
+        "where a log begins is possible");
     demand_possible(run->cancel);
     demand_possible(run->exit);
 }
