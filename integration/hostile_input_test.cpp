@@ -223,7 +223,7 @@ TEST_CASE_METHOD(Attacked, "large heartbeat files and records of our own are rea
                     {{"jobctl", "list", "--no-reap", "--companion", "DIR"},
                      {"jobctl", "status", "--companion", "DIR", "r1"},
                      {"jobctl", "status", "--companion", "DIR", "nosuch"}}},
-                   3s);
+                   5s);
 }
 
 TEST_CASE_METHOD(Attacked, "an array of many records needs little more memory than its text",
@@ -243,7 +243,7 @@ TEST_CASE_METHOD(Attacked, "an array of many records needs little more memory th
          },
          {{"jobctl", "list", "--json", "--dir", "DIR"},
           {"jobctl", "prune", "--dry-run", "--json", "--older-than", "1h", "--dir", "DIR"}}},
-        3s);
+        5s);
 }
 
 TEST_CASE_METHOD(Attacked, "an index of 4,000 jobs is read once", "[attacks][serial]") {

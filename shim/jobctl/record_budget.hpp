@@ -25,12 +25,13 @@ public:
     // they are large and the budget is spent.
     bool take(const JobFiles& files) {
         const std::size_t bytes = size_of(files);
-        if (is_spent() && bytes * reads > usual) return false;
-        spend(bytes, reads);
+        if (bytes <= usual_job) return true;
+        if (is_spent()) return false;
+        spent_ += bytes * reads;
         return true;
     }
-    // It was settled as well: read and written several times more.
-    void take_again(const JobFiles& files) { spend(size_of(files), reads + reads / 2); }
+    // It was settled as well: read and written as often again.
+    void take_again(const JobFiles& files) { (void)take(files); }
 
     static constexpr const char* refusal =
         "not read: its files are large, and too many such files were read already (name it alone)";
@@ -46,7 +47,8 @@ private:
 
     static constexpr std::size_t usual = std::size_t{64} << 10U;
     static constexpr std::size_t whole = std::size_t{96} << 20U;
-    static constexpr std::size_t reads = 8;
+    static constexpr std::size_t usual_job = std::size_t{8} << 10U;  // with its heartbeat file
+    static constexpr std::size_t reads = 16;  // what taking it apart costs, as so much reading
     std::size_t spent_ = 0;
 };
 
