@@ -10,6 +10,7 @@
 
 #include "integration/attackers.hpp"
 #include "integration/companion.hpp"
+#include "integration/mounts.hpp"
 
 using namespace harness;
 
@@ -614,6 +615,7 @@ TEST_CASE_METHOD(Attacked,
                  "a directory of another mount namespace is not taken for its namesake here",
                  "[attacks]") {
     NEEDS_USERS();
+    if (const auto why = why_no_volume("tmpfs"); !why.empty()) SKIP_TEST(why);
     const auto jobs = make_directory(dir / "jobs", root, 0755);
     make_file(jobs / "outside.json", root, 0600, record_of_old_job("outside").dump());
     const auto record = record_of_old_job("inside").dump();
