@@ -62,11 +62,11 @@ std::string absolute_path(const std::string& path) {
     const auto cwd = current_directory();
     if (!cwd) throw_errno("get the current directory");
     // Something may have been mounted over it, or it may be in another mount namespace.
-    struct stat here {
-    }, there{};
+    struct stat here {};
+    struct stat there {};
     if (::stat(".", &here) == 0 && (::stat(cwd->c_str(), &there) != 0 ||
                                     here.st_dev != there.st_dev || here.st_ino != there.st_ino))
-        throw Refusal(*cwd + ": not the current directory any more (give a path from / on)");
+        throw Refusal(*cwd + ": no longer the current directory (give an absolute path)");
     return *cwd + "/" + path;
 }
 
@@ -145,9 +145,12 @@ OpenPath walk(const std::string& path) {
         if (S_ISLNK(info.st_mode)) {
             if (is_on_procfs(next.get())) {
                 // Its text need not be where it leads: that may be in another mount namespace.
+                if (++links > most_links) {
+                    errno = ELOOP;
+                    return {};
+                }
                 at = {open_directory_through_link(at.fd.get(), component),
                       path_in(at.path, component)};
-                if (++links > most_links) errno = ELOOP, at.fd.reset();
                 continue;
             }
             const auto link = read_link(next.get());
@@ -226,10 +229,10 @@ Directory Directory::make(const std::string& path) {
     // Whoever could exchange what is made there would give it to somebody else. A group's directory
     // is the group's to trust, but not for root.
     if (!counts_for(::geteuid(), parent.owner()) &&
-        (::geteuid() == 0 || (parent.mode() & 0002U) != 0))
+        (::geteuid() == 0 || everybody_may_write(parent.mode())))
         throw Refusal(parent.path() + ": belongs to uid " + std::to_string(parent.owner()) +
                       ", and " + split.name + " is not made there");
-    if ((parent.mode() & 0002U) != 0 && !is_sticky(parent.mode()))
+    if (everybody_may_write(parent.mode()) && !is_sticky(parent.mode()))
         throw Refusal(parent.path() + ": everybody may write to it, and " + split.name +
                       " is not made there");
     return parent.make_subdirectory(split.name);

@@ -167,7 +167,7 @@ std::string state_directory_if_any() {
 void require_own(const Directory& directory) {
     if (!counts_for(::geteuid(), directory.owner()))
         throw Refusal(directory.path() + ": belongs to uid " + std::to_string(directory.owner()));
-    if ((directory.mode() & 0002U) != 0)
+    if (everybody_may_write(directory.mode()))
         throw Refusal(directory.path() + ": everybody may write to it");
 }
 

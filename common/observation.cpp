@@ -49,12 +49,10 @@ bool Observer::is_late() const { return deadline && monotonic_now() >= *deadline
 
 namespace {
 
+// Of a file that was evidence when it was looked at.
 std::optional<FoundRequest> read_request(const JobFiles& files, const std::string& name,
                                          const ShimIdentity& run) {
     try {
-        // Looked at first: a directory may be full of other people's files of such names.
-        const auto stamp = files.directory.stamp_at(name);
-        if (!stamp || !files.is_evidence(*stamp)) return std::nullopt;
         const auto contents = files.directory.read_file(name, 65536);
         if (!contents || !files.is_evidence(contents->stamp)) return std::nullopt;
         auto request = parse_cancel_request(contents->text);
@@ -71,12 +69,13 @@ std::optional<FoundRequest> read_request(const JobFiles& files, const std::strin
 std::optional<FoundRequest> find_cancel_request(const JobFiles& files, const ShimIdentity& run,
                                                 const Observer& observer) {
     const auto there = files.directory.stamp_if_known(files.cancel);
-    if (there)
+    const bool is_ours = there && files.is_evidence(*there);
+    if (is_ours)
         if (auto found = read_request(files, files.cancel, run)) return found;
     // Where others can take the name, or something else has it, a request may have another.
     const bool is_shared =
         others_may_write(files.directory.mode()) || files.directory.owner() != files.owner();
-    if (!is_shared && (!there || files.is_evidence(*there))) return std::nullopt;
+    if (!is_shared && (!there || is_ours)) return std::nullopt;
     if (observer.is_late())
         throw Refusal(files.directory.path() + ": there was no time to search it");
     std::vector<std::string> names;

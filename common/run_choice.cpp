@@ -46,9 +46,9 @@ RunChoice choose_run(RunSigns signs) {
     std::optional<RunRecord>& recorded = signs.recorded;
     Heartbeat& beat = signs.beat;
     const bool of_the_same_run = beat.run && recorded && beat.run->shim == recorded->shim;
+    RunChoice choice;
     // Another job's stale heartbeat file (the job file was renamed). But if the record names the
     // same shim, only the directory's path changed: it was moved, or mounted elsewhere.
-    RunChoice choice;
     if (!of_the_same_run && !beat.job_file.empty() && beat.job_file != signs.job_file) {
         // A directory that was moved keeps the names of its jobs.
         if (last_name(beat.job_file) != last_name(signs.job_file)) {

@@ -34,13 +34,14 @@ std::string why_only_looking(const Parties& parties);
 // True if the group or everybody may write to something of this mode (st_mode). An access list
 // shows in the group's bits.
 constexpr bool others_may_write(std::uint32_t mode) { return (mode & 0022U) != 0; }
+constexpr bool everybody_may_write(std::uint32_t mode) { return (mode & 0002U) != 0; }
+// In such a directory only a file's owner, or the directory's, may rename or remove it.
+constexpr bool is_sticky(std::uint32_t mode) { return (mode & 01000U) != 0; }
 // True if a file system gives every file the mode of its directory (vfat, drvfs, vboxsf): then it
 // says nothing about who may write to the file.
 constexpr bool has_no_modes(std::uint32_t file_mode, std::uint32_t directory_mode) {
     return (file_mode & 0777U) == (directory_mode & 0777U) && (file_mode & 0100U) != 0;
 }
-// In such a directory only a file's owner, or the directory's, may rename or remove it.
-constexpr bool is_sticky(std::uint32_t mode) { return (mode & 01000U) != 0; }
 
 // True if a file beside the job file counts (heartbeat file, request, copy, log): anybody may have
 // put it there.

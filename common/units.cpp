@@ -113,10 +113,15 @@ std::uint32_t code_point_of(std::string_view sequence) {
 // DEL, and the C1 controls, which some terminals obey.
 constexpr bool is_late_control(std::uint32_t code) { return code >= 0x7F && code < 0xA0; }
 
+// Both ends belong to it.
+constexpr bool is_in(std::uint32_t code, std::uint32_t first, std::uint32_t last) {
+    return first <= code && code <= last;
+}
+
 // The marks, embeddings, overrides and isolates of the Unicode Bidirectional Algorithm.
 constexpr bool is_bidirectional_control(std::uint32_t code) {
-    return code == 0x061C || code == 0x200E || code == 0x200F ||
-           (code >= 0x202A && code <= 0x202E) || (code >= 0x2066 && code <= 0x2069);
+    return code == 0x061C || code == 0x200E || code == 0x200F || is_in(code, 0x202A, 0x202E) ||
+           is_in(code, 0x2066, 0x2069);
 }
 
 std::string four_digits(const char* format, std::uint32_t code) {
@@ -303,15 +308,23 @@ std::string printable(std::string_view text, bool keep_lines) {
 std::string printable_word(std::string_view text) {
     return clean(printable(text), [&](std::string_view sequence, std::string& instead) {
         const std::uint32_t code = code_point_of(sequence);
-        const auto is_from = [&](std::uint32_t first, std::uint32_t last) {
-            return first <= code && code <= last;
-        };
         if (code == ' ' || code == 0xA0 || code == 0xAD || code == 0x1680 ||
-            is_from(0x2000, 0x200F) || is_from(0x2028, 0x202F) || is_from(0x205F, 0x206F) ||
-            code == 0x3000 || code == 0xFEFF)
+            is_in(code, 0x2000, 0x200F) || is_in(code, 0x2028, 0x202F) ||
+            is_in(code, 0x205F, 0x206F) || code == 0x3000 || code == 0xFEFF)
             instead = four_digits("<U+%04X>", code);
         return !instead.empty();
     });
+}
+
+std::size_t columns_at(std::string_view utf8, std::size_t at) {
+    const std::size_t length = utf8_length(utf8, at);
+    if (length == 0) return 0;
+    if (length == 4) return 2;  // emoji, rare ideographs
+    const std::uint32_t code = code_point_of(utf8.substr(at, length));
+    const bool may_be_wide = is_in(code, 0x1100, 0x115F) || is_in(code, 0x2300, 0x23FF) ||
+                             is_in(code, 0x2600, 0x27BF) || is_in(code, 0x2B00, 0x2BFF) ||
+                             is_in(code, 0x2E80, 0xFFE6);
+    return may_be_wide ? 2 : 1;
 }
 
 std::string printable_json(std::string_view json) {

@@ -40,6 +40,10 @@ std::string printable(std::string_view text, bool keep_lines = false);
 // "<U+0020>".
 std::string printable_word(std::string_view text);
 
+// How many columns of a terminal the character at utf8[at] takes, or may take: a line that is cut
+// must not be continued on the next one. 0 inside a character.
+std::size_t columns_at(std::string_view utf8, std::size_t at);
+
 // JSON for a terminal: DEL, the C1 controls and bidirectional controls are written as \u202e. In
 // valid JSON they are only inside strings, where that means the same. For text in UTF-8.
 std::string printable_json(std::string_view json);

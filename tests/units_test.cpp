@@ -147,3 +147,16 @@ TEST_CASE("units: base64") {
     CHECK(base64("foobar") == "Zm9vYmFy");
     CHECK(base64("\xff\xfe\xfd") == "//79");
 }
+
+TEST_CASE("units: a character that may be wide counts as two columns") {
+    const auto width_of = [](std::string_view text) {
+        std::size_t width = 0;
+        for (std::size_t at = 0; at < text.size(); ++at) width += columns_at(text, at);
+        return width;
+    };
+    CHECK(width_of("abc") == 3);
+    CHECK(width_of("caf\u00e9 \u2026\uFFFD") == 7);
+    CHECK(width_of("\u65e5\u672c") == 4);
+    CHECK(width_of("\uAC00\u1100\u2705") == 6);
+    CHECK(width_of("\U0001F600") == 2);
+}

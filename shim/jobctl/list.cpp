@@ -136,26 +136,6 @@ std::list<Row> rows_of(const CtlOptions& options, const Context& context,
     return std::move(rows).sorted();
 }
 
-// How many columns of the screen the character at text[at] takes, or may take: a line that is cut
-// must not be continued on the next one.
-std::size_t columns_at(std::string_view text, std::size_t at) {
-    const auto byte = [&](std::size_t i) {
-        return at + i < text.size() ? static_cast<unsigned char>(text[at + i]) : 0U;
-    };
-    if (byte(0) < 0x80) return 1;
-    if ((byte(0) & 0xC0U) == 0x80) return 0;  // inside a character
-    if (byte(0) < 0xE0) return 1;
-    if (byte(0) >= 0xF0) return 2;
-    const unsigned code = (byte(0) & 0x0FU) << 12U | (byte(1) & 0x3FU) << 6U | (byte(2) & 0x3FU);
-    const auto is_from = [&](unsigned first, unsigned last) {
-        return first <= code && code <= last;
-    };
-    const bool may_be_wide = is_from(0x1100, 0x115F) || is_from(0x2300, 0x23FF) ||
-                             is_from(0x2600, 0x27BF) || is_from(0x2B00, 0x2BFF) ||
-                             is_from(0x2E80, 0xFFE6);
-    return may_be_wide ? 2 : 1;
-}
-
 std::size_t width_of(std::string_view utf8) {
     std::size_t width = 0;
     for (std::size_t at = 0; at < utf8.size(); ++at) width += columns_at(utf8, at);

@@ -205,7 +205,7 @@ private:
         if (!is_own && (!options_.logs || start->offset != 0 || is_a_job_file(at.name)))
             return std::nullopt;
         // A group may share its jobs, but what it says of files elsewhere is not believed.
-        if (is_own ? (seen.mode & 0002U) != 0 : others_may_write(seen.mode))
+        if (is_own ? everybody_may_write(seen.mode) : others_may_write(seen.mode))
             throw Refusal(start->file + ": kept, because others may write to " + files.path);
         Log log{directory->as(files.directory.identity()), at.name};
         const auto stamp = log.directory.stamp_at(log.name);

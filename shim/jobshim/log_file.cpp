@@ -18,33 +18,31 @@ namespace {
 constexpr std::chrono::milliseconds lease_patience{1000};
 constexpr std::chrono::milliseconds lease_tick{10};
 
+// Of what has this path; nothing if that cannot be determined.
+std::optional<FileStamp> stamp_of_path(const std::string& path) {
+    try {
+        const SplitPath split = split_path(path);
+        return Directory::open(split.directory).stamp_at(split.name);
+    } catch (const std::exception&) {
+        return std::nullopt;
+    }
+}
+
 // Readers follow no link, so the record names where the links led. They may lead elsewhere by now:
 // then it names what the user named.
 std::string path_without_links(const std::string& named, int fd) {
-    const std::string path = real_path(named);
-    try {
-        const SplitPath split = split_path(path);
-        const auto there = Directory::open(split.directory).stamp_at(split.name);
-        if (there && there->same_file(stamp_of(fd, path))) return path;
-    } catch (const std::exception&) {
-        return named;
-    }
-    return named;
+    std::string path = real_path(named);
+    const auto there = stamp_of_path(path);
+    return there && there->same_file(stamp_of(fd, named)) ? path : named;
 }
 
-// For the message that it cannot be opened; leaves errno alone.
-std::string whose(const std::string& path) {
+[[noreturn]] void throw_cannot_open(const std::string& path) {
     const int error = errno;
-    std::string words;
-    try {
-        const SplitPath split = split_path(path);
-        const auto there = Directory::open(split.directory).stamp_at(split.name);
-        if (there && there->owner != ::geteuid()) words = " of uid " + std::to_string(there->owner);
-    } catch (const std::exception&) {
-        words.clear();
-    }
-    errno = error;
-    return words;
+    const auto there = stamp_of_path(path);
+    const bool is_foreign = there && there->owner != ::geteuid();
+    throw_errno(
+        "open the log " + path + (is_foreign ? " of uid " + std::to_string(there->owner) : ""),
+        error);
 }
 
 // Waits for no reader of a FIFO, and not for long for another process to give up its lease.
@@ -84,7 +82,7 @@ LogFile::LogFile(const std::string& path) {
         throw Refusal(path + ": a pipe that nobody reads, or a socket, and cannot be the log");
     if (!fd_ && errno == EWOULDBLOCK)
         throw Refusal(path + ": another process has a lease on it, and does not give it up");
-    if (!fd_) throw_errno("open the log " + named + whose(named));
+    if (!fd_) throw_cannot_open(named);
     path_ = path_without_links(named, fd_.get());
     share();
     look_at_file();
@@ -93,7 +91,7 @@ LogFile::LogFile(const std::string& path) {
 LogFile::LogFile(const Directory& directory, const std::string& name)
     : path_(directory.path_of(name)) {
     fd_ = directory.open_file(name, O_RDWR | O_APPEND | O_CREAT);
-    if (!fd_) throw_errno("open the log " + path_ + whose(path_));
+    if (!fd_) throw_cannot_open(path_);
     const FileStamp stamp = look_at_file();
     if (!stamp.is_regular || stamp.names > 1)
         throw Refusal(path_ + ": not a file of its own, and cannot be the log");
