@@ -62,10 +62,14 @@ constexpr std::optional<Value> value_in(const Words& words, std::string_view tex
     return std::nullopt;
 }
 
+// A signal without a sender came from the kernel: a terminal hangup, a resource limit.
+bool is_from_kernel(const Requester& by) {
+    return by.how == "signal to the shim" && !by.pid && !by.uid;
+}
+
 // "uid 1000 (pid 77, bash)"
 std::string describe(const Requester& by) {
-    // A signal without a sender came from the kernel: a terminal hangup, a resource limit.
-    if (by.how == "signal to the shim" && !by.pid && !by.uid) return "the kernel";
+    if (is_from_kernel(by)) return "the kernel";
     std::string text = by.uid ? "uid " + std::to_string(*by.uid) : "an unknown user";
     // The pid of a sender in another pid namespace is 0.
     if (by.pid && *by.pid > 0) {
@@ -105,14 +109,37 @@ std::string cancelled_sentence(const Cancellation& request) {
     return text;
 }
 
-std::string with_state(const StuckWorker& stuck) {
-    return "pid " + std::to_string(stuck.pid) + ", state " + stuck.state;
+std::string with_state(const Survivor& survivor) {
+    return "pid " + std::to_string(survivor.pid) + ", state " + survivor.state;
+}
+
+// True if a signal that was passed on may be why the worker ended. One that a worker handled does
+// not explain what it did later: a daemon reads its settings again on SIGHUP, and may exit for
+// reasons of its own an hour later.
+bool may_have_caused(const PassedOn& passed, int wait_status) {
+    if (WIFSIGNALED(wait_status)) return WTERMSIG(wait_status) == passed.signal;
+    if (WEXITSTATUS(wait_status) == 128 + passed.signal) return true;  // as shells report it
+    const bool is_hangup = passed.signal == SIGHUP && is_from_kernel(passed.by);
+    const bool asks_to_end = passed.signal == SIGTERM || passed.signal == SIGINT ||
+                             passed.signal == SIGQUIT || is_hangup;
+    return asks_to_end && passed.before_end <= default_grace;
+}
+
+// Null if none has.
+const PassedOn* cause_of(const Ending& end) {
+    for (auto passed = end.passed_on.rbegin(); passed != end.passed_on.rend(); ++passed)
+        if (may_have_caused(*passed, end.wait_status)) return &*passed;
+    return nullptr;
 }
 
 std::vector<std::string> evidence_of(const Ending& end) {
     std::vector<std::string> evidence = end.evidence;
     if (end.oom)
         evidence.insert(evidence.end(), end.oom->evidence.begin(), end.oom->evidence.end());
+    for (const PassedOn& passed : end.passed_on)
+        evidence.push_back(signal_name(passed.signal) + " from " + describe(passed.by) +
+                           " was passed on " + describe_duration(passed.before_end) +
+                           " before the end");
     return evidence;
 }
 
@@ -139,19 +166,30 @@ bool tell_what_asked(const Ending& end, Conclusion& last) {
     return end.timed_out || end.cancelled;
 }
 
-// The worker was asked to end, then killed, and is still there: nobody can know how it will end.
-Conclusion judge_stuck(const Ending& end) {
+std::string survivor_clause(const Survivor& survivor) {
+    if (!survivor.why_not_killed.empty())
+        return "SIGKILL could not be sent to the worker (pid " + std::to_string(survivor.pid) +
+               "), which lives on: " + survivor.why_not_killed;
+    const std::string outcome = "SIGKILL did not end the worker (" + with_state(survivor) + ")";
+    return outcome + (survivor.is_stuck() ? ": it is stuck in the kernel" : ", which lives on");
+}
+
+// The worker was asked to end, and then to be killed, and is still there: nobody can know how it
+// will end.
+Conclusion judge_survivor(const Ending& end) {
     Conclusion last;
     ExitRecord& exit = last.exit;
-    const StuckWorker& stuck = *end.stuck;
-    exit.certainty = Certainty::observed;
+    const Survivor& survivor = *end.survivor;
+    exit.certainty = survivor.is_stuck() ? Certainty::observed : Certainty::unknown;
     exit.evidence = evidence_of(end);
-    exit.evidence.push_back("the worker (" + with_state(stuck) + ") was still there " +
-                            describe_duration(stuck.after_kill) + " after SIGKILL" +
-                            (stuck.where.empty() ? "" : ", in kernel function " + stuck.where));
+    exit.evidence.push_back(
+        "the worker (" + with_state(survivor) + ") was still there " +
+        describe_duration(survivor.after_kill) +
+        (survivor.why_not_killed.empty() ? " after SIGKILL"
+                                         : " after the first attempt to kill it") +
+        (survivor.where.empty() ? "" : ", in kernel function " + survivor.where));
     tell_what_asked(end, last);
-    last.sentence +=
-        "; SIGKILL did not end the worker (" + with_state(stuck) + "): it is stuck in the kernel.";
+    last.sentence += "; " + survivor_clause(survivor) + ".";
     last.status = status_of(exit.reason);
     return last;
 }
@@ -209,7 +247,7 @@ Status status_of(ExitReason reason) {
 }
 
 Conclusion judge_witnessed(const Ending& end) {
-    if (end.stuck) return judge_stuck(end);
+    if (end.survivor) return judge_survivor(end);
     Conclusion last;
     ExitRecord& exit = last.exit;
     const int status = end.wait_status;
@@ -222,13 +260,8 @@ Conclusion judge_witnessed(const Ending& end) {
         exit.code = WEXITSTATUS(status);
     exit.resources = end.resources;
     exit.evidence = evidence_of(end);
-    // Whoever sent SIGHUP an hour ago did not request this SIGSEGV.
-    const bool was_requested =
-        end.signalled_by && (!WIFSIGNALED(status) || WTERMSIG(status) == end.signalled_with);
-    if (was_requested) exit.requested_by = end.signalled_by;
-    if (end.signalled_by)
-        exit.evidence.push_back(signal_name(end.signalled_with) + " from " +
-                                describe(*end.signalled_by) + " had been passed on earlier");
+    const PassedOn* const cause = cause_of(end);
+    if (cause != nullptr) exit.requested_by = cause->by;
 
     // From the most to the least specific. A request that was on disk before the end outweighs how
     // the worker obeyed it; a timeout that was reached is always reported as one.
@@ -244,12 +277,12 @@ Conclusion judge_witnessed(const Ending& end) {
         } else if (WCOREDUMP(status)) {
             exit.reason = ExitReason::core_dump;
             last.sentence = "Killed by " + name + " (core dumped)";
-            if (was_requested) last.sentence += ", " + sent_by(*end.signalled_by);
+            if (cause != nullptr) last.sentence += ", " + sent_by(cause->by);
             last.sentence += ".";
         } else {
             exit.reason = ExitReason::signal;
-            if (was_requested)
-                last.sentence = "Killed by " + name + ", " + sent_by(*end.signalled_by) + ".";
+            if (cause != nullptr)
+                last.sentence = "Killed by " + name + ", " + sent_by(cause->by) + ".";
             else if (killed)
                 last.sentence = "Killed by SIGKILL; who sent it cannot be known.";
             else
@@ -258,9 +291,9 @@ Conclusion judge_witnessed(const Ending& end) {
     } else if (WEXITSTATUS(status) != 0) {
         exit.reason = ExitReason::exit_code;
         last.sentence = "Exited with status " + std::to_string(WEXITSTATUS(status));
-        if (end.signalled_by)
-            last.sentence += " after " + signal_name(end.signalled_with) + " from " +
-                             describe(*end.signalled_by);
+        if (cause != nullptr)
+            last.sentence +=
+                " after " + signal_name(cause->signal) + " from " + describe(cause->by);
         last.sentence += ".";
     } else if (end.result_expected && !end.worker_wrote_final_status) {
         exit.reason = ExitReason::no_result;

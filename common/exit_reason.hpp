@@ -105,6 +105,9 @@ struct Cancellation {
     Requester by;
     std::string reason;  // may be empty
 };
+// Of a reason that a person gives, in bytes. What is longer is cut off when it is written, so that
+// no reader refuses the file that it is in.
+constexpr std::size_t longest_reason = 4096;
 
 // How long a worker may take to end when it is asked to, unless the user says otherwise.
 constexpr std::chrono::milliseconds default_grace{10'000};
@@ -120,13 +123,23 @@ struct CancelRequest {
         {};  // which it is for: a request that was moved to another job counts for nothing
 };
 
-// A worker that SIGKILL did not end. It will end once the kernel lets it go, but nobody waits for
-// that.
-struct StuckWorker {
+// A worker that was to be killed and lives on: nobody waits for its end.
+struct Survivor {
     int pid = 0;
-    char state = '?';                         // from /proc/PID/stat, usually D
+    char state = '?';                         // from /proc/PID/stat
     std::string where;                        // the kernel function, if it can be read
     std::chrono::milliseconds after_kill{0};  // how long we waited
+    std::string why_not_killed;               // why SIGKILL could not be sent; "" if it was
+
+    // The kernel will end it, once it can.
+    bool is_stuck() const { return state == 'D' && why_not_killed.empty(); }
+};
+
+// A signal, fatal unless it is handled, that the shim passed on.
+struct PassedOn {
+    int signal = 0;
+    Requester by;
+    std::chrono::milliseconds before_end{0};
 };
 
 // The end of a process passes through three values, each made from the one before: Ending (what was
@@ -136,12 +149,11 @@ struct StuckWorker {
 // What was seen of an end by the process that waited for it: the supervisor, or a reader that
 // outlived the shim.
 struct Ending {
-    int wait_status = 0;                     // meaningless if the worker is stuck
-    std::optional<StuckWorker> stuck;        // timed out or cancelled, but still there
+    int wait_status = 0;                     // meaningless if there is a survivor
+    std::optional<Survivor> survivor;        // timed out or cancelled, but still there
     bool timed_out = false;                  // --timeout was reached before the end
     std::optional<CancelRequest> cancelled;  // on disk before the end
-    std::optional<Requester> signalled_by;   // who sent the last fatal signal we passed on
-    int signalled_with = 0;                  // that signal
+    std::vector<PassedOn> passed_on;         // the last of each signal, the latest at the end
     int sigterm_count = 0;                   // how many times SIGTERM came
     std::optional<Resources> resources;
     std::vector<std::string> evidence;  // what was sent, and when

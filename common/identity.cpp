@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "common/clocks.hpp"
+#include "common/send_signal.hpp"
 #include "common/system_calls.hpp"
 
 namespace jobshim {
@@ -89,7 +90,7 @@ int run_as(const std::optional<Identity>& identity, const std::function<int()>& 
         if (ended == child) break;
         if (ended < 0 && errno != EINTR) return errno;
         if (monotonic_now() >= deadline) {
-            ::kill(child, SIGKILL);
+            (void)signal_child(child, SIGKILL);
             while (::waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
             return ETIMEDOUT;
         }

@@ -82,7 +82,7 @@ JobFiles files_at(const Target& target) {
     JobFiles files{.directory = target.directory,
                    .path = target.directory.path_of(target.name),
                    .name = target.name,
-                   .heartbeat = without_json(target.name) + ".heartbeat",
+                   .heartbeat = heartbeat_name_of(target.name),
                    .cancel = target.name + ".cancel",
                    .merged = own_name_beside(target.name, "merged"),
                    .fresh = own_name_beside(target.name, "new"),

@@ -18,7 +18,7 @@ struct JobFiles {
     Directory directory;     // acts with the owner's identity, if this process is root's
     std::string path;        // absolute, for people and records only
     std::string name;        // of the job file
-    std::string heartbeat;   // NAME with .json replaced by .heartbeat, else appended
+    std::string heartbeat;   // heartbeat_name_of(name)
     std::string cancel;      // NAME.cancel
     std::string merged;      // used instead while `fresh` holds what the host wrote meanwhile
     std::string fresh;       // the next version of the job file, while it is being written

@@ -30,6 +30,23 @@ std::string job_id_from_name(std::string_view name) {
     return id.empty() ? "job" : id;
 }
 
+namespace {
+
+constexpr std::string_view ending = ".heartbeat";
+// For a job file that does not end in .json.
+constexpr std::string_view other_ending = ".jobshim-heartbeat";
+
+}  // namespace
+
+std::string heartbeat_name_of(std::string_view name) {
+    const bool is_json = name.ends_with(".json") && name != ".json";
+    return is_json ? without_json(name).append(ending) : std::string(name).append(other_ending);
+}
+
+bool is_heartbeat_name(std::string_view name) {
+    return name.ends_with(ending) || name.ends_with(other_ending);
+}
+
 std::string path_in(std::string_view directory, std::string_view name) {
     std::string path(directory == "/" ? "" : directory);
     return path.append("/").append(name);

@@ -127,8 +127,11 @@ void find_out_which_run(Observation& seen, const JobFiles& files, const Observer
         signs.created_at = seen.document->string("createdAt").value_or("");
         signs.started_at = seen.document->string("startedAt").value_or("");
         signs.updated_at = seen.document->string("updatedAt").value_or("");
+        signs.pid = seen.document->value("pid").value_or("");
+        signs.written_ms = seen.modified_ns / 1'000'000;
     }
     signs.beat = parse_heartbeat(seen.probe.text);
+    signs.last_beat_ms = seen.probe.mtime_ns.value_or(0) / 1'000'000;
     signs.lock_is_held = seen.probe.lock == LivenessLock::held;
     signs.job_file = to_utf8(files.path);
     signs.boot_id = observer.here.boot_id;

@@ -50,7 +50,7 @@ Liveness look_up_process(int pid, std::optional<std::uint64_t> start_time);
 // these apart.
 ProcessHandle open_process(int pid, std::optional<std::uint64_t> start_time);
 
-// True once the process has ended, false if the timeout passes first.
+// True once the process has ended, false if the timeout passes first. Negative: without limit.
 bool wait_for_end(const ProcessHandle& process, std::chrono::milliseconds timeout);
 
 // Like look_up_process, but gives a live process up to `patience` to end.
@@ -69,10 +69,6 @@ struct Hanging {
     std::string where;  // the kernel function; "" if it cannot be read
 };
 std::optional<Hanging> find_blocker(int pid);
-
-// False, with errno, if the process is gone (ESRCH) or may not be signalled (EPERM). Signal 0 only
-// checks.
-bool send_signal(const ProcessHandle& process, int signal);
 
 // The process's effective uid according to /proc; nothing if the process is gone or /proc is
 // unusable.

@@ -57,9 +57,12 @@ std::optional<ProcessStat> parse_stat(const std::string& text) {
 // reports a hangup: to wait only for that, `events` is 0.
 bool poll_for(const ProcessHandle& process, short events, std::chrono::milliseconds timeout) {
     pollfd poll{process.get(), events, 0};
+    const auto deadline = monotonic_now() + timeout;
     int result = 0;
     do {
-        result = ::poll(&poll, 1, static_cast<int>(timeout.count()));
+        const timespec left =
+            to_timespec(std::max(deadline - monotonic_now(), std::chrono::nanoseconds(0)));
+        result = ::ppoll(&poll, 1, timeout.count() < 0 ? nullptr : &left, nullptr);
     } while (result < 0 && errno == EINTR);
     return result == 1 && (poll.revents & (events | POLLHUP)) != 0;
 }
@@ -233,10 +236,6 @@ std::optional<Hanging> find_blocker(int pid) {
     });
     if (!seen) return Hanging{};
     return runs ? std::nullopt : found;
-}
-
-bool send_signal(const ProcessHandle& process, int signal) {
-    return ::syscall(SYS_pidfd_send_signal, process.get(), signal, nullptr, 0) == 0;
 }
 
 namespace {

@@ -1,10 +1,12 @@
 #include "common/run_choice.hpp"
 
+#include <chrono>
 #include <cstdint>
 #include <string_view>
 #include <utility>
 
 #include "common/units.hpp"
+#include "common/verdict.hpp"
 
 namespace jobshim {
 
@@ -26,18 +28,35 @@ bool heartbeat_is_later(const RunSigns& signs) {
     return time_or_0(signs.beat.started_at) > time_or_0(signs.started_at);
 }
 
+bool names_a_process_of(const RunRecord& run, const std::string& pid) {
+    return pid == std::to_string(run.shim.pid) ||
+           (run.worker && pid == std::to_string(run.worker->pid));
+}
+
+// When the heartbeat file's run was over, as far as that shows; 0 if it does not. A shim that is
+// dead was so at the latest when its heartbeat was overdue.
+std::int64_t over_at(const RunSigns& signs) {
+    if (signs.beat.last) return time_or_0(signs.beat.last->exit.ended_at);
+    const std::chrono::milliseconds interval(signs.beat.run->interval_ms);
+    return signs.last_beat_ms == 0 ? 0 : signs.last_beat_ms + overdue_after(interval).count();
+}
+
 // True if the record requests a run later than the heartbeat file's: it was created after that run
-// began, or changed after that run ended. If not, an active record beside a known end is an old
+// began, or changed after that run was over. If not, an active record beside a known end is an old
 // copy that the host wrote back.
 bool asks_for_a_new_run(const RunSigns& signs) {
     const std::int64_t began = time_or_0(signs.beat.started_at);
-    const std::int64_t ended = signs.beat.last ? time_or_0(signs.beat.last->exit.ended_at) : 0;
+    const std::int64_t over = over_at(signs);
     if (began != 0 && time_or_0(signs.created_at) > began) return true;
-    if (ended == 0) return false;
-    // A host that writes its old copy back late gives it a late timestamp, so `updatedAt` means
-    // nothing in a record that says `running`.
-    return time_or_0(signs.started_at) > ended ||
-           (signs.status == Status::queued && time_or_0(signs.updated_at) > ended);
+    if (over == 0) return false;
+    if (signs.beat.last && time_or_0(signs.started_at) > over) return true;
+    // A host that writes its old copy back late gives it a late time, so that means nothing in a
+    // record that says `running`, or that names a process of that run.
+    if (signs.status != Status::queued || names_a_process_of(*signs.beat.run, signs.pid))
+        return false;
+    // Some hosts write no times; the file has one.
+    const std::int64_t updated = time_or_0(signs.updated_at);
+    return (updated != 0 ? updated : signs.written_ms) > over;
 }
 
 }  // namespace
@@ -70,10 +89,12 @@ RunChoice choose_run(RunSigns signs) {
         recorded->kill_on_shim_death = beat.run->kill_on_shim_death;
         choice.oom = beat.oom;
         choice.worker_was_started = recorded->worker.has_value();
-        // The end was recorded, and then somebody made the record active again: with a new request
-        // (then this run is not it), or because the host wrote its old copy back.
-        if (is_over_but_active && (signs.status == Status::queued || asks_for_a_new_run(signs)))
-            return choice;
+        // It has ended, and then somebody made the record active again: with a new request (then
+        // this run is not it), or because the host wrote its old copy back. No copy of a record
+        // with this run in it says `queued`.
+        const bool is_queued_again =
+            !signs.lock_is_held && signs.status == Status::queued && (beat.last || recorded->exit);
+        if (is_queued_again || (is_over_but_active && asks_for_a_new_run(signs))) return choice;
         if (!is_final(signs.status) || !recorded->exit) choice.known_end = beat.last;
         choice.run = std::move(recorded);
     } else if (beat.run && (signs.lock_is_held || !recorded || heartbeat_is_later(signs))) {

@@ -5,6 +5,7 @@
 // shim has taken the lock but not written the record yet; the job file was renamed or copied.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -21,6 +22,9 @@ struct RunSigns {
     std::string created_at;  // ISO 8601, from the record; "" if absent
     std::string started_at;
     std::string updated_at;
+    std::string pid;                // the record's, as its JSON has it
+    std::int64_t written_ms = 0;    // when the record was last written, by its file; 0 if unknown
+    std::int64_t last_beat_ms = 0;  // likewise
     Heartbeat beat;
     bool lock_is_held = false;
     std::string job_file;  // its path in UTF-8, as a heartbeat file names it

@@ -7,6 +7,7 @@
 #include "common/clocks.hpp"
 #include "common/oom_evidence.hpp"
 #include "common/posix_error.hpp"
+#include "common/send_signal.hpp"
 #include "common/units.hpp"
 
 namespace jobshim {
@@ -69,7 +70,7 @@ void signal_each(const std::vector<ProcessStat>& processes, int signal,
     }
     if (open.empty()) return;
     run_as(identity, [&] {
-        for (const ProcessHandle& process : open) send_signal(process, signal);
+        for (const ProcessHandle& process : open) (void)signal_process(process, signal);
         return 0;
     });
 }
@@ -111,7 +112,7 @@ std::optional<OomFinding> add_oom_evidence(std::vector<std::string>& evidence,
 
 int signal_process(const ProcessHandle& process, int signal,
                    const std::optional<Identity>& identity) {
-    return run_as(identity, [&] { return send_signal(process, signal) ? 0 : errno; });
+    return run_as(identity, [&] { return signal_process(process, signal); });
 }
 
 Settled show_as_settled(Settled seen, Conclusion last, const std::string& why_not) {

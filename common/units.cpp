@@ -336,6 +336,15 @@ std::string printable_json(std::string_view json) {
     });
 }
 
+std::string shortened(std::string text, std::size_t most) {
+    constexpr std::string_view ellipsis = "\u2026";
+    if (text.size() <= most) return text;
+    std::size_t end = most < ellipsis.size() ? 0 : most - ellipsis.size();
+    while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0U) == 0x80) --end;
+    text.resize(end);
+    return text.append(ellipsis);
+}
+
 std::string base64(std::string_view bytes) {
     static constexpr char letters[] =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

@@ -52,6 +52,9 @@ std::string printable_json(std::string_view json);
 std::string to_utf8(std::string_view bytes);
 bool is_utf8(std::string_view bytes);
 
+// The beginning of a text in UTF-8, with an ellipsis, if it has more than `most` bytes.
+std::string shortened(std::string text, std::size_t most);
+
 std::string base64(std::string_view bytes);
 
 }  // namespace jobshim

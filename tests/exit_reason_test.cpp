@@ -41,14 +41,12 @@ void cancel(Ending& end) {
     end.cancelled =
         CancelRequest{{{"jobctl cancel", 7, 1000, "jobctl"}, "no longer needed"}, "", {}, {}};
 }
-void signalled(Ending& end) {
-    end.signalled_by = bash;
-    end.signalled_with = SIGTERM;
-}
-void hung_up(Ending& end) {
-    end.signalled_by = Requester{"signal to the shim", {}, {}, ""};
-    end.signalled_with = SIGHUP;
-}
+const Requester nobody{"signal to the shim", {}, {}, ""};  // the kernel
+
+using std::chrono::seconds;
+
+void signalled(Ending& end) { end.passed_on = {{SIGTERM, bash, seconds(1)}}; }
+void hung_up(Ending& end) { end.passed_on = {{SIGHUP, nobody, seconds(1)}}; }
 void expect_result(Ending& end) { end.result_expected = true; }
 OomFinding oom(bool proven) {
     return {true,
@@ -96,7 +94,7 @@ std::vector<ReasonRow> rows() {
         {end_by(SIGTERM,
                 [](Ending& end) {
                     signalled(end);
-                    end.signalled_by = Requester{"signal to the shim", 0, 0, ""};
+                    end.passed_on.front().by = Requester{"signal to the shim", 0, 0, ""};
                 }),
          R::signal, seen, Status::failed, "Killed by SIGTERM, sent by uid 0."},
         {end_by(exited(0), signalled), R::success, seen, Status::completed, ""},
@@ -189,7 +187,8 @@ TEST_CASE("exit reason: every witnessed end") {
         // Exactly one of the two is known; the other is absent, never 0 or -1.
         CHECK(last.exit.code.has_value() != last.exit.signal.has_value());
         if (row.end.oom) CHECK(last.exit.evidence == row.end.oom->evidence);
-        if (row.end.signalled_by) CHECK(last.exit.evidence.size() == 1);
+        if (!row.end.passed_on.empty())
+            CHECK(last.exit.evidence.size() == row.end.passed_on.size());
     }
 }
 
@@ -301,26 +300,71 @@ TEST_CASE("exit reason: notes made while the worker ran come first in the eviden
     end.resources = Resources{12, 34, 56};
     signalled(end);
     const ExitRecord exit = judge_witnessed(end).exit;
-    CHECK(exit.evidence == std::vector<std::string>{
-                               "SIGTERM sent: cancelled after 1 s", "SIGKILL sent after 11 s",
-                               "memory.oom_control oom_kill 0 -> 1 in /jobs/x",
-                               "SIGTERM from uid 1000 (pid 77, bash) had been passed on earlier"});
+    CHECK(exit.evidence ==
+          std::vector<std::string>{"SIGTERM sent: cancelled after 1 s", "SIGKILL sent after 11 s",
+                                   "memory.oom_control oom_kill 0 -> 1 in /jobs/x",
+                                   "SIGTERM from uid 1000 (pid 77, bash) was passed on 1 s before "
+                                   "the end"});
     REQUIRE(exit.resources);
     CHECK(exit.resources->user_ms == 12);
     CHECK(exit.resources->max_rss_kib == 56);
-    // A stuck worker has not ended, but what was done to it is known all the same.
-    end.stuck = StuckWorker{42, 'D', "", std::chrono::seconds(10)};
+    // A survivor has not ended, but what was done to it is known all the same.
+    end.survivor = Survivor{42, 'D', "", std::chrono::seconds(10), ""};
     end.resources.reset();
     time_out(end);
-    const ExitRecord stuck = judge_witnessed(end).exit;
-    REQUIRE(stuck.evidence.size() == 4);
-    CHECK(stuck.evidence.front() == "SIGTERM sent: cancelled after 1 s");
-    CHECK_FALSE(stuck.resources);
+    const ExitRecord survived = judge_witnessed(end).exit;
+    REQUIRE(survived.evidence.size() == 5);
+    CHECK(survived.evidence.front() == "SIGTERM sent: cancelled after 1 s");
+    CHECK_FALSE(survived.resources);
+}
+
+// A worker that read its settings again on SIGHUP, and exited for a reason of its own much later,
+// had a stranger named as the one who requested its end.
+TEST_CASE("exit reason: only a signal that may have caused the end has a requester") {
+    const Requester other{"signal to the shim", 88, 1001, "sh"};
+    struct Row {
+        int status;
+        std::vector<PassedOn> passed_on;
+        std::optional<Requester> by;
+    };
+    const auto later = seconds(20);
+    for (const Row& row : {
+             // Handled, and then an exit of the worker's own.
+             Row{exited(0), {{SIGHUP, bash, seconds(1)}}, {}},
+             Row{exited(1), {{SIGUSR1, bash, seconds(1)}}, {}},
+             Row{exited(1), {{SIGTERM, bash, later}}, {}},
+             Row{exited(0), {{SIGINT, bash, later}}, {}},
+             Row{SIGSEGV, {{SIGTERM, bash, seconds(1)}}, {}},
+             // Obeyed, by the default action, as a shell reports it, or soon.
+             Row{SIGHUP, {{SIGHUP, bash, later}}, bash},
+             Row{SIGUSR1, {{SIGUSR1, bash, later}}, bash},
+             Row{exited(128 + SIGUSR1), {{SIGUSR1, bash, later}}, bash},
+             Row{exited(128 + SIGTERM), {{SIGTERM, bash, later}}, bash},
+             Row{exited(0), {{SIGTERM, bash, seconds(1)}}, bash},
+             Row{exited(3), {{SIGQUIT, bash, seconds(1)}}, bash},
+             Row{exited(1), {{SIGHUP, nobody, seconds(1)}}, nobody},  // its terminal is gone
+             Row{exited(1), {{SIGHUP, nobody, later}}, {}},
+             // Of several, the one that explains it.
+             Row{SIGTERM, {{SIGTERM, bash, later}, {SIGUSR1, other, seconds(1)}}, bash},
+             Row{exited(1), {{SIGTERM, bash, seconds(2)}, {SIGINT, other, seconds(1)}}, other},
+         }) {
+        Ending end = end_by(row.status, [&](Ending& it) { it.passed_on = row.passed_on; });
+        const Conclusion last = judge_witnessed(end);
+        INFO("wait status " << row.status << ": " << last.sentence);
+        const auto pid_of = [](const std::optional<Requester>& by) {
+            return by ? by->pid.value_or(-1) : -2;
+        };
+        CHECK(pid_of(last.exit.requested_by) == pid_of(row.by));
+        const bool names_somebody = last.sentence.find("uid") != std::string::npos;
+        CHECK(names_somebody <= (row.by && row.by->uid));
+        // What was passed on is told all the same.
+        CHECK(last.exit.evidence.size() == row.passed_on.size());
+    }
 }
 
 TEST_CASE("exit reason: a worker that SIGKILL did not end is only reported as stuck") {
     Ending end;
-    end.stuck = StuckWorker{42, 'D', "percpu_rwsem_wait", std::chrono::seconds(10)};
+    end.survivor = Survivor{42, 'D', "percpu_rwsem_wait", std::chrono::seconds(10), ""};
     end.oom = oom(false);
     const auto check = [&](ExitReason reason, const std::string& sentence) {
         const Conclusion last = judge_witnessed(end);
@@ -345,6 +389,35 @@ TEST_CASE("exit reason: a worker that SIGKILL did not end is only reported as st
     check(ExitReason::timeout,
           "Timed out after 1 min 30 s; SIGKILL did not end the worker (pid 42, state D): it is "
           "stuck in the kernel.");
+}
+
+// What the shim may not signal was recorded as killed and stuck in the kernel.
+TEST_CASE("exit reason: a worker that cannot be killed lives on and its end is unknown") {
+    Ending end;
+    time_out(end);
+    end.survivor = Survivor{42, 'S', "", seconds(10), "not permitted (it runs as root)"};
+    Conclusion last = judge_witnessed(end);
+    CHECK(last.exit.reason == ExitReason::timeout);
+    CHECK(last.exit.certainty == Certainty::unknown);
+    CHECK_FALSE(last.exit.code);
+    CHECK_FALSE(last.exit.signal);
+    CHECK_FALSE(last.exit.wait_status);
+    CHECK(last.sentence ==
+          "Timed out after 1 min 30 s; SIGKILL could not be sent to the worker (pid 42), which "
+          "lives on: not permitted (it runs as root).");
+    CHECK(last.exit.evidence ==
+          std::vector<std::string>{"the worker (pid 42, state S) was still there 10 s after the "
+                                   "first attempt to kill it"});
+    // Killed, but held by a debugger.
+    end.survivor = Survivor{42, 't', "", seconds(10), ""};
+    last = judge_witnessed(end);
+    CHECK(last.exit.certainty == Certainty::unknown);
+    CHECK(last.sentence ==
+          "Timed out after 1 min 30 s; SIGKILL did not end the worker (pid 42, state t), which "
+          "lives on.");
+    // State D alone is not enough: it was not killed.
+    end.survivor = Survivor{42, 'D', "", seconds(10), "not permitted"};
+    CHECK(judge_witnessed(end).exit.certainty == Certainty::unknown);
 }
 
 TEST_CASE("exit reason: a failure to start has no code or signal or wait status") {

@@ -17,7 +17,7 @@ TEST_CASE("job files: names beside the job file") {
     CHECK(files.heartbeat == "a.heartbeat");
     CHECK(files.cancel == "a.json.cancel");
     CHECK(files.directory.path() == dir.path());
-    CHECK(job_files_of(dir / "a.job").heartbeat == "a.job.heartbeat");
+    CHECK(job_files_of(dir / "a.job").heartbeat == "a.job.jobshim-heartbeat");
     CHECK(job_files_in(files.directory, "b.json").path == dir / "b.json");
 }
 

@@ -3,6 +3,7 @@
 
 #include <functional>
 
+#include "common/units.hpp"
 #include "tests/catch.hpp"
 
 using namespace jobshim;
@@ -11,6 +12,8 @@ namespace {
 
 // A time on the day when a run begins at 10 and ends at 11.
 std::string at(int hour) { return "2026-01-01T" + std::to_string(hour) + ":00:00.000Z"; }
+
+std::int64_t ms(int hour) { return parse_iso_time(at(hour)).value(); }
 
 const WorkerIdentity the_worker{42, 7, Group::own, 40};
 const WorkerIdentity other_worker{43, 7, Group::own, 40};
@@ -87,6 +90,11 @@ RunSigns of_boots(const std::string& recorded, const std::string& beating) {
 RunSigns heartbeat_alone() {
     RunSigns signs = both();
     signs.recorded.reset();
+    return signs;
+}
+
+RunSigns without_times(RunSigns signs) {
+    signs.created_at = signs.started_at = signs.updated_at = "";
     return signs;
 }
 
@@ -225,6 +233,9 @@ TEST_CASE("run choice: a job made active again after its end was recorded") {
     check({
         {"queued: requested again", says(Status::queued, ended), Of::none, End::unknown,
          Agrees::yes, Worker::started, Begun::no, Before::yes},
+        {"queued: requested again by a host that had read it during the run",
+         says(Status::queued, with_end(both())), Of::none, End::unknown, Agrees::yes,
+         Worker::started, Begun::no, Before::no},
         {"running: the host put its old copy back", ended, Of::both, End::known, Agrees::yes,
          Worker::started, Begun::no, Before::yes},
         {"running, and stamped later than the end: still an old copy, written late",
@@ -361,6 +372,35 @@ TEST_CASE("run choice: the record describes no run of ours") {
         {"queued before the last one's end: an old copy",
          says(Status::queued, with_end(heartbeat_alone())), Of::heartbeat, End::known, Agrees::yes,
          Worker::started, Begun::no, Before::no},
+        {"queued, and only the file has a time, which is after the end",
+         says(Status::queued, changed(without_times(with_end(heartbeat_alone())),
+                                      [](RunSigns& signs) { signs.written_ms = ms(12); })),
+         Of::none, End::unknown, Agrees::no, Worker::not_started, Begun::no, Before::no},
+        {"likewise, and it names that run's worker: an old copy",
+         says(Status::queued, changed(without_times(with_end(heartbeat_alone())),
+                                      [](RunSigns& signs) {
+                                          signs.written_ms = ms(12);
+                                          signs.pid = std::to_string(the_worker.pid);
+                                      })),
+         Of::heartbeat, End::known, Agrees::yes, Worker::started, Begun::no, Before::no},
+        {"running, likewise: an old copy",
+         changed(without_times(with_end(heartbeat_alone())),
+                 [](RunSigns& signs) { signs.written_ms = ms(12); }),
+         Of::heartbeat, End::known, Agrees::yes, Worker::started, Begun::no, Before::no},
+        {"queued long after the last beat of a shim that is gone",
+         says(Status::queued, changed(without_times(heartbeat_alone()),
+                                      [](RunSigns& signs) {
+                                          signs.last_beat_ms = ms(10);
+                                          signs.written_ms = ms(11);
+                                      })),
+         Of::none, End::unknown, Agrees::no, Worker::not_started, Begun::no, Before::no},
+        {"queued before its heartbeat was overdue: perhaps during that run",
+         says(Status::queued, changed(without_times(heartbeat_alone()),
+                                      [](RunSigns& signs) {
+                                          signs.last_beat_ms = ms(10);
+                                          signs.written_ms = ms(10) + 5000;
+                                      })),
+         Of::heartbeat, End::unknown, Agrees::yes, Worker::started, Begun::no, Before::no},
         {"neither file has a time",
          changed(with_end(heartbeat_alone()),
                  [](RunSigns& signs) {

@@ -54,7 +54,8 @@ public:
                     is_previous_end();
                 return;
             case Stage::starting:
-                if (watcher_->is_due(news, now) || one_of_the_shims_ended())
+                if (watcher_->is_due(news, now) || now >= starting_.until ||
+                    one_of_the_shims_ended())
                     look_for_starting_shims();
                 return;
             case Stage::running:
@@ -75,13 +76,15 @@ public:
 
     nanoseconds wake_at(std::vector<pollfd>& descriptors) const override {
         if (watcher_ && is_awaited()) watcher_->add_to(descriptors);
-        for (const ProcessHandle& shim : starting_) descriptors.push_back({shim.get(), POLLIN, 0});
+        for (const ProcessHandle& shim : starting_.handles)
+            descriptors.push_back({shim.get(), POLLIN, 0});
         switch (stage_) {
             case Stage::absent:
                 return std::min(absent_until_, absent_look_at_);
             case Stage::grace:
                 return std::min(grace_ends_, watcher_->look_again_at());
             case Stage::starting:
+                return std::min(starting_.until, watcher_->look_again_at());
             case Stage::running:
                 return watcher_->look_again_at();
             case Stage::over:
@@ -151,7 +154,7 @@ private:
                 watch_whereabouts();
                 return select();  // it may have appeared between the look and the watch
             }
-            complain_of_no_such_job(job_);
+            complain_of_no_exact_job(job_, context_.directories);
             stage_ = Stage::no_such_job;
         } catch (const AmbiguousJob&) {
             throw;
@@ -163,7 +166,9 @@ private:
     }
 
     bool select() {
-        auto files = select_job(job_, context_.directories);
+        auto files =
+            select_job(job_, context_.directories,
+                       options_.appear > milliseconds(0) ? Match::exact : Match::or_beginning);
         if (!files) return false;
         watcher_.emplace(std::move(*files), watch_);
         return true;
@@ -194,23 +199,23 @@ private:
         const Observation& seen = watcher_->look(context_, false).now;
         const bool another_run = seen.run && seen.run->shim != previous_shim_;
         if (watcher_->is_over() && !another_run && !is_gone(seen)) return true;
-        starting_.clear();
+        starting_ = {};
         keep_watching();
         return false;
     }
 
     void look_for_starting_shims() {
         if (!is_previous_end()) return;
-        starting_ = find_starting_shims(watcher_->files(), previous_shim_, context_.observer);
+        starting_ = find_starting_shims(watcher_->files(), previous_shim_);
         stage_ = Stage::starting;
         // A shim may have taken the lock just before the search, or ended since.
-        if (starting_.empty() && is_previous_end()) keep_watching();
+        if (starting_.handles.empty() && is_previous_end()) keep_watching();
     }
 
     bool one_of_the_shims_ended() const {
-        return std::any_of(starting_.begin(), starting_.end(), [](const ProcessHandle& shim) {
-            return wait_for_end(shim, milliseconds(0));
-        });
+        return std::any_of(
+            starting_.handles.begin(), starting_.handles.end(),
+            [](const ProcessHandle& shim) { return wait_for_end(shim, milliseconds(0)); });
     }
 
     void keep_watching() {
@@ -235,7 +240,7 @@ private:
     nanoseconds absent_look_at_ = end_of_time;
     nanoseconds grace_ends_{0};
     ShimIdentity previous_shim_;
-    std::vector<ProcessHandle> starting_;
+    StartingShims starting_;
 };
 
 }  // namespace

@@ -33,7 +33,7 @@ using std::chrono::milliseconds;
 constexpr milliseconds default_timeout{60'000};
 // For a shim whose heartbeat file is gone: it makes a new one at its next beat.
 constexpr milliseconds between_tries{50};
-// What SIGKILL does not end within this time is stuck in the kernel.
+// What SIGKILL does not end within this time is given up.
 constexpr milliseconds kill_patience{10'000};
 // Another canceller may die before it sends its signal: how often to check that it is still at
 // work.
@@ -53,7 +53,7 @@ public:
     Canceller(JobFiles files, const CtlOptions& options, const Context& context)
         : files_(std::move(files)), options_(options), context_(context) {
         request_.what.by = requester("jobctl cancel", context);
-        request_.what.reason = options.reason;
+        request_.what.reason = shortened(to_utf8(options.reason), longest_reason);
         request_.at = iso_time(wall_now_ms());
         request_.signal = options.signal;
         if (options.kill_after) request_.kill_after_ms = options.kill_after->count();
@@ -340,9 +340,10 @@ private:
         if (wait_for_end(worker, time_left(grace.count() > 0 ? grace : milliseconds(-1)))) return;
         give_up_if_late(seen);
         send(SIGKILL);
-        if (!wait_for_end(worker, kill_patience))
-            refuse("SIGKILL did not end the worker (pid " + std::to_string(seen.run->worker->pid) +
-                   "): it is stuck in the kernel");
+        if (wait_for_end(worker, kill_patience)) return;
+        const auto hanging = find_blocker(seen.run->worker->pid);
+        refuse("SIGKILL did not end the worker (pid " + std::to_string(seen.run->worker->pid) +
+               ")" + (hanging && hanging->state == 'D' ? ": it is stuck in the kernel" : ""));
     }
 
     JobFiles files_;
@@ -359,9 +360,9 @@ Outcome cancel_job(const CtlOptions& options, const Context& unbounded) {
     Context context = unbounded;
     if (options.timeout) context.observer.hurry(*options.timeout);
     const std::string& job = options.jobs.front();
-    const auto files = select_job(job, context.directories);
+    const auto files = select_job(job, context.directories, Match::exact);
     if (!files || !is_there(*files)) {
-        complain_of_no_such_job(job);
+        complain_of_no_exact_job(job, context.directories);
         return Outcome::no_such_job;
     }
     const Verdict before = look_at(*files, context, files->may_act()).now.verdict;
@@ -376,8 +377,13 @@ Outcome cancel_job(const CtlOptions& options, const Context& unbounded) {
     const JobReport report = report_of(*files, after);
     print(options.json ? json_array_of({report}) : status_line(report));
     const Verdict& verdict = after.now.verdict;
-    if (verdict.state == State::cancelled) return done;
-    if (before.ended)
+    const auto end = end_of(after);
+    const bool lives_on =
+        end && end->reason == ExitReason::cancelled && end->certainty == Certainty::unknown;
+    if (verdict.state == State::cancelled && !lives_on) return done;
+    if (lives_on)
+        complain(job + ": its worker was not ended and lives on");
+    else if (before.ended)
         complain(job + ": had already ended");
     else if (verdict.state == State::unknown)
         complain(job + ": not cancelled: whether it is alive cannot be determined from here " +

@@ -15,6 +15,7 @@
 #include "common/oom_evidence.hpp"
 #include "common/posix_error.hpp"
 #include "common/process_identity.hpp"
+#include "common/send_signal.hpp"
 #include "common/system_calls.hpp"
 #include "common/units.hpp"
 #include "shim/jobctl/commands.hpp"
@@ -199,7 +200,7 @@ private:
         }
         if (child < 0) return false;
         const ProcessHandle process = open_process(child, std::nullopt);
-        ::kill(child, SIGKILL);
+        (void)signal_child(child, SIGKILL);
         ::waitpid(child, nullptr, 0);
         return process && wait_status_of(process) == SIGKILL;
     }

@@ -222,17 +222,20 @@ private:
             return watcher_.is_over() && (!seen.run || seen.run->shim == last);
         };
         const auto grace_ends = monotonic_now() + grace_time;
-        std::vector<ProcessHandle> starting;
+        StartingShims starting;
         do {
             std::vector<pollfd> descriptors{{watch_.descriptor(), POLLIN, 0}};
-            for (const ProcessHandle& shim : starting)
+            for (const ProcessHandle& shim : starting.handles)
                 descriptors.push_back({shim.get(), POLLIN, 0});
-            poll_until(starting.empty() ? grace_ends : watcher_.look_again_at(), descriptors);
+            poll_until(starting.handles.empty()
+                           ? grace_ends
+                           : std::min(starting.until, watcher_.look_again_at()),
+                       descriptors);
             watch_.read();
             if (!is_still_over()) return;
             if (monotonic_now() >= grace_ends)
-                starting = find_starting_shims(watcher_.files(), last, context_.observer);
-        } while (monotonic_now() < grace_ends || !starting.empty());
+                starting = find_starting_shims(watcher_.files(), last);
+        } while (monotonic_now() < grace_ends || !starting.handles.empty());
         // A shim may have taken the lock just before the search, or ended since.
         is_still_over();
     }

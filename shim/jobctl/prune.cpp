@@ -218,7 +218,7 @@ private:
 
     // A record that names another job's file as its log is a forged one.
     static bool is_a_job_file(const std::string& name) {
-        return name.starts_with('.') || name.ends_with(".json") || name.ends_with(".heartbeat") ||
+        return name.starts_with('.') || name.ends_with(".json") || is_heartbeat_name(name) ||
                name.find(".json.") != std::string::npos;
     }
 

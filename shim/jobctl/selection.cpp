@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <set>
 
 #include "common/heartbeat.hpp"
 #include "common/job_document.hpp"
 #include "common/units.hpp"
+#include "shim/jobctl/output.hpp"
 #include "shim/jobctl/record_budget.hpp"
 
 namespace jobshim {
@@ -15,9 +15,8 @@ namespace {
 
 constexpr std::string_view suffix = ".json";
 
-bool is_path(const std::string& job) {
-    return job.find('/') != std::string::npos || job.ends_with(suffix);
-}
+bool is_path(const std::string& job) { return job.find('/') != std::string::npos; }
+bool may_be_path(const std::string& job) { return is_path(job) || job.ends_with(suffix); }
 
 std::optional<JobFiles> files_if_there(JobFiles files) {
     return is_there(files) ? std::optional(std::move(files)) : std::nullopt;
@@ -37,28 +36,22 @@ std::optional<JobFiles> files_if_reachable(const std::string& path) {
 class Found {
 public:
     void add(std::optional<JobFiles> files) {
-        if (files && paths_.insert(files->path).second) all.push_back(std::move(*files));
+        const auto is_same = [&](const JobFiles& other) {
+            return other.name == files->name && other.directory.is_same_as(files->directory);
+        };
+        if (files && std::none_of(all.begin(), all.end(), is_same))
+            all.push_back(*std::move(files));
     }
     std::vector<JobFiles> all;
-
-private:
-    std::set<std::string> paths_;
 };
 
-std::vector<JobFiles> with_id(const std::string& id, const std::vector<Directory>& directories) {
-    Found found;
-    if (id.find('/') != std::string::npos) return {};
-    for (const Directory& directory : directories)
-        found.add(files_if_there(job_files_of(directory, id + std::string(suffix))));
-    return std::move(found.all);
-}
-
-std::vector<JobFiles> with_prefix(const std::string& prefix,
-                                  const std::vector<Directory>& directories) {
+std::vector<JobFiles> named_exactly(const std::string& job,
+                                    const std::vector<Directory>& directories) {
     Found found;
     for (const Directory& directory : directories)
-        for (const std::string& name : job_names_in(directory))
-            if (name.starts_with(prefix)) found.add(files_if_there(job_files_of(directory, name)));
+        found.add(files_if_there(job_files_of(directory, job + std::string(suffix))));
+    if (may_be_path(job))
+        if (auto files = files_if_reachable(job)) found.add(files_if_there(*std::move(files)));
     return std::move(found.all);
 }
 
@@ -74,26 +67,55 @@ std::string recorded_id(const Directory& directory, const std::string& name, Rec
     }
 }
 
-// A record's own id may differ from its file name. This reads every file, so it is tried last.
-std::vector<JobFiles> with_recorded_id(const std::string& prefix,
-                                       const std::vector<Directory>& directories) {
+struct Candidates {
+    std::vector<JobFiles> exact;
+    std::vector<JobFiles> longer;  // their ids only begin so
+};
+
+// A record's own id may differ from its file name, and so may the id that jobshim made of that.
+// This reads every file.
+Candidates search(const std::string& id, const std::vector<Directory>& directories) {
     Found exact;
     Found longer;
     RecordBudget budget;
     for (const Directory& directory : directories)
         for (const std::string& name : job_names_in(directory)) {
-            const std::string id = recorded_id(directory, name, budget);
-            if (id.starts_with(prefix))
-                (id == prefix ? exact : longer).add(files_if_there(job_files_of(directory, name)));
+            const std::string recorded = recorded_id(directory, name, budget);
+            if (recorded == id || job_id_from_name(name) == id)
+                exact.add(files_if_there(job_files_of(directory, name)));
+            else if (recorded.starts_with(id) || name.starts_with(id))
+                longer.add(files_if_there(job_files_of(directory, name)));
         }
-    return std::move(exact.all.empty() ? longer.all : exact.all);
+    return {std::move(exact.all), std::move(longer.all)};
 }
 
-std::optional<JobFiles> only_one_of(std::vector<JobFiles> found, const std::string& job) {
+// One's own job comes before another user's that has been given a better name.
+class Choice {
+public:
+    explicit Choice(const std::string& job) : job_(job) {}
+
+    // The only one of one's own jobs. Remembers other users', if it is the first to find any.
+    std::optional<JobFiles> own_of(std::vector<JobFiles> found) {
+        const auto first_other = std::stable_partition(
+            found.begin(), found.end(), [](const JobFiles& files) { return files.may_act(); });
+        if (others_.empty()) others_.assign(first_other, found.end());
+        found.erase(first_other, found.end());
+        return only_one_of(std::move(found));
+    }
+    std::optional<JobFiles> another_users() { return only_one_of(std::move(others_)); }
+
+private:
+    std::optional<JobFiles> only_one_of(std::vector<JobFiles> found) const;
+
+    const std::string& job_;
+    std::vector<JobFiles> others_;
+};
+
+std::optional<JobFiles> Choice::only_one_of(std::vector<JobFiles> found) const {
     if (found.empty()) return std::nullopt;
     if (found.size() == 1) return std::move(found.front());
     constexpr std::size_t most = 20;
-    std::string message = "'" + printable(job) + "' is ambiguous; it could be any of";
+    std::string message = "'" + printable(job_) + "' is ambiguous; it could be any of";
     for (std::size_t i = 0; i < std::min(found.size(), most); ++i)
         message += "\n  " + printable(found[i].path);
     if (found.size() > most) message += "\n  and " + std::to_string(found.size() - most) + " more";
@@ -107,24 +129,29 @@ bool is_there(const JobFiles& files) {
            probe_heartbeat(files).lock == LivenessLock::held;
 }
 
-std::optional<JobFiles> select_job(const std::string& job, const std::vector<std::string>& paths) {
+std::optional<JobFiles> select_job(const std::string& job, const std::vector<std::string>& paths,
+                                   Match match) {
     if (job.empty()) return std::nullopt;
     if (is_path(job)) {
         auto files = files_if_reachable(job);
         return files ? files_if_there(*std::move(files)) : std::nullopt;
     }
     const std::vector<Directory> directories = open_directories(paths);
-    // One's own job comes before another user's that has been given a better name.
-    std::vector<JobFiles> others;
-    for (const auto find : {&with_id, &with_prefix, &with_recorded_id}) {
-        std::vector<JobFiles> found = find(job, directories);
-        const auto first_other = std::stable_partition(
-            found.begin(), found.end(), [](const JobFiles& files) { return files.may_act(); });
-        if (others.empty()) others.assign(first_other, found.end());
-        found.erase(first_other, found.end());
-        if (!found.empty()) return only_one_of(std::move(found), job);
-    }
-    return only_one_of(std::move(others), job);
+    Choice choice(job);
+    if (auto files = choice.own_of(named_exactly(job, directories))) return files;
+    Candidates found = search(job, directories);
+    if (auto files = choice.own_of(std::move(found.exact))) return files;
+    if (match == Match::or_beginning && !may_be_path(job))
+        if (auto files = choice.own_of(std::move(found.longer))) return files;
+    return choice.another_users();
+}
+
+void complain_of_no_exact_job(const std::string& job, const std::vector<std::string>& paths) {
+    const auto longer =
+        is_path(job) ? std::vector<JobFiles>() : search(job, open_directories(paths)).longer;
+    if (longer.empty()) return complain_of_no_such_job(job);
+    complain(printable(job) + ": no such job (" + printable(without_json(longer.front().name)) +
+             " begins so, but here the whole id is needed)");
 }
 
 std::vector<Directory> open_directories(const std::vector<std::string>& paths) {
@@ -137,13 +164,14 @@ std::vector<Directory> open_directories(const std::vector<std::string>& paths) {
 
 Whereabouts whereabouts_of(const std::string& job, const std::vector<std::string>& paths) {
     Whereabouts where;
-    if (is_path(job)) {
-        if (const auto files = files_if_reachable(job))
-            where.directories.push_back(files->directory);
-        where.complete = !where.directories.empty();
-    } else {
+    if (!is_path(job)) {
         where.directories = open_directories(paths);
         where.complete = where.directories.size() == paths.size();
+    }
+    if (may_be_path(job)) {
+        const auto files = files_if_reachable(job);
+        if (files) where.directories.push_back(files->directory);
+        where.complete = where.complete && files;
     }
     return where;
 }
@@ -169,7 +197,7 @@ std::vector<std::string> job_names_in(const Directory& directory) {
 
 std::vector<std::string> heartbeat_names_in(const Directory& directory) {
     return names_that(directory, [](std::string_view name) {
-        return !name.starts_with('.') && name.ends_with(".heartbeat");
+        return !name.starts_with('.') && is_heartbeat_name(name);
     });
 }
 

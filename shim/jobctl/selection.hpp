@@ -18,10 +18,22 @@ public:
     using Refusal::Refusal;
 };
 
+// A JOB with a slash is a path. Every other is an id, exactly, or else the beginning of one; one
+// that ends in .json may be a path as well, and is ambiguous if it is both. An id is what the job
+// file is called without .json, and what the record says.
+//
+// Caveats: the beginning of an id is enough to look at a job, never to end or settle it, and not
+// while a job with exactly that id may still appear.
+enum class Match { exact, or_beginning };
+
 // Nothing if there is no such job. Throws AmbiguousJob, or std::system_error if the system does not
 // let us find out.
 std::optional<JobFiles> select_job(const std::string& job,
-                                   const std::vector<std::string>& directories);
+                                   const std::vector<std::string>& directories,
+                                   Match match = Match::or_beginning);
+
+// Complains that there is no such job, and names one whose id only begins so.
+void complain_of_no_exact_job(const std::string& job, const std::vector<std::string>& directories);
 
 // Those of the directories that exist. Throws std::system_error.
 std::vector<Directory> open_directories(const std::vector<std::string>& paths);

@@ -43,11 +43,11 @@ std::string objection(const Observation& seen) {
 
 Outcome settle_job(const CtlOptions& options, const Context& context) {
     const std::string& job = options.jobs.front();
-    const auto files = select_job(job, context.directories);
+    const auto files = select_job(job, context.directories, Match::exact);
     // What is certainly dead is settled by what is known, not by what the person says.
     const Settled before = files ? look_at(*files, context, files->may_act()) : Settled{};
     if (!files || is_gone(before.now)) {
-        complain_of_no_such_job(job);
+        complain_of_no_exact_job(job, context.directories);
         return Outcome::no_such_job;
     }
     if (!files->may_act())
@@ -58,7 +58,7 @@ Outcome settle_job(const CtlOptions& options, const Context& context) {
     const Judgement judgement = [&](const Observation& seen) -> std::optional<Conclusion> {
         if (!objection(seen).empty()) return conclude_if_dead(seen);
         return judge_told(options.settle_as, requester("jobctl settle", context),
-                          printable(options.reason));
+                          shortened(printable(options.reason), longest_reason));
     };
     const Settled settled = look_at(*files, context, true, judgement);
     if (!settled.wrote)

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <exception>
 
+#include "common/clocks.hpp"
 #include "common/process_identity.hpp"
 #include "common/shim_grammar.hpp"
 
@@ -10,23 +11,37 @@ namespace jobshim {
 
 namespace {
 
-std::string file_of(const NamedJob& named, const RunningCommand& running,
-                    const std::string& default_directory) {
-    if (named.file.starts_with('/')) return named.file;
-    if (!named.file.empty())
-        return running.working_directory.empty() ? ""
-                                                 : running.working_directory + "/" + named.file;
+// The path of the file that a shim with this command line uses, for that process; "" if unknown.
+std::string file_of(const NamedJob& named, int pid) {
+    if (!named.file.empty()) return named.file;
     // Without an id, the shim makes up a new one, and so a new file.
-    if (named.id.empty() || default_directory.empty()) return "";
-    return default_directory + "/" + named.id + ".json";
+    if (named.id.empty()) return "";
+    if (!named.companion.empty()) return named.companion + "/jobshim/" + named.id + ".json";
+    const auto xdg = initial_environment_of(pid, "XDG_STATE_HOME");
+    const auto home = initial_environment_of(pid, "HOME");
+    return state_directory(xdg ? xdg->c_str() : nullptr, home ? home->c_str() : nullptr) +
+           "/jobs/" + named.id + ".json";
 }
 
-bool is_same_job(const std::string& path, const JobFiles& files) {
+// The same words mean another file in another directory, for another user, in another mount
+// namespace.
+bool means(const RunningCommand& shim, const JobFiles& files) {
     try {
-        return !path.empty() && real_path(path) == files.path;
+        const std::string file = file_of(job_named_by(shim.arguments), shim.pid);
+        if (file.empty()) return false;
+        const JobFiles theirs =
+            job_files_of("/proc/" + std::to_string(shim.pid) +
+                         (file.starts_with('/') ? "/root" + file : "/cwd/" + file));
+        return theirs.name == files.name && theirs.directory.is_same_as(files.directory);
     } catch (const std::exception&) {
-        return false;  // the shim will not get far with that file
+        return false;  // it will not get far with that file, or it is not ours to look at
     }
+}
+
+std::chrono::milliseconds age_of(const RunningCommand& running) {
+    ProcessStat stat;
+    stat.start_time = running.start_time;
+    return std::chrono::milliseconds(wall_now_ms() - wall_start_of(stat));
 }
 
 }  // namespace
@@ -48,26 +63,24 @@ NamedJob job_named_by(const std::vector<std::string>& arguments) {
             value = arguments[++i];
         if (option->name == "--job") named.file = value;
         if (option->name == "--id") named.id = value;
+        if (option->name == "--companion") named.companion = value;
     }
     return named;
 }
 
-std::vector<ProcessHandle> find_starting_shims(const JobFiles& files, const ShimIdentity& last,
-                                               const Observer& observer) {
-    // Where a shim without --job puts its file.
-    const std::string default_directory =
-        observer.state_directory.empty() ? "" : observer.state_directory + "/jobs";
-    std::vector<ProcessHandle> shims;
+StartingShims find_starting_shims(const JobFiles& files, const ShimIdentity& last) {
+    StartingShims shims;
     for (const RunningCommand& running : find_processes_named("jobshim")) {
         if (running.pid == last.pid && running.start_time == last.start_time) continue;
         // Anybody can start a program of that name, even one that runs as root.
         if (!counts_for(files.owner(), running.owner)) continue;
-        const NamedJob named = job_named_by(running.arguments);
-        if (!is_same_job(file_of(named, running, default_directory), files)) continue;
+        const auto age = age_of(running);
+        if (age >= start_time || !means(running, files)) continue;
         // Empty if it has ended since; a zombie has no command line, so it was not found above.
         ProcessHandle shim = open_process(running.pid, running.start_time);
-        if (shim && !wait_for_end(shim, std::chrono::milliseconds(0)))
-            shims.push_back(std::move(shim));
+        if (!shim || wait_for_end(shim, std::chrono::milliseconds(0))) continue;
+        shims.handles.push_back(std::move(shim));
+        shims.until = std::min(shims.until, monotonic_now() + (start_time - age));
     }
     return shims;
 }

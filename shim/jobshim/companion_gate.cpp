@@ -120,7 +120,7 @@ bool CompanionGate::worker_reported() const {
 }
 
 bool CompanionGate::may_have_ended_worker(const Ending& ending) {
-    if (ending.sigterm_count > 0 || ending.stuck) return true;
+    if (ending.sigterm_count > 0 || ending.survivor) return true;
     if (!WIFSIGNALED(ending.wait_status)) return false;
     const int signal = WTERMSIG(ending.wait_status);
     return signal == SIGTERM || signal == SIGINT || signal == SIGKILL;

@@ -2,11 +2,14 @@
 
 #include <sys/wait.h>
 
+#include <cerrno>
 #include <csignal>
 
 #include "common/core_pattern.hpp"
 #include "common/oom_evidence.hpp"
+#include "common/posix_error.hpp"
 #include "common/process_identity.hpp"
+#include "common/send_signal.hpp"
 #include "common/units.hpp"
 
 namespace jobshim {
@@ -17,7 +20,23 @@ namespace {
 // started since. Then there is no need to scan all processes, which takes a fifth of what a short
 // job costs.
 bool may_have_descendants(const WorkerIdentity& worker, const Ending& ending, bool kill) {
-    return ending.stuck || kill || !is_newest_process(worker.pid);
+    return ending.survivor || kill || !is_newest_process(worker.pid);
+}
+
+// Says what came of it. The worker is not reaped yet, so its pid still names its process group.
+std::string kill_group(int group, const std::vector<ProcessStat>& members) {
+    std::vector<ProcessHandle> handles;
+    for (const ProcessStat& member : members)
+        handles.push_back(open_process(member.pid, member.start_time));
+    const int error = signal_group(group, SIGKILL);
+    if (error != 0 && error != EPERM)
+        return "SIGKILL could not be sent to what the worker left behind: " + errno_text(error);
+    std::string spared;
+    for (const ProcessHandle& handle : handles)
+        if (handle && signal_process(handle, 0) == EPERM)
+            spared += (spared.empty() ? "" : ", ") + std::to_string(handle.pid());
+    return "SIGKILL sent to what the worker left behind" +
+           (spared.empty() ? "" : ", but not permitted for pid " + spared);
 }
 
 }  // namespace
@@ -46,20 +65,19 @@ std::optional<std::int64_t> group_peak_since(const MemoryBefore& before) {
     return static_cast<std::int64_t>(*peak >> 10U);
 }
 
-std::vector<Leftover> find_leftovers(const WorkerIdentity& worker, const Ending& ending,
-                                     bool kill) {
-    std::vector<Leftover> leftovers;
-    if (worker.group != Group::own || !may_have_descendants(worker, ending, kill)) return leftovers;
-    for (const ProcessStat& member : members_of_group(worker.pid, ending.stuck ? 0 : worker.pid))
-        leftovers.push_back({member.pid, printable(member.command)});
-    // The worker is not reaped yet, so its pid still names its process group.
-    if (kill && !leftovers.empty()) ::kill(-worker.pid, SIGKILL);
-    return leftovers;
+FoundLeftovers find_leftovers(const WorkerIdentity& worker, const Ending& ending, bool kill) {
+    FoundLeftovers found;
+    if (worker.group != Group::own || !may_have_descendants(worker, ending, kill)) return found;
+    const auto members = members_of_group(worker.pid, ending.survivor ? 0 : worker.pid);
+    for (const ProcessStat& member : members)
+        found.list.push_back({member.pid, printable(member.command)});
+    if (kill && !members.empty()) found.evidence = kill_group(worker.pid, members);
+    return found;
 }
 
 std::string find_core(const Ending& ending, const std::string& directory) {
     const bool dumped = WIFSIGNALED(ending.wait_status) && WCOREDUMP(ending.wait_status);
-    if (ending.stuck || !dumped) return "";
+    if (ending.survivor || !dumped) return "";
     return printable(describe_core(read_core_pattern(), directory));
 }
 

@@ -30,7 +30,11 @@ std::optional<OomFinding> find_oom(const MemoryBefore& before, const ShimIdentit
 std::optional<std::int64_t> group_peak_since(const MemoryBefore& before);
 
 // The members of the worker's own process group that are still there. `kill` sends them SIGKILL.
-std::vector<Leftover> find_leftovers(const WorkerIdentity& worker, const Ending& ending, bool kill);
+struct FoundLeftovers {
+    std::vector<Leftover> list;
+    std::string evidence = {};  // what came of the SIGKILL, if it was sent
+};
+FoundLeftovers find_leftovers(const WorkerIdentity& worker, const Ending& ending, bool kill);
 
 // Where the core dump of a worker started in `directory` went; "" if it left none.
 std::string find_core(const Ending& ending, const std::string& directory);

@@ -16,6 +16,7 @@
 #include "common/clocks.hpp"
 #include "common/posix_error.hpp"
 #include "common/say.hpp"
+#include "common/send_signal.hpp"
 #include "common/units.hpp"
 #include "shim/jobshim/companion_gate.hpp"
 #include "shim/jobshim/descriptors.hpp"
@@ -46,25 +47,12 @@ struct RefusedByPlugin {
 };
 using Stop = std::variant<CalledOff, RefusedByPlugin, StartFailure>;
 
-// True for a signal that calls the job off before its worker runs. One that the launcher ignored or
-// blocked never does.
-bool calls_off(const siginfo_t& info, const SignalGate& signals) {
-    switch (info.si_signo) {
-        case SIGTERM:
-        case SIGINT:
-        case SIGHUP:
-        case SIGQUIT:
-            return !signals.is_unwanted(info.si_signo);
-    }
-    return false;
-}
-
 // How the shim ends, to show the launcher how the worker ended.
 End mirrored(const Ending& ending, bool recorded) {
     if (!recorded) return {own_failure};
     if (ending.timed_out) return {timed_out};
     // A plain status: if the shim died by SIGKILL, its record would look cut short.
-    if (ending.stuck) return {128 + SIGKILL};
+    if (ending.survivor) return {128 + SIGKILL};
     if (WIFSIGNALED(ending.wait_status))
         return {128 + WTERMSIG(ending.wait_status), WTERMSIG(ending.wait_status)};
     return {WEXITSTATUS(ending.wait_status)};
@@ -97,7 +85,7 @@ public:
             return end;
         }
         const bool recorded = record_end(worker.identity(), ending);
-        if (!ending.stuck) worker.reap();
+        if (!ending.survivor) worker.reap();
         keep_companion_in_step(CompanionGate::may_have_ended_worker(ending));
         return mirrored(ending, recorded);
     }
@@ -163,7 +151,9 @@ private:
     // on to the worker as soon as it runs.
     std::optional<CalledOff> called_off() {
         while (const auto info = signals_.next(milliseconds(0))) {
-            if (calls_off(*info, signals_)) return CalledOff{*info};
+            // One that the launcher ignored or blocked does not.
+            if (calls_off(info->si_signo) && !signals_.is_unwanted(info->si_signo))
+                return CalledOff{*info};
             early_signals_.push_back(*info);
         }
         return std::nullopt;
@@ -222,7 +212,8 @@ private:
         // blocks all signals, so one that it has already received does not arrive twice.
         if (context_.group == Group::share)
             for (const siginfo_t& info : early_signals_)
-                if (is_from_terminal(info)) ::kill(worker.identity().pid, info.si_signo);
+                if (is_from_terminal(info))
+                    (void)signal_child(worker.identity().pid, info.si_signo);  // ours still
         // A ^Z before the exec stops the child there, and a shell waits for the shim to stop as
         // well, so do not wait for the exec for long.
         const milliseconds patience =
@@ -260,14 +251,14 @@ private:
     // Why COMMAND was never executed, if execute() gave up waiting before that was known.
     static std::optional<StartFailure> late_failure(const StartedWorker& worker,
                                                     const Ending& ending) {
-        return ending.stuck ? std::nullopt : worker.late_failure();
+        return ending.survivor ? std::nullopt : worker.late_failure();
     }
 
     // ---- the end
 
     bool record_end(const WorkerIdentity& worker, Ending ending) {
         const auto took = std::chrono::duration_cast<milliseconds>(boottime_now() - began_);
-        std::vector<Leftover> leftovers = find_leftovers(worker, ending, options_.kill_leftovers);
+        FoundLeftovers leftovers = find_leftovers(worker, ending, options_.kill_leftovers);
         if (!recorder_) return true;
         ending.timeout = options_.timeout;
         ending.result_expected = options_.expect_record;
@@ -277,11 +268,10 @@ private:
         Conclusion last = judge_witnessed(ending);
         ExitRecord& exit = last.exit;
         if (!start_note_.empty()) exit.evidence.push_back(start_note_);
-        if (options_.kill_leftovers && !leftovers.empty())
-            exit.evidence.emplace_back("SIGKILL sent to what the worker left behind");
+        if (!leftovers.evidence.empty()) exit.evidence.push_back(std::move(leftovers.evidence));
         if (std::string core = find_core(ending, context_.working_directory); !core.empty())
             exit.evidence.push_back(std::move(core));
-        exit.leftovers = std::move(leftovers);
+        exit.leftovers = std::move(leftovers.list);
         exit.duration_ms = took.count();
         if (exit.resources) exit.resources->group_peak_kib = group_peak_since(memory_before_);
         if (log_.file) exit.tail = log_.file->tail(options_.tail_bytes);

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "common/unique_fd.hpp"
+#include "shim/jobshim/signal_gate.hpp"
 
 namespace jobshim {
 
@@ -15,9 +16,10 @@ public:
     Launcher() = default;
 
     // Forks. The child becomes the shim, in a session of its own, and gets a Launcher to report to.
-    // The parent prints the id and gets the status to exit with. Throws std::system_error.
+    // The parent passes on what calls the job off (SIGTERM and the like) until then, prints the id
+    // and gets the status to exit with. Throws std::system_error.
     struct Detached;
-    static Detached detach();
+    static Detached detach(const SignalGate& signals);
 
     // COMMAND has been executed.
     void report_start(const std::string& id);

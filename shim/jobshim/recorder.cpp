@@ -108,13 +108,19 @@ std::optional<JobDocument> Recorder::load_after_previous_run() {
 }
 
 // We hold the lock and the record is final, yet its shim may still be alive: somebody has removed
-// the heartbeat file under it, or it is just about to exit.
+// the heartbeat file under it, or it is just about to exit. So may its worker, if nobody saw that
+// end: a worker that wrote its own status, or one that could not be killed.
 void Recorder::refuse_if_alive(const JobDocument& document) const {
     const auto run = document.run();
     if (!run || place_of(run->shim, context_.observer.here) != Place::here) return;
     if (look_up_patiently(run->shim.pid, run->shim.start_time, death_patience) == Liveness::alive)
         throw JobIsTaken(files().path + ": this job is not over: its shim (pid " +
                          std::to_string(run->shim.pid) + ") is still running");
+    if (!run->worker || (run->exit && run->exit->wait_status)) return;
+    const milliseconds patience = run->kill_on_shim_death ? death_patience : milliseconds(0);
+    if (look_up_patiently(run->worker->pid, run->worker->start_time, patience) == Liveness::alive)
+        throw JobIsTaken(files().path + ": this job is not over: its worker (pid " +
+                         std::to_string(run->worker->pid) + ") is still running");
 }
 
 // If somebody removes the heartbeat file, two shims can each hold "the" lock. The one that finds

@@ -7,6 +7,17 @@
 
 namespace jobshim {
 
+bool calls_off(int signal) {
+    switch (signal) {
+        case SIGTERM:
+        case SIGINT:
+        case SIGHUP:
+        case SIGQUIT:
+            return true;
+    }
+    return false;
+}
+
 bool is_from_self(const siginfo_t& info) {
     return info.si_code == SI_USER && info.si_pid == ::getpid();
 }

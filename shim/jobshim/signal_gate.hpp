@@ -41,6 +41,9 @@ private:
     bool child_was_ignored_ = false;
 };
 
+// True for a signal that calls the job off if it comes before the worker runs.
+bool calls_off(int signal);
+
 // True if the kernel sent it, and not a process.
 bool is_from_kernel(const siginfo_t& info);
 

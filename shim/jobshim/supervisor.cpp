@@ -3,9 +3,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <map>
 
 #include "common/clocks.hpp"
 #include "common/process_identity.hpp"
+#include "common/send_signal.hpp"
 #include "common/units.hpp"
 #include "shim/jobshim/look_at_child.hpp"
 #include "shim/jobshim/timers.hpp"
@@ -32,12 +34,14 @@ public:
 
     Ending run(const std::vector<siginfo_t>& early) {
         for (const siginfo_t& info : early) handle(info);
-        while (!look_for_end() && !ending_.stuck) {
+        while (!look_for_end() && !ending_.survivor) {
             if (const auto info = signals_.next(*timers_.next() - monotonic_now())) handle(*info);
             run_timers();
         }
         if (!ending_.cancelled)
             ending_.cancelled = hooks_.cancel_request();  // written before the end, if at all
+        for (PassedOn& passed : ending_.passed_on)
+            passed.before_end = since(passed_on_at_[passed.signal]);
         return std::move(ending_);
     }
 
@@ -46,14 +50,14 @@ private:
         beat,  // always set
         timeout,
         kill,  // at the end of a grace period
-        look,  // whether the worker is stuck; set after SIGKILL
+        look,  // whether SIGKILL has ended the worker; set after it
         count,
     };
 
     bool look_for_end() {
         const auto end = look_at_child(worker_.pid);
         if (!end) return false;
-        ending_.stuck.reset();  // ended at the last moment
+        ending_.survivor.reset();  // ended at the last moment
         ending_.wait_status = end->wait_status;
         ending_.resources = end->resources;
         return true;
@@ -65,15 +69,11 @@ private:
             hooks_.beat();
             timers_.set(Timer::beat, now + options_.heartbeat_interval);
         }
-        if (timers_.take(Timer::kill, now)) {
-            ask_to_end(SIGKILL, milliseconds(0));
-            note("SIGKILL sent");
-        }
-        if (timers_.take(Timer::look, now)) check_if_stuck(now);
+        if (timers_.take(Timer::kill, now)) ask_to_end(SIGKILL, milliseconds(0), "");
+        if (timers_.take(Timer::look, now)) look_for_survivor(now);
         if (timers_.take(Timer::timeout, now)) {
             ending_.timed_out = !ending_.cancelled;
-            ask_to_end(options_.signal, options_.kill_after);
-            note(signal_name(options_.signal) + " sent: timeout reached");
+            ask_to_end(options_.signal, options_.kill_after, ": timeout reached");
         }
     }
 
@@ -97,11 +97,17 @@ private:
                 return;
             }
         }
-        if (is_fatal(info.si_signo)) {
-            ending_.signalled_by = requester_of(info);
-            ending_.signalled_with = info.si_signo;
-        }
-        send(info.si_signo);
+        if (const int error = send(info.si_signo); error != 0)
+            tell_unsent(info.si_signo, error);
+        else if (is_fatal(info.si_signo))
+            remember(info);
+    }
+
+    void remember(const siginfo_t& info) {
+        std::erase_if(ending_.passed_on,
+                      [&](const PassedOn& passed) { return passed.signal == info.si_signo; });
+        ending_.passed_on.push_back({info.si_signo, requester_of(info), milliseconds(0)});
+        passed_on_at_[info.si_signo] = monotonic_now();
     }
 
     // A second request may go further than the first: another signal, or less grace.
@@ -113,39 +119,62 @@ private:
     void carry_out(const CancelRequest& request) {
         ending_.cancelled = request;
         const int signal = request.signal.value_or(SIGTERM);
-        ask_to_end(signal, request.kill_after_ms ? milliseconds(*request.kill_after_ms)
-                                                 : options_.kill_after);
-        note(signal_name(signal) + " sent: cancelled");
+        ask_to_end(
+            signal,
+            request.kill_after_ms ? milliseconds(*request.kill_after_ms) : options_.kill_after,
+            ": cancelled");
     }
 
-    void ask_to_end(int signal, milliseconds grace) {
-        send(signal);
+    void ask_to_end(int signal, milliseconds grace, const char* why) {
+        if (const int error = send(signal); error != 0)
+            tell_unsent(signal, error);
+        else
+            ending_.evidence.push_back(signal_name(signal) + " sent" + why + " after " +
+                                       describe_duration(since(began_)));
         // A stopped process could not obey. Only then: a SIGCONT right after the signal makes GNU
         // make lose track of its children.
-        if (signal != SIGKILL && signal != SIGCONT && somebody_is_stopped()) send(SIGCONT);
+        if (signal != SIGKILL && signal != SIGCONT && somebody_is_stopped()) (void)send(SIGCONT);
         // A grace of 0 has no end. Another request does not postpone a kill that is already
         // scheduled.
         if (grace.count() > 0) timers_.set_no_later(Timer::kill, monotonic_now() + grace);
         if (signal == SIGKILL && !timers_.is_set(Timer::look))
-            timers_.set(Timer::look, monotonic_now() + between_stuck_looks);
+            timers_.set(Timer::look, monotonic_now() + between_looks);
     }
 
-    void check_if_stuck(nanoseconds now) {
-        timers_.set(Timer::look, now + between_stuck_looks);
+    void look_for_survivor(nanoseconds now) {
+        timers_.set(Timer::look, now + between_looks);
         const auto hanging = find_blocker(worker_.pid);
-        looks_ = hanging ? looks_ + 1 : 0;
-        if (looks_ >= looks_until_stuck)
-            ending_.stuck = {worker_.pid, hanging->state, hanging->where,
-                             looks_until_stuck * between_stuck_looks};
+        // The worker may have become somebody else's, and become ours again.
+        const int error = send(SIGKILL);
+        looks_ = hanging || error != 0 ? looks_ + 1 : 0;
+        if (looks_ < looks_until_given_up) return;
+        const Hanging there = hanging.value_or(Hanging{'R', ""});
+        ending_.survivor = {worker_.pid, there.state, there.where,
+                            looks_until_given_up * between_looks,
+                            error == 0 ? "" : why_not_signalled(error, "it", worker_.pid)};
     }
 
-    void send(int signal) const {
-        // The worker is not reaped yet, so its pid is still its own.
-        ::kill(worker_.group == Group::own ? -worker_.pid : worker_.pid, signal);
+    // To the worker and the rest of its group, each once. 0, or why the worker did not get it. The
+    // worker is not reaped yet, so its pid is still its own.
+    int send(int signal) const {
+        if (worker_.group == Group::share) return signal_child(worker_.pid, signal);
+        // An error means that none got it; but if one did, it need not have been the worker, which
+        // may have become somebody else's, or have joined another group.
+        (void)signal_group(worker_.pid, signal);
+        return signal_child(worker_.pid, ::getpgid(worker_.pid) == worker_.pid ? 0 : signal);
+    }
+
+    void tell_unsent(int signal, int error) {
+        const std::string why = signal_name(signal) + " could not be sent: " +
+                                why_not_signalled(error, "the worker", worker_.pid);
+        if (std::find(ending_.evidence.begin(), ending_.evidence.end(), why) ==
+            ending_.evidence.end())
+            ending_.evidence.push_back(why);
     }
 
     bool somebody_is_stopped() const {
-        if (worker_.group == Group::share) return is_stopped();
+        if (is_stopped()) return true;
+        if (worker_.group == Group::share) return false;
         const auto members = members_of_group(worker_.pid, 0);
         return std::any_of(members.begin(), members.end(),
                            [](const ProcessStat& member) { return member.state == 'T'; });
@@ -169,10 +198,8 @@ private:
         return true;
     }
 
-    void note(const std::string& what) {
-        ending_.evidence.push_back(
-            what + " after " +
-            describe_duration(std::chrono::duration_cast<milliseconds>(monotonic_now() - began_)));
+    static milliseconds since(nanoseconds moment) {
+        return std::chrono::duration_cast<milliseconds>(monotonic_now() - moment);
     }
 
     const WorkerIdentity& worker_;
@@ -182,6 +209,7 @@ private:
     nanoseconds began_;
     Timers<Timer> timers_;
     int looks_ = 0;
+    std::map<int, nanoseconds> passed_on_at_;  // by signal
     Ending ending_;
 };
 

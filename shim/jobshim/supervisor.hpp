@@ -20,14 +20,14 @@ struct SupervisorHooks {
 };
 
 // A worker that has not ended after SIGKILL, sent on timeout or cancellation, and this many looks
-// in a row, one a second, is stuck in the kernel. Looks, rather than a span of time: they pass only
-// while the shim itself runs, and one that finds a thread of the worker running starts the count
-// again.
-constexpr int looks_until_stuck = 10;
-constexpr std::chrono::milliseconds between_stuck_looks{1000};
+// in a row, one a second, is given up. Looks, rather than a span of time: they pass only while the
+// shim itself runs, and one that finds a thread of the worker running starts the count again. One
+// that SIGKILL cannot be sent to is given up after as many attempts.
+constexpr int looks_until_given_up = 10;
+constexpr std::chrono::milliseconds between_looks{1000};
 
-// On return the worker is still a zombie, or stuck (then there is nothing to reap): its pid is not
-// reused until it is reaped. `early`: signals that came before the worker ran, and are still to
+// On return the worker is still a zombie, or a survivor (then there is nothing to reap): its pid is
+// not reused until it is reaped. `early`: signals that came before the worker ran, and are still to
 // be passed on.
 Ending supervise(const WorkerIdentity& worker, const ShimOptions& options,
                  const SignalGate& signals, const SupervisorHooks& hooks,

@@ -26,6 +26,7 @@ namespace bp = boost::process;
 #include "common/heartbeat_lines.hpp"
 #include "common/posix_error.hpp"
 #include "common/process_identity.hpp"
+#include "common/send_signal.hpp"
 #include "common/system_calls.hpp"
 #include "common/units.hpp"
 #include "shim/jobshim/command_search.hpp"
@@ -189,7 +190,7 @@ std::optional<StartFailure> StartedWorker::late_failure() const {
 }
 
 void StartedWorker::call_off() {
-    ::kill(identity_.pid, SIGKILL);
+    (void)signal_child(identity_.pid, SIGKILL);  // ours still: COMMAND was not executed
     reap();
     handshake_.reset();
 }

@@ -73,7 +73,10 @@ public:
 private:
     void look() {
         watch_directories();
-        if (!job_) job_ = select_companion_job(name_, context_);
+        if (!job_)
+            job_ = select_companion_job(
+                name_, context_,
+                options_.appear > milliseconds(0) ? Match::exact : Match::or_beginning);
         report_.reset();
         if (job_)
             report_ = std::move(look_at_companion_jobs({*job_}, context_, options_.settle).front());

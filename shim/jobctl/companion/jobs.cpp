@@ -69,13 +69,14 @@ CompanionJobs companion_jobs(const Context& context) {
     return found;
 }
 
-std::optional<CompanionJob> select_companion_job(const std::string& job, const Context& context) {
+std::optional<CompanionJob> select_companion_job(const std::string& job, const Context& context,
+                                                 Match match) {
     std::vector<CompanionJob> exact;
     std::vector<CompanionJob> longer;
     for (const CompanionJob& candidate : companion_jobs(context).jobs)
         if (!job.empty() && candidate.id.starts_with(job))
             (candidate.id == job ? exact : longer).push_back(candidate);
-    const auto& found = exact.empty() ? longer : exact;
+    const auto& found = exact.empty() && match == Match::or_beginning ? longer : exact;
     if (found.size() > 1) {
         constexpr std::size_t most = 20;
         std::string message = "'" + printable(job) + "' is ambiguous; it could be any of";

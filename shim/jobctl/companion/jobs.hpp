@@ -8,6 +8,7 @@
 
 #include "common/companion/state_directory.hpp"
 #include "shim/jobctl/commands.hpp"
+#include "shim/jobctl/selection.hpp"
 
 namespace jobshim {
 
@@ -25,7 +26,8 @@ struct CompanionJobs {
 CompanionJobs companion_jobs(const Context& context);
 
 // Finds a job by its id or the beginning of its id. Nothing: no such job. Throws AmbiguousJob.
-std::optional<CompanionJob> select_companion_job(const std::string& job, const Context& context);
+std::optional<CompanionJob> select_companion_job(const std::string& job, const Context& context,
+                                                 Match match = Match::or_beginning);
 
 // The names of our own records in our subdirectory of a state directory, by the plugin's job id.
 std::map<std::string, std::string> own_records(const Directory& own);
