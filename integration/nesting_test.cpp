@@ -13,12 +13,6 @@ using namespace harness;
 
 namespace {
 
-Words joined(std::initializer_list<Words> parts) {
-    Words all;
-    for (const Words& part : parts) all.insert(all.end(), part.begin(), part.end());
-    return all;
-}
-
 /// The ancestor of a process, `depth` generations up.
 pid_t ancestor(pid_t pid, int depth) {
     for (; depth > 0; --depth) pid = process_stat(pid).parent;

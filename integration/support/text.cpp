@@ -13,6 +13,12 @@ Words lines_of(const std::string& text) {
     return lines;
 }
 
+Words joined(std::initializer_list<Words> parts) {
+    Words all;
+    for (const Words& part : parts) all.insert(all.end(), part.begin(), part.end());
+    return all;
+}
+
 bool contains(std::string_view text, std::string_view part) {
     return text.find(part) != std::string_view::npos;
 }

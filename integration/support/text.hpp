@@ -12,6 +12,8 @@ using Words = std::vector<std::string>;
 
 Words lines_of(const std::string& text);
 bool contains(std::string_view text, std::string_view part);
+Words joined(std::initializer_list<Words> parts);
+
 /// Program output with errors as glibc words them: musl, which jobshim may be linked with, words
 /// some differently.
 std::string in_glibc_words(std::string text);

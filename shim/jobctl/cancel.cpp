@@ -105,11 +105,16 @@ private:
         }
     }
 
+    // Negative: for ever. Rounded up: whoever waits for so long finds that the moment has come.
+    static milliseconds time_until(std::chrono::nanoseconds moment) {
+        if (moment == end_of_time) return milliseconds(-1);
+        return std::max(milliseconds(0), std::chrono::ceil<milliseconds>(moment - monotonic_now()));
+    }
+
     // Time left, at most `wanted` (negative: no limit of its own).
     milliseconds time_left(milliseconds wanted) const {
-        if (deadline_ == end_of_time) return wanted;
-        const auto left = std::max(
-            milliseconds(0), std::chrono::duration_cast<milliseconds>(deadline_ - monotonic_now()));
+        const milliseconds left = time_until(deadline_);
+        if (left.count() < 0) return wanted;
         return wanted.count() < 0 ? left : std::min(left, wanted);
     }
 
@@ -337,8 +342,11 @@ private:
         const auto stat = read_process_stat(seen.run->worker->pid);
         if (stat && stat->state == 'T') signal_orphan(seen, files_, SIGCONT);
         const milliseconds grace = options_.kill_after.value_or(default_grace);
-        if (wait_for_end(worker, time_left(grace.count() > 0 ? grace : milliseconds(-1)))) return;
-        give_up_if_late(seen);
+        const auto kill_at = grace.count() > 0 ? monotonic_now() + grace : end_of_time;
+        while (monotonic_now() < kill_at) {
+            if (wait_for_end(worker, time_left(time_until(kill_at)))) return;
+            give_up_if_late(seen);
+        }
         send(SIGKILL);
         if (wait_for_end(worker, kill_patience)) return;
         const auto hanging = find_blocker(seen.run->worker->pid);
