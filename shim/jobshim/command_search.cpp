@@ -1,6 +1,5 @@
 #include "shim/jobshim/command_search.hpp"
 
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,38 +15,38 @@ constexpr const char* path_if_unset = "/bin:/usr/bin";
 
 }  // namespace
 
-FoundCommand find_command(const std::string& name) {
-    if (name.find('/') != std::string::npos) return {name, 0};
-    if (name.empty()) return {"", ENOENT};
+std::string CommandSearch::next() {
+    if (is_over_ || name_.empty()) return "";
+    if (name_.find('/') != std::string::npos) {
+        is_over_ = true;
+        return name_;
+    }
     const char* set = std::getenv("PATH");
     const std::string search = set != nullptr ? set : path_if_unset;
-    FoundCommand not_for_us{"", ENOENT};
-    for (std::size_t at = 0; at <= search.size();) {
-        const std::size_t end = std::min(search.find(':', at), search.size());
-        const std::string directory = search.substr(at, end - at);
-        at = end + 1;
-        std::string candidate = (directory.empty() ? "" : directory + "/") + name;
+    while (at_ <= search.size()) {
+        const std::size_t end = std::min(search.find(':', at_), search.size());
+        const std::string directory = search.substr(at_, end - at_);
+        at_ = end + 1;
+        std::string candidate = (directory.empty() ? "" : directory + "/") + name_;
         struct stat info {};
-        if (::stat(candidate.c_str(), &info) == 0) {
-            if (S_ISREG(info.st_mode) &&
-                ::faccessat(AT_FDCWD, candidate.c_str(), X_OK, AT_EACCESS) == 0)
-                return {candidate, 0};
-            errno = EACCES;
-        }
-        switch (errno) {
-            case ENOENT:
-            case ENOTDIR:
-            case ESTALE:
-            case ENODEV:
-            case ETIMEDOUT:
-                continue;
-            case EACCES:  // exists, but not for us; a later directory may have a better one
-                if (not_for_us.path.empty()) not_for_us = {candidate, EACCES};
-                continue;
-        }
-        return {candidate, errno};
+        if (::stat(candidate.c_str(), &info) == 0 || errno == EACCES || !may_be_elsewhere(errno))
+            return candidate;
     }
-    return not_for_us;
+    is_over_ = true;
+    return "";
+}
+
+bool may_be_elsewhere(int error) {
+    switch (error) {
+        case EACCES:
+        case ENOENT:
+        case ENOTDIR:
+        case ESTALE:
+        case ENODEV:
+        case ETIMEDOUT:
+            return true;
+    }
+    return false;
 }
 
 std::string describe_not_found(const std::string& name, const std::string& path) {

@@ -1,15 +1,28 @@
-// Finds COMMAND as execvp(3) does, but before the fork, so that a failure does not cost one.
+// Looks for COMMAND where execvp(3) does. Before the fork, so that a command that is not there does
+// not cost one; whether a file can be executed, only the attempt tells.
 #pragma once
 
+#include <cstddef>
 #include <string>
 
 namespace jobshim {
 
-struct FoundCommand {
-    std::string path;  // what to execute, or where the search failed; "" if there is no such file
-    int error = 0;     // errno; 0 if it was found
+class CommandSearch {
+public:
+    explicit CommandSearch(std::string name) : name_(std::move(name)) {}
+
+    // The next path to try to execute: there is such a file, or that cannot be determined. "" if
+    // there are no more.
+    std::string next();
+
+private:
+    std::string name_;
+    std::size_t at_ = 0;  // in PATH
+    bool is_over_ = false;
 };
-FoundCommand find_command(const std::string& name);
+
+// True if execvp(3) tries the next directory after such an error of execve(2).
+bool may_be_elsewhere(int error);
 
 // Why no file with that name was found: `path` is where it was looked for ("" if that was PATH).
 std::string describe_not_found(const std::string& name, const std::string& path);

@@ -49,8 +49,9 @@ std::string what_is_wrong_with(const std::string& path) {
     if (S_ISDIR(info->st_mode)) return "is a directory";
     if (!S_ISREG(info->st_mode)) return "is not a regular file";
     if (::faccessat(AT_FDCWD, path.c_str(), X_OK, AT_EACCESS) == 0) return "";
+    const bool is_known = errno == EACCES;  // else the question itself was refused, by a filter
     if (is_mounted_noexec(path)) return "is on a file system mounted noexec";
-    if ((info->st_mode & 0111U) != 0) return "cannot be executed by this user";
+    if ((info->st_mode & 0111U) != 0) return is_known ? "cannot be executed by this user" : "";
     char mode[32];
     std::snprintf(mode, sizeof mode, "(mode %04o)", info->st_mode & 07777U);
     return std::string("is not executable ") + mode;

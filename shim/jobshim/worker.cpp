@@ -47,6 +47,7 @@ struct Report {
         failed_to_execute,
     } stage;
     int error;
+    int attempt;  // to execute: which path that was, from 0 on
 };
 
 // Nothing if the other end was closed: by the exec, or by a death before it.
@@ -55,6 +56,13 @@ std::optional<Report> read_report(const UniqueFd& handshake) {
     const ssize_t got =
         retry_transient([&] { return ::read(handshake.get(), &report, sizeof report); });
     return got == sizeof report ? std::optional(report) : std::nullopt;
+}
+
+StartFailure explain(const std::string& name, const Report& failure) {
+    CommandSearch search(name);
+    std::string path = search.next();
+    for (int i = 0; i < failure.attempt; ++i) path = search.next();
+    return explain_start_failure(name, path, failure.error);
 }
 
 WorkerIdentity identity_of(const ProcessStat& stat, Group group) {
@@ -70,7 +78,9 @@ WorkerIdentity identity_of(const ProcessStat& stat, Group group) {
 struct Hooks : bp::extend::handler {
     const WorkerPlan* plan = nullptr;
     const SignalGate* signals = nullptr;
+    // The path to execute, and where to look for others.
     const std::string* path = nullptr;
+    CommandSearch* search = nullptr;
     WorkerEnvironment* environment = nullptr;
     const Guardian* guardian = nullptr;
     bool subreaper = false;
@@ -111,7 +121,7 @@ struct Hooks : bp::extend::handler {
         // The shim may have died before the line was written. A reader that found it dead, and no
         // worker, must be right: so then the worker is not executed, whatever --on-shim-death says.
         if (::getppid() != shim_pid) end_with_shim();
-        report({Report::Stage::prepared, 0});
+        report({Report::Stage::prepared, 0, 0});
         // Wait until the shim has recorded that the worker runs, and has not called it off.
         char go = 0;
         if (retry_transient([&] { return ::read(handshake_fd, &go, 1); }) != 1) end_with_shim();
@@ -119,19 +129,32 @@ struct Hooks : bp::extend::handler {
     }
     template <class Executor>
     void on_exec_error(Executor&, const std::error_code& error) const {
-        // As execvp(3) does: a text file without an interpreter line goes to the shell.
-        if (error.value() == ENOEXEC && head_of(*path, 256).find('\0') == std::string::npos) {
-            std::vector<char*> words{const_cast<char*>("/bin/sh"),
-                                     const_cast<char*>(path->c_str())};
-            for (char** argument = plan->command + 1; *argument != nullptr; ++argument)
-                words.push_back(*argument);
-            words.push_back(nullptr);
-            ::execve("/bin/sh", words.data(), environment->data());
+        Report failure{Report::Stage::failed_to_execute, error.value(), 0};
+        execute_as_shell_script(*path, failure.error);
+        // As execvp(3) does: what is here but not for us may be elsewhere, too.
+        for (int attempt = 1; may_be_elsewhere(failure.error); ++attempt) {
+            const std::string next = search->next();
+            if (next.empty()) break;
+            ::execve(next.c_str(), plan->command, environment->data());
+            const int next_error = errno;
+            execute_as_shell_script(next, next_error);
+            // The first that is not for us says most; else the first of all.
+            if (next_error == EACCES ? failure.error != EACCES : !may_be_elsewhere(next_error))
+                failure = {Report::Stage::failed_to_execute, next_error, attempt};
         }
-        give_up(Report::Stage::failed_to_execute, error.value());
+        give_up(failure);
     }
 
 private:
+    // A text file without an interpreter line goes to the shell.
+    void execute_as_shell_script(const std::string& file, int error) const {
+        if (error != ENOEXEC || head_of(file, 256).find('\0') != std::string::npos) return;
+        std::vector<char*> words{const_cast<char*>("/bin/sh"), const_cast<char*>(file.c_str())};
+        for (char** argument = plan->command + 1; *argument != nullptr; ++argument)
+            words.push_back(*argument);
+        words.push_back(nullptr);
+        ::execve("/bin/sh", words.data(), environment->data());
+    }
     void write_own_line() const {
         if (plan->heartbeat_fd < 0) return;
         const std::string line =
@@ -157,11 +180,12 @@ private:
         ::_exit(own_failure);
     }
     // If nobody is left to read it, nobody needs it.
-    void report(Report report) const {
+    void report(const Report& report) const {
         retry_transient([&] { return ::write(handshake_fd, &report, sizeof report); });
     }
-    [[noreturn]] void give_up(Report::Stage stage, int error) const {
-        report({stage, error});
+    [[noreturn]] void give_up(Report::Stage stage, int error) const { give_up({stage, error, 0}); }
+    [[noreturn]] void give_up(const Report& failure) const {
+        report(failure);
         ::_exit(no_such_command);
     }
 };
@@ -179,14 +203,14 @@ std::optional<StartFailure> StartedWorker::execute(std::chrono::milliseconds pat
     handshake_.reset();
     if (!report) return std::nullopt;  // if the child died, the wait status will tell
     reap();
-    return explain_start_failure(name_, path_, report->error);
+    return explain(name_, *report);
 }
 
 std::optional<StartFailure> StartedWorker::late_failure() const {
     if (!handshake_) return std::nullopt;
     const auto report = read_report(handshake_);
     if (!report) return std::nullopt;
-    return explain_start_failure(name_, path_, report->error);
+    return explain(name_, *report);
 }
 
 void StartedWorker::call_off() {
@@ -213,10 +237,9 @@ Start start_worker(const WorkerPlan& plan, const SignalGate& signals) {
     };
     StartedWorker worker;
     worker.name_ = plan.command[0];
-    const FoundCommand found = find_command(worker.name_);
-    worker.path_ = found.path;
-    if (found.error != 0)
-        return {std::nullopt, explain_start_failure(worker.name_, worker.path_, found.error)};
+    CommandSearch search(worker.name_);
+    const std::string path = search.next();
+    if (path.empty()) return {std::nullopt, explain_start_failure(worker.name_, "", ENOENT)};
 
     auto [shims_end, childs_end] = make_socket_pair();
     if (!shims_end) return failed(errno, "socketpair: ");
@@ -229,7 +252,8 @@ Start start_worker(const WorkerPlan& plan, const SignalGate& signals) {
     Hooks hooks;
     hooks.plan = &plan;
     hooks.signals = &signals;
-    hooks.path = &worker.path_;
+    hooks.path = &path;
+    hooks.search = &search;
     hooks.environment = &environment;
     hooks.guardian = &worker.guardian_;
     hooks.subreaper = give_up_subreaping();

@@ -28,7 +28,7 @@ struct WorkerPlan {
     int stdin_fd = -1;      // -1: inherited, here and below
     int output_fd = -1;
     int error_fd = -1;     // for stderr alone, if there is no output_fd
-    std::string job_file;  // for JOBSHIM_JOB_FILE; "" leaves the variable as it is
+    std::string job_file;  // for JOBSHIM_JOB_FILE; "" for none
 };
 
 class StartedWorker;
@@ -45,6 +45,8 @@ public:
     // already reaped), or `patience` is over: an exec may hang, on a dead disk or because the child
     // was stopped, and must not hold up beats and signals.
     std::optional<StartFailure> execute(std::chrono::milliseconds patience);
+    // True if execute() did not find out whether COMMAND was executed.
+    bool may_have_failed() const { return bool(handshake_); }
     // Once the child has ended: why it never executed COMMAND, if execute() did not find out.
     std::optional<StartFailure> late_failure() const;
     // Kills the child instead, and reaps it. COMMAND was not executed.
@@ -62,7 +64,6 @@ private:
     WorkerIdentity identity_;
     UniqueFd handshake_;  // to the child, whose end is closed on exec
     std::string name_;
-    std::string path_;
     Guardian guardian_;
 };
 
