@@ -6,32 +6,50 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
+
+#include "common/system_calls.hpp"
 
 namespace jobshim {
+
+UniqueFd open_stand_in() {
+    UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+    return null ? std::move(null) : open_inert();
+}
+
+UniqueFd open_empty_input() {
+    UniqueFd null(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+    return null ? std::move(null) : make_pipe().first;  // without a writer, it is at its end
+}
 
 void ensure_standard_streams() {
     for (int fd = 0; fd <= 2; ++fd)
         if (::fcntl(fd, F_GETFD) < 0 && errno == EBADF)
-            (void)::open("/dev/null", O_RDWR | O_CLOEXEC);  // gets the lowest free number: fd
+            (void)open_stand_in().release();  // gets the lowest free number: fd
 }
 
 void close_inherited_descriptors(std::vector<int> ours) {
-    const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (null < 0)
-        return;  // out of descriptors: leave them open rather than free a number for a record
     struct stat info {};
-    const bool keep_stderr = ::isatty(STDERR_FILENO) == 1 ||
-                             (::fstat(STDERR_FILENO, &info) == 0 && S_ISREG(info.st_mode));
-    for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
-        if (fd != STDERR_FILENO || !keep_stderr) put_onto(null, fd);
+    if (::fstat(STDERR_FILENO, &info) == 0 &&
+        (S_ISREG(info.st_mode) || (S_ISCHR(info.st_mode) && ::isatty(STDERR_FILENO) == 1)))
+        ours.push_back(STDERR_FILENO);
     std::sort(ours.begin(), ours.end());
+    std::vector<int> kept = descriptors_with_record_locks(ours);
+    kept.insert(kept.end(), ours.begin(), ours.end());
+    std::sort(kept.begin(), kept.end());
     unsigned first = 3;
-    for (const int fd : ours) {
+    for (const int fd : kept) {
         if (static_cast<unsigned>(fd) < first) continue;
         if (static_cast<unsigned>(fd) > first) close_numbers(first, static_cast<unsigned>(fd) - 1);
         first = static_cast<unsigned>(fd) + 1;
     }
     close_numbers(first, ~0U);
+    // Afterwards, when there is room for one more. Without a stand-in they stay open: a record must
+    // not get such a number.
+    const UniqueFd stand_in = open_stand_in();
+    for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+        if (stand_in && !std::binary_search(kept.begin(), kept.end(), fd))
+            put_onto(stand_in.get(), fd);
 }
 
 }  // namespace jobshim

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <exception>
 #include <memory>
@@ -77,7 +78,7 @@ public:
         record_running(worker);
         if (const auto stop = execute(worker)) return record_not_started(*stop);
         launcher_.report_start(recorder_ ? recorder_->id() : options_.id);
-        close_inherited_descriptors(worker);
+        let_go_of_inherited(worker);
         const Ending ending = supervise(worker);
         if (const auto failure = late_failure(worker, ending)) {
             const End end = record_not_started(*failure);
@@ -172,12 +173,12 @@ private:
 
     // ---- the worker
 
-    WorkerPlan plan(int null) const {
+    WorkerPlan plan(int input) const {
         WorkerPlan plan;
         plan.command = options_.command;
         plan.group = context_.group;
         plan.kill_on_shim_death = options_.kill_on_shim_death;
-        plan.stdin_fd = null;
+        plan.stdin_fd = input;
         if (log_.file)
             (log_.takes_stderr_alone ? plan.error_fd : plan.output_fd) = log_.file->descriptor();
         if (recorder_) {
@@ -189,8 +190,11 @@ private:
 
     Start spawn() {
         began_ = boottime_now();
-        const UniqueFd null(options_.detach ? ::open("/dev/null", O_RDONLY | O_CLOEXEC) : -1);
-        return start_worker(plan(null.get()), signals_);
+        const UniqueFd input = options_.detach ? open_empty_input() : UniqueFd();
+        if (options_.detach && !input)
+            return {std::nullopt, StartFailure{errno, own_failure,
+                                               "no empty standard input: " + errno_text(errno)}};
+        return start_worker(plan(input.get()), signals_);
     }
 
     void record_running(StartedWorker& worker) {
@@ -222,36 +226,51 @@ private:
         return std::nullopt;
     }
 
-    void close_inherited_descriptors(const StartedWorker& worker) {
+    // Nothing that the launcher gave is held any longer than the worker holds it: neither its
+    // descriptors nor its working directory, which could not be unmounted.
+    void let_go_of_inherited(const StartedWorker& worker) {
         std::vector<int> ours = worker.descriptors();
         for (const int fd : signals_.descriptors()) ours.push_back(fd);
         if (recorder_)
             for (const int fd : recorder_->descriptors()) ours.push_back(fd);
-        if (log_.file) ours.push_back(log_.file->descriptor());
+        if (log_.file) {
+            log_.file->release();
+            for (const int fd : log_.file->descriptors()) ours.push_back(fd);
+        }
         if (companion_) ours.push_back(companion_->state().top().descriptor());
-        jobshim::close_inherited_descriptors(ours);
+        close_inherited_descriptors(ours);
         if (recorder_) recorder_->lock_again();
+        (void)!::chdir("/");
     }
 
     Ending supervise(const StartedWorker& worker) {
+        ShimOptions pace = options_;
+        pace.heartbeat_interval = next_beat();
         const SupervisorHooks hooks{
-            [this, pid = worker.identity().pid] {
+            [this, &pace, pid = worker.identity().pid] {
                 if (recorder_) recorder_->beat();
                 if (companion_) companion_->find_job_of(pid);
+                pace.heartbeat_interval = next_beat();
             },
             [this] { return recorder_ ? recorder_->cancel_request() : std::nullopt; }};
-        ShimOptions pace = options_;
-        // Without an id, the plugin's record is found by the worker's pid, which has to happen
-        // before the worker ends.
-        if (companion_ && companion_->job().empty())
-            pace.heartbeat_interval = std::min(pace.heartbeat_interval, milliseconds(250));
         return jobshim::supervise(worker.identity(), pace, signals_, hooks, early_signals_);
     }
 
+    // Without an id, the plugin's record is found by the worker's pid, which has to happen before
+    // the worker ends. The plugin writes it soon after the start, if at all.
+    milliseconds next_beat() const {
+        if (!companion_ || !companion_->job().empty()) return options_.heartbeat_interval;
+        const auto so_far = std::chrono::duration_cast<milliseconds>(boottime_now() - began_);
+        return std::min(options_.heartbeat_interval, std::max(milliseconds(250), so_far / 2));
+    }
+
     // Why COMMAND was never executed, if execute() gave up waiting before that was known.
-    static std::optional<StartFailure> late_failure(const StartedWorker& worker,
-                                                    const Ending& ending) {
-        return ending.survivor ? std::nullopt : worker.late_failure();
+    std::optional<StartFailure> late_failure(const StartedWorker& worker,
+                                             const Ending& ending) const {
+        if (ending.survivor) return std::nullopt;
+        // To look at what COMMAND names.
+        if (worker.may_have_failed()) (void)!::chdir(context_.working_directory.c_str());
+        return worker.late_failure();
     }
 
     // ---- the end

@@ -1,6 +1,7 @@
 #include "shim/jobshim/log_file.hpp"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,14 +10,16 @@
 #include "common/clocks.hpp"
 #include "common/job_files.hpp"
 #include "common/posix_error.hpp"
+#include "common/system_calls.hpp"
 #include "common/units.hpp"
 
 namespace jobshim {
 
 namespace {
 
-constexpr std::chrono::milliseconds lease_patience{1000};
-constexpr std::chrono::milliseconds lease_tick{10};
+// For the reader of a FIFO to open it, or for another process to give up its lease.
+constexpr std::chrono::milliseconds open_patience{1000};
+constexpr std::chrono::milliseconds open_tick{10};
 
 // Of what has this path; nothing if that cannot be determined.
 std::optional<FileStamp> stamp_of_path(const std::string& path) {
@@ -45,14 +48,24 @@ std::string path_without_links(const std::string& named, int fd) {
         error);
 }
 
-// Waits for no reader of a FIFO, and not for long for another process to give up its lease.
-UniqueFd open_by_name(const std::string& named, int access) {
-    const auto deadline = monotonic_now() + lease_patience;
+bool is_fifo(const std::string& path) {
+    struct stat info {};
+    return ::stat(path.c_str(), &info) == 0 && S_ISFIFO(info.st_mode);
+}
+
+// Does not wait for anybody for long.
+UniqueFd open_by_name(const std::string& named) {
+    const auto deadline = monotonic_now() + open_patience;
     for (;;) {
         UniqueFd fd(::open(named.c_str(),
-                           access | O_APPEND | O_CREAT | O_NOCTTY | O_CLOEXEC | O_NONBLOCK, 0600));
-        if (fd || errno != EWOULDBLOCK || monotonic_now() >= deadline) return fd;
-        pause_for(lease_tick);
+                           O_WRONLY | O_APPEND | O_CREAT | O_NOCTTY | O_CLOEXEC | O_NONBLOCK,
+                           0600));
+        if (fd) return fd;
+        const int error = errno;
+        const bool may_change = error == EWOULDBLOCK || (error == ENXIO && is_fifo(named));
+        errno = error;
+        if (!may_change || monotonic_now() >= deadline) return fd;
+        pause_for(open_tick);
     }
 }
 
@@ -69,15 +82,10 @@ std::string without_cut_line(const std::string& text) {
 
 }  // namespace
 
-// The same descriptor is read back at the end, so that what is shown is what was written.
 LogFile::LogFile(const std::string& path) {
     // By the name that was given: the kernel may refuse a link or a FIFO of another user's.
     const std::string named = absolute_path(path);
-    fd_ = open_by_name(named, O_RDWR);
-    if (!fd_ && errno == EACCES) {
-        readable_ = false;
-        fd_ = open_by_name(named, O_WRONLY);
-    }
+    fd_ = open_by_name(named);
     if (!fd_ && errno == ENXIO)
         throw Refusal(path + ": a pipe that nobody reads, or a socket, and cannot be the log");
     if (!fd_ && errno == EWOULDBLOCK)
@@ -90,7 +98,7 @@ LogFile::LogFile(const std::string& path) {
 
 LogFile::LogFile(const Directory& directory, const std::string& name)
     : path_(directory.path_of(name)) {
-    fd_ = directory.open_file(name, O_RDWR | O_APPEND | O_CREAT);
+    fd_ = directory.open_file(name, O_WRONLY | O_APPEND | O_CREAT);
     if (!fd_) throw_cannot_open(path_);
     const FileStamp stamp = look_at_file();
     if (!stamp.is_regular || stamp.names > 1)
@@ -108,20 +116,35 @@ void LogFile::share() {
 
 FileStamp LogFile::look_at_file() {
     const FileStamp stamp = stamp_of(fd_.get(), path_);
-    readable_ = readable_ && stamp.is_regular;
-    if (stamp.is_regular) offset_ = stamp.size;
+    is_regular_ = stamp.is_regular;
+    if (!is_regular_) return stamp;
+    offset_ = stamp.size;
+    // Through the descriptor, so that what is shown is what was written, whatever has the name.
+    reader_ = UniqueFd(::open(path_of_descriptor(fd_.get()).c_str(),
+                              O_RDONLY | O_NOCTTY | O_CLOEXEC | O_NONBLOCK));
     return stamp;
 }
 
+void LogFile::release() {
+    if (!is_regular_) fd_.reset();
+}
+
+std::vector<int> LogFile::descriptors() const {
+    std::vector<int> open;
+    for (const UniqueFd* fd : {&fd_, &reader_})
+        if (*fd) open.push_back(fd->get());
+    return open;
+}
+
 std::optional<std::string> LogFile::tail(std::size_t bytes) const {
-    if (!readable_ || bytes == 0) return std::nullopt;
+    if (!reader_ || bytes == 0) return std::nullopt;
     try {
-        const std::int64_t size = stamp_of(fd_.get(), path_).size;
+        const std::int64_t size = stamp_of(reader_.get(), path_).size;
         // Smaller than at the start of this run: it was truncated since, so all of it is newer.
         const std::int64_t first = size < offset_ ? 0 : offset_;
         const std::int64_t begin = std::max(first, size - static_cast<std::int64_t>(bytes));
-        const std::string text = read_from(fd_.get(), begin, bytes, path_);
-        const bool cut = begin > first && read_from(fd_.get(), begin - 1, 1, path_) != "\n";
+        const std::string text = read_from(reader_.get(), begin, bytes, path_);
+        const bool cut = begin > first && read_from(reader_.get(), begin - 1, 1, path_) != "\n";
         return cut ? without_cut_line(text) : to_utf8(text);
     } catch (const std::system_error&) {
         return std::nullopt;

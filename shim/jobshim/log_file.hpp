@@ -1,9 +1,13 @@
 // The worker's log: the worker appends to it, and the shim reads its tail back for the record.
+//
+// The worker's descriptor can only be written to: a pipe of which it held the reading end would
+// never break.
 #pragma once
 
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "common/directory.hpp"
 #include "common/unique_fd.hpp"
@@ -19,7 +23,13 @@ public:
     // A log that nobody has named: made, or our own. Throws likewise, or Refusal.
     LogFile(const Directory& directory, const std::string& name);
 
+    // For the worker; -1 once it has been released.
     int descriptor() const { return fd_.get(); }
+    // To be called once the worker has it. Keeps only a regular file open: of a pipe, whoever reads
+    // it is to see the end when the worker closes it.
+    void release();
+    // The descriptors that must stay open.
+    std::vector<int> descriptors() const;
     const std::string& path() const { return path_; }
     std::int64_t offset() const { return offset_; }  // where this run begins
 
@@ -33,8 +43,9 @@ private:
 
     std::string path_;
     UniqueFd fd_;
+    UniqueFd reader_;  // of the same file; empty if the log cannot be read back
+    bool is_regular_ = false;
     std::int64_t offset_ = 0;
-    bool readable_ = true;
 };
 
 }  // namespace jobshim
