@@ -422,3 +422,57 @@ TEST_CASE_METHOD(Sandbox, "a failure of a slow exec is explained where the comma
     CHECK(contains(ended.err, "./plain: is not executable (mode 0644)"));
     CHECK(at(exit_of(job), "/reason") == "spawn-failed");
 }
+
+// ---------------------------------------------------------------------------------------------
+// codex-companion without an id, and a job in a job
+
+// While the plugin's record was not found, the shim woke four times a second, for the whole run.
+// Many of the plugin's commands keep no record at all.
+TEST_CASE_METHOD(Sandbox, "companion: without an id a shim at rest looks ever less often",
+                 "[serial]") {
+    const Companion plugin{dir / "state"};
+    auto shim = start_shim({"--companion", plugin.dir, "--heartbeat-interval", "1h", "--", "sh",
+                            "-c", "touch ready; " + for_ever});
+    REQUIRE(wait_until([&] { return fs::exists(dir / "ready"); }));
+    const auto begin = Clock::now();
+    const auto before = voluntary_switches(shim.pid());
+    REQUIRE(wait_until([&] { return Clock::now() - begin >= 5s; }, 30s));
+    CHECK(voluntary_switches(shim.pid()) - before <= 12);
+    shim.kill(SIGTERM);
+    shim.wait(60s);
+}
+
+TEST_CASE_METHOD(Sandbox, "companion: without an id a record that comes late is found") {
+    const Companion plugin{dir / "state"};
+    const std::string id = "task-1";
+    auto shim = start_shim({"--companion", plugin.dir, "--heartbeat-interval", "1h", "--", "sh",
+                            "-c", until_go + plugin.worker(id, for_ever)});
+    REQUIRE(wait_until([&] { return !names_in(plugin.dir / "jobshim", ".json").empty(); }));
+    auto queued = plugin.record(id, "queued");
+    plugin.write_both(queued);
+    put(dir / "go", "");
+    REQUIRE(wait_until([&] { return plugin.job(id).value("status", "") == "running"; }));
+    kill(plugin.job(id)["pid"].get<pid_t>(), SIGKILL);
+    CHECK(wait_until([&] { return plugin.statuses(id) == "failed failed"; }));
+    shim.wait(60s);
+}
+
+// A worker of which no record was kept was told the job file of the job around it, and would have
+// written its own result there.
+TEST_CASE_METHOD(Sandbox, "a worker without a record is not told another job's file",
+                 "[quick][libc]") {
+    put(dir / "folder", "");
+    const std::string look = "env | grep -c ^JOBSHIM_JOB_FILE=; true";
+    const Words inner{jobshim, "--best-effort", "-j", dir / "folder" / "x.json", "--", "sh", "-c",
+                      look};
+    const auto alone = run(inner);
+    CHECK(alone.out == "0\n");
+    const auto set = run(inner, {.env = {{"JOBSHIM_JOB_FILE", "/outer.json"}}});
+    CHECK(set.out == "0\n");
+    Words nested{"-j", job, "--"};
+    nested.insert(nested.end(), inner.begin(), inner.end());
+    CHECK(run_shim(nested).out == "0\n");
+    CHECK(run_shim({"-j", job, "--", "sh", "-c", look},
+                   {.env = {{"JOBSHIM_JOB_FILE", "/outer.json"}}})
+              .out == "1\n");
+}

@@ -18,9 +18,12 @@ WorkerEnvironment::WorkerEnvironment(const std::string& job_file) {
     assignment_ = name + job_file;
     bool is_set = job_file.empty();
     for (char** at = environ; *at != nullptr; ++at) {
-        const bool same = !job_file.empty() && std::string_view(*at).starts_with(name);
-        entries_.push_back(same ? assignment_.data() : *at);
-        is_set = is_set || same;
+        if (!std::string_view(*at).starts_with(name)) {
+            entries_.push_back(*at);
+        } else if (!is_set) {
+            entries_.push_back(assignment_.data());
+            is_set = true;
+        }
     }
     if (!is_set) entries_.push_back(assignment_.data());
     entries_.push_back(nullptr);

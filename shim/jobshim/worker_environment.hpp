@@ -6,8 +6,9 @@
 
 namespace jobshim {
 
-// The shim's environment for execve(2), with JOBSHIM_JOB_FILE set to `job_file`; if that is "", as
-// it is. Points into the environment and into itself, so it cannot be copied.
+// The shim's environment for execve(2), with JOBSHIM_JOB_FILE set to `job_file`; if that is "",
+// without it: it would name the job that the shim itself runs in. Points into the environment and
+// into itself, so it cannot be copied.
 class WorkerEnvironment {
 public:
     explicit WorkerEnvironment(const std::string& job_file);
