@@ -424,6 +424,42 @@ TEST_CASE_METHOD(Sandbox, "a failure of a slow exec is explained where the comma
 }
 
 // ---------------------------------------------------------------------------------------------
+// jobctl logs
+
+// `jobctl logs x >> x.log` copied the log to its own end until the disk was full.
+TEST_CASE_METHOD(Sandbox, "logs refuses to print a log into itself", "[quick][libc]") {
+    const auto log = dir / "the.log";
+    REQUIRE(run_job(job, "echo line", {"--log", log}).ended() == "exit 0");
+    const auto refused = [&](const std::string& redirection, const Words& more = {}) {
+        CAPTURE(redirection);
+        Words words{"sh", "-c", "ulimit -f 2048; exec \"$0\" logs \"$@\" " + redirection, jobctl,
+                    job};
+        words.insert(words.end(), more.begin(), more.end());
+        const auto result = run(words);
+        CHECK(result.ended() == "exit 125");
+        CHECK(contains(result.err, "the.log: "));
+        CHECK(fs::file_size(log) == 5);
+    };
+    refused(">> the.log");
+    refused(">> the.log", {"-n", "1"});
+    refused(">> the.log", {"-f"});
+    refused("1<> the.log");
+    fs::create_symlink(log, dir / "link");
+    refused(">> link");
+    fs::create_hard_link(log, dir / "second");
+    refused(">> second");
+    fs::remove(dir / "second");
+    // Other files are not refused.
+    CHECK(run({"sh", "-c", "\"$0\" logs \"$@\" >> copy", jobctl, job}).ended() == "exit 0");
+    CHECK(slurp(dir / "copy") == "line\n");
+    // Nor does a worker follow its own log for ever.
+    run_job(dir / "own.json",
+            until_running + "ulimit -f 2048; exec '" + jobctl + "' logs -f ./own.json",
+            {"--log", "own.log"});
+    CHECK(fs::file_size(dir / "own.log") < 100'000);
+}
+
+// ---------------------------------------------------------------------------------------------
 // codex-companion without an id, and a job in a job
 
 // While the plugin's record was not found, the shim woke four times a second, for the whole run.

@@ -8,8 +8,8 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
+#include <vector>
 
 #include "common/clocks.hpp"
 #include "common/file_contents.hpp"
@@ -62,6 +62,7 @@ public:
         if (!counts_for(files.owner(), stamp.owner))
             throw Refusal(name_ + ": belongs to uid " + std::to_string(stamp.owner) +
                           ", and the job to uid " + std::to_string(files.owner()));
+        refuse_own_output();
     }
 
     // For a log that was truncated after the run began.
@@ -78,6 +79,14 @@ public:
     const std::string& name() const { return name_; }
 
 private:
+    // As cat does: what is copied to its own end never ends.
+    void refuse_own_output() const {
+        struct stat output {};
+        const struct stat log = info();
+        if (::fstat(STDOUT_FILENO, &output) == 0 && output.st_dev == log.st_dev &&
+            output.st_ino == log.st_ino)
+            throw Refusal(name_ + ": is standard output, too, and is not printed into itself");
+    }
     struct stat info() const {
         struct stat info {};
         if (::fstat(fd_.get(), &info) != 0) throw_errno("stat " + name_);
@@ -90,6 +99,7 @@ private:
     std::string name_;
     UniqueFd fd_;
     off_t at_;
+    std::vector<char> block_ = std::vector<char>(block_size);  // too large for a small stack
     const bool is_terminal_ = ::isatty(STDOUT_FILENO) == 1;
     TerminalFilter filter_;
 };
@@ -122,19 +132,19 @@ void LogReader::skip_to_last_lines(std::uint64_t lines) {
     // A file may have holes of any size.
     constexpr off_t most_searched = off_t{64} << 20U;
     off_t begin = end;
-    std::array<char, block_size> block;
     while (begin > at_) {
         if (end - begin >= most_searched) {
             complain(name_ + ": its last lines are longer than 64 MiB; showing the end of them");
             at_ = begin;
             return;
         }
-        const off_t from = std::max(at_, begin - static_cast<off_t>(block.size()));
-        const std::size_t got = read_at(from, block.data(), static_cast<std::size_t>(begin - from));
+        const off_t from = std::max(at_, begin - static_cast<off_t>(block_.size()));
+        const std::size_t got =
+            read_at(from, block_.data(), static_cast<std::size_t>(begin - from));
         for (std::size_t i = got; i > 0; --i) {
             const off_t start = from + static_cast<off_t>(i);  // just after the character
             // The line feed at the very end ends the last line; it does not begin another.
-            if (block[i - 1] != '\n' || start == end) continue;
+            if (block_[i - 1] != '\n' || start == end) continue;
             if (lines-- == 1) {
                 at_ = start;
                 return;
@@ -145,14 +155,13 @@ void LogReader::skip_to_last_lines(std::uint64_t lines) {
 }
 
 bool LogReader::print_new() {
-    std::array<char, block_size> block;
     if (size() < at_) {
         complain(name_ + ": truncated");
         at_ = 0;
     }
-    while (const std::size_t got = read_at(at_, block.data(), block.size())) {
+    while (const std::size_t got = read_at(at_, block_.data(), block_.size())) {
         try {
-            const std::string_view bytes(block.data(), got);
+            const std::string_view bytes(block_.data(), got);
             if (is_terminal_)
                 print(filter_.pass(bytes));
             else
