@@ -1,4 +1,5 @@
-// jobctl cancel JOB: ends a job, and waits until the record says so.
+// jobctl cancel JOB...: ends jobs, and waits until their records say so. All shims are asked before
+// any is waited for.
 //
 // The request (who, why, how) is on disk before the first signal, so that anybody who sees the end
 // knows that it was requested. The shim carries the request out; an orphaned worker has no shim, so
@@ -63,6 +64,18 @@ public:
             default_timeout + options.kill_after.value_or(milliseconds(0)));
         if (patience.count() > 0) deadline_ = monotonic_now() + patience;
         if (deadline_ != end_of_time) context_.observer.deadline = deadline_;
+    }
+
+    // Asks a shim that is alive, and waits for nothing. What fails is left to run().
+    void ask() {
+        try {
+            const Settled seen = look_at(files_, context_, files_.may_act());
+            const State state = seen.now.verdict.state;
+            if (files_.may_act() && (state == State::running || state == State::stalled))
+                signal_for_request(seen.now, open_shim(seen.now));
+        } catch (const std::exception&) {
+            // run() does it again, and says what is wrong.
+        }
     }
 
     // Returns once the job has ended, or once it is clear that it cannot be ended from here. Throws
@@ -261,22 +274,29 @@ private:
     void ask_shim(const Observation& seen) {
         const ProcessHandle shim = open_shim(seen);
         if (!shim) return give_up_if_late(seen);
+        const bool is_left_to_another = !signal_for_request(seen, shim);
+        const milliseconds wanted = is_left_to_another ? other_cancellers_turn : milliseconds(-1);
+        if (!wait_for_end(shim, time_left(wanted))) give_up_if_late(seen);
+    }
+
+    // Places the request and makes the shim read it. False if another canceller has done so.
+    bool signal_for_request(const Observation& seen, const ProcessHandle& shim) {
+        if (!shim || asked_ == seen.run->shim) return true;
         if (signal_shim(shim, 0) == EPERM) cannot_signal(seen, EPERM);
-        bool is_left_to_another = false;
         // A worker that has already ended was not cancelled, even if its shim has not noticed yet.
         if (!worker_has_ended(seen)) {
-            is_left_to_another = !place_request(seen.run->shim);
-            const int error = is_left_to_another ? 0 : signal_shim(shim, SIGTERM);
+            if (!place_request(seen.run->shim)) return false;
+            const int error = signal_shim(shim, SIGTERM);
             if (error != 0 && error != ESRCH) {
                 withdraw();
                 cannot_signal(seen, error);
             }
+            asked_ = seen.run->shim;
         }
         // A stopped shim could not carry it out.
         const auto stat = read_process_stat(seen.run->shim.pid);
         if (stat && stat->state == 'T') signal_shim(shim, SIGCONT);
-        const milliseconds wanted = is_left_to_another ? other_cancellers_turn : milliseconds(-1);
-        if (!wait_for_end(shim, time_left(wanted))) give_up_if_late(seen);
+        return true;
     }
 
     [[noreturn]] void cannot_signal(const Observation& seen, int error) const {
@@ -360,45 +380,115 @@ private:
     CancelRequest request_;
     std::chrono::nanoseconds deadline_ = end_of_time;
     bool placed_ = false;
+    std::optional<ShimIdentity> asked_;  // it has its signal: a second one would be the worker's
 };
 
-}  // namespace
+// A job to be cancelled.
+struct Target {
+    std::string named;
+    std::optional<JobFiles> files;  // nothing: no such job
+    std::string trouble;            // why it cannot be looked at
+    Verdict before;
+    std::unique_ptr<Canceller> canceller;
+};
 
-Outcome cancel_job(const CtlOptions& options, const Context& unbounded) {
-    Context context = unbounded;
-    if (options.timeout) context.observer.hurry(*options.timeout);
-    const std::string& job = options.jobs.front();
-    const auto files = select_job(job, context.directories, Match::exact);
-    if (!files || !is_there(*files)) {
-        complain_of_no_exact_job(job, context.directories);
-        return Outcome::no_such_job;
-    }
-    const Verdict before = look_at(*files, context, files->may_act()).now.verdict;
-    Settled after;
+Target find_target(const std::string& job, const Context& context) {
+    Target target;
+    target.named = job;
     try {
-        after = Canceller(*files, options, context).run();
-    } catch (const TimedOut& late) {
-        complain(late.what());
-        return Outcome::timed_out;
+        target.files = select_job(job, context.directories, Match::exact);
+        if (target.files && !is_there(*target.files)) target.files.reset();
+    } catch (const AmbiguousJob&) {
+        throw;
+    } catch (const std::exception& error) {
+        target.trouble = error.what();
     }
-    if (after.now.look_failed) throw Refusal("not cancelled: " + after.now.trouble);
-    const JobReport report = report_of(*files, after);
-    print(options.json ? json_array_of({report}) : status_line(report));
+    return target;
+}
+
+bool is_same_job(const Target& one, const Target& other) {
+    return one.files && other.files && one.files->name == other.files->name &&
+           one.files->directory.is_same_as(other.files->directory);
+}
+
+// Each job once. An ambiguous name is refused before anything is cancelled.
+std::vector<Target> find_targets(const CtlOptions& options, const Context& context) {
+    std::vector<Target> targets;
+    for (const std::string& job : options.jobs) {
+        Target target = find_target(job, context);
+        if (std::none_of(targets.begin(), targets.end(),
+                         [&](const Target& other) { return is_same_job(target, other); }))
+            targets.push_back(std::move(target));
+    }
+    return targets;
+}
+
+void prepare(Target& target, const CtlOptions& options, const Context& context) {
+    if (!target.files) return;
+    try {
+        target.before = look_at(*target.files, context, target.files->may_act()).now.verdict;
+        target.canceller = std::make_unique<Canceller>(*target.files, options, context);
+    } catch (const std::exception& error) {
+        target.trouble = error.what();
+    }
+}
+
+Outcome conclude(const Target& target, const Settled& after) {
     const Verdict& verdict = after.now.verdict;
     const auto end = end_of(after);
     const bool lives_on =
         end && end->reason == ExitReason::cancelled && end->certainty == Certainty::unknown;
     if (verdict.state == State::cancelled && !lives_on) return done;
     if (lives_on)
-        complain(job + ": its worker was not ended and lives on");
-    else if (before.ended)
-        complain(job + ": had already ended");
+        complain(target.named + ": its worker was not ended and lives on");
+    else if (target.before.ended)
+        complain(target.named + ": had already ended");
     else if (verdict.state == State::unknown)
-        complain(job + ": not cancelled: whether it is alive cannot be determined from here " +
-                 "(if you know that it is dead, use jobctl settle)");
+        complain(target.named + ": not cancelled: whether it is alive cannot be determined from " +
+                 "here (if you know that it is dead, use jobctl settle)");
     else
-        complain(job + ": ended, but not because it was cancelled");
+        complain(target.named + ": ended, but not because it was cancelled");
     return verdict.state == State::unknown ? Outcome::unknown : Outcome::failed;
+}
+
+// A job that cannot be cancelled does not keep the others from it.
+Outcome cancel(const Target& target, const CtlOptions& options, const Context& context,
+               std::vector<JobReport>& reports) {
+    try {
+        if (!target.trouble.empty()) throw Refusal(target.trouble);
+        if (!target.files) {
+            complain_of_no_exact_job(target.named, context.directories);
+            return Outcome::no_such_job;
+        }
+        const Settled after = target.canceller->run();
+        if (after.now.look_failed) throw Refusal("not cancelled: " + after.now.trouble);
+        reports.push_back(report_of(*target.files, after));
+        if (!options.json) print(status_line(reports.back()));
+        return conclude(target, after);
+    } catch (const TimedOut& late) {
+        complain(late.what());
+        return Outcome::timed_out;
+    } catch (const std::exception& error) {
+        complain(error.what());
+        return Outcome::own_failure;
+    }
+}
+
+}  // namespace
+
+Outcome cancel_jobs(const CtlOptions& options, const Context& unbounded) {
+    Context context = unbounded;
+    if (options.timeout) context.observer.hurry(*options.timeout);
+    std::vector<Target> targets = find_targets(options, context);
+    for (Target& target : targets) prepare(target, options, context);
+    if (targets.size() > 1)
+        for (Target& target : targets)
+            if (target.canceller) target.canceller->ask();
+    std::vector<JobReport> reports;
+    std::vector<Outcome> outcomes;
+    for (const Target& target : targets) outcomes.push_back(cancel(target, options, context, reports));
+    if (options.json) print(json_array_of(reports));
+    return worst_of(outcomes);
 }
 
 }  // namespace jobshim

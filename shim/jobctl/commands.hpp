@@ -31,7 +31,7 @@ Outcome show_status(const CtlOptions& options, const Context& context);
 Outcome show_result(const CtlOptions& options, const Context& context);
 Outcome list_jobs(const CtlOptions& options, const Context& context);
 Outcome show_log(const CtlOptions& options, const Context& context);
-Outcome cancel_job(const CtlOptions& options, const Context& context);
+Outcome cancel_jobs(const CtlOptions& options, const Context& context);
 Outcome settle_job(const CtlOptions& options, const Context& context);
 Outcome reap_jobs(const CtlOptions& options, const Context& context);
 Outcome prune_jobs(const CtlOptions& options, const Context& context);

@@ -41,7 +41,7 @@ int run(const CtlOptions& options, const Context& context) {
         case Command::logs:
             return exit_status(show_log(options, context));
         case Command::cancel:
-            return exit_status(cancel_job(options, context));
+            return exit_status(cancel_jobs(options, context));
         case Command::settle:
             return exit_status(settle_job(options, context));
         case Command::prune:

@@ -94,7 +94,9 @@ std::string exit_statuses_of(Command command) {
                                   no_such_job,
                                   {6, "it stays unknown"},
                                   {124, "timed out: it has not ended yet"},
-                                  {125, "it cannot be cancelled, or jobctl failed"}});
+                                  {125, "it cannot be cancelled, or jobctl failed"}},
+                                 "With several JOBs, the first of 125, 4, 124, 6, 1, 0 that "
+                                 "applies.");
         case Command::settle:
             return exit_statuses({{0, "the job was settled"},
                                   ambiguous,
@@ -232,7 +234,7 @@ void declare_logs(CLI::App* sub, CtlOptions& options) {
 }
 
 void declare_cancel(CLI::App* sub, CtlOptions& options) {
-    add_job(sub, options);
+    add_jobs(sub, options);
     sub->add_option("--reason", options.reason, "The reason, stored in the record")
         ->type_name("TEXT");
     sub->add_option_function<std::string>(
@@ -313,7 +315,7 @@ constexpr CommandEntry commands[] = {
     {Command::result, "result", "Show the final record", declare_result},
     {Command::list, "list", "List jobs, newest first", declare_list},
     {Command::logs, "logs", "Show what this run wrote to its log", declare_logs},
-    {Command::cancel, "cancel", "Cancel a job, and wait for its record", declare_cancel},
+    {Command::cancel, "cancel", "Cancel jobs, and wait for their records", declare_cancel},
     {Command::settle, "settle", "Record what you know about a job that stays unknown",
      declare_settle},
     {Command::reap, "reap", "Settle every dead job in the directories", declare_reap},
