@@ -18,19 +18,23 @@ namespace jobshim {
 class StagedFile {
 public:
     // First removes a dead writer's stale file of the same name; if it cannot be removed, the name
-    // gets a random suffix. The file gets the mode and owner of `like`, or 0600 without it. Throws
-    // if these cannot be set.
-    StagedFile(Directory directory, std::string name, const std::optional<FileStamp>& like);
+    // gets a random suffix. The file gets the mode and owner of `like`, or 0600 without it, and
+    // these extended attributes. Throws if these cannot be set.
+    StagedFile(Directory directory, std::string name, const std::optional<FileStamp>& like,
+               const ExtendedAttributes& attributes = {});
     ~StagedFile();
     StagedFile(StagedFile&& other) noexcept;
     StagedFile& operator=(StagedFile&& other) = delete;
     StagedFile(const StagedFile&) = delete;
     StagedFile& operator=(const StagedFile&) = delete;
 
-    // Reserves disk space without changing the size. False if the file system cannot; throws on any
-    // other failure, such as too little space.
+    // Reserves disk space without changing the size; what was reserved before stays. False if the
+    // file system cannot; throws on any other failure, such as too little space.
     bool reserve(off_t bytes);
-    void copy_owner_and_mode(const std::optional<FileStamp>& like);
+    // Gives back what the text does not need of the reserved space.
+    void give_back();
+    void become_like(const std::optional<FileStamp>& like, const ExtendedAttributes& attributes);
+    // In place of what was written before.
     void write(std::string_view text);
     void flush();
 
@@ -56,6 +60,8 @@ public:
     FileStamp stamp() const;
     int descriptor() const { return fd_.get(); }
     void remove();  // removes whatever is under our name
+    // False if it was committed, or if somebody has removed it.
+    bool is_still_staged() const;
 
 private:
     std::string path() const { return directory_.path_of(name_); }
@@ -64,6 +70,9 @@ private:
     std::string name_;
     UniqueFd fd_;
     FileStamp stamp_;
+    ExtendedAttributes attributes_;  // those that it was given
+    std::size_t written_ = 0;
+    bool has_reserve_ = false;
     bool ours_ = true;  // the destructor must remove name_
 };
 

@@ -248,13 +248,22 @@ std::optional<Directory> Directory::subdirectory(const std::string& name) const 
 }
 
 Directory Directory::make_subdirectory(const std::string& name) const {
+    bool is_new = false;
     {
         const ActingAs acting(identity_);
-        if (!acting || (::mkdirat(descriptor(), plain(name), 0700) != 0 && errno != EEXIST))
+        is_new = acting && ::mkdirat(descriptor(), plain(name), 0700) == 0;
+        if (!acting || (!is_new && errno != EEXIST))
             throw_errno("create directory " + path_of(name));
     }
     auto made = subdirectory(name);
     if (!made) throw_errno("open directory " + path_of(name), ENOENT);
+    // A umask may have taken its owner's rights.
+    if (is_new && (made->mode() & 0700U) != 0700) {
+        const ActingAs acting(identity_);
+        if (!acting || ::chmod(path_of_descriptor(made->descriptor()).c_str(), 0700) != 0)
+            throw_errno("change the mode of " + path_of(name));
+        made = subdirectory(name);
+    }
     return *std::move(made);
 }
 
@@ -271,6 +280,11 @@ Directory Directory::strictly() const {
 }
 
 std::string Directory::path_of(std::string_view name) const { return path_in(path(), name); }
+
+bool Directory::still_exists() const {
+    struct stat info {};
+    return ::fstat(descriptor(), &info) != 0 || info.st_nlink > 0;
+}
 
 bool Directory::is_local() const {
     if (!opened_->is_local) opened_->is_local = is_local_file_system(descriptor());
@@ -310,7 +324,8 @@ bool Directory::is_unchanged(const std::string& name, const FileStamp& stamp) co
     return now && stamp.unchanged(*now);
 }
 
-std::optional<FileContents> Directory::read_file(const std::string& name, std::size_t limit) const {
+std::optional<FileContents> Directory::read_file(const std::string& name, std::size_t limit,
+                                                 Attributes attributes) const {
     const UniqueFd fd = open_file(name, O_RDONLY);
     if (!fd) {
         if (errno == ENOENT) return std::nullopt;
@@ -326,8 +341,10 @@ std::optional<FileContents> Directory::read_file(const std::string& name, std::s
     };
     if (static_cast<std::uint64_t>(stamp.size) > limit) refuse_size();
     FileContents contents{
-        read_from(fd.get(), 0, limit + 1, path, static_cast<std::size_t>(stamp.size)), stamp};
+        read_from(fd.get(), 0, limit + 1, path, static_cast<std::size_t>(stamp.size)), stamp, {}};
     if (contents.text.size() > limit) refuse_size();
+    if (attributes == Attributes::read)
+        contents.attributes = extended_attributes_of(fd.get(), path);
     return contents;
 }
 
@@ -385,6 +402,13 @@ bool Directory::change_owner(int fd, uid_t owner, gid_t group) const {
 bool Directory::change_mode(int fd, mode_t mode) const {
     const ActingAs acting(identity_);
     return acting && ::fchmod(fd, mode) == 0;
+}
+
+bool Directory::change_attributes(int fd, const ExtendedAttributes& wanted,
+                                  const ExtendedAttributes& has, bool drop_inherited_list,
+                                  std::string& failed) const {
+    const ActingAs acting(identity_);
+    return acting && set_extended_attributes(fd, wanted, has, drop_inherited_list, failed);
 }
 
 bool Directory::may_write() const {

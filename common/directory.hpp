@@ -54,6 +54,8 @@ public:
     uid_t owner() const { return opened_->owner; }
     gid_t group() const { return opened_->group; }
     mode_t mode() const { return opened_->mode; }
+    // False if it was removed: no path will ever lead to it again.
+    bool still_exists() const;
     bool is_same_as(const Directory& other) const {
         return opened_->device == other.opened_->device && opened_->inode == other.opened_->inode;
     }
@@ -75,7 +77,9 @@ public:
     bool is_unchanged(const std::string& name, const FileStamp& stamp) const;
     // Nothing if there is no such file. Throws std::system_error, Refusal for a file that is not
     // regular, or TooLarge for one that is longer than `limit`.
-    std::optional<FileContents> read_file(const std::string& name, std::size_t limit) const;
+    enum class Attributes { read, ignored };
+    std::optional<FileContents> read_file(const std::string& name, std::size_t limit,
+                                          Attributes attributes = Attributes::ignored) const;
     // Nothing if there is no symbolic link of that name.
     std::optional<SymbolicLink> link_at(const std::string& name) const;
 
@@ -89,6 +93,9 @@ public:
     // Also to a group that the owner is not in, as a directory may have given it to the file.
     bool change_owner(int fd, uid_t owner, gid_t group) const;
     bool change_mode(int fd, mode_t mode) const;
+    // See set_extended_attributes.
+    bool change_attributes(int fd, const ExtendedAttributes& wanted, const ExtendedAttributes& has,
+                           bool drop_inherited_list, std::string& failed) const;
 
     bool may_write() const;
     // A name that nobody can foresee, and so nobody can have taken.

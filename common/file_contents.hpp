@@ -10,6 +10,8 @@
 #include <string>
 #include <string_view>
 
+#include "common/extended_attributes.hpp"
+
 namespace jobshim {
 
 // Identifies a file and the state it is in.
@@ -39,6 +41,7 @@ struct FileStamp {
 struct FileContents {
     std::string text;
     FileStamp stamp;
+    ExtendedAttributes attributes = {};  // only if they were asked for
 };
 
 FileStamp to_stamp(const struct stat& info);

@@ -109,6 +109,9 @@ HeartbeatFile open_or_create(const JobFiles& files, int more_flags) {
     HeartbeatFile file{std::move(fd), {}};
     file.stamp = stamp_of(file.fd.get(), path);
     refuse_foreign(file, files);
+    // A umask may have taken its owner's rights, and with them those of every reader.
+    if (file.stamp.size == 0 && (file.stamp.mode & 0600U) != 0600)
+        (void)files.directory.change_mode(file.fd.get(), 0600);
     return file;
 }
 
@@ -130,6 +133,11 @@ bool replace_by_our_own(const JobFiles& files, const HeartbeatFile& file) {
 bool is_only_read(int fd, Bytes bytes) {
     struct flock lock {};
     return query_lock(fd, bytes, lock) == 0 && lock.l_type == F_UNLCK;
+}
+
+// What was reserved for lines that will not be written any more.
+void give_back_space(int fd, const std::string& path) {
+    (void)!::ftruncate(fd, stamp_of(fd, path).size);
 }
 
 Probe probe_descriptor(int fd, const JobFiles& files) {
@@ -329,6 +337,7 @@ void HeartbeatHold::release(Leave leave) noexcept {
     try {
         if (leave == Leave::nothing && leads_to(files_, file_))
             files_.directory.remove(files_.heartbeat);
+        if (leave == Leave::file) give_back_space(file_.fd.get(), path_of(files_));
     } catch (const std::exception&) {
         // The job is over all the same, and a stale file is harmless.
     }

@@ -42,6 +42,7 @@ public:
     std::size_t fault_at() const { return scan_.fault_at; }
     std::string describe_fault() const { return scan_.describe_fault(); }
     const std::string& text() const { return text_; }
+    std::size_t member_count() const { return scan_.members.size(); }
 
     Status status() const;
     // The value of a top-level string member, decoded; nothing if it is absent or not a string. If

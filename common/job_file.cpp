@@ -21,7 +21,7 @@ auto on_sibling_file(Action action) {
     try {
         return action();
     } catch (const std::system_error& error) {
-        throw SiblingFileFailure(error.what());
+        throw SiblingFileFailure(error);
     }
 }
 
@@ -34,7 +34,20 @@ void refuse_beyond_bounds(const JobDocument& document, const std::string& path) 
     if (document.is_beyond_bounds()) throw Refusal(path + ": " + document.describe_fault());
 }
 
+// An edit adds fewer.
+constexpr std::size_t most_members_added = 32;
+
+bool is_want_of_room(int error) { return error == ENOSPC || error == EDQUOT || error == EFBIG; }
+
 }  // namespace
+
+bool is_for_want_of_room(const std::exception& failure) {
+    if (const auto* error = dynamic_cast<const std::system_error*>(&failure))
+        return is_want_of_room(error->code().value());
+    if (const auto* sibling = dynamic_cast<const SiblingFileFailure*>(&failure))
+        return is_want_of_room(sibling->error());
+    return dynamic_cast<const TooLarge*>(&failure) != nullptr;
+}
 
 JobFile::JobFile(JobFiles files, SyncPolicy policy, Notice notice)
     : files_(std::move(files)), policy_(policy), notice_(std::move(notice)) {
@@ -42,15 +55,20 @@ JobFile::JobFile(JobFiles files, SyncPolicy policy, Notice notice)
     files_.directory = files_.directory.strictly();
 }
 
+std::optional<FileContents> JobFile::read(const std::string& name) const {
+    return directory().read_file(name, max_job_file_bytes, Directory::Attributes::read);
+}
+
 JobFile::Found JobFile::wait_until_whole(const std::string& name, FileContents contents) {
     TornPatience patience(torn_job_patience);
     for (;;) {
         JobDocument document = JobDocument::parse(std::move(contents.text));
         refuse_beyond_bounds(document, files_.path_of(name));
-        if (!document.is_torn()) return {contents.stamp, std::move(document)};
+        if (!document.is_torn())
+            return {contents.stamp, std::move(document), std::move(contents.attributes)};
         if (patience.is_over()) return {contents.stamp, std::nullopt};
         patience.pause();
-        contents = directory().read_file(name, max_job_file_bytes).value_or(FileContents{});
+        contents = read(name).value_or(FileContents{});
     }
 }
 
@@ -89,7 +107,7 @@ void JobFile::set_aside_torn(const std::string& name) {
 JobFile::Found JobFile::find() {
     constexpr int most_torn = 3;
     for (int torn = 0; torn < most_torn; ++torn) {
-        auto contents = directory().read_file(files_.name, max_job_file_bytes);
+        auto contents = read(files_.name);
         if (!contents) {
             if (!last_good_) return {};
             return {std::nullopt, JobDocument::parse(*last_good_)};
@@ -97,7 +115,10 @@ JobFile::Found JobFile::find() {
         files_.refuse_another_owner(contents->stamp);
         if (!last_written_ || !contents->stamp.same_file(*last_written_)) was_there_ = true;
         Found found = wait_until_whole(files_.name, std::move(*contents));
-        if (found.document) return found;
+        if (found.document) {
+            attributes_ = found.attributes;
+            return found;
+        }
         set_aside_torn(files_.name);
     }
     throw Refusal(files_.path + ": somebody keeps writing what is not a JSON object");
@@ -105,11 +126,17 @@ JobFile::Found JobFile::find() {
 
 std::optional<JobDocument> JobFile::load() { return find().document; }
 
+void JobFile::require_room_for(std::size_t bytes) const {
+    if (bytes > max_job_file_bytes) throw TooLarge(files_.path + ": " + would_be_too_large);
+    // No write has failed yet, and none may fail at the end.
+    if (bytes > longest_file()) throw_errno("write the end to " + files_.path, EFBIG);
+}
+
 void JobFile::reserve(std::size_t bytes) {
-    reserve_.reset();  // frees the name
-    const auto like = directory().stamp_at(files_.name);
     on_sibling_file([&] {
-        reserve_ = std::make_unique<StagedFile>(directory(), files_.reserve, like);
+        if (!reserve_)
+            reserve_ = std::make_unique<StagedFile>(directory(), files_.reserve,
+                                                    directory().stamp_at(files_.name), attributes_);
         reserve_->reserve(static_cast<off_t>(bytes));
     });
     reserved_ = bytes;
@@ -117,21 +144,30 @@ void JobFile::reserve(std::size_t bytes) {
 
 void JobFile::check_reserve(std::size_t for_us) {
     const auto stamp = directory().stamp_at(files_.name);
-    if (reserve_ && stamp && static_cast<std::size_t>(stamp->size) + for_us > reserved_)
-        reserve(static_cast<std::size_t>(stamp->size) * 2 + for_us);
+    if (!reserve_ || !stamp) return;
+    const auto size = static_cast<std::size_t>(stamp->size);
+    if (size + for_us <= reserved_) return;
+    try {
+        reserve(2 * size + for_us);  // so that not every beat finds it grown
+    } catch (const std::exception& failure) {
+        if (!is_for_want_of_room(failure)) throw;
+        reserve(size + for_us);
+    }
 }
 
-std::unique_ptr<StagedFile> JobFile::stage(Write write, const Found& base) {
-    if (write == Write::last && reserve_) {
-        on_sibling_file([&] { reserve_->copy_owner_and_mode(base.stamp); });
-        return std::move(reserve_);
-    }
+// The file for the next version. One that is still staged from the last attempt is used again: on a
+// full disk there is no room for another.
+void JobFile::stage(std::unique_ptr<StagedFile>& staged, Write write, const Found& base) {
+    if (staged && !staged->is_still_staged()) staged.reset();
+    if (!staged && write == Write::last) staged = std::move(reserve_);
+    if (staged) return on_sibling_file([&] { staged->become_like(base.stamp, base.attributes); });
     const bool taken = displaced_ && displaced_->name() == files_.fresh;
     const std::string& name = taken ? files_.merged : files_.fresh;
     // A file is there if our last write could not examine what it had displaced.
     if (on_sibling_file([&] { return directory().stamp_at(name); })) clear_stale_file(name);
-    return on_sibling_file(
-        [&] { return std::make_unique<StagedFile>(directory(), name, base.stamp); });
+    on_sibling_file([&] {
+        staged = std::make_unique<StagedFile>(directory(), name, base.stamp, base.attributes);
+    });
 }
 
 // True if `staged` is in place. If not, `base` is brought up to date for the next attempt.
@@ -157,6 +193,18 @@ bool JobFile::commit(StagedFile& staged, Found& base, const std::string& text) {
 }
 
 void JobFile::update(const Edit& edit, Write write) {
+    std::unique_ptr<StagedFile> staged;
+    try {
+        attempt_update(edit, write, staged);
+    } catch (...) {
+        // The reserve is for the next try.
+        if (write == Write::last && staged && staged->is_still_staged())
+            reserve_ = std::move(staged);
+        throw;
+    }
+}
+
+void JobFile::attempt_update(const Edit& edit, Write write, std::unique_ptr<StagedFile>& staged) {
     // The last write failed before it could merge this, so it must not count as merged now.
     if (displaced_) clear_stale_file(std::exchange(displaced_, nullptr)->name());
     Found base = find();
@@ -169,7 +217,9 @@ void JobFile::update(const Edit& edit, Write write) {
     for (int attempt = 0; attempt < most_attempts; ++attempt) {
         const std::string text = edit(base.document ? &*base.document : nullptr);
         if (text.size() > max_job_file_bytes)
-            throw Refusal(files_.path + ": " + would_be_too_large);
+            throw TooLarge(files_.path + ": " + would_be_too_large);
+        if (base.document && base.document->member_count() + most_members_added > max_json_members)
+            refuse_beyond_bounds(JobDocument::parse(text), files_.path);
         const bool foreign =
             base.stamp && !(last_written_ && base.stamp->same_file(*last_written_));
         // Must this write survive a power cut?
@@ -181,7 +231,7 @@ void JobFile::update(const Edit& edit, Write write) {
         // Everything whose failure must stop the write comes before the exchange.
         const UniqueFd to_flush =
             on_sibling_file([&] { return lasting ? directory().open_to_flush() : UniqueFd(); });
-        auto staged = stage(write, base);
+        stage(staged, write, base);
         on_sibling_file([&] {
             staged->write(text);
             if (flush && attempt < patient_attempts) staged->flush();
@@ -196,6 +246,7 @@ void JobFile::update(const Edit& edit, Write write) {
                 continue;
             }
         }
+        staged->give_back();
         const bool exchanges = base.stamp.has_value();
         if (!commit(*staged, base, text)) {
             expected = base.document ? base.document->text() : "";
@@ -232,12 +283,13 @@ bool JobFile::look_at_displaced(std::unique_ptr<StagedFile> staged, Found& base,
         staged->remove();
         return false;
     }
-    Found theirs = wait_until_whole(staged->name(), std::move(*contents));
+    contents = read(staged->name());
+    Found theirs = wait_until_whole(staged->name(), contents.value_or(FileContents{}));
     if (!theirs.document) {
         set_aside_torn(staged->name());
         return false;
     }
-    base = {last_written_, std::move(theirs.document)};
+    base = {last_written_, std::move(theirs.document), std::move(theirs.attributes)};
     // Whoever could not read theirs must not read it in ours.
     if (base.stamp && theirs.stamp) base.stamp->mode &= theirs.stamp->mode;
     displaced_ = std::move(staged);

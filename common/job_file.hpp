@@ -12,6 +12,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "common/atomic_file.hpp"
@@ -24,8 +25,17 @@ namespace jobshim {
 // the job file.
 class SiblingFileFailure : public std::runtime_error {
 public:
-    using std::runtime_error::runtime_error;
+    explicit SiblingFileFailure(const std::system_error& error)
+        : std::runtime_error(error.what()), error_(error.code().value()) {}
+    int error() const { return error_; }  // an errno
+
+private:
+    int error_;
 };
+
+// True if less text might have been written: the disk or a quota is full, or the text is longer
+// than a file may be.
+bool is_for_want_of_room(const std::exception& failure);
 
 // When a write of the record is flushed to disk.
 enum class SyncPolicy { always, final, never };
@@ -45,10 +55,13 @@ public:
     // not a regular file.
     std::optional<JobDocument> load();
 
-    // Reserves disk space for a last version of `bytes` bytes. If there is not enough, throws as
-    // `update` does.
+    // Throws as `update` does if no version may be that long: because nobody would read it, or by
+    // this process's own limit (RLIMIT_FSIZE).
+    void require_room_for(std::size_t bytes) const;
+    // Reserves disk space for a last version of `bytes` bytes, in place of what was reserved
+    // before, which stays if there is not enough. Then throws as `update` does.
     void reserve(std::size_t bytes);
-    // Renews the reserve if the file has outgrown it.
+    // Enlarges the reserve if the file has outgrown it.
     void check_reserve(std::size_t for_us);
 
     // Makes the text to write from the current document (null if there is none). May be called more
@@ -72,8 +85,10 @@ private:
     struct Found {
         std::optional<FileStamp> stamp;  // nothing: no such file
         std::optional<JobDocument> document;
+        ExtendedAttributes attributes = {};
     };
     Found find();
+    std::optional<FileContents> read(const std::string& name) const;
     // Waits until the text of the file is whole; the result has a document only if it became so.
     Found wait_until_whole(const std::string& name, FileContents contents);
     // Renames the file out of the way, never over another file. Returns the new name, or "" if the
@@ -82,7 +97,8 @@ private:
     void set_aside_torn(const std::string& name);
     void clear_stale_file(const std::string& name);
 
-    std::unique_ptr<StagedFile> stage(Write write, const Found& base);
+    void stage(std::unique_ptr<StagedFile>& staged, Write write, const Found& base);
+    void attempt_update(const Edit& edit, Write write, std::unique_ptr<StagedFile>& staged);
     bool commit(StagedFile& staged, Found& base, const std::string& text);
     bool look_at_displaced(std::unique_ptr<StagedFile> staged, Found& base,
                            const std::string& expected);
@@ -92,6 +108,7 @@ private:
     Notice notice_;
     std::unique_ptr<StagedFile> reserve_;
     std::size_t reserved_ = 0;
+    ExtendedAttributes attributes_;          // of the file, when it was last read
     std::unique_ptr<StagedFile> displaced_;  // the version our write displaced, until merged
     std::optional<FileStamp> last_written_;
     std::optional<std::string> last_good_;  // the text we last wrote

@@ -23,6 +23,9 @@ timespec ctime_of(const struct stat& info);
 // Reserves disk space for the first `bytes` bytes without changing the size.
 bool reserve_space(int fd, off_t bytes);
 
+// How long a file may become that this process writes (RLIMIT_FSIZE).
+std::uint64_t longest_file();
+
 // Atomic. EINVAL, ENOSYS or EOPNOTSUPP if the file system cannot. Names are relative to the open
 // directories.
 bool rename_no_replace(int directory, const std::string& from, const std::string& to);

@@ -3,6 +3,7 @@
 #include <pwd.h>
 #include <sys/auxv.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
@@ -28,6 +29,11 @@ timespec ctime_of(const struct stat& info) { return info.st_ctim; }
 
 bool reserve_space(int fd, off_t bytes) {
     return ::fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, bytes) == 0;
+}
+
+std::uint64_t longest_file() {
+    rlimit limit{};
+    return ::getrlimit(RLIMIT_FSIZE, &limit) == 0 ? limit.rlim_cur : RLIM_INFINITY;
 }
 
 bool rename_no_replace(int directory, const std::string& from, const std::string& to) {

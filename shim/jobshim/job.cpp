@@ -88,7 +88,7 @@ public:
         const bool recorded = record_end(worker.identity(), ending);
         if (!ending.survivor) worker.reap();
         keep_companion_in_step(CompanionGate::may_have_ended_worker(ending));
-        return mirrored(ending, recorded);
+        return mirrored(ending, recorded || options_.best_effort);
     }
 
     void report_failure(int exit_status) { launcher_.report_failure(exit_status); }

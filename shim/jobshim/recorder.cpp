@@ -30,17 +30,21 @@ constexpr std::size_t room_for_record = 6144;
 // find it grown and reserve again.
 constexpr std::size_t room_for_worker = 512;
 
-// What is left out if the end does not fit: first the tail, then the evidence. False: nothing more.
-bool shorten(ExitRecord& exit, int step) {
-    switch (step) {
-        case 0:
-            exit.tail.reset();
-            return true;
-        case 1:
-            exit.evidence.clear();
-            return true;
+// Calls write(end). If there is no room for all of the end, and for no other reason, tries again
+// without the tail, then without the evidence. Throws what the last write threw.
+template <class Write>
+void write_what_fits(Conclusion end, Write write) {
+    for (int step = 0;; ++step) {
+        try {
+            return write(end);
+        } catch (const std::exception& failure) {
+            if (step == 2 || !is_for_want_of_room(failure)) throw;
+        }
+        if (step == 0)
+            end.exit.tail.reset();
+        else
+            end.exit.evidence.clear();
     }
-    return false;
 }
 
 // Runs an action on the heartbeat file. Its errors get the job file's name in front, unless the
@@ -163,7 +167,9 @@ void Recorder::begin(const std::optional<LogStart>& log, const std::optional<Oom
     const auto stamp = files().directory.stamp_at(files().name);
     const std::size_t theirs = stamp ? static_cast<std::size_t>(stamp->size) : 0;
     const std::string as_new_file = edit_.as_new_file();
-    file_.reserve(theirs + as_new_file.size() + room_for_worker + 2 * space_for_the_end());
+    const std::size_t without_end = theirs + as_new_file.size() + room_for_worker;
+    file_.require_room_for(without_end + room_for_record);  // the tail can be left out
+    file_.reserve(without_end + 2 * space_for_the_end());
     with_heartbeat_file(files(), [&] {
         hold_->begin(heartbeat_first_line(edit_.run, to_utf8(files().path), edit_.started_at, oom),
                      space_for_the_end());
@@ -242,27 +248,34 @@ void Recorder::write(JobFile::Write kind) {
         kind);
 }
 
-void Recorder::write_last_line(Conclusion& last) {
+void Recorder::write_last_line(const Conclusion& last) {
     off_t before = 0;
     try {
         before = stamp_of(hold_->descriptor(), files().path_of(files().heartbeat)).size;
     } catch (const std::system_error&) {
         return;  // a partial line could not be taken back; the job file still gets the end
     }
-    const auto fits = [&](const Conclusion& end) {
+    const auto append = [&](const Conclusion& end) {
         try {
             hold_->append(heartbeat_last_line(end));
-            return true;
-        } catch (const std::system_error&) {
+        } catch (...) {
             // Remove a partial line, or the next one would be appended to it.
             (void)!::ftruncate(hold_->descriptor(), before);
-            return false;
+            throw;
         }
     };
-    Conclusion shorter = last;
-    for (int step = 0; !fits(shorter); ++step)
-        if (!shorten(shorter.exit, step)) return;  // the job file may have room for all of it
-    last = std::move(shorter);
+    try {
+        write_what_fits(last, append);
+    } catch (const std::exception&) {
+        return;  // the job file still gets the end
+    }
+}
+
+void Recorder::write_end(const Conclusion& last) {
+    write_what_fits(last, [this](const Conclusion& end) {
+        edit_.run.exit = end.exit;
+        write(JobFile::Write::last);
+    });
 }
 
 void Recorder::leave_copy(const Conclusion& last) {
@@ -272,10 +285,12 @@ void Recorder::leave_copy(const Conclusion& last) {
             Directory::make(unrecorded_directory(context_.observer.state_directory));
         require_own(directory);
         const std::string name = unrecorded_name(context_.observer.here);
-        StagedFile staged(directory, name + ".new", std::nullopt);
-        staged.write(heartbeat_first_line(edit_.run, to_utf8(files().path), edit_.started_at) +
-                     heartbeat_last_line(last));
-        staged.commit_as_new(name);
+        write_what_fits(last, [&](const Conclusion& end) {
+            StagedFile staged(directory, name + ".new", std::nullopt);
+            staged.write(heartbeat_first_line(edit_.run, to_utf8(files().path), edit_.started_at) +
+                         heartbeat_last_line(end));
+            staged.commit_as_new(name);
+        });
         has_copy_ = true;
     } catch (const std::exception& error) {
         notice_(std::string("no copy of the end could be kept either: ") + error.what());
@@ -311,9 +326,9 @@ bool Recorder::finish(Conclusion last, const std::function<bool(milliseconds)>& 
 
     const auto deadline = monotonic_now() + retry_for;
     std::string first_error;
-    for (int attempt = 0;; ++attempt) {
+    for (;;) {
         try {
-            write(JobFile::Write::last);
+            write_end(last);
             break;
         } catch (const std::exception& error) {
             if (first_error.empty()) {
@@ -322,9 +337,8 @@ bool Recorder::finish(Conclusion last, const std::function<bool(milliseconds)>& 
                 leave_copy(last);
             }
         }
-        // At once if something can be left out; then every `retry_every`.
-        if (shorten(*edit_.run.exit, attempt)) continue;
-        if (monotonic_now() >= deadline || give_up(retry_every)) {
+        const bool is_hopeless = options_.best_effort || !files().directory.still_exists();
+        if (is_hopeless || monotonic_now() >= deadline || give_up(retry_every)) {
             notice_("the end is not in the job file: " + first_error);
             finished_ = true;
             hold_->release(HeartbeatHold::Leave::file);

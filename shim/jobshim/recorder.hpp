@@ -54,9 +54,10 @@ public:
 
     void set_cancel(std::optional<CancelRequest> request) { edit_.run.cancel = std::move(request); }
 
-    // Writes the end. If that fails, saves a copy in `unrecorded/` at once, and retries for 30 s or
-    // until `give_up` returns true, without the tail and the evidence for which there is no room.
-    // True if the end is in the job file. `last.exit.ended_at` says when the end was.
+    // Writes the end, without the tail and the evidence for which there is no room. If that fails,
+    // saves a copy in `unrecorded/` at once, and retries for 30 s or until `give_up` returns true;
+    // with --best-effort, or if the directory no longer exists, it does not retry. True if the end
+    // is in the job file. `last.exit.ended_at` says when the end was.
     bool finish(Conclusion last, const std::function<bool(std::chrono::milliseconds)>& give_up);
 
     const std::string& id() const { return id_; }
@@ -74,7 +75,8 @@ private:
     std::string text_after(const JobDocument& document) const;
     void write(JobFile::Write kind);
     bool reported(const JobDocument& document) const;
-    void write_last_line(Conclusion& last);
+    void write_last_line(const Conclusion& last);
+    void write_end(const Conclusion& last);
     void leave_copy(const Conclusion& last);
     void clear_stale_files();
     void remove_what_is_of_no_more_use();
