@@ -6,13 +6,42 @@
 
 namespace jobshim {
 
-std::string heartbeat_first_line(const RunRecord& run, std::string_view job_file,
-                                 std::string_view started_at,
-                                 const std::optional<OomBaseline>& oom) {
+namespace {
+
+// A reader takes 1 MiB of a heartbeat file (heartbeat.cpp).
+constexpr std::size_t longest_first_line = std::size_t{256} << 10U;
+constexpr std::size_t longest_last_line = std::size_t{512} << 10U;
+constexpr std::size_t most_leftovers = 100;
+
+std::string first_line(const RunRecord& run, std::string_view job_file, std::string_view started_at,
+                       const std::optional<OomBaseline>& oom) {
     // Key order matters: the first bytes identify the file as ours.
     Json line = {{"jobshim", to_json(run)}, {"job", job_file}, {"startedAt", started_at}};
     if (oom) line["oom"] = to_json(*oom);
     return dump(line) + "\n";
+}
+
+std::string last_line(const Conclusion& last) {
+    const Json line = {{"exit", to_json(last.exit)},
+                       {"status", word(last.status)},
+                       {"errorMessage", or_null(last.sentence)}};
+    return dump(line) + "\n";
+}
+
+}  // namespace
+
+std::string heartbeat_first_line(const RunRecord& run, std::string_view job_file,
+                                 std::string_view started_at,
+                                 const std::optional<OomBaseline>& oom) {
+    std::string line = first_line(run, job_file, started_at, oom);
+    if (line.size() <= longest_first_line) return line;
+    RunRecord identity = run;
+    identity.command.clear();
+    identity.raw_command.clear();
+    identity.raw_cwd.clear();
+    identity.previous.clear();
+    identity.source.clear();
+    return first_line(identity, job_file, started_at, oom);
 }
 
 std::string heartbeat_worker_line(const WorkerIdentity& worker) {
@@ -20,10 +49,13 @@ std::string heartbeat_worker_line(const WorkerIdentity& worker) {
 }
 
 std::string heartbeat_last_line(const Conclusion& last) {
-    const Json line = {{"exit", to_json(last.exit)},
-                       {"status", word(last.status)},
-                       {"errorMessage", or_null(last.sentence)}};
-    return dump(line) + "\n";
+    std::string line = last_line(last);
+    if (line.size() <= longest_last_line) return line;
+    Conclusion shorter = last;
+    shorter.exit.tail.reset();
+    if (shorter.exit.leftovers.size() > most_leftovers)
+        shorter.exit.leftovers.resize(most_leftovers);
+    return last_line(shorter);
 }
 
 Heartbeat parse_heartbeat(std::string_view text) {

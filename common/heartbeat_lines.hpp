@@ -9,7 +9,9 @@
 
 namespace jobshim {
 
-// Lines of the heartbeat file, each ending in a line feed.
+// Lines of the heartbeat file, each ending in a line feed. They are bounded, so that every reader
+// reads all of them: what only the job file needs to say (the command) is left out of a long first
+// line, and the tail and all but some of the leftovers out of a long last line.
 std::string heartbeat_first_line(const RunRecord& run, std::string_view job_file,
                                  std::string_view started_at,
                                  const std::optional<OomBaseline>& oom = {});

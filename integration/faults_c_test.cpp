@@ -411,3 +411,40 @@ TEST_CASE_METHOD(Faults, "a directory's default access list gives nobody rights 
     CHECK(run_job(new_one, "exit 4").ended() == "exit 4");
     CHECK(mode_of(new_one) == 0600);
 }
+
+// 1 MB of arguments that are not UTF-8 made a heartbeat file that readers ignored: the job could
+// not be cancelled, and an old copy of its record that was written back had no proof of the end
+// against it.
+TEST_CASE_METHOD(Faults, "a command line of any length leaves a heartbeat file that readers take") {
+    for (const std::string& byte : Words{"\xff", "x", "\1"}) {
+        CAPTURE(byte);
+        for (const auto& path : {job, heartbeat_of(job), dir / "go"}) fs::remove(path);
+        put(job, R"({"id":"theirs","status":"queued","command":["other"]})");
+        Words argv{"-j", job, "--", "sh", "-c", until_go + "exit 4", "sh"};
+        const std::size_t arguments = byte == "\1" ? 3 : 6;
+        for (std::size_t i = 0; i < arguments; ++i) {
+            argv.emplace_back();
+            while (argv.back().size() < 100'000) argv.back() += byte;
+        }
+        auto shim = start_shim(argv);
+        worker_of(job);
+        CHECK(fs::file_size(heartbeat_of(job)) < 1'000'000);
+        const auto running = slurp(job);
+        put(dir / "go", "");
+        const auto result = shim.wait();
+        INFO(result.err);
+        CHECK(result.ended() == "exit 4");
+        put(job, running);
+        CHECK(ctl({"status", job}).code() == 1);
+        CHECK(at(exit_of(job), "/code") == 4);
+        CHECK(at(exit_of(job), "/reason") == "exit-code");
+
+        fs::remove(dir / "go");
+        auto again = start_shim(argv);
+        worker_of(job);
+        const auto cancelled = ctl({"cancel", job});
+        INFO(cancelled.err);
+        CHECK(cancelled.ended() == "exit 0");
+        again.wait();
+    }
+}

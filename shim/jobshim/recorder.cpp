@@ -167,16 +167,17 @@ void Recorder::begin(const std::optional<LogStart>& log, const std::optional<Oom
     const auto stamp = files().directory.stamp_at(files().name);
     const std::size_t theirs = stamp ? static_cast<std::size_t>(stamp->size) : 0;
     const std::string as_new_file = edit_.as_new_file();
-    const std::size_t without_end = theirs + as_new_file.size() + room_for_worker;
-    file_.require_room_for(without_end + room_for_record);  // the tail can be left out
-    file_.reserve(without_end + 2 * space_for_the_end());
+    file_.reserve(theirs + as_new_file.size() + room_for_worker + 2 * space_for_the_end());
     with_heartbeat_file(files(), [&] {
         hold_->begin(heartbeat_first_line(edit_.run, to_utf8(files().path), edit_.started_at, oom),
                      space_for_the_end());
     });
     file_.update(
         [&](const JobDocument* document) {
-            return document == nullptr ? as_new_file : text_after(*document);
+            std::string text = document == nullptr ? as_new_file : text_after(*document);
+            // The end has to fit as well; its tail can be left out.
+            file_.require_room_for(text.size() + room_for_worker + room_for_record);
+            return text;
         },
         JobFile::Write::ordinary);
     begun_ = true;
@@ -285,9 +286,11 @@ void Recorder::leave_copy(const Conclusion& last) {
             Directory::make(unrecorded_directory(context_.observer.state_directory));
         require_own(directory);
         const std::string name = unrecorded_name(context_.observer.here);
+        RunRecord run = edit_.run;
+        run.exit.reset();  // that is the last line's
         write_what_fits(last, [&](const Conclusion& end) {
             StagedFile staged(directory, name + ".new", std::nullopt);
-            staged.write(heartbeat_first_line(edit_.run, to_utf8(files().path), edit_.started_at) +
+            staged.write(heartbeat_first_line(run, to_utf8(files().path), edit_.started_at) +
                          heartbeat_last_line(end));
             staged.commit_as_new(name);
         });
