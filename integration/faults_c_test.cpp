@@ -448,3 +448,102 @@ TEST_CASE_METHOD(Faults, "a command line of any length leaves a heartbeat file t
         again.wait();
     }
 }
+
+// The copy of an end whose folder had been removed stayed for ever, and no command knew of it.
+TEST_CASE_METHOD(Faults, "list and prune know the copy of an end whose folder was removed",
+                 "[quick]") {
+    const auto jobs = dir / "jobs", file = jobs / "night.json";
+    for (const bool directory_too : {true, false}) {
+        CAPTURE(directory_too);
+        fs::create_directories(jobs);
+        fs::remove(dir / "go");
+        auto shim = start_job(file, until_go + "exit 7", {"--best-effort"});
+        worker_of(file);
+        if (directory_too)
+            fs::remove_all(jobs);
+        else
+            fs::permissions(jobs, fs::perms(0555));
+        std::unique_ptr<Immutable> immutable;
+        if (!directory_too) immutable = std::make_unique<Immutable>(jobs);
+        if (immutable && !immutable->is_set()) {
+            fs::permissions(jobs, fs::perms(0755));
+            put(dir / "go", "");
+            shim.wait();
+            SKIP_TEST("no immutable directories here");
+        }
+        put(dir / "go", "");
+        CHECK(shim.wait().ended() == "exit 7");
+        REQUIRE(copies().size() == 1);
+        if (!directory_too) {
+            immutable.reset();
+            fs::remove_all(jobs);
+            fs::create_directory(jobs);
+        }
+        const auto listed = ctl_json({"list"});
+        REQUIRE(listed.size() == 1);
+        CHECK(at(listed, "/0/id") == "night");
+        CHECK(at(listed, "/0/file") == file.string());
+        CHECK(at(listed, "/0/status") == "failed");
+        CHECK(at(listed, "/0/job/jobshim/exit/code") == 7);
+        CHECK(at(listed, "/0/verdict/notRecorded") == "its job file is gone");
+        CHECK(contains(ctl({"list"}).out, "night"));
+        // Other directories are none of its business.
+        fs::create_directories(dir / "other");
+        CHECK(ctl_json({"list", "--dir", dir / "other"}).empty());
+        CHECK(
+            contains(ctl({"prune", "--dir", dir / "other", "--older-than", "1ms"}).out, "0 jobs"));
+        const auto reaped = ctl({"reap"});
+        CHECK(reaped.ended() == "exit 0");
+        CHECK(contains(reaped.out, "0 jobs"));
+        CHECK(contains(ctl({"prune", "--older-than", "1h"}).out, "0 jobs"));
+        REQUIRE(copies().size() == 1);
+        const auto dry = ctl({"prune", "--older-than", "1ms", "--dry-run"});
+        CHECK(contains(dry.out, "1 job would be removed"));
+        CHECK(contains(dry.out, copies().front()));
+        REQUIRE(copies().size() == 1);
+        CHECK(contains(ctl({"prune", "--older-than", "1ms"}).out, "1 job removed"));
+        CHECK(copies().empty());
+        CHECK(ctl_json({"list"}).empty());
+    }
+}
+
+// Nobody who does not know the folder would ever settle it.
+TEST_CASE_METHOD(Faults,
+                 "reap settles from its copy a job in any folder and removes what is settled",
+                 "[quick]") {
+    const auto jobs = dir / "jobs", file = jobs / "night.json";
+    fs::create_directory(jobs);
+    put(file, R"({"id":"night","status":"queued"})");
+    auto shim = start_job(file, until_go + "exit 7", {"--best-effort"});
+    worker_of(file);
+    {
+        const Immutable immutable(jobs);
+        if (!immutable.is_set()) {
+            put(dir / "go", "");
+            shim.wait();
+            SKIP_TEST("no immutable directories here");
+        }
+        put(dir / "go", "");
+        CHECK(shim.wait().ended() == "exit 7");
+        REQUIRE(copies().size() == 1);
+        // It cannot be recorded yet, and that is all the same to those who only look.
+        CHECK(at(ctl_json({"list"}), "/0/verdict/state") == "failed");
+        CHECK(ctl({"reap"}).ended() == "exit 125");
+        CHECK(copies().size() == 1);
+    }
+    const auto copy = unrecorded() / copies().front();
+    fs::copy_file(copy, dir / "kept");
+    const auto reaped = ctl({"reap"});
+    INFO(reaped.out << reaped.err);
+    CHECK(contains(reaped.out, "1 job settled"));
+    CHECK(at(exit_of(file), "/code") == 7);
+    CHECK(copies().empty());
+    CHECK(names_in(jobs, ".jobshim-").empty());
+    // One that was left although its end is on record.
+    fs::copy_file(dir / "kept", copy);
+    fs::permissions(copy, fs::perms(0600));
+    CHECK(ctl({"reap", "--dry-run"}).ended() == "exit 0");
+    CHECK(copies().size() == 1);
+    CHECK(ctl({"reap"}).ended() == "exit 0");
+    CHECK(copies().empty());
+}

@@ -45,6 +45,29 @@ public:
         }
     }
 
+    // Jobs of which only a copy of the end tells: their directory was not visited, or their file is
+    // gone.
+    void visit_copies(const std::vector<Directory>& visited) {
+        for (UnrecordedEnd& copy : unrecorded_ends(context_, visited)) {
+            switch (find_job_of(copy)) {
+                case JobOfCopy::gone:
+                    if (options_.final_too) {
+                        JobReport report = report_of(copy);
+                        hand_over_({.report = std::move(report), .copy = std::move(copy)});
+                    }
+                    break;
+                case JobOfCopy::not_recorded:
+                    look_elsewhere(copy.job_file(), visited);
+                    break;
+                case JobOfCopy::recorded:
+                    if (options_.tidy_copies) copy.directory.remove(copy.name);
+                    break;
+                case JobOfCopy::unclear:
+                    break;
+            }
+        }
+    }
+
     void wait_for_the_torn() {
         while (!torn_.empty()) {
             patience_.pause();
@@ -99,6 +122,19 @@ private:
         if (!directory.stamp_at(name))
             if (const auto stamp = directory.stamp_at(stale)) take_owner_from(files, *stamp);
         return files;
+    }
+
+    void look_elsewhere(const std::string& job_file, const std::vector<Directory>& visited) {
+        const SplitPath at = split_path(job_file);
+        const bool is_visited =
+            std::any_of(visited.begin(), visited.end(),
+                        [&](const Directory& each) { return each.path() == at.directory; });
+        if (is_visited) return;
+        try {
+            look_closely(job_files_in(Directory::open(at.directory), at.name));
+        } catch (const std::exception& error) {
+            add_broken(job_file, at.name, error.what(), error.what());
+        }
     }
 
     void look_closely(const JobFiles& files) {
@@ -250,6 +286,7 @@ void survey(const Context& context, const SurveyOptions& options, const Visitor&
         visited.push_back(std::move(directory));
     }
     surveyor.wait_for_the_torn();
+    surveyor.visit_copies(visited);
     if (options.tidy)
         for (const Directory& directory : visited) surveyor.tidy_up(directory);
 }

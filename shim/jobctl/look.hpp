@@ -9,6 +9,7 @@
 #include "common/torn_file.hpp"
 #include "shim/jobctl/commands.hpp"
 #include "shim/jobctl/output.hpp"
+#include "shim/jobctl/unrecorded.hpp"
 
 namespace jobshim {
 
@@ -50,12 +51,14 @@ struct Surveyed {
     bool would_be_settled = false;  // if it were allowed, or could be written
     bool only_looked_at = false;    // it is another user's
     std::string failure = {};       // why the system kept us from looking at the job, if it did
+    std::optional<UnrecordedEnd> copy = {};  // all that is left of it, if its job file is gone
 };
 
 struct SurveyOptions {
     bool settle = true;
     bool final_too = true;
     bool tidy = false;  // remove what killed writers left, whether or not their job still exists
+    bool tidy_copies = false;  // remove copies of ends that are on record by now
     // How long to wait, in total, for files that are not (yet) a JSON object: a writer may be at
     // work on them.
     std::chrono::milliseconds torn_patience = torn_job_patience;

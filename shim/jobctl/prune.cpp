@@ -73,7 +73,8 @@ public:
         directories_ = open_directories(context_.directories);
         std::vector<Pruned> old;
         std::set<std::string> logs;
-        survey(context_, {.settle = !options_.dry_run}, [&](Surveyed job) {
+        const SurveyOptions looks{.settle = !options_.dry_run, .tidy_copies = !options_.dry_run};
+        survey(context_, looks, [&](Surveyed job) {
             const std::string log = job.report.job ? log_path_of(*job.report.job) : "";
             const bool goes = is_old(job.report.job);
             // What two jobs wrote to is not all of either's.
@@ -83,6 +84,7 @@ public:
             if (options_.json) pruned.json = json_of(job.report);
             job.report.job.reset();  // it is read again
             pruned.report = std::move(job.report);
+            pruned.copy = std::move(job.copy);
         });
         std::erase_if(old, [&](Pruned& job) { return !attempt([&] { return prune(job); }); });
         remove_heartbeats_without_job();
@@ -92,9 +94,10 @@ public:
 
 private:
     struct Pruned {
-        JobReport report;                     // without its record
-        std::string json;                     // if that is what will be printed
-        std::vector<std::string> files = {};  // paths, in the order of their removal
+        JobReport report;                        // without its record
+        std::string json;                        // if that is what will be printed
+        std::optional<UnrecordedEnd> copy = {};  // all that is left of it
+        std::vector<std::string> files = {};     // paths, in the order of their removal
     };
 
     bool is_old(const std::optional<JobDocument>& job) const {
@@ -114,6 +117,7 @@ private:
 
     // False if it is not (or no longer) ours to remove.
     bool prune(Pruned& job) {
+        if (job.copy) return prune_copy(job);
         const SplitPath at = split_path(job.report.file);
         // What has that path by now may be another directory.
         const auto directory =
@@ -139,6 +143,17 @@ private:
         }
         lock->remove_if_empty();
         return false;
+    }
+
+    // Of a job whose own file is gone. Its shim may still be at it.
+    bool prune_copy(Pruned& job) {
+        const ShimIdentity& shim = job.copy->lines.run->shim;
+        if (place_of(shim, context_.observer.here) == Place::here &&
+            look_up_process(shim.pid, shim.start_time) == Liveness::alive)
+            return false;
+        job.files.push_back(job.copy->path());
+        if (!options_.dry_run) remove(job.copy->directory, job.copy->name);
+        return true;
     }
 
     bool may_go(const Observation& seen) const {

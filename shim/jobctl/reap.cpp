@@ -42,6 +42,7 @@ std::vector<Surveyed> look_at_all(const CtlOptions& options, const Context& cont
     const SurveyOptions survey_options{.settle = !options.dry_run,
                                        .final_too = false,
                                        .tidy = !options.dry_run,
+                                       .tidy_copies = !options.dry_run,
                                        .judgement = judgement_of(options, context)};
     return survey(context, survey_options);
 }
