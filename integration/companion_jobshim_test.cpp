@@ -419,3 +419,150 @@ TEST_CASE_METHOD(CompanionSandbox,
     }
     CHECK(failed + gone == jobs);
 }
+
+// The plugin's word lived in its own files alone: once the session ended and they went, a cancelled
+// job was a failed one.
+TEST_CASE_METHOD(CompanionSandbox,
+                 "companion: a job that the plugin cancelled stays cancelled when its files go",
+                 "[quick]") {
+    const auto check_kept = [&](const std::string& because) {
+        plugin.remove_files(id);
+        plugin.remove_entry(id);
+        CHECK(ctl({"status", "--companion", plugin.dir, id}).ended() == "exit 5");
+        CHECK(ctl({"status", plugin.own_record(id)}).ended() == "exit 5");
+        CHECK(at(own(id), "/errorMessage") == because);
+        CHECK(at(own(id), "/jobshim/exit/reason") == "signal");  // which was seen, and stays
+    };
+    SECTION("kept by the shim") {
+        auto shim = enqueue(id, for_ever);
+        const pid_t worker = wait_until_running(id);
+        kill(-worker, SIGTERM);
+        plugin.cancel(id);
+        CHECK(shim.wait().ended() == "SIGTERM");
+        check_kept("Cancelled by user.");
+    }
+    SECTION("kept by a reader, because the shim is killed before it sees it") {
+        auto shim = enqueue(id, for_ever);
+        const pid_t worker = wait_until_running(id);
+        kill(-worker, SIGTERM);
+        REQUIRE(wait_until([&] { return at(own(id), "/status") == "failed"; }));
+        shim.kill(SIGKILL);
+        shim.wait();
+        plugin.cancel(id);
+        CHECK(ctl({"list", "--companion", plugin.dir}).ended() == "exit 0");
+        check_kept("Cancelled by user.");
+    }
+    SECTION("a look that may not settle changes nothing") {
+        auto shim = enqueue(id, for_ever);
+        const pid_t worker = wait_until_running(id);
+        kill(-worker, SIGTERM);
+        REQUIRE(wait_until([&] { return at(own(id), "/status") == "failed"; }));
+        shim.kill(SIGKILL);
+        shim.wait();
+        plugin.cancel(id);
+        const auto before = slurp(plugin.own_record(id));
+        CHECK(ctl({"status", "--no-reap", "--companion", plugin.dir, id}).ended() == "exit 5");
+        CHECK(slurp(plugin.own_record(id)) == before);
+    }
+    SECTION("a worker's own word as well") {
+        auto shim = enqueue(id, "touch ready; " + until_go + completes(plugin, id) + "; exit 3");
+        wait_until_running(id);
+        put(dir / "go", "");
+        CHECK(shim.wait().ended() == "exit 3");
+        CHECK(at(own(id), "/status") == "completed");
+        CHECK(at(own(id), "/jobshim/exit/code") == 3);
+    }
+}
+
+// Claude Code ends a task with SIGTERM, and with SIGKILL 1.3 s later. The shim waited for two
+// seconds before it wrote anything.
+TEST_CASE_METHOD(CompanionSandbox,
+                 "companion: the files are in step before a host loses its patience", "[serial]") {
+    auto shim = enqueue(id, for_ever);
+    wait_until_running(id);
+    const auto stopped = Clock::now();
+    shim.kill(SIGTERM);
+    REQUIRE(becomes(id, "failed failed"));
+    CHECK(Clock::now() - stopped < stretched(1300ms));
+    // And put right later, if it was the plugin that stopped it.
+    CHECK(shim.running());
+    plugin.cancel(id);
+    CHECK(shim.wait().ended() == "SIGTERM");
+    CHECK(plugin.statuses(id) == "cancelled cancelled");
+    CHECK(at(own(id), "/status") == "cancelled");
+}
+
+// One job had two rows: the plugin's, and ours under a name that jobshim had made up.
+TEST_CASE_METHOD(CompanionSandbox, "companion: a foreground job is one job however it ends",
+                 "[quick]") {
+    plugin.write_both(plugin.record(id, "queued"));
+    const auto rows = [&] { return ctl_json({"list", "--companion", plugin.dir}); };
+    const auto the_only_row = [&] {
+        const auto all = rows();
+        INFO(all.dump(2));
+        REQUIRE(all.size() == 1);
+        CHECK(at(all[0], "/id") == id);
+        return at(all[0], "/verdict/state").get<std::string>();
+    };
+    const auto records = [&] {
+        Words names = names_in(plugin.dir / "jobshim", "job-");
+        std::erase_if(names, [](const std::string& name) { return !name.ends_with(".json"); });
+        return names;
+    };
+    SECTION("shim and worker killed together, before the shim knew the job") {
+        // It looks at its first beat: stopped, it does not.
+        auto shim =
+            start_shim({"--companion", plugin.dir, "--", "sh", "-c",
+                        "until [ -e go ]; do sleep 0.01; done; " + plugin.worker(id, for_ever)});
+        REQUIRE(wait_until([&] { return records().size() == 1; }));
+        const auto record = plugin.dir / "jobshim" / records().front();
+        worker_of(record);
+        shim.kill(SIGSTOP);
+        REQUIRE(wait_until([&] { return process_state(shim.pid()) == 'T'; }));
+        put(dir / "go", "");
+        const pid_t worker = wait_until_running(id);
+        shim.kill(SIGKILL);
+        shim.wait();
+        REQUIRE(wait_until([&] { return !alive(worker); }));
+        CHECK(ctl({"reap", "--companion", plugin.dir}).out.find("1 job") != std::string::npos);
+        CHECK(the_only_row() == "failed");
+        CHECK(plugin.statuses(id) == "failed failed");
+        CHECK(the_only_row() == "failed");  // for good
+        CHECK(at(read_json(record), "/jobshim/companionJob") == id);
+    }
+    SECTION("shim and worker killed together, once it knew") {
+        auto shim =
+            start_shim({"--companion", plugin.dir, "--", "sh", "-c", plugin.worker(id, for_ever)});
+        wait_until_running(id);
+        const auto record = plugin.dir / "jobshim" / records().front();
+        REQUIRE(wait_until([&] { return at(read_json(record), "/jobshim/companionJob") == id; }));
+        shim.kill(SIGKILL);
+        shim.wait();
+        CHECK(ctl({"wait", "--companion", plugin.dir, id}).ended() == "exit 1");
+        CHECK(the_only_row() == "failed");
+        CHECK(plugin.statuses(id) == "failed failed");
+    }
+    SECTION("started by a shell in the worker's group, and killed") {
+        auto shim = start_shim({"--companion", plugin.dir, "--", "sh", "-c", "sh -c '" + [&] {
+                                    // The plugin's script has quotes of its own.
+                                    put(dir / "inner.sh", plugin.worker(id, for_ever));
+                                    return std::string(". ./inner.sh");
+                                }() + "'; true; exit 0"});
+        const pid_t inner = wait_until_running(id);
+        const auto record = plugin.dir / "jobshim" / records().front();
+        CHECK(at(read_json(record), "/jobshim/worker/pid") != inner);
+        REQUIRE(wait_until([&] { return at(read_json(record), "/jobshim/companionJob") == id; }));
+        kill(inner, SIGKILL);
+        CHECK(shim.wait().ended() == "exit 0");
+        CHECK(plugin.statuses(id) == "failed failed");
+        CHECK(the_only_row() == "failed");
+    }
+    SECTION("another job's process is not this shim's") {
+        auto stranger = spawn({"sh", "-c", plugin.worker(id, for_ever)});
+        wait_until_running(id);
+        CHECK(run_shim({"--companion", plugin.dir, "--", "true"}).ended() == "exit 0");
+        CHECK(rows().size() == 2);
+        stranger.kill(SIGKILL);
+        stranger.wait();
+    }
+}

@@ -11,6 +11,7 @@
 #include "common/atomic_file.hpp"
 #include "common/clocks.hpp"
 #include "common/companion/index.hpp"
+#include "common/companion/last_word.hpp"
 #include "common/companion/look.hpp"
 #include "common/posix_error.hpp"
 #include "common/torn_file.hpp"
@@ -141,6 +142,7 @@ bool CompanionMirror::step() {
     index_stamp_ = stamp_of_index();
     CompanionView view = look_at_companion(state_, job_.id, torn_companion_patience);
     view.cancelled_in_log = log_says_cancelled(state_, job_.id, job_.since);
+    if (job_.own) keep_last_word(*job_.own, view);
     const CompanionRemedy remedy = remedy_for(view, job_.last.status);
     bool wrote = false;
     if (remedy.file) wrote = change_file(remedy, view);

@@ -22,6 +22,7 @@
 #include "common/companion/state_directory.hpp"
 #include "common/exit_reason.hpp"
 #include "common/job_document.hpp"
+#include "common/job_files.hpp"
 
 namespace jobshim {
 
@@ -36,6 +37,7 @@ public:
         Conclusion last;
         std::int64_t since = 0;  // ms since 1970: when the run began
         bool add_exit = false;   // add the exit to the job file, having no record of our own
+        std::optional<JobFiles> own = {};  // our record, which keeps the plugin's last word
     };
     CompanionMirror(CompanionDirectory state, Job job);
 

@@ -486,7 +486,8 @@ Outcome cancel_jobs(const CtlOptions& options, const Context& unbounded) {
             if (target.canceller) target.canceller->ask();
     std::vector<JobReport> reports;
     std::vector<Outcome> outcomes;
-    for (const Target& target : targets) outcomes.push_back(cancel(target, options, context, reports));
+    for (const Target& target : targets)
+        outcomes.push_back(cancel(target, options, context, reports));
     if (options.json) print(json_array_of(reports));
     return worst_of(outcomes);
 }

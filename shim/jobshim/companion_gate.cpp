@@ -8,8 +8,10 @@
 #include <vector>
 
 #include "common/clocks.hpp"
+#include "common/companion/unwatched.hpp"
 #include "common/job_files.hpp"
 #include "common/job_names.hpp"
+#include "common/process_identity.hpp"
 #include "common/units.hpp"
 
 namespace jobshim {
@@ -21,8 +23,10 @@ using std::chrono::milliseconds;
 constexpr milliseconds gate_patience{10'000};
 constexpr milliseconds gate_tick{20};
 // The plugin kills a worker first and writes its record afterwards: give it time to write first.
+// But not much: Claude Code, which stops a task by SIGTERM, kills what is left 1.3 s later. If the
+// plugin is slower, it overwrites our word with its own.
 constexpr milliseconds after_an_end{250};
-constexpr milliseconds after_a_kill{2000};
+constexpr milliseconds after_a_kill{500};
 constexpr milliseconds check_for_at_most{30'000};
 // The plugin reads the same clock as we do, but stamps a moment earlier or later.
 constexpr std::int64_t clock_tolerance_ms = 2000;
@@ -69,6 +73,14 @@ CompanionGate::GateResult result_after_timeout(const CompanionView& view) {
                                   : "the plugin had no record of the job")};
 }
 
+// True if the process is the worker, or in the process group that the worker leads.
+bool is_of(const WorkerIdentity& worker, int pid) {
+    if (pid == worker.pid) return true;
+    const auto stat = worker.group == Group::own ? read_process_stat(pid) : std::nullopt;
+    return stat && stat->group == worker.pid &&
+           (!worker.session || stat->session == *worker.session);
+}
+
 }  // namespace
 
 CompanionGate::CompanionGate(CompanionDirectory state, std::string id)
@@ -93,7 +105,7 @@ CompanionGate::GateResult CompanionGate::wait_at_gate(const std::function<bool()
     }
 }
 
-bool CompanionGate::find_job_of(int worker_pid) {
+bool CompanionGate::find_job_of(const WorkerIdentity& worker) {
     if (!id_.empty()) return true;
     const auto jobs = state_.jobs();
     if (!jobs) return false;
@@ -102,7 +114,8 @@ bool CompanionGate::find_job_of(int worker_pid) {
         // An old record may name a pid that the worker has been given since.
         if (!stamp || stamp->modified_ns / 1'000'000 < began_ms_) continue;
         const CompanionView view = look(state_, id);
-        if (!view.job || view.job->value("pid") != std::to_string(worker_pid)) continue;
+        const auto pid = view.job ? worker_pid_in(*view.job) : std::nullopt;
+        if (!pid || !is_of(worker, *pid)) continue;
         const auto started = view.job->string("startedAt");
         const auto time = started ? parse_iso_time(*started) : std::nullopt;
         if (!time || *time + clock_tolerance_ms < began_ms_) continue;
@@ -126,14 +139,15 @@ bool CompanionGate::may_have_ended_worker(const Ending& ending) {
     return signal == SIGTERM || signal == SIGINT || signal == SIGKILL;
 }
 
-void CompanionGate::keep_in_step(const Conclusion& last, bool was_killed,
+void CompanionGate::keep_in_step(const Conclusion& last, const JobFiles& own, bool was_killed,
                                  const std::function<void(const std::string&)>& complain) {
     if (id_.empty()) return;
     pause_for(was_killed ? after_a_kill : after_an_end);
     std::vector<CompanionMirror> mirrors;
-    mirrors.emplace_back(state_, CompanionMirror::Job{id_, last, began_ms_});
-    // Nobody waits for a background job, so keep watching its files even if they were right.
-    jobshim::keep_in_step(mirrors, was_given_ ? KeepChecking::yes : KeepChecking::no,
+    mirrors.emplace_back(state_, CompanionMirror::Job{id_, last, began_ms_, false, own});
+    // Nobody waits for a background job, so keep watching its files even if they were right. The
+    // plugin may still have its say on one that was killed.
+    jobshim::keep_in_step(mirrors, was_given_ || was_killed ? KeepChecking::yes : KeepChecking::no,
                           check_for_at_most, complain);
 }
 

@@ -10,6 +10,7 @@
 
 #include "common/companion/look.hpp"
 #include "common/companion/mirror.hpp"
+#include "common/job_files.hpp"
 
 namespace jobshim {
 
@@ -30,8 +31,9 @@ public:
     };
     GateResult wait_at_gate(const std::function<bool()>& called_off);
 
-    // Looks for the job whose record names `worker_pid` as its worker. True once it is known.
-    bool find_job_of(int worker_pid);
+    // Looks for the job whose record names the worker, or another process of its group, in which a
+    // shell may have started it. True once it is known.
+    bool find_job_of(const WorkerIdentity& worker);
 
     // True if the plugin's record is final, or the job is not known.
     bool worker_reported() const;
@@ -39,9 +41,9 @@ public:
     // True if the worker ended, or may have, by a signal that the plugin sends: a person may have
     // sent it as well.
     static bool may_have_ended_worker(const Ending& ending);
-    // Brings the plugin's files in step, once the end is recorded. `was_killed`: perhaps by the
-    // plugin, which may then still have its own account to write.
-    void keep_in_step(const Conclusion& last, bool was_killed,
+    // Brings the plugin's files in step, once the end is in our own record. `was_killed`: perhaps
+    // by the plugin, which may then still have its own account to write.
+    void keep_in_step(const Conclusion& last, const JobFiles& own, bool was_killed,
                       const std::function<void(const std::string&)>& complain);
 
 private:

@@ -144,7 +144,7 @@ private:
         keep_record([&] {
             std::optional<LogStart> place;
             if (log_.file) place = LogStart{to_utf8(log_.file->path()), log_.file->offset()};
-            recorder_->begin(place, memory_before_.oom);
+            recorder_->begin(place, memory_before_.oom, companion_ ? companion_->job() : "");
         });
     }
 
@@ -247,9 +247,9 @@ private:
         ShimOptions pace = options_;
         pace.heartbeat_interval = next_beat();
         const SupervisorHooks hooks{
-            [this, &pace, pid = worker.identity().pid] {
+            [this, &pace, &worker] {
                 if (recorder_) recorder_->beat();
-                if (companion_) companion_->find_job_of(pid);
+                find_companion_job(worker.identity());
                 pace.heartbeat_interval = next_beat();
             },
             [this] { return recorder_ ? recorder_->cancel_request() : std::nullopt; }};
@@ -298,8 +298,14 @@ private:
         return finish(std::move(last), ending.sigterm_count);
     }
 
+    // Without an id. What is found is recorded at once: whoever finds this shim dead must know.
+    void find_companion_job(const WorkerIdentity& worker) {
+        if (companion_ && companion_->job().empty() && companion_->find_job_of(worker) && recorder_)
+            recorder_->set_companion_job(companion_->job());
+    }
+
     bool has_worker_reported(const WorkerIdentity& worker) {
-        if (companion_) companion_->find_job_of(worker.pid);
+        find_companion_job(worker);
         return options_.expect_record &&
                ((companion_ && companion_->worker_reported()) || recorder_->worker_reported());
     }
@@ -341,7 +347,6 @@ private:
     // True if the end is in the job file, or no record is kept.
     bool finish(Conclusion last, int terms_so_far) {
         if (!recorder_) return true;
-        if (companion_) recorder_->set_companion_job(companion_->job());
         last.exit.ended_at = iso_time(wall_now_ms());
         last_ = last;
         // One SIGTERM may have been meant for the worker; the second is for the shim.
@@ -357,7 +362,8 @@ private:
     }
 
     void keep_companion_in_step(bool was_killed) {
-        if (companion_ && last_) companion_->keep_in_step(*last_, was_killed, complain);
+        if (companion_ && last_)
+            companion_->keep_in_step(*last_, recorder_->files(), was_killed, complain);
     }
 
     ShimOptions options_;

@@ -157,12 +157,14 @@ std::size_t Recorder::space_for_the_end() const {
     return room_for_record + 2 * options_.tail_bytes;
 }
 
-void Recorder::begin(const std::optional<LogStart>& log, const std::optional<OomBaseline>& oom) {
+void Recorder::begin(const std::optional<LogStart>& log, const std::optional<OomBaseline>& oom,
+                     const std::string& companion_job) {
     const std::int64_t now = wall_now_ms();
     edit_.status = Status::running;
     edit_.phase = "starting";
     edit_.started_at = edit_.updated_at = edit_.created_at = iso_time(now);
     edit_.run.log = log;
+    edit_.run.companion_job = companion_job;
     if (log) edit_.log_file = log->file;
     const auto stamp = files().directory.stamp_at(files().name);
     const std::size_t theirs = stamp ? static_cast<std::size_t>(stamp->size) : 0;
@@ -187,11 +189,20 @@ void Recorder::started(const WorkerIdentity& worker) {
     edit_.run.worker = worker;
     edit_.pid = worker.pid;
     edit_.phase = "running";
+    // If it fails: the heartbeat file already names the worker; the job file will at the end.
+    write_if_possible();
+}
+
+void Recorder::set_companion_job(const std::string& job) {
+    edit_.run.companion_job = job;
+    if (begun_ && !finished_) write_if_possible();
+}
+
+void Recorder::write_if_possible() {
     edit_.updated_at = iso_time(wall_now_ms());
     try {
         write(JobFile::Write::ordinary);
     } catch (const std::exception& error) {
-        // The heartbeat file already names the worker; the job file will at the end.
         notice_(error.what());
     }
 }

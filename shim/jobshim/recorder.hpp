@@ -34,8 +34,11 @@ public:
     // `previous`. Does not write this run's record yet. Throws Refusal or std::system_error, whose
     // text names the job file, or SiblingFileFailure.
     void take_the_job();
-    // Makes the job file say `running` / `starting`. Throws likewise.
-    void begin(const std::optional<LogStart>& log, const std::optional<OomBaseline>& oom);
+    // Makes the job file say `running` / `starting`. Throws likewise. `companion_job`: the job in a
+    // codex-companion state directory that this run belongs to; "" if there is none, or if it is
+    // not known yet.
+    void begin(const std::optional<LogStart>& log, const std::optional<OomBaseline>& oom,
+               const std::string& companion_job);
     // COMMAND's process exists. If the record cannot be written now, it is written at the end.
     void started(const WorkerIdentity& worker);
     // False if another shim has begun the job, possible only if the heartbeat file was removed.
@@ -49,8 +52,8 @@ public:
     // A request to cancel this run, if there is one.
     std::optional<CancelRequest> cancel_request() const;
 
-    // The job in a codex-companion state directory that this run belongs to.
-    void set_companion_job(const std::string& job) { edit_.run.companion_job = job; }
+    // The companion job is known now. Written at once if possible, else at the end.
+    void set_companion_job(const std::string& job);
 
     void set_cancel(std::optional<CancelRequest> request) { edit_.run.cancel = std::move(request); }
 
@@ -74,6 +77,7 @@ private:
     // The text to write in place of `document`.
     std::string text_after(const JobDocument& document) const;
     void write(JobFile::Write kind);
+    void write_if_possible();
     bool reported(const JobDocument& document) const;
     void write_last_line(const Conclusion& last);
     void write_end(const Conclusion& last);

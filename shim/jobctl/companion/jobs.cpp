@@ -5,6 +5,7 @@
 
 #include "common/companion/index.hpp"
 #include "common/companion/look.hpp"
+#include "common/companion/unwatched.hpp"
 #include "common/job_names.hpp"
 #include "common/json_text.hpp"
 #include "common/torn_file.hpp"
@@ -16,28 +17,69 @@ namespace jobshim {
 
 namespace {
 
-// The plugin's job that a record of ours belongs to: the one with the same name, unless the record
-// says otherwise.
-std::string companion_job_of(const JobDocument& document, const std::string& name) {
-    // Only searched for: there may be many records, and it may be far into them.
-    const auto run = document.value("jobshim").value_or("");
-    const auto member = run.starts_with('{') ? find_json_member(run, "companionJob") : "";
-    const std::string job = member.starts_with('"') ? decode_json_string(member) : "";
-    return is_job_id(job) ? job : without_json(name);
+// The pids of the workers that the plugin's active records name, and whose jobs those are.
+std::map<int, std::string> plugins_workers(const CompanionDirectory& state) {
+    std::map<int, std::string> workers;
+    const auto jobs = state.jobs();
+    if (!jobs) return workers;
+    RecordBudget budget;
+    for (const std::string& name : job_names_in(*jobs)) {
+        const auto contents = jobs->read_file(name, budget.limit());
+        if (!contents) continue;
+        budget.spend(contents->text.size(), 4);
+        const JobDocument document = JobDocument::parse(contents->text);
+        const std::string id = without_json(name);
+        if (document.fault() != JsonFault::none || !is_active(document.status()) || !is_job_id(id))
+            continue;
+        if (const auto pid = worker_pid_in(document)) workers.emplace(*pid, id);
+    }
+    return workers;
 }
+
+// Finds the plugin's jobs that our records belong to.
+class Owners {
+public:
+    explicit Owners(const CompanionDirectory& state) : state_(state) {}
+
+    // The job that the record names; else the one whose active record names the same worker, if the
+    // shim died before it knew; else the one that is called as the record is.
+    std::string job_of(const JobDocument& ours, const std::string& name) {
+        // Only searched for: there may be many records, and it may be far into them.
+        const auto run = ours.value("jobshim").value_or("");
+        const auto member = run.starts_with('{') ? find_json_member(run, "companionJob") : "";
+        const std::string job = member.starts_with('"') ? decode_json_string(member) : "";
+        if (is_job_id(job)) return job;
+        std::string found = is_active(ours.status()) ? job_with_worker_of(ours) : "";
+        return found.empty() ? without_json(name) : found;
+    }
+
+private:
+    std::string job_with_worker_of(const JobDocument& ours) {
+        const auto& run = ours.run();
+        if (!run || !run->worker) return "";
+        if (!workers_) workers_ = plugins_workers(state_);
+        const auto found = workers_->find(run->worker->pid);
+        return found == workers_->end() ? "" : found->second;
+    }
+
+    const CompanionDirectory& state_;
+    std::optional<std::map<int, std::string>> workers_;
+};
 
 }  // namespace
 
-std::map<std::string, std::string> own_records(const Directory& own) {
+std::map<std::string, std::string> own_records(const CompanionDirectory& state,
+                                               const Directory& own) {
     std::map<std::string, std::string> records;
     RecordBudget budget;
+    Owners owners(state);
     for (const std::string& name : job_names_in(own)) {
         try {
             const auto contents = own.read_file(name, budget.limit());
             if (!contents) continue;
             budget.spend(contents->text.size(), 4);  // done again and again
             const JobDocument document = JobDocument::parse(contents->text);
-            records.emplace(document.fault() == JsonFault::none ? companion_job_of(document, name)
+            records.emplace(document.fault() == JsonFault::none ? owners.job_of(document, name)
                                                                 : without_json(name),
                             name);
         } catch (const std::exception&) {
@@ -62,7 +104,7 @@ CompanionJobs companion_jobs(const Context& context) {
             for (const std::string& name : job_names_in(*jobs))
                 if (const std::string id = without_json(name); is_job_id(id)) ids.insert(id);
         if (const auto own = state.own())
-            for (const auto& [id, name] : own_records(*own))
+            for (const auto& [id, name] : own_records(state, *own))
                 if (is_job_id(id)) ids.insert(id);
         for (const std::string& id : ids) found.jobs.push_back({state, id});
     }

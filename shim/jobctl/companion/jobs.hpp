@@ -30,6 +30,7 @@ std::optional<CompanionJob> select_companion_job(const std::string& job, const C
                                                  Match match = Match::or_beginning);
 
 // The names of our own records in our subdirectory of a state directory, by the plugin's job id.
-std::map<std::string, std::string> own_records(const Directory& own);
+std::map<std::string, std::string> own_records(const CompanionDirectory& state,
+                                               const Directory& own);
 
 }  // namespace jobshim

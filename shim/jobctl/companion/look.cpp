@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/clocks.hpp"
+#include "common/companion/last_word.hpp"
 #include "common/companion/remedy.hpp"
 #include "common/companion/unwatched.hpp"
 #include "common/job_files.hpp"
@@ -26,12 +27,11 @@ std::optional<Conclusion> recorded_end(const Observation& own) {
 }
 
 // The record to show: a final one, if there is one.
-const JobDocument* choose(const CompanionView& view, const std::optional<Settled>& own) {
-    for (const auto* document : {&view.job, &view.entry})
-        if (*document && is_final((*document)->status())) return &**document;
+const JobDocument* choose(const CompanionView& view, const Settled* own) {
+    if (const JobDocument* const last = final_word_in(view)) return last;
     for (const auto* document : {&view.job, &view.entry})
         if (*document) return &**document;
-    return own ? &*own->now.document : nullptr;
+    return own != nullptr ? &*own->now.document : nullptr;
 }
 
 UnwatchedWorker look_up_worker(int pid, const std::optional<ProcessStat>& stat,
@@ -91,8 +91,13 @@ void CompanionLooker::look_into(CompanionLook& seen, const CompanionDirectory& s
         jobs && jobs->stamp_if_known(CompanionDirectory::log_name(id)))
         seen.report.log = state.log_path(id);
 
-    const std::optional<Settled> own = look_at_own(state, id);
-    seen.wrote_own = own && own->wrote;
+    const auto record = look_at_own(state, id);
+    const Settled* const own = record ? &record->settled : nullptr;
+    seen.wrote_own = own != nullptr && own->wrote;
+    if (own != nullptr && settle_ && state.may_act()) {
+        keep_last_word(record->files, view);
+        if (id != without_json(record->files.name)) keep_companion_job(record->files, id);
+    }
     const JobDocument* shown = choose(view, own);
     if (shown == nullptr) {
         seen.report.is_gone = !view.file_exists;
@@ -100,8 +105,8 @@ void CompanionLooker::look_into(CompanionLook& seen, const CompanionDirectory& s
         return;
     }
     const bool out_of_step = !remedy_for(view, Status::failed).is_none();
-    seen.takes_two_looks = !own;
-    if (own) {
+    seen.takes_two_looks = own == nullptr;
+    if (own != nullptr) {
         judge_by_own(seen, *own, *shown, out_of_step);
     } else if (is_final(shown->status())) {
         report.verdict = verdict_on_final(*shown);
@@ -110,10 +115,13 @@ void CompanionLooker::look_into(CompanionLook& seen, const CompanionDirectory& s
     } else {
         look_at_unwatched(seen, *shown, state.parties().owner);
     }
-    if (seen.to_do) seen.to_do->id = id;
+    if (seen.to_do) {
+        seen.to_do->id = id;
+        if (record) seen.to_do->own = record->files;
+    }
     report.job = *shown;
     // Shows the plugin's record, plus how the job ended, which only our record says.
-    if (own && shown != &*own->now.document)
+    if (own != nullptr && shown != &*own->now.document)
         if (const auto run = own->now.document->value("jobshim"))
             report.job = JobDocument::parse(shown->with({{"jobshim", std::string(*run)}}));
 }
@@ -136,11 +144,12 @@ const IndexSight& CompanionLooker::index_of(const CompanionDirectory& state) {
     return sight;
 }
 
-std::optional<Settled> CompanionLooker::look_at_own(const CompanionDirectory& state,
-                                                    const std::string& id) {
+std::optional<CompanionLooker::OwnRecord> CompanionLooker::look_at_own(
+    const CompanionDirectory& state, const std::string& id) {
     const auto directory = state.own();
     if (!directory) return std::nullopt;
-    if (records_.count(state.path()) == 0) records_.emplace(state.path(), own_records(*directory));
+    if (records_.count(state.path()) == 0)
+        records_.emplace(state.path(), own_records(state, *directory));
     const auto& records = records_.at(state.path());
     const auto found = records.find(id);
     if (found == records.end()) return std::nullopt;
@@ -149,7 +158,7 @@ std::optional<Settled> CompanionLooker::look_at_own(const CompanionDirectory& st
     auto own = look_at(files, context_, settle_ && state.may_act());
     if (own.wrote) budget_.take_again(files);
     if (is_gone(own.now) || !own.now.document) return std::nullopt;
-    return own;
+    return OwnRecord{files, std::move(own)};
 }
 
 void CompanionLooker::judge_by_own(CompanionLook& seen, const Settled& own,

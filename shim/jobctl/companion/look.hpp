@@ -42,8 +42,12 @@ public:
 private:
     void look_into(CompanionLook& seen, const CompanionDirectory& state, const std::string& id);
     const IndexSight& index_of(const CompanionDirectory& state);
+    struct OwnRecord {
+        JobFiles files;
+        Settled settled;
+    };
     // Nothing if we have no record.
-    std::optional<Settled> look_at_own(const CompanionDirectory& state, const std::string& id);
+    std::optional<OwnRecord> look_at_own(const CompanionDirectory& state, const std::string& id);
     void judge_by_own(CompanionLook& seen, const Settled& own, const JobDocument& shown,
                       bool out_of_step) const;
 
