@@ -60,8 +60,11 @@ std::optional<ShimIdentity> shim_from(const Json& json) {
 }
 
 // Nothing without an offset: what is before it may be another job's.
-std::optional<LogStart> log_from(const Json& json) {
+std::optional<LogStart> log_from(const Json& json, const Json& raw) {
     std::string file = text_in(json, "file");
+    // The exact bytes, if they are those of this very path.
+    if (auto exact = from_base64(text_in(raw, "log")); exact && to_utf8(*exact) == file)
+        file = *std::move(exact);
     const auto offset = number(json, "offset", possible_amounts);
     if (file.empty() || file.find(char{}) != std::string::npos || !offset) return std::nullopt;
     return LogStart{std::move(file), *offset};
@@ -242,21 +245,23 @@ Json to_json(const RunRecord& run) {
     json["onShimDeath"] = run.kill_on_shim_death ? "kill" : "keep";
     if (run.expect_record) json["expectRecord"] = true;
     json["log"] = nullptr;
-    if (run.log) json["log"] = {{"file", run.log->file}, {"offset", run.log->offset}};
+    if (run.log) json["log"] = {{"file", to_utf8(run.log->file)}, {"offset", run.log->offset}};
     json["cancel"] = run.cancel ? to_json(*run.cancel) : Json(nullptr);
     json["previous"] = run.previous.empty() ? Json(nullptr) : parse_leniently(run.previous);
     if (json["previous"].is_discarded()) json["previous"] = nullptr;
     json["exit"] = run.exit ? to_json(*run.exit) : Json(nullptr);
     if (!run.command.empty()) json["command"] = run.command;
     if (!run.companion_job.empty()) json["companionJob"] = run.companion_job;
-    if (!run.raw_command.empty() || !run.raw_cwd.empty()) {
-        Json raw = Json::object();
+    const bool is_raw_log = run.log && to_utf8(run.log->file) != run.log->file;
+    if (!run.raw_command.empty() || !run.raw_cwd.empty() || is_raw_log) {
+        Json raw = object_in(json, "raw");
         if (!run.raw_command.empty()) {
             raw["command"] = Json::array();
             for (const std::string& argument : run.raw_command)
                 raw["command"].push_back(base64(argument));
         }
         if (!run.raw_cwd.empty()) raw["cwd"] = base64(run.raw_cwd);
+        if (is_raw_log) raw["log"] = base64(run.log->file);
         json["raw"] = raw;
     }
     return json;
@@ -277,7 +282,7 @@ std::optional<RunRecord> run_from(const Json& json, std::string_view source) {
     run.kill_on_shim_death = text_in(json, "onShimDeath") != "keep";
     if (const auto found = json.find("expectRecord"); found != json.end())
         run.expect_record = *found == true;
-    run.log = log_from(object_in(json, "log"));
+    run.log = log_from(object_in(json, "log"), object_in(json, "raw"));
     run.cancel = cancel_from(object_in(json, "cancel"));
     if (const Json previous = object_in(json, "previous"); previous.is_object())
         run.previous = dump(previous);

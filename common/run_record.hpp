@@ -25,7 +25,7 @@ struct WorkerIdentity {
 };
 
 struct LogStart {
-    std::string file;
+    std::string file;         // exact bytes
     std::int64_t offset = 0;  // where this run begins
 };
 

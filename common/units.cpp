@@ -193,7 +193,7 @@ std::optional<int> parse_signal(std::string_view text) {
     int number = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
     if (error == std::errc{} && end == text.data() + text.size())
-        return number >= 1 && number <= last_real_time ? std::optional(number) : std::nullopt;
+        return number >= 0 && number <= last_real_time ? std::optional(number) : std::nullopt;
     std::string name;
     for (const char c : text)
         name += static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
@@ -202,6 +202,7 @@ std::optional<int> parse_signal(std::string_view text) {
         if (name == entry.name) return entry.number;
     for (const NamedNumber& entry : signals_of_this_system())
         if (name == entry.name) return entry.number;
+    if (name == "EXIT") return 0;
     if (name == "POLL") return SIGIO;
     const bool up = name.starts_with("RTMIN");
     if (!up && !name.starts_with("RTMAX")) return std::nullopt;
@@ -218,6 +219,7 @@ std::optional<int> parse_signal(std::string_view text) {
 }
 
 std::string signal_name(int signal) {
+    if (signal == 0) return "no signal";
     for (const NamedNumber& entry : signal_names)
         if (signal == entry.number) return std::string("SIG") + entry.name;
     for (const NamedNumber& entry : signals_of_this_system())
@@ -345,9 +347,14 @@ std::string shortened(std::string text, std::size_t most) {
     return text.append(ellipsis);
 }
 
+namespace {
+
+constexpr std::string_view letters =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+}  // namespace
+
 std::string base64(std::string_view bytes) {
-    static constexpr char letters[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     std::string text;
     for (std::size_t i = 0; i < bytes.size(); i += 3) {
         std::uint32_t group = 0;
@@ -359,6 +366,22 @@ std::string base64(std::string_view bytes) {
             text += k <= used ? letters[(group >> (18 - 6 * k)) & 0x3FU] : '=';
     }
     return text;
+}
+
+std::optional<std::string> from_base64(std::string_view text) {
+    std::string bytes;
+    std::uint32_t group = 0;
+    std::size_t bits = 0;
+    for (const char c : text.substr(0, text.find('='))) {
+        const std::size_t value = letters.find(c);
+        if (value == std::string_view::npos) return std::nullopt;
+        group = (group << 6U | static_cast<std::uint32_t>(value)) & 0xFFFFU;
+        bits += 6;
+        if (bits < 8) continue;
+        bits -= 8;
+        bytes += static_cast<char>(group >> bits & 0xFFU);
+    }
+    return base64(bytes) == text ? std::optional(std::move(bytes)) : std::nullopt;
 }
 
 }  // namespace jobshim

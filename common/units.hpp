@@ -56,5 +56,7 @@ bool is_utf8(std::string_view bytes);
 std::string shortened(std::string text, std::size_t most);
 
 std::string base64(std::string_view bytes);
+// Nothing for what base64() does not write.
+std::optional<std::string> from_base64(std::string_view text);
 
 }  // namespace jobshim

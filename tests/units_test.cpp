@@ -51,7 +51,8 @@ TEST_CASE("units: signals by name and number") {
     CHECK(parse_signal("RTMIN") == 34);  // with glibc and with musl, where SIGRTMIN is 35
     CHECK(parse_signal("SIGRTMIN+1") == SIGRTMIN + 1);
     CHECK(parse_signal("RTMAX-2") == SIGRTMAX - 2);
-    for (const char* text : {"", "0", "-9", "65", "1000000000000", "NOPE", "SIG", "RTMIN+99",
+    for (const char* text : {"0", "EXIT", "exit"}) CHECK(parse_signal(text) == 0);
+    for (const char* text : {"", "-1", "-9", "65", "1000000000000", "NOPE", "SIG", "RTMIN+99",
                              "RTMIN-1", "RTMIN+", "RTMAX+1", "9 "}) {
         INFO(text);
         CHECK_FALSE(parse_signal(text));
@@ -140,6 +141,10 @@ TEST_CASE("units: UTF-8") {
 }
 
 TEST_CASE("units: base64") {
+    for (const std::string bytes : {"", "f", "fo", "foo", "\xFF\xFE/log", "/a/b\xC3.log"})
+        CHECK(from_base64(base64(bytes)) == bytes);
+    for (const char* text : {"Z", "Zg", "Zg=", "Zh==", "Zg==Zg==", "Zm9", "Z*==", "===="})
+        CHECK_FALSE(from_base64(text));
     CHECK(base64("").empty());
     CHECK(base64("f") == "Zg==");
     CHECK(base64("fo") == "Zm8=");

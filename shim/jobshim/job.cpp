@@ -143,7 +143,7 @@ private:
         memory_before_ = read_memory_before();
         keep_record([&] {
             std::optional<LogStart> place;
-            if (log_.file) place = LogStart{to_utf8(log_.file->path()), log_.file->offset()};
+            if (log_.file) place = LogStart{log_.file->path(), log_.file->offset()};
             recorder_->begin(place, memory_before_.oom, companion_ ? companion_->job() : "");
         });
     }
