@@ -30,6 +30,13 @@ void flush_file(const JobFiles& files) {
     if (!fd || !flush_to_disk(fd.get())) throw_errno("flush " + files.path);
 }
 
+// How long an empty file is given, whose writer may only have begun.
+constexpr std::chrono::milliseconds blank_patience{200};
+
+bool is_blank(std::string_view text) {
+    return without_byte_order_mark(text).find_first_not_of(" \t\r\n") == std::string_view::npos;
+}
+
 void refuse_beyond_bounds(const JobDocument& document, const std::string& path) {
     if (document.is_beyond_bounds()) throw Refusal(path + ": " + document.describe_fault());
 }
@@ -66,6 +73,11 @@ JobFile::Found JobFile::wait_until_whole(const std::string& name, FileContents c
         refuse_beyond_bounds(document, files_.path_of(name));
         if (!document.is_torn())
             return {contents.stamp, std::move(document), std::move(contents.attributes)};
+        // There is nothing in it yet that could be lost: mktemp(1) has made it, or touch(1).
+        if (!last_good_ && contents.stamp.is_regular && is_blank(document.text()) &&
+            (patience.is_over() ||
+             TornPatience(blank_patience).is_over_for(directory(), name, contents.stamp)))
+            return {contents.stamp, std::nullopt, std::move(contents.attributes), true};
         if (patience.is_over()) return {contents.stamp, std::nullopt};
         patience.pause();
         contents = read(name).value_or(FileContents{});
@@ -115,7 +127,7 @@ JobFile::Found JobFile::find() {
         files_.refuse_another_owner(contents->stamp);
         if (!last_written_ || !contents->stamp.same_file(*last_written_)) was_there_ = true;
         Found found = wait_until_whole(files_.name, std::move(*contents));
-        if (found.document) {
+        if (found.document || found.is_blank) {
             attributes_ = found.attributes;
             return found;
         }
@@ -276,6 +288,7 @@ bool JobFile::look_at_displaced(std::unique_ptr<StagedFile> staged, Found& base,
     auto contents = directory().read_file(staged->name(), max_job_file_bytes);
     // What another user put there is no version of the job.
     const bool as_expected = !contents || contents->text == expected ||
+                             (expected.empty() && is_blank(contents->text)) ||
                              !counts_for(files_.owner(), contents->stamp.owner);
     if (displaced_) displaced_->remove();  // merged by now, or overwritten by its own writer
     displaced_.reset();

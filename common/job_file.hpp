@@ -86,6 +86,7 @@ private:
         std::optional<FileStamp> stamp;  // nothing: no such file
         std::optional<JobDocument> document;
         ExtendedAttributes attributes = {};
+        bool is_blank = false;  // there is a file, and nothing in it
     };
     Found find();
     std::optional<FileContents> read(const std::string& name) const;

@@ -164,6 +164,15 @@ std::string state_directory_if_any() {
     }
 }
 
+Directory make_default_directory(const std::string& path) {
+    if (auto there = Directory::open_if_there(path)) return *std::move(there);
+    const std::size_t home_end = path.rfind("/.local/state/jobshim/");
+    const std::string home = path.substr(0, std::min(home_end, path.size())) + "/";
+    if (home_end != std::string::npos && !owner_of_directory(home))
+        throw Refusal("no state directory: the home directory " + home + " does not exist");
+    return Directory::make(path);
+}
+
 void require_own(const Directory& directory) {
     if (!counts_for(::geteuid(), directory.owner()))
         throw Refusal(directory.path() + ": belongs to uid " + std::to_string(directory.owner()));

@@ -76,6 +76,10 @@ std::string state_directory_if_any();
 // (not root's), or if others may write to it.
 void require_own(const Directory& directory);
 
+// A directory below state_directory(), which is made if it does not exist; but no home directory
+// is. Throws Refusal or std::system_error.
+Directory make_default_directory(const std::string& path);
+
 // Where copies of ends are kept that could not be written to their job files.
 std::string unrecorded_directory(const std::string& state_directory);
 // The name of such a copy.

@@ -38,6 +38,7 @@ public:
     explicit Scanner(std::string_view text) : text_(text) {}
 
     JsonScan run() {
+        at_ = text_.size() - without_byte_order_mark(text_).size();
         skip_space();
         if (!value_at_top()) return fail();
         skip_space();
@@ -269,6 +270,11 @@ std::string JsonScan::describe_fault() const {
             return "more than " + std::to_string(max_json_members) + " members";
     }
     return "";
+}
+
+std::string_view without_byte_order_mark(std::string_view text) {
+    constexpr std::string_view mark = "\xEF\xBB\xBF";
+    return text.starts_with(mark) ? text.substr(mark.size()) : text;
 }
 
 JsonScan scan_json_object(std::string_view text) { return Scanner(text).run(); }

@@ -58,6 +58,9 @@ struct JsonScan {
 
 JsonScan scan_json_object(std::string_view text);
 
+// Editors put one in front of UTF-8, and it is no part of the JSON text.
+std::string_view without_byte_order_mark(std::string_view text);
+
 // The elements of a JSON array, as offsets into its text, which includes the brackets. The text
 // must be a well-formed array.
 struct JsonSpan {

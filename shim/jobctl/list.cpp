@@ -193,14 +193,38 @@ std::vector<Cells> cells_of(const std::list<Row>& rows, std::size_t screen_width
     return lines;
 }
 
-std::size_t screen_width() {
+struct Screen {
+    std::size_t width = std::string::npos;
+    std::size_t height = std::string::npos;
+};
+
+Screen look_at_screen() {
     winsize size{};
-    const bool known = ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
-    return known ? size.ws_col : std::string::npos;
+    Screen screen;
+    if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0) return screen;
+    if (size.ws_col > 0) screen.width = size.ws_col;
+    if (size.ws_row > 0) screen.height = size.ws_row;
+    return screen;
 }
 
-void print_rows(const std::list<Row>& rows, bool json, const std::string& before = "") {
-    if (!json) return print(before + table_of(cells_of(rows, screen_width()), screen_width()));
+// The table as far as it fits, so that its head stays in sight. The last line of the screen is left
+// to the cursor.
+std::string screenful_of(const std::string& table, std::size_t height) {
+    const auto lines = static_cast<std::size_t>(std::count(table.begin(), table.end(), '\n'));
+    if (height == std::string::npos || lines < height) return table;
+    const std::size_t most = std::max<std::size_t>(height, 4) - 2;  // and a line for the others
+    std::size_t end = 0;
+    for (std::size_t i = 0; i < most; ++i) end = table.find('\n', end) + 1;
+    return table.substr(0, end) + "and " + std::to_string(lines - most) + " more\n";
+}
+
+// `redraws`: on a terminal, in place of what is there.
+void print_rows(const std::list<Row>& rows, bool json, bool redraws = false) {
+    if (!json) {
+        const Screen screen = look_at_screen();
+        const std::string table = table_of(cells_of(rows, screen.width), screen.width);
+        return print(redraws ? "\x1b[H\x1b[2J" + screenful_of(table, screen.height) : table);
+    }
     JsonArrayPrinter array;
     for (const Row& row : rows) array.add(row.json);
     array.finish();
@@ -255,7 +279,7 @@ bool left_traces(const std::list<Row>& rows) {
                     {.settle = options.settle, .torn_patience = milliseconds(0), .beats = &beats});
         if (left_traces(rows)) watch.read();
         if (std::string gist = gist_of(rows); redraws || gist != last_gist) {
-            print_rows(rows, options.json, redraws ? "\x1b[H\x1b[2J" : "");
+            print_rows(rows, options.json, redraws);
             last_gist = std::move(gist);
         }
         pause_for(shortest_pause);

@@ -35,7 +35,7 @@ std::string verdict_json(const JobReport& report) {
 
 std::string record_json(const std::optional<JobDocument>& job) {
     if (!job || job->is_for_some_parsers()) return "null";
-    std::string text = to_utf8(job->text());
+    std::string text = to_utf8(without_byte_order_mark(job->text()));
     if (job->has_lone_surrogate()) text = without_lone_surrogates(std::move(text));
     text.resize(text.find_last_of('}') + 1);  // without trailing white space
     return text;

@@ -165,7 +165,7 @@ void Recorder::begin(const std::optional<LogStart>& log, const std::optional<Oom
     edit_.started_at = edit_.updated_at = edit_.created_at = iso_time(now);
     edit_.run.log = log;
     edit_.run.companion_job = companion_job;
-    if (log) edit_.log_file = log->file;
+    if (log) edit_.log_file = to_utf8(log->file);
     const auto stamp = files().directory.stamp_at(files().name);
     const std::size_t theirs = stamp ? static_cast<std::size_t>(stamp->size) : 0;
     const std::string as_new_file = edit_.as_new_file();
@@ -294,7 +294,7 @@ void Recorder::leave_copy(const Conclusion& last) {
     if (context_.observer.state_directory.empty()) return;
     try {
         const Directory directory =
-            Directory::make(unrecorded_directory(context_.observer.state_directory));
+            make_default_directory(unrecorded_directory(context_.observer.state_directory));
         require_own(directory);
         const std::string name = unrecorded_name(context_.observer.here);
         RunRecord run = edit_.run;

@@ -75,8 +75,9 @@ JobFiles choose_files(ShimOptions& options, const CompanionDirectory* companion)
         files.directory = files.directory.as(std::nullopt);
         return files;
     }
-    const Directory jobs = companion == nullptr ? Directory::make(state_directory() + "/jobs")
-                                                : companion->make_own().as(std::nullopt);
+    const Directory jobs = companion == nullptr
+                               ? make_default_directory(state_directory() + "/jobs")
+                               : companion->make_own().as(std::nullopt);
     if (companion == nullptr) require_own(jobs);
     if (options.id.empty()) options.id = generated_id();
     return job_files_in(jobs, options.id + ".json");
