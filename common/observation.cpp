@@ -179,6 +179,17 @@ std::optional<std::int64_t> file_clock_now(const JobFiles& files, bool local) {
     }
 }
 
+// At its normal end a shim removes the heartbeat file of a job that it created; a shim that dies
+// leaves it. So where it is gone, a record that says `running` proves the shim's death only if
+// nobody else can have written it.
+bool may_be_old_copy(const Observation& seen) {
+    // From the time in the record to the change on disk.
+    constexpr milliseconds write_takes{500};
+    if (seen.known_end || !seen.probe.text.empty()) return false;
+    const auto updated = parse_iso_time(seen.document->string("updatedAt").value_or(""));
+    return !updated || seen.changed_ns / 1'000'000 > *updated + write_takes.count();
+}
+
 // Looks up the shim and the worker, and completes the sighting.
 void look_at_processes(Observation& seen, const JobFiles& files, const Observer& observer) {
     Sighting& sighting = seen.sighting;
@@ -239,6 +250,7 @@ void look_at_processes(Observation& seen, const JobFiles& files, const Observer&
         return;
     }
     // The shim is dead.
+    sighting.may_be_old_copy = may_be_old_copy(seen);
     try {
         seen.cancelled = find_cancel_request(files, run.shim, observer);
     } catch (const Refusal& refusal) {
@@ -267,6 +279,7 @@ Observation look_once(const JobFiles& files, const Observer& observer, const Pro
     if (auto contents = read_job(files, seen)) {
         seen.file_exists = true;
         seen.modified_ns = contents->stamp.modified_ns;
+        seen.changed_ns = contents->stamp.changed_ns;
         seen.mode = contents->stamp.mode;
         JobDocument document = JobDocument::parse(std::move(contents->text));
         if (document.fault() == JsonFault::none) {

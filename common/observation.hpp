@@ -43,6 +43,7 @@ struct Observation {
     std::optional<JobDocument> document;
     bool file_exists = false;
     std::int64_t modified_ns = 0;  // when the file was last written; 0 if unknown
+    std::int64_t changed_ns = 0;   // when it, its name or its mode last changed, likewise
     mode_t mode = 0;               // its mode, likewise
     bool is_torn = false;          // not a JSON object, but a writer may be about to complete it
     std::string trouble;

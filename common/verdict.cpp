@@ -76,6 +76,12 @@ Verdict judge_alive(const Sighting& seen) {
 Verdict judge_dead(const Sighting& seen) {
     if (seen.end_is_known)
         return {State::lost, "The shim recorded the end, but not in the job file.", false, true};
+    const bool is_over = seen.worker == Liveness::dead || seen.worker == Liveness::none;
+    if (is_over && seen.may_be_old_copy)
+        return {
+            State::unknown,
+            "It is over, but its heartbeat file is gone and somebody has written to the job file "
+            "since: how it ended cannot be determined."};
     switch (seen.worker) {
         case Liveness::alive:
             return {State::orphaned, describe_pid("The shim", seen.shim_pid) + " is dead, but " +

@@ -38,6 +38,9 @@ struct Sighting {
     // final status is still the previous run's.
     bool new_run_began = false;
     bool has_run_before = false;  // the record has an exit
+    // The heartbeat file is gone, and the job file was written after its shim's last update: it may
+    // be an old copy that somebody wrote back after the end.
+    bool may_be_old_copy = false;
     bool beat_seen_to_change = false;
     std::optional<std::chrono::milliseconds> beat_age;  // negative: the beat is dated in the future
     std::chrono::milliseconds interval{5000};

@@ -547,3 +547,39 @@ TEST_CASE_METHOD(Faults,
     CHECK(ctl({"reap"}).ended() == "exit 0");
     CHECK(copies().empty());
 }
+
+// What the worker had left behind wrote an old copy of the record back after the end. The run had
+// created the job file, so the heartbeat file was gone, and the job was failed because "the shim
+// died".
+TEST_CASE_METHOD(Faults, "an old copy written back after the end is never taken for a lost shim",
+                 "[quick]") {
+    for (const bool in_own_session : {false, true}) {
+        for (const std::string& how : Words{"cat old > job.json", "mv old job.json"}) {
+            CAPTURE(in_own_session, how);
+            for (const char* name : {"job.json", "job.heartbeat", "old", "here", "go", "back"})
+                fs::remove(dir / name);
+            // It waits until the shim is gone, and half a second, since so long a write may take.
+            const std::string later =
+                "touch here; " + until_go + "sleep 0.6; " + how + "; touch back";
+            const std::string start =
+                std::string(in_own_session ? "setsid " : "") + "sh -c '" + later + "'";
+            const auto result =
+                run_job(job, until_running + "cp job.json old; " + start +
+                                 " > /dev/null 2>&1 & \"" AWAIT_BIN "\" here; exit 3");
+            CHECK(result.ended() == "exit 3");
+            put(dir / "go", "");
+            REQUIRE(wait_until([&] { return fs::exists(dir / "back"); }));
+            REQUIRE(at(read_json(job), "/status") == "running");
+            const auto status = ctl_json({"status", job}).at(0);
+            CHECK(at(status, "/verdict/state") == (in_own_session ? "unknown" : "failed"));
+            if (!in_own_session) CHECK(at(exit_of(job), "/code") == 3);
+            CHECK_FALSE(contains(slurp(job), "shim-lost"));
+            // Nothing keeps the next run from starting.
+            const auto next = run_job(job, "exit 5");
+            INFO(next.err);
+            CHECK(next.ended() == "exit 5");
+            CHECK(at(exit_of(job), "/code") == 5);
+            CHECK_FALSE(contains(slurp(job), "shim-lost"));
+        }
+    }
+}

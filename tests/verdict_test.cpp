@@ -48,6 +48,11 @@ Sighting after_reboot(Sighting seen) {
     return seen;
 }
 
+Sighting perhaps_an_old_copy(Sighting seen) {
+    seen.may_be_old_copy = true;
+    return seen;
+}
+
 Sighting with_moving_beat(Sighting seen) {
     seen.beat_seen_to_change = true;
     return seen;
@@ -122,6 +127,12 @@ std::vector<VerdictRow> rows() {
         {"an earlier boot of this host, local file system",
          after_reboot(sighting(L::free, W::unknowable, W::none, S::running)), State::lost, false,
          true},
+        {"dead, perhaps an old copy",
+         perhaps_an_old_copy(sighting(L::no_file, W::dead, W::dead, S::running)), State::unknown,
+         false, false},
+        {"perhaps an old copy, worker alive",
+         perhaps_an_old_copy(sighting(L::no_file, W::dead, W::alive, S::running)), State::orphaned,
+         false, false},
         {"dead, worker cannot be looked up", sighting(L::free, W::dead, W::unknowable, S::running),
          State::unknown, false, false},
         {"shim of another pid namespace, lock free",

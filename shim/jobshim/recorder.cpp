@@ -47,6 +47,12 @@ void write_what_fits(Conclusion end, Write write) {
     }
 }
 
+// The previous run is over, although nobody can say how it ended.
+bool is_over_somehow(const Sighting& seen) {
+    return seen.may_be_old_copy && seen.shim == Liveness::dead &&
+           (seen.worker == Liveness::dead || seen.worker == Liveness::none);
+}
+
 // Runs an action on the heartbeat file. Its errors get the job file's name in front, unless the
 // heartbeat file is named after the job file and shows it already.
 template <class Action>
@@ -98,7 +104,7 @@ std::optional<JobDocument> Recorder::load_after_previous_run() {
             // Record the previous run's end first: this run must not lose it.
             settle(file_, seen, conclusion_on(seen));
             document = file_.load();
-        } else if (!is_final(document->status()) && seen.run &&
+        } else if (!is_final(document->status()) && seen.run && !is_over_somehow(seen.sighting) &&
                    (is_active(document->status()) ||
                     (seen.sighting.shim == Liveness::alive && !seen.known_end))) {
             throw JobIsTaken(files().path + ": this job is not over: " + seen.verdict.because);
@@ -362,10 +368,11 @@ bool Recorder::finish(Conclusion last, const std::function<bool(milliseconds)>& 
     finished_ = true;
     if (!first_error.empty()) clear_stale_files();
     remove_what_is_of_no_more_use();
-    // The host of an adopted file may still overwrite the end with an old `running`; then the
-    // heartbeat file proves the end.
-    hold_->release(file_.created_the_file() ? HeartbeatHold::Leave::nothing
-                                            : HeartbeatHold::Leave::file);
+    // The host of an adopted file may still overwrite the end with an old `running`, and so may
+    // what the worker left behind; then the heartbeat file proves the end.
+    const bool may_be_overwritten =
+        !file_.created_the_file() || (!options_.kill_leftovers && !last.exit.leftovers.empty());
+    hold_->release(may_be_overwritten ? HeartbeatHold::Leave::file : HeartbeatHold::Leave::nothing);
     return true;
 }
 
