@@ -14,6 +14,7 @@
 #include <cstring>
 #include <optional>
 
+#include "integration/companion.hpp"
 #include "integration/mounts.hpp"
 #include "integration/strace.hpp"
 #include "integration/support.hpp"
@@ -580,6 +581,33 @@ TEST_CASE_METHOD(Faults, "an old copy written back after the end is never taken 
             CHECK(next.ended() == "exit 5");
             CHECK(at(exit_of(job), "/code") == 5);
             CHECK_FALSE(contains(slurp(job), "shim-lost"));
+        }
+    }
+}
+
+// A torn index cost seconds for each job that was named, and so did each dead job.
+TEST_CASE_METHOD(Faults, "companion: a torn index and dead jobs are waited for once", "[quick]") {
+    const Companion plugin(dir / "ws-0123456789abcdef");
+    constexpr int count = 8;
+    for (const std::string& command : Words{"status", "wait"}) {
+        for (const bool is_torn : {true, false}) {
+            CAPTURE(command, is_torn);
+            Words argv{command, "--companion", plugin.dir};
+            for (int i = 0; i < count; ++i) {
+                // No process has such a pid.
+                const auto id = "task-" + command + (is_torn ? "-torn-" : "-") + std::to_string(i);
+                plugin.write_both(plugin.record(id, "running", 4'190'000));
+                argv.push_back(id);
+            }
+            const auto index = slurp(plugin.index);
+            if (is_torn) put(plugin.index, index.substr(0, index.size() / 2));
+            const auto result = ctl(argv, {.limit = 60s});
+            INFO(result.out << result.err);
+            CHECK(result.ended() == "exit 1");
+            CHECK(lines_of(result.out).size() == count);
+            // One after the other they took 4 seconds each.
+            CHECK(result.wall < stretched(Milliseconds(count * 2000)));
+            put(plugin.index, index);
         }
     }
 }

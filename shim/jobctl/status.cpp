@@ -30,17 +30,34 @@ Outcome add_report(const std::string& job, const CtlOptions& options, const Cont
     }
 }
 
-Outcome add_companion_report(const std::string& name, const CtlOptions& options,
-                             const Context& context, std::vector<JobReport>& reports) {
-    if (const auto job = select_companion_job(name, context)) {
-        auto looked = look_at_companion_jobs({*job}, context, options.settle);
-        if (!looked.front().is_gone) {
-            reports.push_back(std::move(looked.front().job.report));
-            return outcome_of(reports.back().verdict.state);
+// All of them together: a torn index and a second look are waited for once.
+std::vector<Outcome> add_companion_reports(const CtlOptions& options, const Context& context,
+                                           std::vector<JobReport>& reports) {
+    std::vector<std::string> names;
+    std::vector<CompanionJob> jobs;
+    std::vector<Outcome> outcomes;
+    const auto complain_of = [&](const std::string& name) {
+        complain_of_no_such_job(name);
+        outcomes.push_back(Outcome::no_such_job);
+    };
+    for (const std::string& name : options.jobs) {
+        if (auto job = select_companion_job(name, context)) {
+            names.push_back(name);
+            jobs.push_back(*std::move(job));
+        } else {
+            complain_of(name);
         }
     }
-    complain_of_no_such_job(name);
-    return Outcome::no_such_job;
+    auto looked = look_at_companion_jobs(jobs, context, options.settle);
+    for (std::size_t i = 0; i < looked.size(); ++i) {
+        if (looked[i].is_gone) {
+            complain_of(names[i]);
+            continue;
+        }
+        reports.push_back(std::move(looked[i].job.report));
+        outcomes.push_back(outcome_of(reports.back().verdict.state));
+    }
+    return outcomes;
 }
 
 }  // namespace
@@ -50,10 +67,11 @@ Outcome show_status(const CtlOptions& options, const Context& unbounded) {
     if (options.jobs.size() > 1) context.observer.hurry(survey_patience);
     std::vector<JobReport> reports;
     std::vector<Outcome> outcomes;
-    for (const std::string& job : options.jobs)
-        outcomes.push_back(context.is_companion
-                               ? add_companion_report(job, options, context, reports)
-                               : add_report(job, options, context, reports));
+    if (context.is_companion)
+        outcomes = add_companion_reports(options, context, reports);
+    else
+        for (const std::string& job : options.jobs)
+            outcomes.push_back(add_report(job, options, context, reports));
     if (options.json) print(json_array_of(reports));
     if (!options.json)
         for (const JobReport& report : reports) print(status_line(report));

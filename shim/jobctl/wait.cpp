@@ -5,6 +5,7 @@
 #include "common/clocks.hpp"
 #include "shim/jobctl/awaited_job.hpp"
 #include "shim/jobctl/commands.hpp"
+#include "shim/jobctl/companion/survey.hpp"
 #include "shim/jobctl/output.hpp"
 
 namespace jobshim {
@@ -29,6 +30,7 @@ public:
             deadline_ = monotonic_now() + *options.timeout;
             context_.observer.deadline = deadline_;
         }
+        if (context.is_companion && options.jobs.size() > 1) settle_companion_jobs();
         for (const std::string& job : options.jobs)
             jobs_.push_back(context.is_companion
                                 ? await_companion_job(job, options, context_, watch_)
@@ -53,6 +55,14 @@ public:
     }
 
 private:
+    // Those that are dead already, together: what that waits for is waited for once.
+    void settle_companion_jobs() const {
+        std::vector<CompanionJob> jobs;
+        for (const std::string& name : options_.jobs)
+            if (auto job = select_companion_job(name, context_)) jobs.push_back(*std::move(job));
+        look_at_companion_jobs(jobs, context_, options_.settle);
+    }
+
     bool is_done() const {
         if (options_.any && first_to_end() != nullptr) return true;
         return std::none_of(jobs_.begin(), jobs_.end(),
