@@ -383,6 +383,11 @@ bool Directory::remove(const std::string& name) const {
     return acting && ::unlinkat(descriptor(), plain(name), 0) == 0;
 }
 
+bool Directory::make_link(const std::string& target, const std::string& name) const {
+    const ActingAs acting(identity_);
+    return acting && ::symlinkat(target.c_str(), descriptor(), plain(name)) == 0;
+}
+
 bool Directory::change_owner(int fd, uid_t owner, gid_t group) const {
     {
         const ActingAs acting(identity_);

@@ -90,6 +90,8 @@ public:
     // EINVAL, ENOSYS or EOPNOTSUPP if the file system cannot.
     bool exchange(const std::string& one, const Directory& there, const std::string& other) const;
     bool remove(const std::string& name) const;
+    // Never replaces a file: EEXIST.
+    bool make_link(const std::string& target, const std::string& name) const;
     // Also to a group that the owner is not in, as a directory may have given it to the file.
     bool change_owner(int fd, uid_t owner, gid_t group) const;
     bool change_mode(int fd, mode_t mode) const;

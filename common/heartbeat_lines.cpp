@@ -1,8 +1,14 @@
 #include "common/heartbeat_lines.hpp"
 
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstdint>
 #include <utility>
 
 #include "common/record_json.hpp"
+#include "common/record_limits.hpp"
+#include "common/units.hpp"
 
 namespace jobshim {
 
@@ -92,6 +98,69 @@ std::string cancel_request_text(const CancelRequest& request) {
 
 std::optional<CancelRequest> parse_cancel_request(std::string_view text) {
     return cancel_from(parse_foreign_object(text));
+}
+
+namespace {
+
+constexpr std::string_view short_mark = "cancel.";
+constexpr int short_base = 36;
+
+std::string short_number(std::optional<std::int64_t> number) {
+    std::array<char, 16> digits;
+    if (!number || *number < 0) return "";
+    return {digits.data(), std::to_chars(digits.begin(), digits.end(), *number, short_base).ptr};
+}
+
+// Takes a number, possibly none, and the full stop after it off the line.
+std::optional<std::int64_t> take_number(std::string_view& line, const Range& possible) {
+    const std::string_view field = line.substr(0, line.find('.'));
+    line.remove_prefix(std::min(field.size() + 1, line.size()));
+    std::int64_t number = 0;
+    const auto [end, error] =
+        std::from_chars(field.data(), field.data() + field.size(), number, short_base);
+    if (error != std::errc{} || end != field.data() + field.size() || !possible.contains(number))
+        return std::nullopt;
+    return number;
+}
+
+}  // namespace
+
+std::string short_cancel_request(const CancelRequest& request, std::size_t longest) {
+    std::string line(short_mark);
+    for (const std::optional<std::int64_t> number :
+         {std::optional<std::int64_t>(request.run.pid),
+          std::optional<std::int64_t>(request.run.start_time),
+          std::optional<std::int64_t>(request.what.by.pid), request.what.by.uid,
+          std::optional<std::int64_t>(request.signal), request.kill_after_ms,
+          parse_iso_time(request.at)})
+        line += short_number(number) + ".";
+    std::size_t room = line.size() < longest ? longest - line.size() : 0;
+    const std::string& reason = request.what.reason;
+    if (reason.size() <= room) return line + reason;
+    while (room > 0 && (static_cast<unsigned char>(reason[room]) & 0xC0U) == 0x80) --room;
+    return line + reason.substr(0, room);
+}
+
+std::optional<CancelRequest> parse_short_cancel_request(std::string_view line) {
+    if (!line.starts_with(short_mark)) return std::nullopt;
+    line.remove_prefix(short_mark.size());
+    CancelRequest request;
+    const auto pid = take_number(line, possible_pids);
+    const auto start_time = take_number(line, possible_amounts);
+    const auto by = take_number(line, possible_pids);
+    const auto uid = take_number(line, possible_uids);
+    const auto signal = take_number(line, possible_signals);
+    request.kill_after_ms = take_number(line, possible_durations_ms);
+    const auto at = take_number(line, possible_amounts);
+    if (!pid || !at) return std::nullopt;
+    request.run.pid = static_cast<int>(*pid);
+    if (start_time) request.run.start_time = static_cast<std::uint64_t>(*start_time);
+    request.what.by = {"jobctl cancel", std::nullopt, uid, "jobctl"};
+    if (by) request.what.by.pid = static_cast<int>(*by);
+    if (signal) request.signal = static_cast<int>(*signal);
+    request.at = iso_time(*at);
+    request.what.reason = to_utf8(std::string(line));
+    return request;
 }
 
 }  // namespace jobshim

@@ -37,4 +37,9 @@ std::string heartbeat_worker_line(const WorkerIdentity& worker);
 std::string cancel_request_text(const CancelRequest& request);
 std::optional<CancelRequest> parse_cancel_request(std::string_view text);
 
+// The same in a line that fits into the target of a symbolic link: on a full disk there is room for
+// no more. The reason is cut where the line would be longer than `longest`; the boot is left out.
+std::string short_cancel_request(const CancelRequest& request, std::size_t longest);
+std::optional<CancelRequest> parse_short_cancel_request(std::string_view line);
+
 }  // namespace jobshim

@@ -44,6 +44,11 @@ struct JobFiles {
                (!others_may_write(stamp.mode) ||
                 (has_no_modes(stamp.mode, directory.mode()) && directory.owner() == stamp.owner));
     }
+    // True if a request to cancel the job may be there. A symbolic link is one, too
+    // (heartbeat_lines.hpp): nobody but its owner can have made it, and it cannot be written to.
+    bool may_be_request(const FileStamp& stamp) const {
+        return is_evidence(stamp) || (stamp.is_link && counts_for(owner(), stamp.owner));
+    }
     // The job file may be replaced between two steps. Throws Refusal for one of another user's (not
     // root's): its words would pass for the owner's.
     void refuse_another_owner(const FileStamp& job_file) const;

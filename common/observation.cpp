@@ -53,6 +53,15 @@ namespace {
 std::optional<FoundRequest> read_request(const JobFiles& files, const std::string& name,
                                          const ShimIdentity& run) {
     try {
+        if (const auto link = files.directory.link_at(name)) {
+            auto request = parse_short_cancel_request(link->target);
+            if (!request || !counts_for(files.owner(), link->owner)) return std::nullopt;
+            request->run.boot_id = run.boot_id;
+            if (!request->run.is_same_process_as(run)) return std::nullopt;
+            request->run = run;
+            if (!request->what.by.uid) request->what.by.uid = link->owner;
+            return FoundRequest{*std::move(request), name};
+        }
         const auto contents = files.directory.read_file(name, 65536);
         if (!contents || !files.is_evidence(contents->stamp)) return std::nullopt;
         auto request = parse_cancel_request(contents->text);
@@ -69,7 +78,7 @@ std::optional<FoundRequest> read_request(const JobFiles& files, const std::strin
 std::optional<FoundRequest> find_cancel_request(const JobFiles& files, const ShimIdentity& run,
                                                 const Observer& observer) {
     const auto there = files.directory.stamp_if_known(files.cancel);
-    const bool is_ours = there && files.is_evidence(*there);
+    const bool is_ours = there && files.may_be_request(*there);
     if (is_ours)
         if (auto found = read_request(files, files.cancel, run)) return found;
     // Where others can take the name, or something else has it, a request may have another.
@@ -90,7 +99,7 @@ std::optional<FoundRequest> find_cancel_request(const JobFiles& files, const Shi
     int left_to_read = 16;
     for (const std::string& name : names) {
         const auto stamp = files.directory.stamp_if_known(name);
-        if (!stamp || !files.is_evidence(*stamp)) continue;
+        if (!stamp || !files.may_be_request(*stamp)) continue;
         if (left_to_read-- == 0)
             throw Refusal(files.directory.path() + ": too many requests to cancel " + files.name);
         if (auto found = read_request(files, name, run)) return found;

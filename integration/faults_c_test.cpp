@@ -611,3 +611,59 @@ TEST_CASE_METHOD(Faults, "companion: a torn index and dead jobs are waited for o
         }
     }
 }
+
+// The job that fills the disk could not be cancelled: the request needed a block.
+TEST_CASE_METHOD(Faults, "a job is cancelled on a full disk") {
+    for (const std::string type : {"tmpfs", "ext4"}) {  // a full xfs may have no inode left
+        if (missing(type)) continue;
+        const Volume volume(dir / type, type);
+        const auto fill = volume.path() / "fill";
+        // It ignores the signal, so that how the job is cancelled matters.
+        const std::string stubborn = "trap '' TERM USR1; touch started; " + for_ever;
+        for (const std::string& reason : {std::string("full"), std::string(3000, 'r')}) {
+            CAPTURE(type, reason);
+            const auto file = volume.path() / "job.json";
+            for (const auto& path : {file, heartbeat_of(file), dir / "started"}) fs::remove(path);
+            auto shim = start_job(file, stubborn);
+            worker_of(file);
+            REQUIRE(wait_until([&] { return fs::exists(dir / "started"); }));
+            use_up_space(fill);
+            const auto cancelled = ctl(
+                {"cancel", file, "--reason", reason, "--signal", "USR1", "--kill-after", "200ms"},
+                {.limit = 60s});
+            INFO(cancelled.out << cancelled.err);
+            CHECK(cancelled.ended() == "exit 0");
+            CHECK(shim.wait(60s).ended() == "SIGKILL");
+            CHECK(at(exit_of(file), "/reason") == "cancelled");
+            CHECK(at(exit_of(file), "/requestedBy/how") == "jobctl cancel");
+            CHECK(at(exit_of(file), "/requestedBy/uid") == geteuid());
+            CHECK(contains(at(exit_of(file), "/evidence").dump(), "SIGUSR1 sent"));
+            CHECK(
+                contains(reason, at(read_json(file), "/jobshim/cancel/reason").get<std::string>()));
+            CHECK(names_in(volume.path(), ".cancel").empty());
+            fs::remove(fill);
+        }
+    }
+}
+
+// Nor where there was no room for one more file.
+TEST_CASE_METHOD(Faults, "a job is ended by cancel where no file can be created") {
+    for (const std::string type : {"tmpfs", "ext4"}) {
+        if (missing(type)) continue;
+        CAPTURE(type);
+        const Volume volume(dir / type, type, {.inodes = 64});
+        const auto file = volume.path() / "job.json";
+        fs::remove(dir / "started");
+        auto shim = start_job(file, "touch started; " + for_ever);
+        worker_of(file);
+        REQUIRE(wait_until([&] { return fs::exists(dir / "started"); }));
+        use_up_inodes(volume.path() / "fill");
+        const auto cancelled = ctl({"cancel", file}, {.limit = 60s});
+        INFO(cancelled.out << cancelled.err);
+        CHECK(cancelled.ended() == "exit 1");
+        CHECK(contains(cancelled.err, "will not say"));
+        CHECK(shim.wait(60s).ended() == "SIGTERM");
+        CHECK(at(exit_of(file), "/reason") == "signal");
+        CHECK(at(exit_of(file), "/requestedBy/command") == "jobctl");
+    }
+}

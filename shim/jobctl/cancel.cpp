@@ -156,7 +156,7 @@ private:
         while (!make_request(files_.cancel)) {
             const auto there = files_.directory.stamp_if_known(files_.cancel);
             // The name may be taken by somebody else's file, or by no file at all.
-            if (there && !files_.is_evidence(*there)) {
+            if (there && !files_.may_be_request(*there)) {
                 if (replace_request()) break;
                 const std::string name = Directory::random_name_like(files_.cancel);
                 if (!make_request(name)) throw_errno("create " + files_.path_of(name));
@@ -180,6 +180,19 @@ private:
         return true;
     }
 
+    // The job may be what fills the disk: it is ended even if no request can be left.
+    bool place_request_if_possible(const ShimIdentity& run) {
+        try {
+            return place_request(run);
+        } catch (const std::exception& failure) {
+            if (!is_for_want_of_room(failure)) throw;
+            complain(std::string(failure.what()) +
+                     "; its shim gets SIGTERM all the same, but the record will not say that the "
+                     "job was cancelled");
+            return true;
+        }
+    }
+
     // False, with errno, if what has the name cannot be replaced.
     bool replace_request() const {
         const std::string next =
@@ -197,6 +210,22 @@ private:
 
     // False, with EEXIST in errno, if the file is already there.
     bool make_request(const std::string& name) const {
+        try {
+            return write_request(name);
+        } catch (const std::exception& failure) {
+            if (!is_for_want_of_room(failure)) throw;
+            // A short link has its place in the directory and in the inode: it needs no block.
+            constexpr std::size_t any_length = 1024;
+            constexpr std::size_t fits_into_inode = 59;  // of ext4
+            for (const std::size_t longest : {any_length, fits_into_inode})
+                if (files_.directory.make_link(short_cancel_request(request_, longest), name))
+                    return true;
+            if (errno == EEXIST) return false;
+            throw;
+        }
+    }
+
+    bool write_request(const std::string& name) const {
         const std::string path = files_.path_of(name);
         const UniqueFd fd = files_.directory.open_file(name, O_WRONLY | O_CREAT | O_EXCL, 0644);
         if (!fd && errno == EEXIST) return false;
@@ -285,7 +314,7 @@ private:
         if (signal_shim(shim, 0) == EPERM) cannot_signal(seen, EPERM);
         // A worker that has already ended was not cancelled, even if its shim has not noticed yet.
         if (!worker_has_ended(seen)) {
-            if (!place_request(seen.run->shim)) return false;
+            if (!place_request_if_possible(seen.run->shim)) return false;
             const int error = signal_shim(shim, SIGTERM);
             if (error != 0 && error != ESRCH) {
                 withdraw();

@@ -255,7 +255,8 @@ private:
         std::vector<std::string> names;
         const auto add = [&](const std::string& name) {
             const auto stamp = files.directory.stamp_at(name);
-            if (stamp && files.counts(*stamp)) names.push_back(name);
+            if (stamp && (files.counts(*stamp) || files.may_be_request(*stamp)))
+                names.push_back(name);
         };
         const auto [first, last] = at->second.equal_range(files.name);
         for (auto copy = first; copy != last; ++copy) add(copy->second);
