@@ -120,15 +120,16 @@ TEST_CASE_METHOD(Sandbox, "the status of cancel with several jobs is the gravest
 }
 
 TEST_CASE_METHOD(Sandbox, "an ambiguous name keeps cancel from ending any job", "[quick]") {
-    const auto jobs = dir / "jobs";
-    fs::create_directory(jobs);
-    for (const std::string id : {"build-1", "build-2"})
-        put(jobs / (id + ".json"), R"({"id":")" + id + R"(","status":"queued"})");
+    const auto jobs = dir / "jobs", more = dir / "more";
+    for (const auto& directory : {jobs, more}) {
+        fs::create_directory(directory);
+        put(directory / "build.json", R"({"id":"build","status":"queued"})");
+    }
     auto shim = start_job(jobs / "other.json", until_go);
     worker_of(jobs / "other.json");
-    CHECK(ctl({"cancel", "--dir", jobs, "other", "build-"}).ended() != "exit 0");
+    CHECK(ctl({"cancel", "--dir", jobs, "--dir", more, "other", "build"}).ended() == "exit 2");
     CHECK(shim.running());
-    CHECK(at(read_json(jobs / "build-1.json"), "/status") == "queued");
+    CHECK(at(read_json(jobs / "build.json"), "/status") == "queued");
     put(dir / "go", "");
     CHECK(shim.wait().ended() == "exit 0");
 }
