@@ -269,6 +269,14 @@ void HeartbeatHold::append(std::string_view line) {
     write_all(file_.fd.get(), line, path_of(files_));
 }
 
+void HeartbeatHold::overwrite(off_t at, std::string_view line) noexcept {
+    // With O_APPEND, Linux appends what pwrite(2) is told to write elsewhere.
+    const int fd = file_.fd.get();
+    if (::fcntl(fd, F_SETFL, 0) != 0) return;
+    (void)!::pwrite(fd, line.data(), line.size(), at);
+    (void)::fcntl(fd, F_SETFL, O_APPEND);
+}
+
 void HeartbeatHold::lock_again() noexcept {
     if (!locked_) return;
     try {

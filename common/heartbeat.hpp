@@ -66,6 +66,8 @@ public:
     void abandon(std::string_view former_text) noexcept;
     // Throws std::system_error.
     void append(std::string_view line);
+    // Writes over what is there. A failure is of no consequence.
+    void overwrite(off_t at, std::string_view line) noexcept;
     // Takes the locks again. They are lost when this process closes another descriptor of the file,
     // and an inherited descriptor may be one. Locks that are still held are unaffected.
     void lock_again() noexcept;

@@ -54,6 +54,13 @@ std::string heartbeat_worker_line(const WorkerIdentity& worker) {
     return dump(Json{{"worker", to_json(worker)}}) + "\n";
 }
 
+std::string heartbeat_activity_line(const Activity& activity) {
+    constexpr std::size_t length = 96;
+    std::string line = dump(Json{{"activity", to_json(activity)}});
+    line.resize(std::max(line.size(), length - 1), ' ');
+    return line + "\n";
+}
+
 std::string heartbeat_last_line(const Conclusion& last) {
     std::string line = last_line(last);
     if (line.size() <= longest_last_line) return line;
@@ -81,6 +88,9 @@ Heartbeat parse_heartbeat(std::string_view text) {
             beat.job_file = text_in(line, "job");
             beat.started_at = text_in(line, "startedAt");
             beat.oom = oom_from(object_in(line, "oom"));
+        } else if (const Json activity = object_in(line, "activity");
+                   activity.is_object() && beat.run) {
+            beat.activity = activity_from(activity);
         } else if (const Json worker = object_in(line, "worker"); worker.is_object() && beat.run) {
             beat.run->worker = worker_from(worker);
         } else if (const auto exit = exit_from(object_in(line, "exit")); exit && beat.run) {

@@ -24,6 +24,7 @@ struct Heartbeat {
     std::string job_file;
     std::string started_at;
     std::optional<OomBaseline> oom;  // untrusted: `counter` may be any path
+    std::optional<Activity> activity;
     std::optional<Conclusion> last;
 };
 
@@ -32,6 +33,10 @@ Heartbeat parse_heartbeat(std::string_view text);
 
 // The second line, which the worker's process writes about itself.
 std::string heartbeat_worker_line(const WorkerIdentity& worker);
+
+// The line after the first, of a shim that looks for signs of work. It always has the same length,
+// because it is written over at each beat.
+std::string heartbeat_activity_line(const Activity& activity);
 
 // NAME.cancel
 std::string cancel_request_text(const CancelRequest& request);

@@ -154,6 +154,7 @@ void find_out_which_run(Observation& seen, const JobFiles& files, const Observer
     seen.run = std::move(choice.run);
     seen.known_end = std::move(choice.known_end);
     seen.oom = std::move(choice.oom);
+    seen.sighting.activity = choice.activity;
     seen.heartbeat_agrees = choice.heartbeat_agrees;
     seen.worker_was_started = choice.worker_was_started;
     seen.sighting.new_run_began = choice.new_run_began;
@@ -211,6 +212,7 @@ void look_at_processes(Observation& seen, const JobFiles& files, const Observer&
     sighting.shim_pid = run.shim.pid;
     sighting.worker_pid = run.worker ? run.worker->pid : 0;
     sighting.interval = milliseconds(run.interval_ms);
+    if (run.stall_after_ms) sighting.stall_after = milliseconds(*run.stall_after_ms);
     seen.place = place_of(run.shim, observer.here);
 
     const bool active = is_active(sighting.status);

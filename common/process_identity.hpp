@@ -31,8 +31,9 @@ struct ProcessStat {
     int session = 0;
     int terminal = 0;  // device number; 0: none
     std::uint64_t start_time = 0;
-    std::uint32_t owner = 0;  // effective uid; set only by members_of_group
-    std::string command;      // the kernel keeps at most 15 bytes
+    std::int64_t cpu_ticks = 0;  // used by it and by its children that it has waited for
+    std::uint32_t owner = 0;     // effective uid; set only by members_of_group
+    std::string command;         // the kernel keeps at most 15 bytes
 };
 
 // Nothing if the process is gone or cannot be read.
@@ -76,6 +77,9 @@ std::optional<std::uint32_t> owner_of_process(int pid);
 
 // The live members of a process group, except the process `except`.
 std::vector<ProcessStat> members_of_group(int group, int except);
+// CPU time that the worker, its descendants and its own process group have used, in ticks. It
+// changes whenever one of them has used some; it may fall, when one of them is gone.
+std::int64_t cpu_ticks_of(const WorkerIdentity& worker);
 // True if it is certain that no process or thread was started in this pid namespace after `pid`,
 // which must not be reaped yet: while it keeps its pid, the kernel cannot have come round to that
 // number again. In that case it has left no process behind. Also false if this cannot be

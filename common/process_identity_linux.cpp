@@ -14,6 +14,7 @@
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
+#include <set>
 #include <utility>
 
 #include "common/process_identity.hpp"
@@ -49,6 +50,8 @@ std::optional<ProcessStat> parse_stat(const std::string& text) {
     stat.group = static_cast<int>(fields[1]);
     stat.session = static_cast<int>(fields[2]);
     stat.terminal = static_cast<int>(fields[3]);
+    for (const std::size_t field : {10U, 11U, 12U, 13U})  // utime, stime, cutime, cstime
+        stat.cpu_ticks += static_cast<std::int64_t>(fields[field]);
     stat.start_time = fields[18];
     return stat;
 }
@@ -287,6 +290,40 @@ std::vector<ProcessStat> members_of_group(int group, int except) {
         members.push_back(std::move(*stat));
     });
     return members;
+}
+
+namespace {
+
+void add_descendants(int pid, std::set<int>& found) {
+    if (!found.insert(pid).second) return;
+    const std::string threads = "/proc/" + std::to_string(pid) + "/task";
+    for_each_pid_in(threads, [&](int thread) {
+        const std::string children =
+            read_kernel_file(threads + "/" + std::to_string(thread) + "/children");
+        const char* next = children.data();
+        for (;;) {
+            char* end = nullptr;
+            const long child = std::strtol(next, &end, 10);
+            if (end == next) return;
+            add_descendants(static_cast<int>(child), found);
+            next = end;
+        }
+    });
+}
+
+}  // namespace
+
+std::int64_t cpu_ticks_of(const WorkerIdentity& worker) {
+    std::set<int> processes;
+    add_descendants(worker.pid, processes);
+    // Those whose parent is gone.
+    if (worker.group == Group::own)
+        for (const ProcessStat& member : members_of_group(worker.pid, worker.pid))
+            processes.insert(member.pid);
+    std::int64_t ticks = 0;
+    for (const int pid : processes)
+        if (const auto stat = read_process_stat(pid)) ticks += stat->cpu_ticks;
+    return ticks;
 }
 
 bool is_newest_process(int pid) {

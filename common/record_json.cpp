@@ -242,6 +242,7 @@ Json to_json(const RunRecord& run) {
     json["shim"] = run.shim.pid > 0 ? to_json(run.shim) : Json(nullptr);
     json["worker"] = run.worker ? to_json(*run.worker) : Json(nullptr);
     json["heartbeat"] = {{"file", run.heartbeat_file}, {"intervalMs", run.interval_ms}};
+    if (run.stall_after_ms) json["heartbeat"]["stallAfterMs"] = *run.stall_after_ms;
     json["onShimDeath"] = run.kill_on_shim_death ? "kill" : "keep";
     if (run.expect_record) json["expectRecord"] = true;
     json["log"] = nullptr;
@@ -267,6 +268,16 @@ Json to_json(const RunRecord& run) {
     return json;
 }
 
+Json to_json(const Activity& activity) {
+    return {{"silentMs", or_null(activity.silent_ms)}, {"noCpuMs", activity.no_cpu_ms}};
+}
+
+std::optional<Activity> activity_from(const Json& json) {
+    const auto no_cpu = number(json, "noCpuMs", possible_durations_ms);
+    if (!no_cpu) return std::nullopt;
+    return Activity{number(json, "silentMs", possible_durations_ms), *no_cpu};
+}
+
 std::optional<RunRecord> run_from(const Json& json, std::string_view source) {
     if (!json.is_object()) return std::nullopt;
     RunRecord run;
@@ -279,6 +290,7 @@ std::optional<RunRecord> run_from(const Json& json, std::string_view source) {
     const Json beat = object_in(json, "heartbeat");
     run.heartbeat_file = text_in(beat, "file");
     run.interval_ms = number(beat, "intervalMs", possible_intervals_ms).value_or(run.interval_ms);
+    run.stall_after_ms = number(beat, "stallAfterMs", possible_durations_ms);
     run.kill_on_shim_death = text_in(json, "onShimDeath") != "keep";
     if (const auto found = json.find("expectRecord"); found != json.end())
         run.expect_record = *found == true;

@@ -52,6 +52,9 @@ std::optional<CancelRequest> cancel_from(const Json& json);
 std::optional<OomBaseline> oom_from(const Json& json);
 std::optional<ExitRecord> exit_from(const Json& json);
 // `source` is the member's text.
+Json to_json(const Activity& activity);
+std::optional<Activity> activity_from(const Json& json);
+
 std::optional<RunRecord> run_from(const Json& json, std::string_view source);
 
 }  // namespace jobshim

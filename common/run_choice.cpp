@@ -88,6 +88,7 @@ RunChoice choose_run(RunSigns signs) {
         if (beat.run->worker) recorded->worker = beat.run->worker;
         recorded->kill_on_shim_death = beat.run->kill_on_shim_death;
         choice.oom = beat.oom;
+        choice.activity = beat.activity;
         choice.worker_was_started = recorded->worker.has_value();
         // It has ended, and then somebody made the record active again: with a new request (then
         // this run is not it), or because the host wrote its old copy back. No copy of a record
@@ -102,6 +103,7 @@ RunChoice choose_run(RunSigns signs) {
             return choice;
         choice.heartbeat_agrees = true;
         choice.oom = beat.oom;
+        choice.activity = beat.activity;
         choice.worker_was_started = beat.run->worker.has_value();
         // If another run's record has a final status, this run's end is not added to it.
         if (!is_final(signs.status)) choice.known_end = beat.last;

@@ -37,6 +37,7 @@ struct RunChoice {
     std::optional<RunRecord> run;
     std::optional<Conclusion> known_end;  // in the heartbeat file but not in the record
     std::optional<OomBaseline> oom;       // the OOM killer's counters when this run began
+    std::optional<Activity> activity;     // of its worker
     bool heartbeat_agrees = false;  // the heartbeat file is this run's, and names the same worker
     // The heartbeat file is another job's, moved to this name: neither its lock nor its text
     // counts.

@@ -41,12 +41,21 @@ struct OomBaseline {
     bool operator==(const OomBaseline&) const = default;
 };
 
+// For how long the worker had shown no sign of work when its shim last looked.
+struct Activity {
+    std::optional<std::int64_t> silent_ms;  // since its log grew; nothing: it has none that tells
+    std::int64_t no_cpu_ms = 0;             // since it or one of its descendants used the CPU
+
+    bool operator==(const Activity&) const = default;
+};
+
 // The `jobshim` member: one run.
 struct RunRecord {
     ShimIdentity shim;  // pid 0: no shim, and only `exit` is set
     std::optional<WorkerIdentity> worker;
     std::string heartbeat_file;
     std::int64_t interval_ms = 5000;
+    std::optional<std::int64_t> stall_after_ms;  // without a sign of work; nothing: never
     bool kill_on_shim_death = true;
     bool expect_record = false;  // the worker must write a final status itself
     std::optional<LogStart> log;

@@ -27,6 +27,7 @@ inline constexpr auto shim_grammar = std::to_array<ShimOption>({
     {"--timeout", "", "DUR"},
     {"--signal", "", "SIG"},
     {"--kill-after", "", "DUR"},
+    {"--stall-after", "", "DUR"},
     {"--on-shim-death", "", "kill|keep"},
     {"--leftovers", "", "keep|kill"},
     {"--group", "", "own|share"},

@@ -63,12 +63,31 @@ Verdict judge_final(const Sighting& seen) {
     return verdict;
 }
 
+bool is_without_sign_of_work(const Sighting& seen) {
+    if (!seen.stall_after || !seen.activity) return false;
+    const Activity& activity = *seen.activity;
+    return milliseconds(activity.no_cpu_ms) >= *seen.stall_after &&
+           milliseconds(activity.silent_ms.value_or(activity.no_cpu_ms)) >= *seen.stall_after;
+}
+
+// Its shim is well, and watches it.
+Verdict judge_idle(const Sighting& seen) {
+    const Activity& activity = *seen.activity;
+    std::string because = describe_pid("The worker", seen.worker_pid) + " is alive, but has ";
+    if (activity.silent_ms)
+        because +=
+            "been silent for " + describe_duration(milliseconds(*activity.silent_ms)) + " and has ";
+    because += "used no CPU for " + describe_duration(milliseconds(activity.no_cpu_ms)) + ".";
+    return {State::stalled, because};
+}
+
 Verdict judge_alive(const Sighting& seen) {
     const bool overdue = seen.beat_age && *seen.beat_age > overdue_after(seen.interval);
     if (overdue)
         return {State::stalled, describe_pid("The shim", seen.shim_pid) + " is alive, but " +
                                     describe_beat(seen) +
                                     "; it may be stopped, starved of CPU or suspended."};
+    if (is_without_sign_of_work(seen)) return judge_idle(seen);
     return {State::running,
             describe_pid("The shim", seen.shim_pid) + " is alive; " + describe_beat(seen) + "."};
 }

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "common/exit_reason.hpp"
+#include "common/run_record.hpp"
 
 namespace jobshim {
 
@@ -44,6 +45,8 @@ struct Sighting {
     bool beat_seen_to_change = false;
     std::optional<std::chrono::milliseconds> beat_age;  // negative: the beat is dated in the future
     std::chrono::milliseconds interval{5000};
+    std::optional<std::chrono::milliseconds> stall_after;
+    std::optional<Activity> activity;
 
     // For the messages.
     int shim_pid = 0;

@@ -51,6 +51,23 @@ TEST_CASE("heartbeat lines: what is written is read back and torn lines are igno
     CHECK_FALSE(parse_cancel_request(R"({"at":"t","x":)" + deep + "}"));
 }
 
+TEST_CASE("heartbeat lines: the line of activity is read back and always as long") {
+    const std::string first = heartbeat_first_line(example_run(), "j", "s");
+    const std::size_t length = heartbeat_activity_line({}).size();
+    constexpr std::int64_t most = std::int64_t{100} * 365 * 86'400'000;
+    for (const Activity& activity :
+         {Activity{}, Activity{0, 0}, Activity{std::nullopt, most}, Activity{most, most}}) {
+        const std::string line = heartbeat_activity_line(activity);
+        CHECK(line.size() == length);
+        CHECK(line.ends_with("\n"));
+        CHECK(parse_heartbeat(first + line).activity == activity);
+        // Half of it written over.
+        CHECK_FALSE(parse_heartbeat(first + line.substr(0, 12) + line).activity);
+    }
+    CHECK_FALSE(parse_heartbeat(first + "{\"activity\":{\"noCpuMs\":-1}}\n").activity);
+    CHECK_FALSE(parse_heartbeat(heartbeat_activity_line({})).activity);
+}
+
 TEST_CASE("heartbeat lines: the OOM counters are read back and forged ones are harmless") {
     const RunRecord run = example_run();
     const OomBaseline oom{"/jobs/x", "/sys/fs/cgroup/jobs/x/memory.events.local", 3, 1, 4, 99};

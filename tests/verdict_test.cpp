@@ -53,6 +53,13 @@ Sighting perhaps_an_old_copy(Sighting seen) {
     return seen;
 }
 
+// After a minute without a sign of work the job is stalled.
+Sighting idle(Sighting seen, std::optional<std::int64_t> silent_ms, std::int64_t no_cpu_ms) {
+    seen.stall_after = milliseconds(60'000);
+    seen.activity = Activity{silent_ms, no_cpu_ms};
+    return seen;
+}
+
 Sighting with_moving_beat(Sighting seen) {
     seen.beat_seen_to_change = true;
     return seen;
@@ -97,6 +104,21 @@ std::vector<VerdictRow> rows() {
          with_beat(sighting(L::held, W::alive, W::dead, S::running),
                    std::chrono::hours(24 * 365 * 50)),
          State::stalled, false, false},
+        {"alive, its worker silent and without CPU: stalled",
+         idle(sighting(L::held, W::alive, W::alive, S::running), 60'000, 70'000), State::stalled,
+         false, false},
+        {"alive, its worker silent but at work",
+         idle(sighting(L::held, W::alive, W::alive, S::running), 70'000, 59'999), State::running,
+         false, false},
+        {"alive, its worker without CPU, but not silent",
+         idle(sighting(L::held, W::alive, W::alive, S::running), 59'999, 70'000), State::running,
+         false, false},
+        {"alive, its worker without a log and without CPU: stalled",
+         idle(sighting(L::held, W::alive, W::alive, S::running), {}, 60'000), State::stalled, false,
+         false},
+        {"dead, and its worker without a sign of work before: lost all the same",
+         idle(sighting(L::free, W::dead, W::dead, S::running), 60'000, 60'000), State::lost, false,
+         true},
         {"alive, queued is active, too", sighting(L::held, W::alive, W::none, S::queued),
          State::running, false, false},
         {"the lock counts, whatever the look-up says",

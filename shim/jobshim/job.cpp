@@ -19,6 +19,7 @@
 #include "common/say.hpp"
 #include "common/send_signal.hpp"
 #include "common/units.hpp"
+#include "shim/jobshim/activity.hpp"
 #include "shim/jobshim/companion_gate.hpp"
 #include "shim/jobshim/descriptors.hpp"
 #include "shim/jobshim/end_evidence.hpp"
@@ -246,9 +247,13 @@ private:
     Ending supervise(const StartedWorker& worker) {
         ShimOptions pace = options_;
         pace.heartbeat_interval = next_beat();
+        std::optional<ActivityWatch> activity;
+        if (recorder_ && options_.stall_after.count() > 0)
+            activity.emplace(worker.identity(), log_.file.get());
         const SupervisorHooks hooks{
-            [this, &pace, &worker] {
-                if (recorder_) recorder_->beat();
+            [&] {
+                if (recorder_)
+                    recorder_->beat(activity ? std::optional(activity->look()) : std::nullopt);
                 find_companion_job(worker.identity());
                 pace.heartbeat_interval = next_beat();
             },

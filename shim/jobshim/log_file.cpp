@@ -136,6 +136,12 @@ std::vector<int> LogFile::descriptors() const {
     return open;
 }
 
+std::optional<std::int64_t> LogFile::size() const {
+    struct stat info {};
+    return reader_ && ::fstat(reader_.get(), &info) == 0 ? std::optional(info.st_size)
+                                                         : std::nullopt;
+}
+
 std::optional<std::string> LogFile::tail(std::size_t bytes) const {
     if (!reader_ || bytes == 0) return std::nullopt;
     try {

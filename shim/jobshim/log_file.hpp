@@ -33,6 +33,8 @@ public:
     const std::string& path() const { return path_; }
     std::int64_t offset() const { return offset_; }  // where this run begins
 
+    // Nothing if it cannot be read back.
+    std::optional<std::int64_t> size() const;
     // The last whole lines of this run that fit into `bytes`, as UTF-8; if the last line alone is
     // longer, its end. Nothing if the log cannot be read back (a FIFO, a terminal, no permission).
     std::optional<std::string> tail(std::size_t bytes) const;

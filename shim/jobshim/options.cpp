@@ -187,6 +187,9 @@ void declare(CLI::App& app, ShimOptions& options, const Wanted& wanted) {
         "First signal to send on timeout (TERM)");
     declare.duration("--kill-after", options.kill_after,
                      "Send KILL if the worker is still alive DUR later (10s; 0: never)");
+    declare.duration("--stall-after", options.stall_after,
+                     "Have jobctl call the job stalled when the worker's log has not grown and it "
+                     "has used no CPU for DUR; nothing is done about it (never)");
     declare.choice<bool>("--on-shim-death", options.kill_on_shim_death,
                          {{"kill", true}, {"keep", false}},
                          "What to do with the worker if the shim dies (kill)");

@@ -25,6 +25,7 @@ struct ShimOptions {
     std::chrono::milliseconds timeout{0};                  // 0: never
     int signal = SIGTERM;                                  // the first signal to send on timeout
     std::chrono::milliseconds kill_after = default_grace;  // 0: never
+    std::chrono::milliseconds stall_after{0};              // 0: never
     bool kill_on_shim_death = true;
     bool kill_leftovers = false;
     std::optional<Group> group;  // nothing: depends on whether there is a controlling terminal

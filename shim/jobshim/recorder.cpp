@@ -177,8 +177,11 @@ void Recorder::begin(const std::optional<LogStart>& log, const std::optional<Oom
     const std::string as_new_file = edit_.as_new_file();
     file_.reserve(theirs + as_new_file.size() + room_for_worker + 2 * space_for_the_end());
     with_heartbeat_file(files(), [&] {
-        hold_->begin(heartbeat_first_line(edit_.run, to_utf8(files().path), edit_.started_at, oom),
-                     space_for_the_end());
+        std::string lines =
+            heartbeat_first_line(edit_.run, to_utf8(files().path), edit_.started_at, oom);
+        activity_at_ = static_cast<off_t>(lines.size());
+        if (edit_.run.stall_after_ms) lines += heartbeat_activity_line({});
+        hold_->begin(lines, space_for_the_end());
     });
     file_.update(
         [&](const JobDocument* document) {
@@ -215,7 +218,8 @@ void Recorder::write_if_possible() {
 
 bool Recorder::holds_the_job() { return hold_->holds_the_job(settler_patience); }
 
-void Recorder::beat() {
+void Recorder::beat(const std::optional<Activity>& activity) {
+    if (activity) hold_->overwrite(activity_at_, heartbeat_activity_line(*activity));
     hold_->beat();
     try {
         file_.check_reserve(2 * space_for_the_end());

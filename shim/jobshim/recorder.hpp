@@ -43,7 +43,8 @@ public:
     void started(const WorkerIdentity& worker);
     // False if another shim has begun the job, possible only if the heartbeat file was removed.
     bool holds_the_job();
-    void beat();
+    // `activity`: only if the options ask for it.
+    void beat(const std::optional<Activity>& activity);
     // Takes the locks again: closing an inherited descriptor of the file may have released them.
     void lock_again() { hold_->lock_again(); }
 
@@ -95,6 +96,7 @@ private:
     std::string id_;
     std::string former_heartbeat_;
     std::string former_end_;  // when the previous run ended, if its record was final
+    off_t activity_at_ = 0;   // where its line is in the heartbeat file
     bool begun_ = false;
     bool finished_ = false;
     bool has_copy_ = false;  // in unrecorded/

@@ -42,6 +42,7 @@ JobEdit describe_run(const ShimOptions& options, const RunContext& context, cons
     run.shim = context.observer.here;
     run.heartbeat_file = to_utf8(files.path_of(files.heartbeat));
     run.interval_ms = options.heartbeat_interval.count();
+    if (options.stall_after.count() > 0) run.stall_after_ms = options.stall_after.count();
     run.kill_on_shim_death = options.kill_on_shim_death;
     run.expect_record = options.expect_record;
     if (before) run.previous = before->exit_text();
