@@ -198,6 +198,17 @@ bool may_have_hit_the_worker(const OomFinding& oom) {
     return oom.worker_was_the_victim || (oom.counter_rose && !oom.others_were_the_victims);
 }
 
+std::string unknown_sender_sentence(const Ending& end) {
+    std::string text = "Killed by SIGKILL; who sent it cannot be known";
+    for (std::size_t i = 0; i < end.looked_at.size(); ++i) {
+        const bool is_last = i + 1 == end.looked_at.size();
+        text += (i == 0 ? " (not through jobshim; " : is_last ? " and " : ", ") + end.looked_at[i];
+    }
+    if (!end.looked_at.empty())
+        text += std::string(end.looked_at.size() == 1 ? " shows" : " show") + " nothing)";
+    return text + ".";
+}
+
 std::string oom_sentence(const OomFinding& oom) {
     std::string text = "Killed by the out-of-memory killer";
     if (!oom.group.empty()) {
@@ -270,7 +281,12 @@ Conclusion judge_witnessed(const Ending& end) {
     } else if (WIFSIGNALED(status)) {
         const std::string name = signal_name(WTERMSIG(status));
         const bool killed = WTERMSIG(status) == SIGKILL;
-        if (killed && end.oom && may_have_hit_the_worker(*end.oom)) {
+        if (cause == nullptr && end.oom_daemon) {
+            exit.reason = ExitReason::oom_kill;
+            exit.evidence.push_back(end.oom_daemon->name + ": " + end.oom_daemon->message);
+            last.sentence =
+                "Killed by " + name + ", sent by " + end.oom_daemon->name + ": memory was short.";
+        } else if (killed && end.oom && may_have_hit_the_worker(*end.oom)) {
             exit.reason = ExitReason::oom_kill;
             if (!end.oom->worker_was_the_victim) exit.certainty = Certainty::inferred;
             last.sentence = oom_sentence(*end.oom);
@@ -284,7 +300,7 @@ Conclusion judge_witnessed(const Ending& end) {
             if (cause != nullptr)
                 last.sentence = "Killed by " + name + ", " + sent_by(cause->by) + ".";
             else if (killed)
-                last.sentence = "Killed by SIGKILL; who sent it cannot be known.";
+                last.sentence = unknown_sender_sentence(end);
             else
                 last.sentence = "Killed by " + name + ".";
         }

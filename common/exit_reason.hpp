@@ -101,6 +101,13 @@ struct OomFinding {
     bool shim_was_the_victim = false;      // proven, if the shim is dead
 };
 
+// A program that frees memory before the kernel's OOM killer has to, and its word that it ended the
+// worker.
+struct OomDaemon {
+    std::string name;
+    std::string message;
+};
+
 struct Cancellation {
     Requester by;
     std::string reason;  // may be empty
@@ -163,6 +170,9 @@ struct Ending {
     bool result_expected = false;          // --expect-record
     bool worker_wrote_final_status = false;
     std::optional<OomFinding> oom;
+    std::optional<OomDaemon> oom_daemon;
+    // Where it was looked for who sent the SIGKILL, in vain: "the kernel's log".
+    std::vector<std::string> looked_at;
 };
 
 // How an end is judged: what goes into the record, and a sentence for people (empty on success).

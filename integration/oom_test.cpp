@@ -138,7 +138,9 @@ public:
         kill(worker_of(job), SIGKILL);
         shim.wait();
         return mismatch(job, "signal", "observed", nullptr, SIGKILL,
-                        "Killed by SIGKILL; who sent it cannot be known.", {});
+                        "Killed by SIGKILL; who sent it cannot be known (not through jobshim; the "
+                        "OOM killer's counter and the kernel's log show nothing).",
+                        {});
     }
 
     // The killer hits a child; then the shim is killed, and its worker with it.

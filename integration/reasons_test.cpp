@@ -69,7 +69,7 @@ TEST_CASE_METHOD(Sandbox, "every reason is reached by a real death", "[libc][oom
          [&](const fs::path& file) { run_job(file, "exit 0"); }},
         {"exit-code", "observed", "failed", "Exited with status 3.",
          [&](const fs::path& file) { run_job(file, "exit 3"); }},
-        {"signal", "observed", "failed", "Killed by SIGKILL; who sent it cannot be known.",
+        {"signal", "observed", "failed", "Killed by SIGKILL; who sent it cannot be known",
          [&](const fs::path& file) { run_job(file, "kill -KILL $$"); }},
         {"core-dump", "observed", "failed", "Killed by SIGABRT (core dumped)",
          [&](const fs::path& file) {

@@ -287,7 +287,8 @@ TEST_CASE_METHOD(Sandbox, "the sender of one signal is not blamed for another", 
     kill(worker, SIGKILL);
     CHECK(shim.wait().ended() == "SIGKILL");
     CHECK(at(exit_of(job), "/requestedBy") == nullptr);
-    CHECK(at(read_json(job), "/errorMessage") == "Killed by SIGKILL; who sent it cannot be known.");
+    CHECK(contains(at(read_json(job), "/errorMessage").dump(),
+                   "\"Killed by SIGKILL; who sent it cannot be known"));
     CHECK(contains(at(exit_of(job), "/evidence").dump(), "SIGHUP from uid "));
 }
 

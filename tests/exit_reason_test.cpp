@@ -158,6 +158,24 @@ std::vector<ReasonRow> rows() {
                     end.oom->others_were_the_victims = true;
                 }),
          R::signal, seen, Status::failed, "Killed by SIGKILL; who sent it cannot be known."},
+        // It was looked for in vain.
+        {end_by(SIGKILL, [](Ending& end) { end.looked_at = {"the kernel's log"}; }), R::signal,
+         seen, Status::failed,
+         "Killed by SIGKILL; who sent it cannot be known (not through jobshim; the kernel's log "
+         "shows nothing)."},
+        {end_by(SIGKILL,
+                [](Ending& end) {
+                    end.looked_at = {"a", "b", "c"};
+                }),
+         R::signal, seen, Status::failed,
+         "Killed by SIGKILL; who sent it cannot be known (not through jobshim; a, b and c show "
+         "nothing)."},
+        {end_by(SIGTERM,
+                [](Ending& end) {
+                    end.oom_daemon = OomDaemon{"earlyoom", "..."};
+                }),
+         R::oom_kill, seen, Status::failed,
+         "Killed by SIGTERM, sent by earlyoom: memory was short."},
         // The machine's counter proves nothing by itself.
         {end_by(SIGKILL,
                 [](Ending& end) {

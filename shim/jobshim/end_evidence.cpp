@@ -1,16 +1,21 @@
 #include "shim/jobshim/end_evidence.hpp"
 
 #include <sys/wait.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 
 #include "common/core_pattern.hpp"
+#include "common/kernel_log.hpp"
+#include "common/oom_daemons.hpp"
 #include "common/oom_evidence.hpp"
 #include "common/posix_error.hpp"
 #include "common/process_identity.hpp"
 #include "common/send_signal.hpp"
 #include "common/units.hpp"
+#include "shim/jobshim/journal.hpp"
 
 namespace jobshim {
 
@@ -56,6 +61,28 @@ std::optional<OomFinding> find_oom(const MemoryBefore& before, const ShimIdentit
     const bool was_killed =
         WIFSIGNALED(ending.wait_status) && WTERMSIG(ending.wait_status) == SIGKILL;
     return finding || !was_killed ? finding : look_for_oom_in_log(*before.oom, here, us);
+}
+
+void look_for_killer(const MemoryBefore& before, const WorkerIdentity& worker,
+                     std::int64_t began_ms, Ending& ending) {
+    if (ending.survivor || ending.timed_out || ending.cancelled || !WIFSIGNALED(ending.wait_status))
+        return;
+    const int signal = WTERMSIG(ending.wait_status);
+    const bool was_passed_on =
+        std::any_of(ending.passed_on.begin(), ending.passed_on.end(),
+                    [&](const PassedOn& passed) { return passed.signal == signal; });
+    if (was_passed_on || (signal != SIGKILL && signal != SIGTERM)) return;
+    // What the OOM killer did to others is told elsewhere.
+    if (signal == SIGKILL && before.oom && !ending.oom) {
+        if (is_readable(*before.oom)) ending.looked_at.emplace_back("the OOM killer's counter");
+        if (kernel_log_is_readable()) ending.looked_at.emplace_back("the kernel's log");
+    }
+    const auto journal = read_journal(journal_query(began_ms));
+    if (!journal) return;
+    ending.oom_daemon =
+        find_oom_daemon(*journal, worker.pid, before.oom ? before.oom->group : std::string());
+    // Others may be shown only a part of it, without a word.
+    if (::geteuid() == 0) ending.looked_at.emplace_back("the journal of earlyoom and systemd-oomd");
 }
 
 std::optional<std::int64_t> group_peak_since(const MemoryBefore& before) {

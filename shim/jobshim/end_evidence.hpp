@@ -26,6 +26,11 @@ MemoryBefore read_memory_before();
 std::optional<OomFinding> find_oom(const MemoryBefore& before, const ShimIdentity& here,
                                    const WorkerIdentity& worker, const Ending& ending);
 
+// For a worker that was killed by nobody we know: asks whoever may know. `began_ms`: when it began,
+// in ms since 1970.
+void look_for_killer(const MemoryBefore& before, const WorkerIdentity& worker,
+                     std::int64_t began_ms, Ending& ending);
+
 // The cgroup's peak memory in KiB, if this run raised it.
 std::optional<std::int64_t> group_peak_since(const MemoryBefore& before);
 

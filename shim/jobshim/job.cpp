@@ -288,6 +288,7 @@ private:
         ending.result_expected = options_.expect_record;
         ending.worker_wrote_final_status = has_worker_reported(worker);
         ending.oom = find_oom(memory_before_, context_.observer.here, worker, ending);
+        look_for_killer(memory_before_, worker, wall_now_ms() - took.count(), ending);
 
         Conclusion last = judge_witnessed(ending);
         ExitRecord& exit = last.exit;
