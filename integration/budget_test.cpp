@@ -41,9 +41,9 @@ struct LibraryBudget {
     Budget budgets[3];
     long instructions_of_a_job;
 };
-constexpr LibraryBudget glibc{{{"never", 174, 4, 0, 4900, 118},
-                               {"final", 178, 4, 2, 4900, 118},
-                               {"always", 186, 4, 6, 4900, 118}},
+constexpr LibraryBudget glibc{{{"never", 172, 4, 0, 4900, 118},
+                               {"final", 176, 4, 2, 4900, 118},
+                               {"always", 184, 4, 6, 4900, 118}},
                               1'300'000};
 // musl makes an fcntl after each open, and more calls for memory.
 constexpr LibraryBudget musl{{{"never", 196, 4, 0, 4900, 100},

@@ -202,7 +202,8 @@ TEST_CASE_METHOD(Sandbox, "a signal to the launcher of a detached job calls it o
     for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGQUIT}) {
         CAPTURE(signal);
         // A settler holds the writer's byte, so the shim waits.
-        Fd settler(checked(::open(heartbeat_of(job).c_str(), O_RDWR | O_CREAT, 0600), "open"));
+        Fd settler(
+            checked(::open(heartbeat_of(job).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600), "open"));
         struct flock writer {};
         writer.l_type = F_WRLCK;
         writer.l_start = writer.l_len = 1;

@@ -23,10 +23,17 @@ using namespace harness;
 
 namespace {
 
+// For before_exec: a descriptor that survives the exec.
+int open_for_exec(const fs::path& file, int flags) {
+    const int fd = open(file.c_str(), flags | O_CLOEXEC, 0600);
+    must(fd, "open");
+    must(fcntl(fd, F_SETFD, 0), "F_SETFD");
+    return fd;
+}
+
 // For before_exec: takes a record lock that survives the exec, on a new descriptor.
 int lock_record(const fs::path& file, short type, int flags = O_RDWR | O_CREAT) {
-    const int fd = open(file.c_str(), flags, 0600);
-    must(fd, "open");
+    const int fd = open_for_exec(file, flags);
     struct flock lock {};
     lock.l_type = type;
     lock.l_len = 1;
@@ -119,9 +126,9 @@ TEST_CASE_METHOD(Sandbox, "a record lock of the launcher stays with the shim", "
     }
     SECTION("and the file is open twice") {
         before_exec = [&] {
-            must(open(guard.c_str(), O_RDONLY | O_CREAT, 0600), "open");
+            open_for_exec(guard, O_RDONLY | O_CREAT);
             lock_record(guard, F_WRLCK);
-            must(open(guard.c_str(), O_RDONLY), "open");
+            open_for_exec(guard, O_RDONLY);
         };
     }
     SECTION("on the log") {
@@ -135,7 +142,7 @@ TEST_CASE_METHOD(Sandbox, "a record lock of the launcher stays with the shim", "
     if (!before_exec) return;
     const Options options{.before_exec = [&] {
         before_exec();
-        must(open(other.c_str(), O_RDWR), "open");
+        open_for_exec(other, O_RDWR);
     }};
     const Words extra = is_log ? Words{"--log", guard} : Words{};
     auto shim = start_job(job, until_go + "exit 3", extra, options);
@@ -151,7 +158,7 @@ TEST_CASE_METHOD(Sandbox, "a record lock of the launcher stays with the shim", "
 TEST_CASE_METHOD(Sandbox, "a lock of flock is left to the worker", "[quick]") {
     const auto guard = dir / "guard";
     auto shim = start_job(job, until_go, {}, {.before_exec = [&] {
-                              const int fd = open(guard.c_str(), O_RDWR | O_CREAT, 0600);
+                              const int fd = open_for_exec(guard, O_RDWR | O_CREAT);
                               must(syscall(SYS_flock, fd, 2 | 4), "flock");
                           }});
     worker_of(job);

@@ -70,8 +70,7 @@ std::vector<int> descriptors_with_record_locks(const std::vector<int>& ours) {
     std::vector<struct stat> locked;
     for (const int fd : inherited) {
         struct stat info {};
-        if (::fstat(fd, &info) != 0 || S_ISFIFO(info.st_mode) || S_ISSOCK(info.st_mode)) continue;
-        if (has_record_lock(fd)) locked.push_back(info);
+        if (has_record_lock(fd) && ::fstat(fd, &info) == 0) locked.push_back(info);
     }
     std::vector<int> theirs;
     if (locked.empty()) return theirs;
