@@ -53,7 +53,7 @@ StagedFile::StagedFile(StagedFile&& other) noexcept
       ours_(std::exchange(other.ours_, false)) {}
 
 StagedFile::~StagedFile() {
-    if (ours_) directory_.remove(name_);
+    if (is_still_staged()) directory_.remove(name_);
 }
 
 void StagedFile::remove() {

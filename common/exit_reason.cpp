@@ -117,12 +117,12 @@ std::string with_state(const Survivor& survivor) {
 // not explain what it did later: a daemon reads its settings again on SIGHUP, and may exit for
 // reasons of its own an hour later.
 bool may_have_caused(const PassedOn& passed, int wait_status) {
+    if (passed.was_ignored || passed.before_end > default_grace) return false;
     if (WIFSIGNALED(wait_status)) return WTERMSIG(wait_status) == passed.signal;
     if (WEXITSTATUS(wait_status) == 128 + passed.signal) return true;  // as shells report it
     const bool is_hangup = passed.signal == SIGHUP && is_from_kernel(passed.by);
-    const bool asks_to_end = passed.signal == SIGTERM || passed.signal == SIGINT ||
-                             passed.signal == SIGQUIT || is_hangup;
-    return asks_to_end && passed.before_end <= default_grace;
+    return passed.signal == SIGTERM || passed.signal == SIGINT || passed.signal == SIGQUIT ||
+           is_hangup;
 }
 
 // Null if none has.
@@ -139,7 +139,8 @@ std::vector<std::string> evidence_of(const Ending& end) {
     for (const PassedOn& passed : end.passed_on)
         evidence.push_back(signal_name(passed.signal) + " from " + describe(passed.by) +
                            " was passed on " + describe_duration(passed.before_end) +
-                           " before the end");
+                           " before the end" +
+                           (passed.was_ignored ? ", and the worker ignored it" : ""));
     return evidence;
 }
 

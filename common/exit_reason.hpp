@@ -147,6 +147,7 @@ struct PassedOn {
     int signal = 0;
     Requester by;
     std::chrono::milliseconds before_end{0};
+    bool was_ignored = false;  // by the worker, at that moment
 };
 
 // The end of a process passes through three values, each made from the one before: Ending (what was

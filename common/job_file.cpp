@@ -171,7 +171,9 @@ void JobFile::check_reserve(std::size_t for_us) {
 // full disk there is no room for another.
 void JobFile::stage(std::unique_ptr<StagedFile>& staged, Write write, const Found& base) {
     if (staged && !staged->is_still_staged()) staged.reset();
-    if (!staged && write == Write::last) staged = std::move(reserve_);
+    // Another run may have put its own in place of our reserve.
+    if (!staged && write == Write::last && reserve_ && reserve_->is_still_staged())
+        staged = std::move(reserve_);
     if (staged) return on_sibling_file([&] { staged->become_like(base.stamp, base.attributes); });
     const bool taken = displaced_ && displaced_->name() == files_.fresh;
     const std::string& name = taken ? files_.merged : files_.fresh;

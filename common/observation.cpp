@@ -144,12 +144,12 @@ void find_out_which_run(Observation& seen, const JobFiles& files, const Observer
     signs.lock_is_held = seen.probe.lock == LivenessLock::held;
     signs.job_file = to_utf8(files.path);
     signs.boot_id = observer.here.boot_id;
-    const std::string other_job = signs.beat.job_file;
+    seen.beats_for = signs.beat.job_file;
     RunChoice choice = choose_run(std::move(signs));
     if (choice.heartbeat_is_anothers) {
         seen.probe.lock = LivenessLock::unavailable;
-        seen.probe.obstacle =
-            files.path_of(files.heartbeat) + " is the heartbeat file of " + printable(other_job);
+        seen.probe.obstacle = files.path_of(files.heartbeat) + " is the heartbeat file of " +
+                              printable(seen.beats_for);
     }
     seen.run = std::move(choice.run);
     seen.known_end = std::move(choice.known_end);
@@ -308,6 +308,27 @@ Observation look_once(const JobFiles& files, const Observer& observer, const Pro
     return seen;
 }
 
+// The job file of the same run elsewhere, if this one was copied from it while that went on. A
+// directory that was moved leaves none behind. "" if there is none.
+std::string original_of(const Observation& seen, const JobFiles& files) {
+    if (!seen.run || !is_active(seen.status()) || seen.probe.lock == LivenessLock::held ||
+        !seen.beats_for.starts_with('/') || seen.beats_for == to_utf8(files.path))
+        return "";
+    try {
+        const ActingAs acting(files.owners_identity);
+        if (!acting) return "";
+        const JobFiles there = job_files_of(seen.beats_for);
+        if (there.name == files.name && there.directory.is_same_as(files.directory)) return "";
+        const auto contents = there.directory.read_file(there.name, max_job_file_bytes);
+        const JobDocument document = JobDocument::parse(contents ? contents->text : "");
+        if (document.fault() != JsonFault::none) return "";
+        const auto& run = document.run();
+        return run && run->shim == seen.run->shim ? there.path : "";
+    } catch (const std::exception&) {
+        return "";
+    }
+}
+
 }  // namespace
 
 Observation observe(const JobFiles& files, const Observer& observer, const Prober& prober) {
@@ -331,6 +352,9 @@ Observation observe(const JobFiles& files, const Observer& observer, const Probe
         seen.verdict = {State::unknown, "The job file keeps changing."};
         if (attempt > 0 && monotonic_now() >= deadline) break;
     }
+    if (const std::string original = original_of(seen, files); !original.empty())
+        seen.verdict = {State::unknown, "It is a copy of " + printable(original) +
+                                            ", which says what has become of the job."};
     seen.is_late = observer.is_late();
     if (seen.verdict.settle && !seen.obstacle_to_the_end.empty())
         seen.verdict = {State::unknown, seen.obstacle_to_the_end};

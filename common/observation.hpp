@@ -61,6 +61,7 @@ struct Observation {
     // The request to cancel it; only read once the shim is dead.
     std::optional<FoundRequest> cancelled;
     bool heartbeat_agrees = false;  // the heartbeat file is this run's, and names the same worker
+    std::string beats_for;          // the job file that the heartbeat file names
     bool worker_was_started = false;
     Place place = Place::here;
 

@@ -71,6 +71,13 @@ struct Hanging {
 };
 std::optional<Hanging> find_blocker(int pid);
 
+// This process's real uid as the user namespace around its own has it: in a rootless container,
+// anybody is 0. Nothing if it has none there.
+std::optional<std::int64_t> own_user_outside();
+
+// True if the process is known to ignore the signal at this moment.
+bool ignores(int pid, int signal);
+
 // The process's effective uid according to /proc; nothing if the process is gone or /proc is
 // unusable.
 std::optional<std::uint32_t> owner_of_process(int pid);

@@ -269,6 +269,33 @@ std::optional<UserIds> user_ids_of(int pid) {
 
 }  // namespace
 
+std::optional<std::int64_t> own_user_outside() {
+    const std::int64_t inside = ::getuid();
+    // Lines of "INSIDE OUTSIDE COUNT".
+    const std::string map = read_kernel_file("/proc/self/uid_map");
+    if (map.empty()) return inside;
+    const char* next = map.c_str();
+    for (;;) {
+        std::array<std::int64_t, 3> line{};
+        for (std::int64_t& field : line) {
+            char* end = nullptr;
+            field = std::strtoll(next, &end, 10);
+            if (end == next) return std::nullopt;
+            next = end;
+        }
+        if (inside >= line[0] && inside < line[0] + line[2]) return line[1] + (inside - line[0]);
+    }
+}
+
+bool ignores(int pid, int signal) {
+    const std::string status = read_kernel_file("/proc/" + std::to_string(pid) + "/status");
+    constexpr std::string_view label = "\nSigIgn:\t";
+    const std::size_t at = status.find(label);
+    if (at == std::string::npos) return false;
+    const std::uint64_t ignored = std::strtoull(status.c_str() + at + label.size(), nullptr, 16);
+    return (ignored >> static_cast<unsigned>(signal - 1) & 1U) != 0;
+}
+
 std::optional<std::uint32_t> owner_of_process(int pid) {
     const auto ids = user_ids_of(pid);
     return ids ? std::optional(ids->effective) : std::nullopt;
@@ -351,10 +378,27 @@ std::string command_line_of(int pid) {
     return read_kernel_file("/proc/" + std::to_string(pid) + "/cmdline", std::size_t{1} << 20U);
 }
 
+namespace {
+
+// If the first thread has ended, only the others still have it.
+std::string environment_of(int pid) {
+    const std::string process = "/proc/" + std::to_string(pid);
+    const std::size_t most = std::size_t{4} << 20U;
+    std::string environment = read_kernel_file(process + "/environ", most);
+    if (environment.empty())
+        for_each_pid_in(process + "/task", [&](int thread) {
+            if (environment.empty())
+                environment = read_kernel_file(
+                    process + "/task/" + std::to_string(thread) + "/environ", most);
+        });
+    return environment;
+}
+
+}  // namespace
+
 std::optional<std::string> initial_environment_of(int pid, const std::string& variable) {
     if (!proc_shows_our_pids()) return std::nullopt;
-    const std::string environment =
-        read_kernel_file("/proc/" + std::to_string(pid) + "/environ", std::size_t{4} << 20U);
+    const std::string environment = environment_of(pid);
     const std::string start = variable + "=";
     for (std::size_t at = 0; at < environment.size();) {
         const std::size_t end = std::min(environment.find('\0', at), environment.size());

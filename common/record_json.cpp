@@ -67,7 +67,7 @@ std::optional<LogStart> log_from(const Json& json, const Json& raw) {
         file = *std::move(exact);
     const auto offset = number(json, "offset", possible_amounts);
     if (file.empty() || file.find(char{}) != std::string::npos || !offset) return std::nullopt;
-    return LogStart{std::move(file), *offset};
+    return LogStart{std::move(file), *offset, number(json, "end", possible_amounts)};
 }
 
 Json to_json(const Requester& by) {
@@ -247,6 +247,7 @@ Json to_json(const RunRecord& run) {
     if (run.expect_record) json["expectRecord"] = true;
     json["log"] = nullptr;
     if (run.log) json["log"] = {{"file", to_utf8(run.log->file)}, {"offset", run.log->offset}};
+    if (run.log && run.log->end) json["log"]["end"] = *run.log->end;
     json["cancel"] = run.cancel ? to_json(*run.cancel) : Json(nullptr);
     json["previous"] = run.previous.empty() ? Json(nullptr) : parse_leniently(run.previous);
     if (json["previous"].is_discarded()) json["previous"] = nullptr;

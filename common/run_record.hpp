@@ -27,6 +27,8 @@ struct WorkerIdentity {
 struct LogStart {
     std::string file;         // exact bytes
     std::int64_t offset = 0;  // where this run begins
+    // The size of the file when this run ended; nothing: not known.
+    std::optional<std::int64_t> end = {};
 };
 
 // The OOM killer's counters at the start of a run, to be compared with later ones.

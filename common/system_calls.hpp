@@ -32,6 +32,9 @@ bool rename_no_replace(int directory, const std::string& from, const std::string
 bool rename_exchange(int one_directory, const std::string& one, int other_directory,
                      const std::string& other);
 
+// True if another process is known to have this file, open for reading here, open for writing.
+bool has_writer(int fd);
+
 // Flushes to the medium: what was written survives a power cut.
 bool flush_to_disk(int fd);
 

@@ -47,6 +47,13 @@ bool rename_exchange(int one_directory, const std::string& one, int other_direct
                      exchange) == 0;
 }
 
+bool has_writer(int fd) {
+    // The kernel grants no read lease while there is a writer.
+    if (::fcntl(fd, F_SETLEASE, F_RDLCK) != 0) return errno == EAGAIN;
+    ::fcntl(fd, F_SETLEASE, F_UNLCK);
+    return false;
+}
+
 bool flush_to_disk(int fd) { return ::fsync(fd) == 0; }
 
 UniqueFd open_directory_for_lookup(int directory, const std::string& path) {

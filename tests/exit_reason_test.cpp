@@ -354,16 +354,21 @@ TEST_CASE("exit reason: only a signal that may have caused the end has a request
              Row{exited(0), {{SIGINT, bash, later}}, {}},
              Row{SIGSEGV, {{SIGTERM, bash, seconds(1)}}, {}},
              // Obeyed, by the default action, as a shell reports it, or soon.
-             Row{SIGHUP, {{SIGHUP, bash, later}}, bash},
-             Row{SIGUSR1, {{SIGUSR1, bash, later}}, bash},
-             Row{exited(128 + SIGUSR1), {{SIGUSR1, bash, later}}, bash},
-             Row{exited(128 + SIGTERM), {{SIGTERM, bash, later}}, bash},
+             Row{SIGHUP, {{SIGHUP, bash, seconds(1)}}, bash},
+             Row{SIGUSR1, {{SIGUSR1, bash, seconds(1)}}, bash},
+             Row{exited(128 + SIGUSR1), {{SIGUSR1, bash, seconds(1)}}, bash},
+             Row{exited(128 + SIGTERM), {{SIGTERM, bash, seconds(1)}}, bash},
+             // It was ignored, or survived, and somebody else sent another.
+             Row{SIGTERM, {{SIGTERM, bash, seconds(1), true}}, {}},
+             Row{exited(5), {{SIGTERM, bash, seconds(1), true}}, {}},
+             Row{SIGTERM, {{SIGTERM, bash, later}}, {}},
+             Row{exited(128 + SIGTERM), {{SIGTERM, bash, later}}, {}},
              Row{exited(0), {{SIGTERM, bash, seconds(1)}}, bash},
              Row{exited(3), {{SIGQUIT, bash, seconds(1)}}, bash},
              Row{exited(1), {{SIGHUP, nobody, seconds(1)}}, nobody},  // its terminal is gone
              Row{exited(1), {{SIGHUP, nobody, later}}, {}},
              // Of several, the one that explains it.
-             Row{SIGTERM, {{SIGTERM, bash, later}, {SIGUSR1, other, seconds(1)}}, bash},
+             Row{SIGTERM, {{SIGTERM, bash, seconds(2)}, {SIGUSR1, other, seconds(1)}}, bash},
              Row{exited(1), {{SIGTERM, bash, seconds(2)}, {SIGINT, other, seconds(1)}}, other},
          }) {
         Ending end = end_by(row.status, [&](Ending& it) { it.passed_on = row.passed_on; });

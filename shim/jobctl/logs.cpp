@@ -18,6 +18,7 @@
 #include "common/units.hpp"
 #include "shim/jobctl/commands.hpp"
 #include "shim/jobctl/job_watcher.hpp"
+#include "shim/jobctl/log_place.hpp"
 #include "shim/jobctl/output.hpp"
 #include "shim/jobctl/selection.hpp"
 #include "shim/jobctl/starting_shims.hpp"
@@ -50,11 +51,17 @@ class LogReader {
 public:
     // What a record names is read only if it is a regular file of the job's owner's (or root's),
     // and with the owner's rights. Throws std::system_error or Refusal.
-    LogReader(const LogStart& start, const JobFiles& files) : name_(start.file), at_(start.offset) {
-        const SplitPath split = split_path(name_);
+    LogReader(const RunRecord& run, const JobFiles& files)
+        : name_(run.log->file), at_(run.log->offset) {
+        const auto place = place_of_log(run, files);
+        if (!place) throw_errno("open " + name_, ENOENT);
+        name_ = place->path();
+        if (!place->is_beside && !place->has_not_moved)
+            complain(name_ + ": may be another job's: " + files.path +
+                     " was moved since, or copied");
         {
             const ActingAs acting(files.owners_identity);
-            if (acting) fd_ = Directory::open(split.directory).open_file(split.name, O_RDONLY);
+            if (acting) fd_ = place->directory.open_file(place->name, O_RDONLY);
             if (!fd_) throw_errno("open " + name_);
         }
         const FileStamp stamp = stamp_of(fd_.get(), name_);
@@ -250,9 +257,10 @@ private:
     }
 
     void open_if_present() {
+        const auto& run = watcher_.seen().now.run;
         const auto start = log_of(watcher_.seen().now);
         if (log_ || !start) return;
-        log_.emplace(*start, watcher_.files());
+        log_.emplace(*run, watcher_.files());
         // The watch comes before the first look, so that nothing written between the last read and
         // the sleep is missed.
         gives_signs_ = options_.follow && watch_.watch_file(log_->descriptor()) &&

@@ -235,7 +235,7 @@ Settled look_at(const JobFiles& files, const Context& context, bool settle,
 }
 
 Requester requester(std::string how, const Context& context) {
-    return {std::move(how), context.observer.here.pid, ::getuid(), "jobctl"};
+    return {std::move(how), context.observer.here.pid, own_user_outside(), "jobctl"};
 }
 
 bool is_gone(const Observation& seen) {

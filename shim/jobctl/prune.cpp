@@ -9,14 +9,18 @@
 // Nothing is removed but regular files in the job's own directory that belong to the job's owner,
 // by names that no record can choose. Only --logs goes further: then the log that a record names
 // goes too, if all of it is this job's.
+#include <fcntl.h>
+
 #include <algorithm>
 #include <map>
 #include <set>
 
 #include "common/clocks.hpp"
 #include "common/heartbeat_lines.hpp"
+#include "common/system_calls.hpp"
 #include "common/units.hpp"
 #include "shim/jobctl/commands.hpp"
+#include "shim/jobctl/log_place.hpp"
 #include "shim/jobctl/look.hpp"
 #include "shim/jobctl/output.hpp"
 #include "shim/jobctl/record_budget.hpp"
@@ -210,25 +214,36 @@ private:
         const auto start = log_of(job);
         if (!start || !start->file.starts_with('/') || logs_in_use_.contains(start->file))
             return std::nullopt;
-        const SplitPath at = split_path(start->file);
-        const ActingAs acting(files.owners_identity);
-        auto directory = acting ? Directory::open_if_there(at.directory) : std::nullopt;
-        if (!directory) return std::nullopt;
-        const bool is_own = directory->is_same_as(files.directory) &&
-                            (at.name == without_json(files.name) + ".log" ||
-                             at.name == without_json(files.name) + ".stderr");
-        if (!is_own && (!options_.logs || start->offset != 0 || is_a_job_file(at.name)))
+        const auto place = place_of_log(*job.run(), files);
+        if (!place) return std::nullopt;
+        const bool is_own =
+            place->is_beside && (place->name == without_json(files.name) + ".log" ||
+                                 place->name == without_json(files.name) + ".stderr");
+        if (!is_own && (!options_.logs || start->offset != 0 || is_a_job_file(place->name)))
             return std::nullopt;
         // A group may share its jobs, but what it says of files elsewhere is not believed.
         if (is_own ? everybody_may_write(seen.mode) : others_may_write(seen.mode))
             throw Refusal(start->file + ": kept, because others may write to " + files.path);
-        Log log{directory->as(files.directory.identity()), at.name};
-        const auto stamp = log.directory.stamp_at(log.name);
+        if (!place->is_beside && !place->has_not_moved)
+            throw Refusal(start->file + ": kept, because " + files.path +
+                          " is a copy, or was moved, and the log may be another job's");
+        Log log{place->directory.as(files.directory.identity()), place->name};
+        return holds_only_this_run(log, job, files) ? std::optional(std::move(log)) : std::nullopt;
+    }
+
+    // As far as that shows: nobody else has written to it, or is about to.
+    static bool holds_only_this_run(const Log& log, const JobDocument& job, const JobFiles& files) {
+        const UniqueFd fd = log.directory.open_file(log.name, O_RDONLY);
+        if (!fd) return false;
+        const FileStamp stamp = stamp_of(fd.get(), log.directory.path_of(log.name));
         const auto ended = end_time_of(job);
-        const bool is_ours = stamp && ended && stamp->is_regular && stamp->names == 1 &&
-                             stamp->owner == files.owner() &&
-                             stamp->modified_ns / 1'000'000 <= *ended + late_lines.count();
-        return is_ours ? std::optional(std::move(log)) : std::nullopt;
+        if (!stamp.is_regular || stamp.names != 1 || stamp.owner != files.owner() || !ended ||
+            stamp.modified_ns / 1'000'000 > *ended + late_lines.count() || has_writer(fd.get()))
+            return false;
+        const RunRecord& run = *job.run();
+        // Longer by what the worker left behind.
+        const bool may_have_grown = !run.log->end || (run.exit && !run.exit->leftovers.empty());
+        return may_have_grown || stamp.size <= *run.log->end;
     }
 
     // A record that names another job's file as its log is a forged one.

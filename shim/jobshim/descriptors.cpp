@@ -22,10 +22,14 @@ UniqueFd open_empty_input() {
     return null ? std::move(null) : make_pipe().first;  // without a writer, it is at its end
 }
 
-void ensure_standard_streams() {
+bool ensure_standard_streams() {
+    bool has_output = true;
     for (int fd = 0; fd <= 2; ++fd)
-        if (::fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+        if (::fcntl(fd, F_GETFD) < 0 && errno == EBADF) {
+            has_output = has_output && fd != STDOUT_FILENO;
             (void)open_stand_in().release();  // gets the lowest free number: fd
+        }
+    return has_output;
 }
 
 void close_inherited_descriptors(std::vector<int> ours) {

@@ -10,7 +10,8 @@ namespace jobshim {
 // A launcher may have closed 0, 1 or 2. None of our files must get such a number: the next message
 // to stderr would land in it. The stand-ins are closed on exec, so the worker finds what the
 // launcher left.
-void ensure_standard_streams();
+// False if there was no standard output.
+bool ensure_standard_streams();
 
 // Closes everything inherited, so that a reader of the worker's pipe sees end of file when the
 // worker closes it. Keeps everything in `ours`, stderr if it is a terminal or a regular file, and

@@ -300,6 +300,7 @@ private:
         exit.duration_ms = took.count();
         if (exit.resources) exit.resources->group_peak_kib = group_peak_since(memory_before_);
         if (log_.file) exit.tail = log_.file->tail(options_.tail_bytes);
+        if (log_.file) recorder_->set_log_end(log_.file->size());
         recorder_->set_cancel(ending.cancelled);
         return finish(std::move(last), ending.sigterm_count);
     }

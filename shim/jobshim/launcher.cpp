@@ -21,7 +21,7 @@ constexpr char started = '+';
 
 // `report`: "+ID", or one byte, the exit status; empty if the shim died before it could report.
 // Returns the status to exit with.
-int tell_outcome(const std::string& report) {
+int tell_outcome(const std::string& report, bool has_output) {
     if (report.empty()) {
         say("jobshim", "the shim died; whether COMMAND was executed is unknown");
         return own_failure;
@@ -29,6 +29,7 @@ int tell_outcome(const std::string& report) {
     if (report[0] != started) return static_cast<unsigned char>(report[0]);
     const std::string id = report.substr(1);
     try {
+        if (!has_output) throw_errno("write standard output", EBADF);
         write_all(STDOUT_FILENO, id + "\n", "standard output");
         return 0;
     } catch (const std::system_error& error) {
@@ -69,14 +70,15 @@ std::string wait_for_report(int fd, pid_t shim, const SignalGate& signals) {
 
 }  // namespace
 
-Launcher::Detached Launcher::detach(const SignalGate& signals) {
+Launcher::Detached Launcher::detach(const SignalGate& signals, bool has_output) {
     auto [reader, writer] = make_pipe();
     if (!reader) throw_errno("pipe");
     const pid_t child = ::fork();
     if (child < 0) throw_errno("fork");
     if (child > 0) {
         writer.reset();
-        return {Launcher(), tell_outcome(wait_for_report(reader.get(), child, signals))};
+        return {Launcher(),
+                tell_outcome(wait_for_report(reader.get(), child, signals), has_output)};
     }
     ::setsid();  // a newly forked child is never a group leader, so this cannot fail
     return {Launcher(std::move(writer)), std::nullopt};

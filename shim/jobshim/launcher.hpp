@@ -17,9 +17,10 @@ public:
 
     // Forks. The child becomes the shim, in a session of its own, and gets a Launcher to report to.
     // The parent passes on what calls the job off (SIGTERM and the like) until then, prints the id
-    // and gets the status to exit with. Throws std::system_error.
+    // and gets the status to exit with. Without standard output (`has_output`) that is a failure,
+    // as if it could not be written. Throws std::system_error.
     struct Detached;
-    static Detached detach(const SignalGate& signals);
+    static Detached detach(const SignalGate& signals, bool has_output);
 
     // COMMAND has been executed.
     void report_start(const std::string& id);

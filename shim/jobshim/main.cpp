@@ -32,9 +32,9 @@ int main(int argc, char** argv) {
         }
         const SignalGate signals;
         name_this_process("jobshim");  // waiters find it by this name, whatever the file's
-        ensure_standard_streams();
+        const bool has_output = ensure_standard_streams();
         Launcher::Detached detached;
-        if (line.options->detach) detached = Launcher::detach(signals);
+        if (line.options->detach) detached = Launcher::detach(signals, has_output);
         if (detached.exit_status) return *detached.exit_status;
         const End end = run_job(*line.options, std::move(detached.launcher), signals);
         if (end.signal != 0 && ::getpid() != 1) die_by(end.signal);

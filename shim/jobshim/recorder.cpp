@@ -256,8 +256,23 @@ std::optional<CancelRequest> Recorder::cancel_request() const {
     return found ? std::optional(std::move(found->request)) : std::nullopt;
 }
 
+// If somebody removes all of the job's files while it runs, the names are free for another run, and
+// the record with these names is that one's.
+void Recorder::refuse_if_of_later_run(const JobDocument& document) const {
+    const auto run = document.run();
+    const ShimIdentity& ours = edit_.run.shim;
+    if (!run || run->shim == ours || place_of(run->shim, context_.observer.here) != Place::here ||
+        !run->shim.start_time || !ours.start_time || *run->shim.start_time < *ours.start_time)
+        return;
+    throw JobIsTaken(files().path + ": it is the record of a later run (pid " +
+                     std::to_string(run->shim.pid) + ")");
+}
+
 std::string Recorder::text_after(const JobDocument& document) const {
-    if (!begun_) refuse_if_another_shim_began(document);
+    if (begun_)
+        refuse_if_of_later_run(document);
+    else
+        refuse_if_another_shim_began(document);
     // Before there is a worker, no status can be the worker's own.
     return edit_.applied_to(document, edit_.run.worker && reported(document));
 }
@@ -347,6 +362,8 @@ void Recorder::remove_what_is_of_no_more_use() {
 bool Recorder::finish(Conclusion last, const std::function<bool(milliseconds)>& give_up) {
     write_last_line(last);
     edit_.set_end(last, last.exit.ended_at);
+    if (!holds_the_job())
+        return give_up_the_job(last, files().path + ": another shim has this job now");
 
     const auto deadline = monotonic_now() + retry_for;
     std::string first_error;
@@ -354,6 +371,8 @@ bool Recorder::finish(Conclusion last, const std::function<bool(milliseconds)>& 
         try {
             write_end(last);
             break;
+        } catch (const JobIsTaken& taken) {
+            return give_up_the_job(last, taken.what());
         } catch (const std::exception& error) {
             if (first_error.empty()) {
                 first_error = error.what();
@@ -378,6 +397,14 @@ bool Recorder::finish(Conclusion last, const std::function<bool(milliseconds)>& 
         !file_.created_the_file() || (!options_.kill_leftovers && !last.exit.leftovers.empty());
     hold_->release(may_be_overwritten ? HeartbeatHold::Leave::file : HeartbeatHold::Leave::nothing);
     return true;
+}
+
+bool Recorder::give_up_the_job(const Conclusion& last, const std::string& why) {
+    leave_copy(last);
+    notice_("the end is not in the job file: " + why);
+    finished_ = true;
+    hold_->release(HeartbeatHold::Leave::file);
+    return false;
 }
 
 std::vector<int> Recorder::descriptors() const {

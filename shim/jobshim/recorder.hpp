@@ -56,6 +56,9 @@ public:
     // The companion job is known now. Written at once if possible, else at the end.
     void set_companion_job(const std::string& job);
 
+    void set_log_end(std::optional<std::int64_t> end) {
+        if (edit_.run.log) edit_.run.log->end = end;
+    }
     void set_cancel(std::optional<CancelRequest> request) { edit_.run.cancel = std::move(request); }
 
     // Writes the end, without the tail and the evidence for which there is no room. If that fails,
@@ -74,6 +77,9 @@ private:
     std::optional<JobDocument> load_after_previous_run();
     void refuse_if_alive(const JobDocument& document) const;
     void refuse_if_another_shim_began(const JobDocument& document) const;
+    void refuse_if_of_later_run(const JobDocument& document) const;
+    // Leaves the end where the other run does not find it. False, as from `finish`.
+    bool give_up_the_job(const Conclusion& last, const std::string& why);
     void choose_id(const std::optional<JobDocument>& document);
     // The text to write in place of `document`.
     std::string text_after(const JobDocument& document) const;

@@ -28,11 +28,14 @@ std::string generated_id() {
 
 std::unique_ptr<LogFile> open_requested_log(const ShimOptions& options, const JobFiles* files) {
     if (!options.log.empty()) {
-        // Appending a log to the record or to the heartbeat file would destroy it.
+        // Appending a log to the record or to the heartbeat file would destroy it; other files of
+        // the job's own are removed in time.
         if (files != nullptr) {
             const std::string log = real_path(options.log);
-            if (log == files->path || log == files->path_of(files->heartbeat))
-                throw Refusal(options.log + ": is the job's own file and cannot be its log");
+            for (const std::string& name : {files->name, files->heartbeat, files->cancel,
+                                            files->fresh, files->merged, files->reserve})
+                if (log == files->path_of(name))
+                    throw Refusal(options.log + ": is the job's own file and cannot be its log");
         }
         return std::make_unique<LogFile>(options.log);
     }

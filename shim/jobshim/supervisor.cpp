@@ -36,6 +36,8 @@ public:
         for (const siginfo_t& info : early) handle(info);
         while (!look_for_end() && !ending_.survivor) {
             if (const auto info = signals_.next(*timers_.next() - monotonic_now())) handle(*info);
+            // It may have ended while this process was stopped, long before its time was up.
+            if (look_for_end()) break;
             run_timers();
         }
         if (!ending_.cancelled)
@@ -97,16 +99,18 @@ private:
                 return;
             }
         }
+        const bool is_ignored = is_fatal(info.si_signo) && ignores(worker_.pid, info.si_signo);
         if (const int error = send(info.si_signo); error != 0)
             tell_unsent(info.si_signo, error);
         else if (is_fatal(info.si_signo))
-            remember(info);
+            remember(info, is_ignored);
     }
 
-    void remember(const siginfo_t& info) {
+    void remember(const siginfo_t& info, bool is_ignored) {
         std::erase_if(ending_.passed_on,
                       [&](const PassedOn& passed) { return passed.signal == info.si_signo; });
-        ending_.passed_on.push_back({info.si_signo, requester_of(info), milliseconds(0)});
+        ending_.passed_on.push_back(
+            {info.si_signo, requester_of(info), milliseconds(0), is_ignored});
         passed_on_at_[info.si_signo] = monotonic_now();
     }
 
@@ -177,12 +181,16 @@ private:
         if (worker_.group == Group::share) return false;
         const auto members = members_of_group(worker_.pid, 0);
         return std::any_of(members.begin(), members.end(),
-                           [](const ProcessStat& member) { return member.state == 'T'; });
+                           [](const ProcessStat& member) { return is_stopped(member); });
     }
 
+    // Also if a debugger keeps it.
+    static bool is_stopped(const ProcessStat& stat) {
+        return stat.state == 'T' || stat.state == 't';
+    }
     bool is_stopped() const {
         const auto stat = read_process_stat(worker_.pid);
-        return stat && stat->state == 'T';
+        return stat && is_stopped(*stat);
     }
 
     static bool is_fatal(int signal) {
@@ -225,7 +233,7 @@ Requester requester_of(const siginfo_t& info) {
     Requester by;
     by.how = "signal to the shim";
     if (is_from_kernel(info)) return by;
-    by.pid = info.si_pid;
+    if (info.si_pid > 0) by.pid = info.si_pid;  // 0: in another pid namespace
     by.uid = info.si_uid;
     if (const auto stat = read_process_stat(info.si_pid)) by.command = printable(stat->command);
     return by;

@@ -168,7 +168,7 @@ inline RunRecord draw_run(Draw& draw) {
     run.log = draw.maybe([&] {
         std::string path = "/" + draw.text();
         std::erase(path, '\0');  // no path has one
-        return LogStart{std::move(path), draw_within(draw, possible_amounts)};
+        return LogStart{std::move(path), draw_within(draw, possible_amounts), std::nullopt};
     });
     run.cancel = draw.maybe([&] { return draw_cancel(draw); });
     run.command = draw.texts();
