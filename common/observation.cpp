@@ -34,6 +34,30 @@ std::optional<FileContents> read_job(const JobFiles& files, Observation& seen) {
 
 }  // namespace
 
+struct Observer::Outlived {
+    std::vector<WorkerIdentity> workers;
+};
+
+std::shared_ptr<Observer::Outlived> Observer::make_outlived() {
+    return std::make_shared<Outlived>();
+}
+
+namespace {
+
+// A worker that was to be killed with its shim gets some time to die.
+Liveness look_up_worker(const RunRecord& run, const Observer& observer) {
+    const WorkerIdentity& worker = *run.worker;
+    auto& outlived = observer.outlived->workers;
+    const bool is_known = std::find(outlived.begin(), outlived.end(), worker) != outlived.end();
+    const milliseconds patience =
+        observer.patience(run.kill_on_shim_death && !is_known ? death_patience : milliseconds(0));
+    const Liveness liveness = look_up_patiently(worker.pid, worker.start_time, patience);
+    if (liveness == Liveness::alive && patience == death_patience) outlived.push_back(worker);
+    return liveness;
+}
+
+}  // namespace
+
 milliseconds Observer::patience(milliseconds whole) const {
     if (!deadline) return whole;
     const auto left = std::chrono::duration_cast<milliseconds>(*deadline - monotonic_now());
@@ -272,9 +296,7 @@ void look_at_processes(Observation& seen, const JobFiles& files, const Observer&
         sighting.worker = seen.worker_was_started ? Liveness::unknowable : Liveness::none;
         return;
     }
-    sighting.worker = look_up_patiently(
-        run.worker->pid, run.worker->start_time,
-        observer.patience(run.kill_on_shim_death ? death_patience : milliseconds(0)));
+    sighting.worker = look_up_worker(run, observer);
 }
 
 // True if a second look must agree with the first before anything is concluded.

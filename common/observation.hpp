@@ -7,6 +7,7 @@
 #include <chrono>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -25,6 +26,12 @@ struct Observer {
     // After this moment (monotonic) nothing is waited for any more: what is not certain by then
     // stays uncertain. For a survey of many jobs, any of which may be made to keep us waiting.
     std::optional<std::chrono::nanoseconds> deadline = {};
+
+    // Workers that have been given the time to die with their shims, and did not: they are not
+    // given it again.
+    struct Outlived;
+    std::shared_ptr<Outlived> outlived = make_outlived();
+    static std::shared_ptr<Outlived> make_outlived();
 
     // What is left of a patience.
     std::chrono::milliseconds patience(std::chrono::milliseconds whole) const;

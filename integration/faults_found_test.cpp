@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "integration/attackers.hpp"
+#include "integration/strace.hpp"
 #include "integration/support.hpp"
 
 using namespace harness;
@@ -247,4 +248,87 @@ TEST_CASE_METHOD(Sandbox, "an id for which there is no standard output is not pr
     CHECK(result.ended() == "exit 125");
     CHECK(contains(result.err, "unheard"));
     CHECK(ctl({"wait", "unheard"}).ended() == "exit 0");
+}
+
+// An unset variable in a script made the working directory the one to prune.
+TEST_CASE_METHOD(Sandbox, "an empty name of a directory is refused", "[quick]") {
+    run_job(job, "true");
+    for (const Words& words :
+         {Words{"prune", "--older-than", "0", "--dir", ""}, Words{"list", "--dir", ""},
+          Words{"reap", "--dir="}, Words{"list", "--companion", ""}}) {
+        CAPTURE(words);
+        CHECK(ctl(words).ended() == "exit 2");
+    }
+    CHECK(fs::exists(job));
+}
+
+// A path was refused because of a directory that has nothing to do with it.
+TEST_CASE_METHOD(Attacked, "a job file that is here is found whatever the default directory is",
+                 "[quick]") {
+    NEEDS_USERS();
+    const auto file = a / "live.json";
+    auto shim = begin(user_a, {shim_program, "-j", file, "--", await_program});
+    worker_of(file);
+    make_directory(dir / "closed", root, 0755);
+    make_directory(dir / "closed/jobshim", root, 0755);
+    make_directory(dir / "closed/jobshim/jobs", root, 0700);
+    Options here = as(user_a);
+    here.env["XDG_STATE_HOME"] = dir / "closed";
+    here.cwd = a;
+    CHECK(run({ctl_program, "status", "live.json"}, here).ended() == "exit 3");
+    CHECK(run({ctl_program, "status", "other.json"}, here).ended() == "exit 125");
+    CHECK(run({ctl_program, "cancel", "live.json"}, here).ended() == "exit 0");
+    shim.wait();
+}
+
+// The clock was wrong when it ended.
+TEST_CASE_METHOD(Sandbox, "prune of everything takes a job that is to end in the future",
+                 "[quick]") {
+    run_job(job, "true");
+    auto record = read_json(job);
+    record["completedAt"] = "2099-01-01T00:00:00.000Z";
+    put(job, record.dump());
+    CHECK(ctl({"prune", "--dir", dir, "--older-than", "1ms"}).ended() == "exit 0");
+    CHECK(fs::exists(job));
+    CHECK(ctl({"prune", "--dir", dir, "--older-than", "0"}).ended() == "exit 0");
+    CHECK_FALSE(fs::exists(job));
+}
+
+// "This job is not over: Exited with status 3."
+TEST_CASE_METHOD(Sandbox, "a run that ends while the next one looks is over", "[quick]") {
+    put(job, R"({"id":"j","status":"queued"})");
+    auto first = start_job(job, until_go + "exit 3");
+    worker_of(job);
+    fs::remove(heartbeat_of(job));
+    auto second = start_job(job, "exit 4");
+    // It has the lock, and waits for a shim that has lost its own.
+    REQUIRE(wait_until([&] { return shim_lock_is_held(heartbeat_of(job)) || !second.running(); }));
+    put(dir / "go", "");
+    first.wait();
+    const auto result = second.wait();
+    CHECK_FALSE(contains(result.err, "is not over: Exited"));
+    CHECK((result.ended() == "exit 4" || contains(result.err, "is not over")));
+}
+
+// System calls that a sandbox refuses or that fail: an error or another way, and no hang.
+TEST_CASE_METHOD(Sandbox, "a start that cannot go on and an end that cannot be seen hang nobody",
+                 "[quick]") {
+    if (!in_path("strace")) SKIP_TEST("no strace");
+    const auto inject = [&](const std::string& what) {
+        const auto set = what.substr(0, what.find(':'));
+        return run(under_strace(dir / "trace", {"-e", "trace=" + set, "-e", "inject=" + what},
+                                {jobshim, "-j", job, "--", "sh", "-c", "exit 3"}),
+                   {.env = no_leak_check, .limit = 15s});
+    };
+    SECTION("waitid(2) is refused") {
+        for (const char* error : {"EPERM", "ENOSYS"}) {
+            CHECK(inject("waitid:error=" + std::string(error)).ended() == "exit 3");
+            CHECK(at(exit_of(job), "/code") == 3);
+        }
+    }
+    SECTION("nothing can be flushed") {
+        for (const char* error : {"EINVAL", "ENOSYS"})
+            CHECK(inject("fsync,fdatasync:error=" + std::string(error)).ended() == "exit 3");
+        CHECK(at(exit_of(job), "/code") == 3);
+    }
 }

@@ -11,6 +11,9 @@ namespace {
 
 const Words quick{"--stall-after", "300ms", "--heartbeat-interval", "100ms"};
 
+// For who must see it at work in between.
+const Words unhurried{"--stall-after", "2s", "--heartbeat-interval", "100ms"};
+
 struct StallSandbox : Sandbox {
     std::string state() { return at(ctl_json({"status", job}).at(0), "/verdict/state"); }
     std::string because() { return at(ctl_json({"status", job}).at(0), "/verdict/because"); }
@@ -35,7 +38,7 @@ TEST_CASE_METHOD(StallSandbox, "a worker without a sign of work is stalled until
     // Waits in the kernel, as for a dead socket; says a line when it is told to.
     auto shim =
         start_job(job, "read first < go; echo first; read second < go; exit 3",
-                  joined({quick, {"--log", dir / "log"}}),
+                  joined({unhurried, {"--log", dir / "log"}}),
                   {.before_exec = [&] { must(mkfifo((dir / "go").c_str(), 0600), "mkfifo"); }});
     const auto worker = worker_of(job);
     REQUIRE(becomes("stalled"));
@@ -53,7 +56,7 @@ TEST_CASE_METHOD(StallSandbox, "a worker without a sign of work is stalled until
     CHECK(ctl({"wait", "--timeout", "200ms", job}).ended() == "exit 124");
     CHECK(alive(worker));
     CHECK(at(read_json(job), "/status") == "running");
-    CHECK(at(read_json(job), "/jobshim/heartbeat/stallAfterMs") == 300);
+    CHECK(at(read_json(job), "/jobshim/heartbeat/stallAfterMs") == 2000);
     // A line in its log is a sign.
     put(dir / "go", "\n");
     REQUIRE(becomes("running"));

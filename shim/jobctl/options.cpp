@@ -22,6 +22,13 @@ const std::vector<State> all_states = {State::queued,    State::running, State::
                                        State::orphaned,  State::lost,    State::unknown,
                                        State::completed, State::failed,  State::cancelled};
 
+// An empty name comes from a script's unset variable, and does not mean the working directory.
+const CLI::Validator is_not_empty(
+    [](const std::string& name) {
+        return name.empty() ? std::string("the directory name is empty") : std::string();
+    },
+    "");
+
 State state_or_fault(const std::string& text) {
     for (const State state : all_states)
         if (word(state) == text) return state;
@@ -126,6 +133,7 @@ void add_dir(CLI::App* sub, CtlOptions& options) {
                     "Directory of job files; may be repeated ($XDG_STATE_HOME/jobshim/jobs, else "
                     "~/.local/state/jobshim/jobs)")
         ->type_name("DIR")
+        ->check(is_not_empty)
         ->allow_extra_args(false);
 }
 
@@ -136,6 +144,7 @@ void add_companion(CLI::App* sub, CtlOptions& options) {
            "--companion", options.companions,
            "Jobs of codex-companion instead, in this state directory or workspace; may be repeated")
         ->type_name("DIR")
+        ->check(is_not_empty)
         ->allow_extra_args(false)
         ->excludes(dir);
     sub->add_flag("--all-states", options.all_states,

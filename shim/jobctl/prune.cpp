@@ -43,7 +43,8 @@ std::optional<std::int64_t> end_time_of(const JobDocument& job) {
 }
 
 bool is_older(std::optional<std::int64_t> time, milliseconds age) {
-    return time && wall_now_ms() - *time >= age.count();
+    // Even if the clock was wrong, and the time is yet to come.
+    return time && (age.count() == 0 || wall_now_ms() - *time >= age.count());
 }
 
 std::optional<LogStart> log_of(const JobDocument& job) {

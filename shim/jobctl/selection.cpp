@@ -48,10 +48,15 @@ public:
 std::vector<JobFiles> named_exactly(const std::string& job,
                                     const std::vector<Directory>& directories) {
     Found found;
-    for (const Directory& directory : directories)
-        found.add(files_if_there(job_files_of(directory, job + std::string(suffix))));
     if (may_be_path(job))
         if (auto files = files_if_reachable(job)) found.add(files_if_there(*std::move(files)));
+    for (const Directory& directory : directories) {
+        try {
+            found.add(files_if_there(job_files_of(directory, job + std::string(suffix))));
+        } catch (const std::exception&) {
+            if (found.all.empty()) throw;  // what is here does not depend on them
+        }
+    }
     return std::move(found.all);
 }
 
@@ -129,6 +134,22 @@ bool is_there(const JobFiles& files) {
            probe_heartbeat(files).lock == LivenessLock::held;
 }
 
+namespace {
+
+// A file that is here can be named even if the directories cannot be read.
+std::vector<Directory> directories_for(const std::string& job,
+                                       const std::vector<std::string>& paths) {
+    try {
+        return open_directories(paths);
+    } catch (const std::exception&) {
+        const auto here = may_be_path(job) ? files_if_reachable(job) : std::nullopt;
+        if (!here || !is_there(*here)) throw;
+        return {};
+    }
+}
+
+}  // namespace
+
 std::optional<JobFiles> select_job(const std::string& job, const std::vector<std::string>& paths,
                                    Match match) {
     if (job.empty()) return std::nullopt;
@@ -136,7 +157,7 @@ std::optional<JobFiles> select_job(const std::string& job, const std::vector<std
         auto files = files_if_reachable(job);
         return files ? files_if_there(*std::move(files)) : std::nullopt;
     }
-    const std::vector<Directory> directories = open_directories(paths);
+    const std::vector<Directory> directories = directories_for(job, paths);
     Choice choice(job);
     if (auto files = choice.own_of(named_exactly(job, directories))) return files;
     Candidates found = search(job, directories);

@@ -48,9 +48,9 @@ std::string path_without_links(const std::string& named, int fd) {
         error);
 }
 
-bool is_fifo(const std::string& path) {
+mode_t type_of(const std::string& path) {
     struct stat info {};
-    return ::stat(path.c_str(), &info) == 0 && S_ISFIFO(info.st_mode);
+    return ::stat(path.c_str(), &info) == 0 ? info.st_mode & S_IFMT : 0;
 }
 
 // Does not wait for anybody for long.
@@ -62,7 +62,8 @@ UniqueFd open_by_name(const std::string& named) {
                            0600));
         if (fd) return fd;
         const int error = errno;
-        const bool may_change = error == EWOULDBLOCK || (error == ENXIO && is_fifo(named));
+        const bool may_change =
+            error == EWOULDBLOCK || (error == ENXIO && type_of(named) == S_IFIFO);
         errno = error;
         if (!may_change || monotonic_now() >= deadline) return fd;
         pause_for(open_tick);
@@ -86,8 +87,13 @@ LogFile::LogFile(const std::string& path) {
     // By the name that was given: the kernel may refuse a link or a FIFO of another user's.
     const std::string named = absolute_path(path);
     fd_ = open_by_name(named);
-    if (!fd_ && errno == ENXIO)
-        throw Refusal(path + ": a pipe that nobody reads, or a socket, and cannot be the log");
+    if (!fd_ && errno == ENXIO) {
+        const mode_t type = type_of(named);
+        if (type == S_IFIFO || type == S_IFSOCK)
+            throw Refusal(path + (type == S_IFIFO ? ": a pipe that nobody reads" : ": a socket") +
+                          ", and cannot be the log");
+        errno = ENXIO;
+    }
     if (!fd_ && errno == EWOULDBLOCK)
         throw Refusal(path + ": another process has a lease on it, and does not give it up");
     if (!fd_) throw_cannot_open(named);

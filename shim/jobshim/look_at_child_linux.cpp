@@ -3,6 +3,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
+
 #include "shim/jobshim/look_at_child.hpp"
 
 namespace jobshim {
@@ -29,6 +31,14 @@ int raw_wait_status(const siginfo_t& info) {
     }
 }
 
+// Where waitid(2) is forbidden: then the pid is free from now on.
+std::optional<ChildEnd> reap_child(int pid) {
+    int status = 0;
+    rusage used{};
+    if (::wait4(pid, &status, WNOHANG, &used) != pid) return std::nullopt;
+    return ChildEnd{status, resources_of(used)};
+}
+
 }  // namespace
 
 std::optional<ChildEnd> look_at_child(int pid) {
@@ -37,6 +47,7 @@ std::optional<ChildEnd> look_at_child(int pid) {
     // The raw system call: unlike the library's waitid, it also returns the resource usage.
     const long result =
         ::syscall(SYS_waitid, P_PID, pid, &info, WEXITED | WNOHANG | WNOWAIT, &used);
+    if (result != 0 && errno != EINTR && errno != ECHILD) return reap_child(pid);
     if (result != 0 || info.si_pid == 0) return std::nullopt;
     return ChildEnd{raw_wait_status(info), resources_of(used)};
 }

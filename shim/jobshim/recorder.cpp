@@ -104,6 +104,8 @@ std::optional<JobDocument> Recorder::load_after_previous_run() {
             // Record the previous run's end first: this run must not lose it.
             settle(file_, seen, conclusion_on(seen));
             document = file_.load();
+        } else if (is_final(seen.status())) {
+            document = file_.load();  // it has ended meanwhile
         } else if (!is_final(document->status()) && seen.run && !is_over_somehow(seen.sighting) &&
                    (is_active(document->status()) ||
                     (seen.sighting.shim == Liveness::alive && !seen.known_end))) {

@@ -58,6 +58,13 @@ std::optional<Report> read_report(const UniqueFd& handshake) {
     return got == sizeof report ? std::optional(report) : std::nullopt;
 }
 
+// Likewise, for the report of a failure; the first report may still be there.
+std::optional<Report> read_failure(const UniqueFd& handshake) {
+    auto report = read_report(handshake);
+    if (report && report->stage == Report::Stage::prepared) report = read_report(handshake);
+    return report;
+}
+
 StartFailure explain(const std::string& name, const Report& failure) {
     CommandSearch search(name);
     std::string path = search.next();
@@ -194,12 +201,17 @@ private:
 
 std::optional<StartFailure> StartedWorker::execute(std::chrono::milliseconds patience) {
     // If the child is already dead, nobody reads this; the wait status will tell.
-    retry_transient([&] { return ::write(handshake_.get(), "x", 1); });
+    if (retry_transient([&] { return ::write(handshake_.get(), "x", 1); }) != 1 && errno != EPIPE) {
+        const int error = errno;
+        call_off();
+        return StartFailure{error, own_failure,
+                            "the worker's process cannot be told to start: " + errno_text(error)};
+    }
     pollfd answer{handshake_.get(), POLLIN, 0};
     if (retry_transient([&] { return ::poll(&answer, 1, static_cast<int>(patience.count())); }) ==
         0)
         return std::nullopt;
-    const auto report = read_report(handshake_);
+    const auto report = read_failure(handshake_);
     handshake_.reset();
     if (!report) return std::nullopt;  // if the child died, the wait status will tell
     reap();
@@ -208,7 +220,7 @@ std::optional<StartFailure> StartedWorker::execute(std::chrono::milliseconds pat
 
 std::optional<StartFailure> StartedWorker::late_failure() const {
     if (!handshake_) return std::nullopt;
-    const auto report = read_report(handshake_);
+    const auto report = read_failure(handshake_);
     if (!report) return std::nullopt;
     return explain(name_, *report);
 }
