@@ -57,6 +57,7 @@ TEST_CASE_METHOD(Attacked, "a worker that cannot be signalled is said to live on
     if (!in_path("setpriv")) SKIP_TEST("no setpriv");
     const auto sudo = make_sudo(*this);
     if (sudo.empty()) SKIP_TEST("set-user-id bits mean nothing here");
+    Matrix matrix("cannot be signalled");
     const Words as_root{sudo, "--reuid", "0", "--clear-groups", "sh", "-c", stubborn};
 
     auto timed = begin(user_a, joined({{shim_program, "-j", a / "timed.json", "--timeout", "1s",
@@ -91,6 +92,8 @@ TEST_CASE_METHOD(Attacked, "a worker that cannot be signalled is said to live on
         CHECK_FALSE(has_evidence(exit_of(file), "SIGKILL sent"));
         const auto worker = at(read_json(file), "/jobshim/worker/pid").get<pid_t>();
         CHECK(alive(worker));
+        matrix.count(name, at(exit_of(file), "/certainty") == "unknown" ? ReportedOutcome::unknown
+                                                                        : ReportedOutcome::lie);
         // No second one beside it.
         const auto again = play_shim(user_a, {"-j", file, "--", "true"});
         CHECK(again.ended() == "exit 125");
@@ -103,6 +106,23 @@ TEST_CASE_METHOD(Attacked, "a worker that cannot be signalled is said to live on
     CHECK(told.wait().ended() == "SIGKILL");
     CHECK(has_evidence(exit_of(a / "told.json"), "SIGTERM could not be sent"));
     CHECK(at(exit_of(a / "told.json"), "/requestedBy") == nullptr);
+    matrix.count("told", at(exit_of(a / "told.json"), "/signal") == SIGKILL
+                             ? ReportedOutcome::true_end
+                             : ReportedOutcome::lie);
+
+    // Its shim is killed: it lives, and the next run is not started beside it.
+    auto lost = begin(user_a, joined({{shim_program, "-j", a / "lost.json", "--"}, as_root}));
+    REQUIRE(wait_until([&] { return contains(lost.out(), "ready"); }));
+    const auto orphan = worker_of(a / "lost.json");
+    lost.kill(SIGKILL);
+    lost.wait();
+    CHECK(state_in(play_ctl(user_a, {"status", "--json", a / "lost.json"})) == "orphaned");
+    CHECK(play_shim(user_a, {"-j", a / "lost.json", "--", "true"}).ended() == "exit 125");
+    matrix.count("orphan", alive(orphan) ? ReportedOutcome::alive : ReportedOutcome::lie);
+    CHECK(::kill(orphan, SIGKILL) == 0);
+    REQUIRE(wait_until([&] { return !alive(orphan); }));
+    CHECK(play_ctl(user_a, {"status", a / "lost.json"}).ended() == "exit 1");
+    REQUIRE(matrix.lies() == 0);
 }
 
 // SIGKILL is sent, but a debugger keeps what is left of the worker: that is not the kernel's doing.

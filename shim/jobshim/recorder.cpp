@@ -264,7 +264,7 @@ void Recorder::refuse_if_of_later_run(const JobDocument& document) const {
     const auto run = document.run();
     const ShimIdentity& ours = edit_.run.shim;
     if (!run || run->shim == ours || place_of(run->shim, context_.observer.here) != Place::here ||
-        !run->shim.start_time || !ours.start_time || *run->shim.start_time < *ours.start_time)
+        !run->shim.start_time || !ours.start_time || *run->shim.start_time <= *ours.start_time)
         return;
     throw JobIsTaken(files().path + ": it is the record of a later run (pid " +
                      std::to_string(run->shim.pid) + ")");
