@@ -108,12 +108,15 @@ std::string command_line_of(int pid);
 // or if it cannot be read. Another process cannot change it.
 std::optional<std::string> initial_environment_of(int pid, const std::string& variable);
 
+// A path to what `path` means to another process: in its working directory and mount namespace.
+// Only for those that may look into that process.
+std::string path_as_seen_by(int pid, const std::string& path);
+
 // The command lines of all readable processes named `name`.
 struct RunningCommand {
     int pid = 0;
     std::uint64_t start_time = 0;
     std::vector<std::string> arguments;
-    std::string working_directory;
     std::uint32_t owner = 0;  // who started it: its real uid
 };
 std::vector<RunningCommand> find_processes_named(const std::string& name);

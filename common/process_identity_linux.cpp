@@ -409,6 +409,11 @@ std::optional<std::string> initial_environment_of(int pid, const std::string& va
     return std::nullopt;
 }
 
+std::string path_as_seen_by(int pid, const std::string& path) {
+    return "/proc/" + std::to_string(pid) +
+           (path.starts_with('/') ? "/root" + path : "/cwd/" + path);
+}
+
 std::vector<RunningCommand> find_processes_named(const std::string& name) {
     std::vector<RunningCommand> found;
     for_each_process([&](int pid) {
@@ -424,10 +429,6 @@ std::vector<RunningCommand> find_processes_named(const std::string& name) {
             running.arguments.push_back(line.substr(at, end - at));
             at = end + 1;
         }
-        std::array<char, 4096> cwd;
-        const ssize_t length = ::readlink((directory + "/cwd").c_str(), cwd.data(), cwd.size());
-        if (length > 0)
-            running.working_directory.assign(cwd.data(), static_cast<std::size_t>(length));
         found.push_back(std::move(running));
     });
     return found;

@@ -52,6 +52,12 @@ UniqueFd open_directory_without_links(const std::string& path);
 // A path to what `fd` has open, for this process only.
 std::string path_of_descriptor(int fd);
 
+// The same file, open for reading. Empty, with errno, if this user may not read it.
+UniqueFd reopen_for_reading(int fd);
+
+// For this process alone.
+bool change_working_directory(const std::string& path);
+
 // The read end and the write end. Both are close-on-exec.
 std::pair<UniqueFd, UniqueFd> make_pipe();
 // Two ends, each of which can read and write. A short message, read with its own length, arrives

@@ -47,6 +47,13 @@ bool rename_exchange(int one_directory, const std::string& one, int other_direct
                      exchange) == 0;
 }
 
+UniqueFd reopen_for_reading(int fd) {
+    return UniqueFd(
+        ::open(path_of_descriptor(fd).c_str(), O_RDONLY | O_NOCTTY | O_CLOEXEC | O_NONBLOCK));
+}
+
+bool change_working_directory(const std::string& path) { return ::chdir(path.c_str()) == 0; }
+
 bool has_writer(int fd) {
     // The kernel grants no read lease while there is a writer.
     if (::fcntl(fd, F_SETLEASE, F_RDLCK) != 0) return errno == EAGAIN;

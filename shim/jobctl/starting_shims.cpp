@@ -29,9 +29,7 @@ bool means(const RunningCommand& shim, const JobFiles& files) {
     try {
         const std::string file = file_of(job_named_by(shim.arguments), shim.pid);
         if (file.empty()) return false;
-        const JobFiles theirs =
-            job_files_of("/proc/" + std::to_string(shim.pid) +
-                         (file.starts_with('/') ? "/root" + file : "/cwd/" + file));
+        const JobFiles theirs = job_files_of(path_as_seen_by(shim.pid, file));
         return theirs.name == files.name && theirs.directory.is_same_as(files.directory);
     } catch (const std::exception&) {
         return false;  // it will not get far with that file, or it is not ours to look at

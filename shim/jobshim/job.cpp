@@ -18,6 +18,7 @@
 #include "common/posix_error.hpp"
 #include "common/say.hpp"
 #include "common/send_signal.hpp"
+#include "common/system_calls.hpp"
 #include "common/units.hpp"
 #include "shim/jobshim/activity.hpp"
 #include "shim/jobshim/companion_gate.hpp"
@@ -241,7 +242,7 @@ private:
         if (companion_) ours.push_back(companion_->state().top().descriptor());
         close_inherited_descriptors(ours);
         if (recorder_) recorder_->lock_again();
-        (void)!::chdir("/");
+        (void)change_working_directory("/");
     }
 
     Ending supervise(const StartedWorker& worker) {
@@ -274,7 +275,7 @@ private:
                                              const Ending& ending) const {
         if (ending.survivor) return std::nullopt;
         // To look at what COMMAND names.
-        if (worker.may_have_failed()) (void)!::chdir(context_.working_directory.c_str());
+        if (worker.may_have_failed()) (void)change_working_directory(context_.working_directory);
         return worker.late_failure();
     }
 

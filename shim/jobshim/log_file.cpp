@@ -48,9 +48,9 @@ std::string path_without_links(const std::string& named, int fd) {
         error);
 }
 
-mode_t type_of(const std::string& path) {
+mode_t type_of(const std::string& named) {
     struct stat info {};
-    return ::stat(path.c_str(), &info) == 0 ? info.st_mode & S_IFMT : 0;
+    return ::stat(named.c_str(), &info) == 0 ? info.st_mode & S_IFMT : 0;
 }
 
 // Does not wait for anybody for long.
@@ -126,8 +126,7 @@ FileStamp LogFile::look_at_file() {
     if (!is_regular_) return stamp;
     offset_ = stamp.size;
     // Through the descriptor, so that what is shown is what was written, whatever has the name.
-    reader_ = UniqueFd(::open(path_of_descriptor(fd_.get()).c_str(),
-                              O_RDONLY | O_NOCTTY | O_CLOEXEC | O_NONBLOCK));
+    reader_ = reopen_for_reading(fd_.get());
     return stamp;
 }
 
