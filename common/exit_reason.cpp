@@ -366,6 +366,12 @@ Conclusion judge_presumed(std::chrono::milliseconds silence, const Requester& by
     return last;
 }
 
+Conclusion judge_unknown(std::string_view because) {
+    Conclusion last = concluded(ExitReason::unknown, Certainty::unknown);
+    last.sentence = because;
+    return last;
+}
+
 Conclusion judge_lost(ExitReason reason, bool worker_was_started, std::vector<std::string> evidence,
                       const std::optional<OomFinding>& oom) {
     const std::string_view shim_died = oom && oom->shim_was_the_victim

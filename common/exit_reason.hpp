@@ -202,6 +202,9 @@ Conclusion judge_told(Status as, const Requester& by, std::string_view because);
 Conclusion judge_presumed(std::chrono::milliseconds silence, const Requester& by,
                           std::string_view because);
 
+// It is over, and that is all: `because` says why no more can be known.
+Conclusion judge_unknown(std::string_view because);
+
 // Nobody saw the end. `evidence` says how we know that it ended.
 Conclusion judge_lost(ExitReason reason, bool worker_was_started, std::vector<std::string> evidence,
                       const std::optional<OomFinding>& oom = std::nullopt);

@@ -219,7 +219,9 @@ std::optional<std::int64_t> file_clock_now(const JobFiles& files, bool local) {
 bool may_be_old_copy(const Observation& seen) {
     // From the time in the record to the change on disk.
     constexpr milliseconds write_takes{500};
-    if (seen.known_end || !seen.probe.text.empty()) return false;
+    const bool may_be_gone = seen.probe.lock == LivenessLock::no_file ||
+                             seen.probe.lock == LivenessLock::free;  // a settler has made another
+    if (seen.known_end || !may_be_gone || !seen.probe.text.empty()) return false;
     const auto updated = parse_iso_time(seen.document->string("updatedAt").value_or(""));
     return !updated || seen.changed_ns / 1'000'000 > *updated + write_takes.count();
 }

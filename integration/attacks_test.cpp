@@ -337,6 +337,7 @@ TEST_CASE_METHOD(Attacked, "prune --logs removes a log elsewhere only if all of 
         auto record = id == "recent" ? record_of_dead_job(id) : record_of_old_job(id);
         record["logFile"] = logs / log;
         record["jobshim"]["log"] = {{"file", logs / log}, {"offset", offset}};
+        record["jobshim"]["heartbeat"]["file"] = jobs / (id + ".heartbeat");
         make_file(jobs / (id + ".json"), user_a, 0600, record.dump());
         make_file(logs / log, user_a, 0600, "one line\n");
         REQUIRE(utimensat(AT_FDCWD, (logs / log).c_str(), times, 0) == 0);

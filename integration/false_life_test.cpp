@@ -692,7 +692,9 @@ TEST_CASE_METHOD(Sandbox, "a shim that starts while a reader looks is not settle
             put(dir / "go", "");
             CHECK(shim.wait().ended() == "exit 0");
             verdicts.count_end(fault, job, 0);
-            CHECK(at(read_json(job), "/jobshim/previous/reason") == "shim-lost");
+            // Without its heartbeat file, a record that was written late may be an old copy.
+            const auto previous = at(read_json(job), "/jobshim/previous/reason");
+            CHECK((previous == "shim-lost" || (unlinked && previous == "unknown")));
         }
     }
     CHECK(missed < calls.size() / 5);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <set>
 
 #include "common/heartbeat.hpp"
 #include "common/job_document.hpp"
@@ -32,18 +33,27 @@ std::optional<JobFiles> files_if_reachable(const std::string& path) {
     }
 }
 
-// Skips duplicates: the same directory may have been given twice, under two names.
+// Skips duplicates: links may lead to the same file.
 class Found {
 public:
     void add(std::optional<JobFiles> files) {
-        const auto is_same = [&](const JobFiles& other) {
-            return other.name == files->name && other.directory.is_same_as(files->directory);
-        };
-        if (files && std::none_of(all.begin(), all.end(), is_same))
-            all.push_back(*std::move(files));
+        if (files && paths_.insert(files->path).second) all.push_back(*std::move(files));
     }
     std::vector<JobFiles> all;
+
+private:
+    std::set<std::string> paths_;
 };
+
+// The same directory may have been given twice, under two names.
+std::vector<Directory> open_each_once(const std::vector<std::string>& paths) {
+    std::vector<Directory> directories;
+    for (Directory& directory : open_directories(paths))
+        if (std::none_of(directories.begin(), directories.end(),
+                         [&](const Directory& other) { return other.is_same_as(directory); }))
+            directories.push_back(std::move(directory));
+    return directories;
+}
 
 std::vector<JobFiles> named_exactly(const std::string& job,
                                     const std::vector<Directory>& directories) {
@@ -140,7 +150,7 @@ namespace {
 std::vector<Directory> directories_for(const std::string& job,
                                        const std::vector<std::string>& paths) {
     try {
-        return open_directories(paths);
+        return open_each_once(paths);
     } catch (const std::exception&) {
         const auto here = may_be_path(job) ? files_if_reachable(job) : std::nullopt;
         if (!here || !is_there(*here)) throw;
@@ -169,7 +179,7 @@ std::optional<JobFiles> select_job(const std::string& job, const std::vector<std
 
 void complain_of_no_exact_job(const std::string& job, const std::vector<std::string>& paths) {
     const auto longer =
-        is_path(job) ? std::vector<JobFiles>() : search(job, open_directories(paths)).longer;
+        is_path(job) ? std::vector<JobFiles>() : search(job, open_each_once(paths)).longer;
     if (longer.empty()) return complain_of_no_such_job(job);
     complain(printable(job) + ": no such job (" + printable(without_json(longer.front().name)) +
              " begins so, but here the whole id is needed)");

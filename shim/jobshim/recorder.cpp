@@ -106,7 +106,10 @@ std::optional<JobDocument> Recorder::load_after_previous_run() {
             document = file_.load();
         } else if (is_final(seen.status())) {
             document = file_.load();  // it has ended meanwhile
-        } else if (!is_final(document->status()) && seen.run && !is_over_somehow(seen.sighting) &&
+        } else if (is_active(seen.status()) && seen.run && is_over_somehow(seen.sighting)) {
+            settle(file_, seen, judge_unknown(seen.verdict.because));
+            document = file_.load();
+        } else if (!is_final(document->status()) && seen.run &&
                    (is_active(document->status()) ||
                     (seen.sighting.shim == Liveness::alive && !seen.known_end))) {
             throw JobIsTaken(files().path + ": this job is not over: " + seen.verdict.because);
@@ -190,7 +193,7 @@ void Recorder::begin(const std::optional<LogStart>& log, const std::optional<Oom
             std::string text = document == nullptr ? as_new_file : text_after(*document);
             // The end has to fit as well; its tail can be left out.
             file_.require_room_for(text.size() + room_for_worker + room_for_record);
-            return text;
+            return last_written_ = std::move(text);
         },
         JobFile::Write::ordinary);
     begun_ = true;
@@ -271,10 +274,10 @@ void Recorder::refuse_if_of_later_run(const JobDocument& document) const {
 }
 
 std::string Recorder::text_after(const JobDocument& document) const {
-    if (begun_)
-        refuse_if_of_later_run(document);
-    else
+    if (!begun_)
         refuse_if_another_shim_began(document);
+    else if (document.text() != last_written_)  // mostly it is, and need not be taken apart
+        refuse_if_of_later_run(document);
     // Before there is a worker, no status can be the worker's own.
     return edit_.applied_to(document, edit_.run.worker && reported(document));
 }
@@ -282,7 +285,8 @@ std::string Recorder::text_after(const JobDocument& document) const {
 void Recorder::write(JobFile::Write kind) {
     file_.update(
         [this](const JobDocument* document) {
-            return document == nullptr ? edit_.as_new_file() : text_after(*document);
+            return last_written_ =
+                       document == nullptr ? edit_.as_new_file() : text_after(*document);
         },
         kind);
 }

@@ -100,6 +100,7 @@ private:
     JobFile file_;
     JobEdit edit_;
     std::string id_;
+    std::string last_written_;  // of the job file
     std::string former_heartbeat_;
     std::string former_end_;  // when the previous run ended, if its record was final
     off_t activity_at_ = 0;   // where its line is in the heartbeat file
