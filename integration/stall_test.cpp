@@ -36,10 +36,8 @@ struct StallSandbox : Sandbox {
 TEST_CASE_METHOD(StallSandbox, "a worker without a sign of work is stalled until it shows one",
                  "[quick]") {
     // Waits in the kernel, as for a dead socket; says a line when it is told to.
-    auto shim =
-        start_job(job, "read first < go; echo first; read second < go; exit 3",
-                  joined({unhurried, {"--log", dir / "log"}}),
-                  {.before_exec = [&] { must(mkfifo((dir / "go").c_str(), 0600), "mkfifo"); }});
+    auto shim = start_job(job, until_go + "echo first; \"" AWAIT_BIN "\" end; exit 3",
+                          joined({unhurried, {"--log", dir / "log"}}));
     const auto worker = worker_of(job);
     REQUIRE(becomes("stalled"));
     const auto words = because();
@@ -58,10 +56,10 @@ TEST_CASE_METHOD(StallSandbox, "a worker without a sign of work is stalled until
     CHECK(at(read_json(job), "/status") == "running");
     CHECK(at(read_json(job), "/jobshim/heartbeat/stallAfterMs") == 2000);
     // A line in its log is a sign.
-    put(dir / "go", "\n");
+    put(dir / "go", "");
     REQUIRE(becomes("running"));
     REQUIRE(becomes("stalled"));
-    put(dir / "go", "\n");
+    put(dir / "end", "");
     CHECK(shim.wait().ended() == "exit 3");
     CHECK(at(exit_of(job), "/code") == 3);
 }
