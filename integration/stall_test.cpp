@@ -36,7 +36,8 @@ struct StallSandbox : Sandbox {
 TEST_CASE_METHOD(StallSandbox, "a worker without a sign of work is stalled until it shows one",
                  "[quick]") {
     // Waits in the kernel, as for a dead socket; says a line when it is told to.
-    auto shim = start_job(job, until_go + "echo first; \"" AWAIT_BIN "\" end; exit 3",
+    for (const char* pipe : {"go", "end"}) must(mkfifo((dir / pipe).c_str(), 0600), "mkfifo");
+    auto shim = start_job(job, "read line < go; echo first; read line < end; exit 3",
                           joined({unhurried, {"--log", dir / "log"}}));
     const auto worker = worker_of(job);
     REQUIRE(becomes("stalled"));
@@ -56,10 +57,10 @@ TEST_CASE_METHOD(StallSandbox, "a worker without a sign of work is stalled until
     CHECK(at(read_json(job), "/status") == "running");
     CHECK(at(read_json(job), "/jobshim/heartbeat/stallAfterMs") == 2000);
     // A line in its log is a sign.
-    put(dir / "go", "");
+    put(dir / "go", "\n");
     REQUIRE(becomes("running"));
     REQUIRE(becomes("stalled"));
-    put(dir / "end", "");
+    put(dir / "end", "\n");
     CHECK(shim.wait().ended() == "exit 3");
     CHECK(at(exit_of(job), "/code") == 3);
 }
