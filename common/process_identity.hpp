@@ -36,6 +36,11 @@ struct ProcessStat {
     std::string command;         // the kernel keeps at most 15 bytes
 };
 
+// Also if a debugger keeps it.
+constexpr bool is_stopped(const ProcessStat& stat) {
+    return stat.state == 'T' || stat.state == 't';
+}
+
 // Nothing if the process is gone or cannot be read.
 std::optional<ProcessStat> read_process_stat(int pid);
 ProcessStat own_process_stat();  // zeros where /proc is missing

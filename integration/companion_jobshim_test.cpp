@@ -434,6 +434,16 @@ TEST_CASE_METHOD(CompanionSandbox,
         CHECK(at(own(id), "/errorMessage") == because);
         CHECK(at(own(id), "/jobshim/exit/reason") == "signal");  // which was seen, and stays
     };
+    // The plugin's word comes after the shim's death.
+    const auto cancel_without_shim = [&] {
+        auto shim = enqueue(id, for_ever);
+        const pid_t worker = wait_until_running(id);
+        kill(-worker, SIGTERM);
+        REQUIRE(wait_until([&] { return at(own(id), "/status") == "failed"; }));
+        shim.kill(SIGKILL);
+        shim.wait();
+        plugin.cancel(id);
+    };
     SECTION("kept by the shim") {
         auto shim = enqueue(id, for_ever);
         const pid_t worker = wait_until_running(id);
@@ -443,24 +453,12 @@ TEST_CASE_METHOD(CompanionSandbox,
         check_kept("Cancelled by user.");
     }
     SECTION("kept by a reader, because the shim is killed before it sees it") {
-        auto shim = enqueue(id, for_ever);
-        const pid_t worker = wait_until_running(id);
-        kill(-worker, SIGTERM);
-        REQUIRE(wait_until([&] { return at(own(id), "/status") == "failed"; }));
-        shim.kill(SIGKILL);
-        shim.wait();
-        plugin.cancel(id);
+        cancel_without_shim();
         CHECK(ctl({"list", "--companion", plugin.dir}).ended() == "exit 0");
         check_kept("Cancelled by user.");
     }
     SECTION("a look that may not settle changes nothing") {
-        auto shim = enqueue(id, for_ever);
-        const pid_t worker = wait_until_running(id);
-        kill(-worker, SIGTERM);
-        REQUIRE(wait_until([&] { return at(own(id), "/status") == "failed"; }));
-        shim.kill(SIGKILL);
-        shim.wait();
-        plugin.cancel(id);
+        cancel_without_shim();
         const auto before = slurp(plugin.own_record(id));
         CHECK(ctl({"status", "--no-reap", "--companion", plugin.dir, id}).ended() == "exit 5");
         CHECK(slurp(plugin.own_record(id)) == before);

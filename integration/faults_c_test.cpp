@@ -25,13 +25,6 @@ namespace {
 
 class Faults : public Sandbox {
 public:
-    /// True if this file system is not available here; says so.
-    static bool missing(const std::string& type) {
-        const auto why = why_no_volume(type);
-        if (!why.empty()) WARN("test skipped: " << type << ": " << why);
-        return !why.empty();
-    }
-
     /// Where copies of ends go that could not be recorded.
     fs::path unrecorded() const { return dir / "state" / "jobshim" / "unrecorded"; }
     Words copies() const {

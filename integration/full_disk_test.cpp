@@ -23,13 +23,6 @@ const std::string host_text = R"({"id":"theirs","status":"queued","precious":1.1
 /// they work and leave their marks elsewhere.
 class FullDisk : public Sandbox {
 public:
-    /// True if this file system is not available here; says so.
-    static bool missing(const std::string& type) {
-        const auto why = why_no_volume(type);
-        if (!why.empty()) WARN("test skipped: " << type << ": " << why);
-        return !why.empty();
-    }
-
     /// A new directory for one job on the volume; returns the job file, adopted or not created yet.
     static fs::path place_for_job(const Volume& volume, bool adopted) {
         const auto directory = volume.path() / "job";

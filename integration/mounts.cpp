@@ -53,6 +53,12 @@ std::string why_no_volume(const std::string& type) {
     return "";
 }
 
+bool missing(const std::string& type) {
+    const auto why = why_no_volume(type);
+    if (!why.empty()) WARN("test skipped: " << type << ": " << why);
+    return !why.empty();
+}
+
 LoopDevice::LoopDevice(std::size_t bytes) {
     const Fd control(checked(open("/dev/loop-control", O_RDWR | O_CLOEXEC), "/dev/loop-control"));
     const Fd memory(checked(memfd_create("disk", MFD_CLOEXEC), "memfd_create"));

@@ -20,6 +20,8 @@ namespace harness {
 
 /// Why a volume of this type ("tmpfs", "ext4", "xfs") is impossible here; empty if it is not.
 std::string why_no_volume(const std::string& type);
+/// True if it is; says so.
+bool missing(const std::string& type);
 
 /// A block device of this size, all zeros, in memory.
 class LoopDevice {

@@ -324,7 +324,7 @@ private:
         }
         // A stopped shim could not carry it out.
         const auto stat = read_process_stat(seen.run->shim.pid);
-        if (stat && stat->state == 'T') signal_shim(shim, SIGCONT);
+        if (stat && is_stopped(*stat)) signal_shim(shim, SIGCONT);
         return true;
     }
 
@@ -389,7 +389,7 @@ private:
         };
         send(options_.signal.value_or(SIGTERM));
         const auto stat = read_process_stat(seen.run->worker->pid);
-        if (stat && stat->state == 'T') signal_orphan(seen, files_, SIGCONT);
+        if (stat && is_stopped(*stat)) signal_orphan(seen, files_, SIGCONT);
         const milliseconds grace = options_.kill_after.value_or(default_grace);
         const auto kill_at = grace.count() > 0 ? monotonic_now() + grace : end_of_time;
         while (monotonic_now() < kill_at) {

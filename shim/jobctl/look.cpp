@@ -276,15 +276,8 @@ void survey(const Context& context, const SurveyOptions& options, const Visitor&
             "no directory of jobs: neither XDG_STATE_HOME nor HOME is an absolute path (give one "
             "with --dir)");
     Surveyor surveyor(context, options, visit);
-    std::vector<Directory> visited;
-    for (Directory& directory : open_directories(context.directories)) {
-        // Once is enough for a directory that was given twice, or under two names.
-        if (std::any_of(visited.begin(), visited.end(),
-                        [&](const Directory& other) { return other.is_same_as(directory); }))
-            continue;
-        surveyor.visit(directory);
-        visited.push_back(std::move(directory));
-    }
+    const std::vector<Directory> visited = open_each_once(context.directories);
+    for (const Directory& directory : visited) surveyor.visit(directory);
     surveyor.wait_for_the_torn();
     surveyor.visit_copies(visited);
     if (options.tidy)

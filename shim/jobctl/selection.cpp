@@ -45,16 +45,6 @@ private:
     std::set<std::string> paths_;
 };
 
-// The same directory may have been given twice, under two names.
-std::vector<Directory> open_each_once(const std::vector<std::string>& paths) {
-    std::vector<Directory> directories;
-    for (Directory& directory : open_directories(paths))
-        if (std::none_of(directories.begin(), directories.end(),
-                         [&](const Directory& other) { return other.is_same_as(directory); }))
-            directories.push_back(std::move(directory));
-    return directories;
-}
-
 std::vector<JobFiles> named_exactly(const std::string& job,
                                     const std::vector<Directory>& directories) {
     Found found;
@@ -190,6 +180,15 @@ std::vector<Directory> open_directories(const std::vector<std::string>& paths) {
     for (const std::string& path : paths)
         if (auto directory = Directory::open_if_there(path))
             directories.push_back(*std::move(directory));
+    return directories;
+}
+
+std::vector<Directory> open_each_once(const std::vector<std::string>& paths) {
+    std::vector<Directory> directories;
+    for (Directory& directory : open_directories(paths))
+        if (std::none_of(directories.begin(), directories.end(),
+                         [&](const Directory& other) { return other.is_same_as(directory); }))
+            directories.push_back(std::move(directory));
     return directories;
 }
 

@@ -38,6 +38,9 @@ void complain_of_no_exact_job(const std::string& job, const std::vector<std::str
 // Those of the directories that exist. Throws std::system_error.
 std::vector<Directory> open_directories(const std::vector<std::string>& paths);
 
+// Likewise, and each once: it may have been given twice, under two names.
+std::vector<Directory> open_each_once(const std::vector<std::string>& paths);
+
 // Where the job's file is or would appear, for a caller that waits for it. Only directories that
 // exist: `complete` is false if some are missing.
 struct Whereabouts {

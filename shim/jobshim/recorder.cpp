@@ -388,10 +388,7 @@ bool Recorder::finish(Conclusion last, const std::function<bool(milliseconds)>& 
         }
         const bool is_hopeless = options_.best_effort || !files().directory.still_exists();
         if (is_hopeless || monotonic_now() >= deadline || give_up(retry_every)) {
-            notice_("the end is not in the job file: " + first_error);
-            finished_ = true;
-            hold_->release(HeartbeatHold::Leave::file);
-            return false;
+            return give_up_the_record(first_error);
         }
     }
     finished_ = true;
@@ -407,6 +404,10 @@ bool Recorder::finish(Conclusion last, const std::function<bool(milliseconds)>& 
 
 bool Recorder::give_up_the_job(const Conclusion& last, const std::string& why) {
     leave_copy(last);
+    return give_up_the_record(why);
+}
+
+bool Recorder::give_up_the_record(const std::string& why) {
     notice_("the end is not in the job file: " + why);
     finished_ = true;
     hold_->release(HeartbeatHold::Leave::file);

@@ -80,6 +80,7 @@ private:
     void refuse_if_of_later_run(const JobDocument& document) const;
     // Leaves the end where the other run does not find it. False, as from `finish`.
     bool give_up_the_job(const Conclusion& last, const std::string& why);
+    bool give_up_the_record(const std::string& why);
     void choose_id(const std::optional<JobDocument>& document);
     // The text to write in place of `document`.
     std::string text_after(const JobDocument& document) const;

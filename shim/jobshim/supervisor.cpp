@@ -89,7 +89,7 @@ private:
         if (is_from_self(info)) return;
         if (worker_.group == Group::share) {
             if (is_from_terminal(info)) return;  // the worker has it already
-            if (info.si_signo == SIGCONT && !is_from_kernel(info) && !is_stopped())
+            if (info.si_signo == SIGCONT && !is_from_kernel(info) && !worker_is_stopped())
                 return;  // the shell continued the whole group
         }
         if (info.si_signo == SIGTERM) {
@@ -137,7 +137,8 @@ private:
                                        describe_duration(since(began_)));
         // A stopped process could not obey. Only then: a SIGCONT right after the signal makes GNU
         // make lose track of its children.
-        if (signal != SIGKILL && signal != SIGCONT && somebody_is_stopped()) (void)send(SIGCONT);
+        if (signal != SIGKILL && signal != SIGCONT && somebody_worker_is_stopped())
+            (void)send(SIGCONT);
         // A grace of 0 has no end. Another request does not postpone a kill that is already
         // scheduled.
         if (grace.count() > 0) timers_.set_no_later(Timer::kill, monotonic_now() + grace);
@@ -176,19 +177,15 @@ private:
             ending_.evidence.push_back(why);
     }
 
-    bool somebody_is_stopped() const {
-        if (is_stopped()) return true;
+    bool somebody_worker_is_stopped() const {
+        if (worker_is_stopped()) return true;
         if (worker_.group == Group::share) return false;
         const auto members = members_of_group(worker_.pid, 0);
         return std::any_of(members.begin(), members.end(),
                            [](const ProcessStat& member) { return is_stopped(member); });
     }
 
-    // Also if a debugger keeps it.
-    static bool is_stopped(const ProcessStat& stat) {
-        return stat.state == 'T' || stat.state == 't';
-    }
-    bool is_stopped() const {
+    bool worker_is_stopped() const {
         const auto stat = read_process_stat(worker_.pid);
         return stat && is_stopped(*stat);
     }
