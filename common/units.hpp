@@ -19,8 +19,8 @@ std::optional<std::uint64_t> parse_count(std::string_view text);
 // For sentences: "250 ms", "5 s", "3 min 20 s", "2 h 5 min", "3 d 4 h".
 std::string describe_duration(std::chrono::milliseconds duration);
 
-// Accepts "TERM", "SIGTERM", "term", "15", "RTMIN+1" (35, as in glibc); nothing for anything that
-// is not a signal on this system.
+// Accepts "TERM", "SIGTERM", "term", "15", "RTMIN+1" (35, as in glibc), and "0" or "EXIT" for no
+// signal, as kill(1) does; nothing for anything that is not a signal on this system.
 std::optional<int> parse_signal(std::string_view text);
 
 // "SIGTERM", "SIGRTMIN+1"; "signal 99" if it has no name.

@@ -509,8 +509,7 @@ TEST_CASE_METHOD(Attacked, "a companion's jobs directory exchanged for a link be
     auto reader = spawn(under_strace(dir / "trace",
                                      {"-e", "trace=renameat2,rename,renameat", "-e",
                                       "inject=renameat2,rename,renameat:delay_enter=300ms"},
-                                     {ctl_program, "list", "--companion", scene.state}),
-                        {.env = no_leak_check});
+                                     {ctl_program, "list", "--companion", scene.state}));
     const auto seen = watch(reader, 30s);
     INFO(said(seen) << slurp(dir / "trace"));
     judge("companion: jobs exchanged", everything_in(scene.outside) == before, refused);

@@ -161,7 +161,7 @@ TEST_CASE_METHOD(Doctor, "doctor reports what keeps a job's end from being known
     // What costs something, but never the truth.
     const auto cheaper = [&](const std::string& what, const Words& prefix) {
         CAPTURE(what);
-        const auto found = findings(prefix, {.env = no_leak_check});
+        const auto found = findings(prefix);
         CHECK(at(find(found, what), "/works") == false);
         CHECK(at(find(found, what), "/mayEndInUnknown") == false);
         CHECK(fatal_findings(found) == before);

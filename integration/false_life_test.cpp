@@ -261,8 +261,7 @@ TEST_CASE_METHOD(Sandbox, "from every viewpoint the verdict is what can be known
     };
     // Only the shim's lock should fail: find it among the calls of that name on that file.
     run(under_strace(dir / "trace", {"-P", heartbeat_of(job), "-e", "trace=fcntl"},
-                     {jobshim, "-j", job, "--", "true"}),
-        {.env = no_leak_check});
+                     {jobshim, "-j", job, "--", "true"}));
     const auto calls = lines_of(slurp(dir / "trace"));
     const auto lock = std::find_if(calls.begin(), calls.end(),
                                    [](const auto& call) { return contains(call, "F_SETLK"); });
@@ -283,7 +282,7 @@ TEST_CASE_METHOD(Sandbox, "from every viewpoint the verdict is what can be known
             Words argv = viewpoint.has_locks ? Words{} : without_locks(one.job, at_the_lock);
             argv.insert(argv.end(), {jobshim, "-j", one.job, "--on-shim-death",
                                      keep ? "keep" : "kill", "--", "sh", "-c", until_go});
-            one.shim = spawn(argv, {.env = no_leak_check});
+            one.shim = spawn(argv);
             cases.push_back(std::move(one));
         }
     for (auto& one : cases) {

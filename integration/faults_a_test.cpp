@@ -4,6 +4,7 @@
 #include <sys/mount.h>
 #include <unistd.h>
 
+#include "integration/strace.hpp"
 #include "integration/support.hpp"
 
 using namespace harness;
@@ -94,10 +95,10 @@ TEST_CASE_METHOD(Sandbox, "a start is waited for only as long as a start can tak
     if (!in_path("strace")) SKIP_TEST("no strace");
     run_job(job, "true");
     // It takes a minute to get to its lock.
-    auto other =
-        spawn({"strace", "-f", "-o", dir / "trace", "-e", "trace=uname", "-e",
-               "inject=uname:delay_enter=60000000:when=1", jobshim, "-j", job, "--", "true"},
-              {.env = no_leak_check});
+    auto other = spawn(
+        under_strace(dir / "trace",
+                     {"-f", "-e", "trace=uname", "-e", "inject=uname:delay_enter=60000000:when=1"},
+                     {jobshim, "-j", job, "--", "true"}));
     REQUIRE(wait_until([&] { return contains(slurp(dir / "trace"), "uname("); }));
     CHECK(ctl({"wait", job}, {.limit = 19s}).ended() == "exit 0");
     kill_everything();

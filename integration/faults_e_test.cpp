@@ -11,6 +11,7 @@
 
 #include <algorithm>
 
+#include "integration/strace.hpp"
 #include "integration/support.hpp"
 
 using namespace harness;
@@ -294,8 +295,8 @@ TEST_CASE_METHOD(Sandbox, "an empty job file is a new one", "[quick][libc]") {
     put(job, "");
     fs::last_write_time(job, fs::file_time_type::clock::now() - 10s);
     if (!in_path("strace")) SKIP_TEST("no strace");
-    run(Words{"strace", "-o", dir / "trace", "-e", "trace=clock_nanosleep,nanosleep", jobshim, "-j",
-              job, "--", "true"});
+    run(under_strace(dir / "trace", {"-e", "trace=clock_nanosleep,nanosleep"},
+                     {jobshim, "-j", job, "--", "true"}));
     CHECK_FALSE(contains(slurp(dir / "trace"), "nanosleep("));
 }
 
@@ -305,8 +306,8 @@ TEST_CASE_METHOD(Sandbox, "what a host writes into an empty job file a moment la
     if (!in_path("strace")) SKIP_TEST("no strace");
     put(job, "");
     fs::last_write_time(job, fs::file_time_type::clock::now() + 1h);  // its age is not known
-    auto shim = spawn({"strace", "-o", dir / "trace", "-e", "trace=clock_nanosleep,nanosleep",
-                       jobshim, "-j", job, "--", "true"});
+    auto shim = spawn(under_strace(dir / "trace", {"-e", "trace=clock_nanosleep,nanosleep"},
+                                   {jobshim, "-j", job, "--", "true"}));
     REQUIRE(wait_until([&] { return contains(slurp(dir / "trace"), "nanosleep("); }));
     put(job, R"({"precious":true})");
     CHECK(shim.wait().ended() == "exit 0");

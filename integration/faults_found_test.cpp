@@ -318,7 +318,7 @@ TEST_CASE_METHOD(Sandbox, "a start that cannot go on and an end that cannot be s
         const auto set = what.substr(0, what.find(':'));
         return run(under_strace(dir / "trace", {"-e", "trace=" + set, "-e", "inject=" + what},
                                 {jobshim, "-j", job, "--", "sh", "-c", "exit 3"}),
-                   {.env = no_leak_check, .limit = 15s});
+                   {.limit = 15s});
     };
     SECTION("waitid(2) is refused") {
         for (const char* error : {"EPERM", "ENOSYS"}) {

@@ -9,6 +9,7 @@
 #include <iostream>
 #include <set>
 
+#include "integration/strace.hpp"
 #include "integration/support.hpp"
 
 using namespace harness;
@@ -156,11 +157,12 @@ TEST_CASE_METHOD(Sandbox, "a signal after the worker's end changes nothing") {
     const auto send_during_flush = [&](int number, std::size_t nth, Milliseconds flush) {
         fs::remove(dir / "trace");
         fs::remove(job);  // with an old file the first flush would be at the start
-        auto tracer = spawn({"strace", "-o", dir / "trace", "-e", "trace=fsync", "-e",
-                             "inject=fsync:delay_enter=" + std::to_string(flush.count() * 1000) +
-                                 ":when=" + std::to_string(nth),
-                             jobshim, "-j", job, "--", "sh", "-c", "exit 5"},
-                            {.env = no_leak_check});
+        auto tracer =
+            spawn(under_strace(dir / "trace",
+                               {"-e", "trace=fsync", "-e",
+                                "inject=fsync:delay_enter=" + std::to_string(flush.count() * 1000) +
+                                    ":when=" + std::to_string(nth)},
+                               {jobshim, "-j", job, "--", "sh", "-c", "exit 5"}));
         const auto calls = [&] {
             const auto text = slurp(dir / "trace");
             std::size_t found = 0;

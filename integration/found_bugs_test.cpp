@@ -347,8 +347,7 @@ TEST_CASE_METHOD(Sandbox, "each message of the shim is one write and so one line
     if (!in_path("strace")) SKIP_TEST("no strace");
     const std::string name(300, 'x');
     const Words failing{jobshim, "-j", job, "--", "/nowhere/" + name};
-    const auto result = run(under_strace(dir / "trace", {"-e", "trace=write,writev"}, failing),
-                            {.env = no_leak_check});
+    const auto result = run(under_strace(dir / "trace", {"-e", "trace=write,writev"}, failing));
     CHECK(result.ended() == "exit 127");
     CHECK(contains(result.err, name + ": no such file\n"));
     const auto calls = lines_of(slurp(dir / "trace"));
@@ -370,8 +369,7 @@ TEST_CASE_METHOD(Sandbox,
         spawn(under_strace(dir / "trace",
                            {"-y", "-P", jobs, "-P", file, "-e", "trace=pread64,open,openat", "-e",
                             "inject=pread64:delay_enter=600000:when=1"},
-                           {jobctl, "status", file}),
-              {.env = no_leak_check});
+                           {jobctl, "status", file}));
     const auto is_in_trace = [&](const std::string& call, const std::string& what, long times) {
         const auto lines = lines_of(slurp(dir / "trace"));
         return std::count_if(lines.begin(), lines.end(), [&](const auto& line) {

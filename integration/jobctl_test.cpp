@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <set>
 
+#include "integration/strace.hpp"
 #include "integration/support.hpp"
 
 using namespace harness;
@@ -226,10 +227,10 @@ TEST_CASE_METHOD(Sandbox, "while a new run begins the old end in its file is not
     run_job(job, "exit 9");
     // Delayed right after it has the locks: the record is still the previous run's.
     if (!in_path("strace")) SKIP_TEST("no strace");
-    auto next =
-        spawn({"strace", "-qq", "-o", dir / "trace", "-e", "trace=fallocate", "-e",
-               "inject=fallocate:delay_enter=700000:when=1", jobshim, "-j", job, "--", "true"},
-              {.env = no_leak_check});
+    auto next = spawn(
+        under_strace(dir / "trace",
+                     {"-e", "trace=fallocate", "-e", "inject=fallocate:delay_enter=700000:when=1"},
+                     {jobshim, "-j", job, "--", "true"}));
     REQUIRE(wait_until([&] { return shim_lock_is_held(heartbeat_of(job)); }));
     CHECK(at(read_json(job), "/status") == "failed");
     for (const char* command : {"status", "result"}) {

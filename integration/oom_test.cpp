@@ -13,6 +13,7 @@
 #include <set>
 
 #include "integration/memory_group.hpp"
+#include "integration/strace.hpp"
 #include "integration/support.hpp"
 
 using namespace harness;
@@ -409,8 +410,8 @@ TEST_CASE_METHOD(
             "{\"jobshim\":" + first["jobshim"].dump() + ",\"job\":" + first["job"].dump() +
                 ",\"startedAt\":" + first["startedAt"].dump() + ",\"oom\":" + first["oom"].dump() +
                 "}\n" + lines_of(written).at(1) + "\n");
-        run({"strace", "-qq", "-f", "-o", dir / "trace", "-e", "trace=open,openat", jobctl,
-             "status", job});
+        run(under_strace(dir / "trace", {"-f", "-e", "trace=open,openat"},
+                         {jobctl, "status", job}));
         CHECK(at(record_of(job), "/reason") == "shim-lost");
         CHECK_FALSE(contains(slurp(dir / "trace"), "\"" + counter + "\""));
         CHECK_FALSE(contains(slurp(job), "OOM killer"));

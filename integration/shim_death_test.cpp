@@ -170,11 +170,9 @@ TEST_CASE_METHOD(Sandbox, "a wait records how an orphan ended even if that was b
     const auto worker = worker_of(job);
     // It first needs inotify when the shim is dead, and then looks again.
     const auto trace = dir / "trace";
-    auto tracer = spawn(under_strace(trace,
-                                     {"-e", "trace=inotify_add_watch", "-e",
-                                      "inject=inotify_add_watch:signal=SIGSTOP"},
-                                     {jobctl, "wait", job}),
-                        {.env = no_leak_check});
+    auto tracer = spawn(under_strace(
+        trace, {"-e", "trace=inotify_add_watch", "-e", "inject=inotify_add_watch:signal=SIGSTOP"},
+        {jobctl, "wait", job}));
     pid_t waiter = 0;
     REQUIRE(wait_until([&] {
         for (const pid_t child : children_of(tracer.pid())) waiter = child;

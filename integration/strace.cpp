@@ -81,7 +81,8 @@ Words with_probe(const std::string& process, const Call& call, const std::string
 }  // namespace
 
 Words under_strace(const fs::path& trace, const Words& options, const Words& argv) {
-    Words all{"strace", "-qq", "-o", trace};
+    // LeakSanitizer cannot run under a tracer: it would be the program's exit status.
+    Words all{"strace", "-qq", "-E", "ASAN_OPTIONS=detect_leaks=0", "-o", trace};
     all.insert(all.end(), options.begin(), options.end());
     all.insert(all.end(), argv.begin(), argv.end());
     return all;

@@ -115,7 +115,7 @@ public:
     /// without those of its heap.
     static Calls calls_of(Sandbox& box, const Words& argv, const Options& options = {}) {
         const auto trace = box.dir / "calls";
-        box.run(under_strace(trace, {}, argv), traced(options));
+        box.run(under_strace(trace, {}, argv), options);
         Calls calls;
         std::map<std::string, int> count;
         bool has_opened = false;
@@ -142,7 +142,7 @@ public:
                                            "inject=" + call.name +
                                                ":signal=SIGSTOP:when=" + std::to_string(call.nth)},
                                           argv),
-                             traced(options)))) {
+                             options))) {
         REQUIRE(wait_until([&] {
             is_stopped_ = contains(slurp(trace_), "--- stopped by SIGSTOP ---");
             return is_stopped_ || !tracer_.running();
@@ -164,11 +164,6 @@ public:
     Process& tracer() { return tracer_; }
 
 private:
-    static Options traced(Options options) {
-        options.env.insert(no_leak_check.begin(), no_leak_check.end());
-        return options;
-    }
-
     fs::path trace_;
     Process tracer_;
     bool is_stopped_ = false;

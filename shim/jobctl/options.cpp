@@ -169,15 +169,17 @@ void add_reading(CLI::App* sub, CtlOptions& options) {
     add_companion(sub, options);
 }
 
-void add_jobs(CLI::App* sub, CtlOptions& options) {
+// Commands that end a job or settle it take whole ids only.
+void add_jobs(CLI::App* sub, CtlOptions& options, bool by_prefix = true) {
     sub->add_option("JOB", options.jobs,
-                    "Path (contains a / or ends in .json), id, or a unique prefix of an id")
+                    std::string("Path (contains a / or ends in .json), ") +
+                        (by_prefix ? "id, or a unique prefix of an id" : "or whole id"))
         ->type_name("")
         ->required();
 }
 
-void add_job(CLI::App* sub, CtlOptions& options) {
-    add_jobs(sub, options);
+void add_job(CLI::App* sub, CtlOptions& options, bool by_prefix = true) {
+    add_jobs(sub, options, by_prefix);
     sub->get_option("JOB")->expected(1);
 }
 
@@ -243,7 +245,7 @@ void declare_logs(CLI::App* sub, CtlOptions& options) {
 }
 
 void declare_cancel(CLI::App* sub, CtlOptions& options) {
-    add_jobs(sub, options);
+    add_jobs(sub, options, false);
     sub->add_option("--reason", options.reason, "The reason, stored in the record")
         ->type_name("TEXT");
     sub->add_option_function<std::string>(
@@ -266,7 +268,7 @@ void declare_cancel(CLI::App* sub, CtlOptions& options) {
 }
 
 void declare_settle(CLI::App* sub, CtlOptions& options) {
-    add_job(sub, options);
+    add_job(sub, options, false);
     sub->add_option_function<std::string>(
            "--as",
            [&options](const std::string& text) {

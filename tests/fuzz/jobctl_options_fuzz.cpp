@@ -43,7 +43,11 @@ const std::map<std::string, CommandGrammar> commands = {
     {"list", {Command::list, 0, 0, {"--status"}, {"--watch", "--json", "--no-reap"}, {}, true}},
     {"logs", {Command::logs, 1, 1, {"--lines"}, {"--follow"}}},
     {"cancel",
-     {Command::cancel, 1, 1, {"--reason", "--signal", "--kill-after", "--timeout"}, {"--json"}}},
+     {Command::cancel,
+      1,
+      any_number,
+      {"--reason", "--signal", "--kill-after", "--timeout"},
+      {"--json"}}},
     {"settle", {Command::settle, 1, 1, {"--as", "--because"}, {"--json"}, {"--as", "--because"}}},
     {"reap", {Command::reap, 0, 0, {"--presume-dead"}, {"--dry-run", "--json"}, {}, true}},
     {"prune",
@@ -80,6 +84,7 @@ bool is_good_value(const std::string& name, const std::string& text) {
     if (name == "--as") return text == "failed" || text == "cancelled";
     if (name == "--status") return is_state(text);
     if (name == "--lines") return parse_count(text).has_value();
+    if (name == "--dir") return !text.empty();
     return true;
 }
 

@@ -41,11 +41,12 @@ void check_signal(std::string_view text, std::int64_t number) {
     demand(!signal_name(any).empty() && !could_deceive(signal_name(any)), "a signal has a name");
     const auto signal = parse_signal(text);
     if (!signal) return;
-    demand(*signal >= 1 && *signal <= SIGRTMAX, "a signal is one of this system", text);
+    // 0 is "no signal", as with kill(1).
+    demand(*signal >= 0 && *signal <= SIGRTMAX, "a signal is one of this system", text);
     demand(parse_signal(std::to_string(*signal)) == signal, "a signal's number is it", text);
     const std::string name = signal_name(*signal);
-    demand(name.starts_with("signal ") || parse_signal(name) == signal, "a name is read back",
-           name);
+    demand(*signal == 0 || name.starts_with("signal ") || parse_signal(name) == signal,
+           "a name is read back", name);
 }
 
 void check_time(std::string_view text, std::int64_t number) {
