@@ -106,6 +106,9 @@ std::optional<std::uint64_t> process_inode_of(int pid);
 // boot.
 std::int64_t wall_start_of(const ProcessStat& stat);
 
+// The path of this process's program; "" if it is unknown.
+std::string path_of_own_program();
+
 // The process's arguments, each followed by a null byte; "" if they cannot be read.
 std::string command_line_of(int pid);
 

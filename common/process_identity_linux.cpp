@@ -374,6 +374,13 @@ std::int64_t wall_start_of(const ProcessStat& stat) {
     return wall_now_ms() - age;
 }
 
+std::string path_of_own_program() {
+    std::array<char, 4096> path{};
+    const ssize_t length = ::readlink("/proc/self/exe", path.data(), path.size());
+    if (length <= 0 || static_cast<std::size_t>(length) == path.size()) return "";
+    return {path.data(), static_cast<std::size_t>(length)};
+}
+
 std::string command_line_of(int pid) {
     return read_kernel_file("/proc/" + std::to_string(pid) + "/cmdline", std::size_t{1} << 20U);
 }

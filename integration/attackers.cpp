@@ -321,6 +321,8 @@ Json Attacked::record_of_dead_job(const std::string& id) {
                    {"title", id},
                    {"status", "running"},
                    {"phase", "running"},
+                   // Not before it is written to the disk, however long that takes.
+                   {"updatedAt", iso_now(-1h)},
                    {"completedAt", nullptr}});
     record["jobshim"]["exit"] = nullptr;
     return record;

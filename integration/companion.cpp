@@ -1,6 +1,7 @@
 #include "integration/companion.hpp"
 
 #include <fcntl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -13,6 +14,13 @@ namespace {
 std::string text_of(const Json& value) { return value.dump(2) + "\n"; }
 
 }  // namespace
+
+pid_t gone_pid() {
+    const pid_t pid = fork();
+    if (pid == 0) _exit(0);
+    waitpid(pid, nullptr, 0);
+    return pid;
+}
 
 std::string iso_now(std::chrono::milliseconds ago) {
     const auto now = std::chrono::duration_cast<Milliseconds>(

@@ -47,6 +47,9 @@ private:
     void save(const Json& state) const;
 };
 
+/// The pid of a process that is gone.
+pid_t gone_pid();
+
 std::string iso_now(std::chrono::milliseconds ago = 0ms);
 
 }  // namespace harness

@@ -1,6 +1,5 @@
 // jobctl --companion: jobs of codex-companion that were not wrapped in a shim.
 
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "integration/companion.hpp"
@@ -13,14 +12,6 @@ std::string state_of(const Json& array, const std::string& id) {
     for (const Json& job : array)
         if (at(job, "/id") == id) return at(job, "/verdict/state").get<std::string>();
     return "not listed";
-}
-
-// The pid of a process that is gone.
-pid_t gone_pid() {
-    const pid_t pid = fork();
-    if (pid == 0) _exit(0);
-    waitpid(pid, nullptr, 0);
-    return pid;
 }
 
 }  // namespace

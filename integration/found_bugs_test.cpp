@@ -155,7 +155,7 @@ TEST_CASE_METHOD(Sandbox, "a job cancelled at any step of its start is not start
         fs::remove(dir / "trace");
         auto tracer = spawn(all_under_strace(
             dir / "trace",
-            {"-e", "trace=" + call, "-e", "inject=" + call + ":delay_enter=400000:when=1"},
+            {"-e", "trace=" + call, "-e", "inject=" + call + ":delay_enter=1500000:when=1"},
             {jobshim, "-j", job, "--", "sh", "-c", "touch started"}));
         REQUIRE(wait_until([&] { return contains(slurp(dir / "trace"), call + "("); }));
         // The shim's own line comes first, whichever process makes the call.

@@ -32,11 +32,35 @@ TEST_CASE("companion: the name of a workspace's state directory matches the plug
           "link-" + companion_name("/home/you/project", "/home/you/project").substr(8));
 }
 
+TEST_CASE("companion: the kin call a workspace's state directory by other names") {
+    const std::string root = "/home/you/project", hash = "55e8fbffcaa6d84b";
+    for (const auto& name : {"project-" + hash, hash, "other_slug-" + hash,
+                             "project-" + hash.substr(0, 12), hash.substr(0, 12)})
+        CHECK(is_companion_name(name, root));
+    for (const auto& name :
+         {"project" + hash, "project-" + hash + "0", "project-" + hash.substr(1),
+          "project-" + hash.substr(0, 13), std::string("project"), std::string()})
+        CHECK_FALSE(is_companion_name(name, root));
+}
+
 TEST_CASE("companion: the state roots") {
+    const auto roots = [](const CompanionVariables& variables) {
+        std::vector<std::string> all;
+        for (const CompanionRoot& root : companion_roots(variables)) all.push_back(root.describe());
+        return all;
+    };
     using Roots = std::vector<std::string>;
-    CHECK(companion_roots(nullptr, nullptr, nullptr, nullptr) == Roots{"/tmp/codex-companion"});
-    CHECK(companion_roots("", "", "", "") == Roots{"/tmp/codex-companion"});
-    CHECK(companion_roots("/p", "/t/", "/u", "/v") == Roots{"/p/state", "/t/codex-companion"});
-    CHECK(companion_roots(nullptr, nullptr, "/u", "/v") == Roots{"/u/codex-companion"});
-    CHECK(companion_roots(nullptr, nullptr, nullptr, "/") == Roots{"/codex-companion"});
+    const Roots in_tmp{"/tmp/codex-companion", "/tmp/*-companion"};
+    CHECK(roots({}) == in_tmp);
+    CHECK(roots({"", "", "", "", "", ""}) == in_tmp);
+    CHECK(roots({.claude_plugin_data = "/p", .tmpdir = "/t/", .tmp = "/u"}) ==
+          Roots{"/p/state", "/t/codex-companion", "/t/*-companion"});
+    CHECK(roots({.tmp = "/u", .temp = "/v"}) == Roots{"/u/codex-companion", "/u/*-companion"});
+    CHECK(roots({.temp = "/"}) == Roots{"/codex-companion", "/*-companion"});
+    // A user's own terminal knows no plugin's directory, but all of them are in one place.
+    CHECK(roots({.home = "/home/you"}).front() == "/home/you/.claude/plugins/data/*/state");
+    CHECK(roots({.claude_config_dir = "/c", .home = "/home/you"}).front() ==
+          "/c/plugins/data/*/state");
+    CHECK(roots({.claude_config_dir = "", .home = "/"}).front() == "/.claude/plugins/data/*/state");
+    CHECK(roots({.claude_plugin_data = "/p", .home = "/h"}).size() == 4);
 }

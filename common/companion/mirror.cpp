@@ -227,7 +227,7 @@ void keep_in_step(std::vector<CompanionMirror>& mirrors, KeepChecking keep_check
     const auto began = monotonic_now();
     const auto last_moment = began + at_most;
     std::optional<std::chrono::nanoseconds> until;
-    if (keep_checking == KeepChecking::yes) until = began + check_for;
+    if (keep_checking == KeepChecking::always) until = began + check_for;
     struct Trouble {
         bool is_reported = false;
         bool is_there = true;  // so that each job gets a first look
@@ -254,7 +254,8 @@ void keep_in_step(std::vector<CompanionMirror>& mirrors, KeepChecking keep_check
                 troubles[i] = {true, true};
             }
         }
-    } while (until && monotonic_now() < std::min(*until, last_moment));
+    } while (keep_checking != KeepChecking::never && until &&
+             monotonic_now() < std::min(*until, last_moment));
 }
 
 }  // namespace jobshim

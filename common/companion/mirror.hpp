@@ -69,9 +69,9 @@ private:
 };
 
 // Steps until 3 s have passed since the last write without anybody undoing it, but no longer than
-// `at_most`. With KeepChecking::yes it also keeps looking for 3 s if there was nothing to write.
-// Reports at most one failure per job.
-enum class KeepChecking { no, yes };
+// `at_most`. With `always` it also keeps looking for 3 s if there was nothing to write; with
+// `never` each job gets one step. Reports at most one failure per job.
+enum class KeepChecking { never, after_a_write, always };
 void keep_in_step(std::vector<CompanionMirror>& mirrors, KeepChecking keep_checking,
                   std::chrono::milliseconds at_most,
                   const std::function<void(const std::string&)>& complain);

@@ -2,12 +2,17 @@
 
 #include <unistd.h>
 
+#include <utility>
+
 #include "common/job_names.hpp"
 #include "common/posix_error.hpp"
 
 namespace jobshim {
 
-CompanionDirectory::CompanionDirectory(const std::string& path) : top_(Directory::open(path)) {
+CompanionDirectory::CompanionDirectory(const std::string& path)
+    : CompanionDirectory(Directory::open(path)) {}
+
+CompanionDirectory::CompanionDirectory(Directory top) : top_(std::move(top)) {
     parties_ = {.actor = ::geteuid(),
                 .owner = top_.owner(),
                 .directory_owner = top_.owner(),

@@ -17,6 +17,7 @@ class CompanionDirectory {
 public:
     // Throws std::system_error.
     explicit CompanionDirectory(const std::string& path);
+    explicit CompanionDirectory(Directory top);
 
     const Directory& top() const { return top_; }
     // As Directory::strictly.

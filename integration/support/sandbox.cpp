@@ -15,6 +15,8 @@ Sandbox::Sandbox() {
     checked(prctl(PR_SET_CHILD_SUBREAPER, 1), "PR_SET_CHILD_SUBREAPER");
     reset_processes();
     setenv("XDG_STATE_HOME", (dir / "state").c_str(), 1);
+    setenv("CLAUDE_CONFIG_DIR", (dir / "claude").c_str(), 1);
+    unsetenv("CLAUDE_PLUGIN_DATA");
     // AddressSanitizer would turn off core dumps for the worker too, because limits are inherited.
     setenv("ASAN_OPTIONS", "disable_coredump=0", 1);
     unsetenv("JOBSHIM_JOB_FILE");

@@ -123,6 +123,8 @@ std::string exit_statuses_of(Command command) {
                                   ambiguous,
                                   no_such_job,
                                   own_failure});
+        case Command::hook:
+            return exit_statuses({{0, "always, so that nothing of the agent's is held up"}});
     }
     return "";
 }
@@ -312,6 +314,23 @@ void declare_reap(CLI::App* sub, CtlOptions& options) {
     sub->get_option("--presume-dead")->excludes("--companion")->excludes("--all-states");
 }
 
+void declare_hook(CLI::App* sub, CtlOptions& options) {
+    sub->add_option_function<std::string>(
+           "AGENT",
+           [](const std::string& agent) {
+               if (agent != "claude")
+                   throw CLI::ValidationError("unknown agent '" + agent + "' (known: claude)");
+           },
+           "Whose hook it is: claude")
+        ->type_name("")
+        ->required();
+    sub->add_option("EVENT", options.event,
+                    "SessionStart, UserPromptExpansion, UserPromptSubmit, PreToolUse, Stop or "
+                    "SessionEnd; any other is ignored")
+        ->type_name("")
+        ->required();
+}
+
 struct CommandEntry {
     Command command;
     const char* name;
@@ -332,6 +351,8 @@ constexpr CommandEntry commands[] = {
     {Command::reap, "reap", "Settle every dead job in the directories", declare_reap},
     {Command::prune, "prune", "Remove jobs that ended long ago, with their logs", declare_prune},
     {Command::doctor, "doctor", "Check what jobctl can determine on this host", declare_doctor},
+    {Command::hook, "hook", "Answer a hook of a coding agent (JSON on standard input)",
+     declare_hook},
 };
 
 // `called`: the first word. If it is a command, the options of the others are left out: to declare
@@ -365,7 +386,7 @@ void set_up(CLI::App& app, CtlOptions& options, std::string_view called) {
         if (!declare_all && !is_called(command)) continue;
         sub->callback([&options, which = command.command] { options.command = which; });
         sub->footer(exit_statuses_of(command.command));
-        add_dir(sub, options);
+        if (command.command != Command::hook) add_dir(sub, options);
         command.declare(sub, options);
     }
 }

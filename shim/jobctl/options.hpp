@@ -12,7 +12,19 @@
 
 namespace jobshim {
 
-enum class Command { status, wait, result, list, logs, cancel, settle, reap, prune, doctor };
+enum class Command {
+    status,
+    wait,
+    result,
+    list,
+    logs,
+    cancel,
+    settle,
+    reap,
+    prune,
+    doctor,
+    hook,
+};
 
 struct CtlOptions {
     Command command = Command::status;
@@ -52,6 +64,9 @@ struct CtlOptions {
     std::optional<std::chrono::milliseconds> presume_dead;
     std::chrono::milliseconds older_than{0};
     bool logs = false;  // prune
+
+    // hook: of Claude Code, the only agent there is so far
+    std::string event;
 };
 
 // The command line asked only for some text, or was wrong: print this and exit.

@@ -147,8 +147,9 @@ void CompanionGate::keep_in_step(const Conclusion& last, const JobFiles& own, bo
     mirrors.emplace_back(state_, CompanionMirror::Job{id_, last, began_ms_, false, own});
     // Nobody waits for a background job, so keep watching its files even if they were right. The
     // plugin may still have its say on one that was killed.
-    jobshim::keep_in_step(mirrors, was_given_ || was_killed ? KeepChecking::yes : KeepChecking::no,
-                          check_for_at_most, complain);
+    jobshim::keep_in_step(
+        mirrors, was_given_ || was_killed ? KeepChecking::always : KeepChecking::after_a_write,
+        check_for_at_most, complain);
 }
 
 }  // namespace jobshim

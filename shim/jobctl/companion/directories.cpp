@@ -4,19 +4,52 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <exception>
+#include <set>
 
 #include "common/companion/directory_name.hpp"
 #include "common/companion/roots.hpp"
 #include "common/job_names.hpp"
 #include "common/posix_error.hpp"
+#include "shim/jobctl/output.hpp"
 
 namespace jobshim {
 
 namespace {
 
-std::vector<std::string> roots() {
-    return companion_roots(std::getenv("CLAUDE_PLUGIN_DATA"), std::getenv("TMPDIR"),
-                           std::getenv("TMP"), std::getenv("TEMP"));
+std::vector<CompanionRoot> roots() {
+    return companion_roots({.claude_plugin_data = std::getenv("CLAUDE_PLUGIN_DATA"),
+                            .claude_config_dir = std::getenv("CLAUDE_CONFIG_DIR"),
+                            .home = std::getenv("HOME"),
+                            .tmpdir = std::getenv("TMPDIR"),
+                            .tmp = std::getenv("TMP"),
+                            .temp = std::getenv("TEMP")});
+}
+
+// The names in a directory, which need not exist. One that is not for us to read has none.
+std::vector<std::string> names_in(const std::string& path) {
+    std::vector<std::string> names;
+    try {
+        if (const auto directory = Directory::open_if_there(path))
+            directory->for_each_name([&](std::string_view name) { names.emplace_back(name); });
+    } catch (const std::exception&) {
+        names.clear();
+    }
+    std::sort(names.begin(), names.end());
+    return names;
+}
+
+// The paths of the directories that hold state directories, if they exist.
+std::vector<std::string> places() {
+    std::vector<std::string> all;
+    for (const CompanionRoot& root : roots()) {
+        if (!root.each) all.push_back(root.path);
+        if (root.each)
+            for (const std::string& name : names_in(root.path))
+                if (const std::string path = path_in(root.path, name); name.ends_with(root.ending))
+                    all.push_back(root.below.empty() ? path : path_in(path, root.below));
+    }
+    return all;
 }
 
 // The nearest directory, from this one upwards, that git would take for the top of a work tree; if
@@ -27,66 +60,98 @@ std::string workspace_of(const Directory& given) {
     return given.path();
 }
 
-// True if there is a state directory of this user's, or of ours: its name can be foreseen, and so
-// anybody can have made it.
-bool is_there(const std::string& path, uid_t user) {
-    const auto directory = Directory::open_if_there(path);
-    return directory && is_companion_directory(*directory) &&
-           (directory->owner() == user || directory->owner() == ::geteuid());
+// Nothing if there is none, or if it is neither this user's nor ours: its name can be foreseen, and
+// so anybody can have made it. Throws as CompanionDirectory does.
+std::optional<CompanionDirectory> state_directory(const std::string& path, uid_t user) {
+    auto directory = Directory::open_if_there(path);
+    if (!directory || (directory->owner() != user && directory->owner() != ::geteuid()) ||
+        !is_companion_directory(*directory))
+        return std::nullopt;
+    return CompanionDirectory(*std::move(directory));
 }
 
-// In a place that everybody may write to, a directory may be anybody's. --all-states, which just
-// looks everywhere, passes those of others by.
-std::vector<std::string> directories_in(const std::string& path) {
-    std::vector<std::string> found;
-    const auto root = Directory::open_if_there(path);
-    if (!root) return found;
-    root->for_each_name([&](std::string_view name) {
-        try {
-            const auto directory = root->subdirectory(std::string(name));
-            if (directory && directory->owner() == ::geteuid() &&
-                is_companion_directory(*directory))
-                found.push_back(directory->path());
-        } catch (const std::system_error&) {
-            return;  // a file, a link, or not for us to enter
+// Each directory once, however many paths lead to it.
+class Found {
+public:
+    void add(CompanionDirectory directory) {
+        if (std::none_of(all_.begin(), all_.end(), [&](const CompanionDirectory& other) {
+                return other.top().is_same_as(directory.top());
+            }))
+            all_.push_back(std::move(directory));
+    }
+    std::vector<CompanionDirectory> take() && { return std::move(all_); }
+
+private:
+    std::vector<CompanionDirectory> all_;
+};
+
+void add_of_workspace(Found& found, const std::string& as_written, const Directory& given) {
+    const std::string workspace = workspace_of(given);
+    const std::string called = companion_name(workspace, workspace);
+    bool is_any = false;
+    std::exception_ptr failure;
+    for (const std::string& place : places()) {
+        std::set<std::string> names{called};
+        for (const std::string& name : names_in(place))
+            if (is_companion_name(name, workspace)) names.insert(name);
+        for (const std::string& name : names) {
+            try {
+                auto directory = state_directory(path_in(place, name), given.owner());
+                if (!directory) continue;
+                found.add(*std::move(directory));
+                is_any = true;
+            } catch (const std::exception&) {
+                if (!failure) failure = std::current_exception();
+            }
         }
-    });
-    return found;
+    }
+    if (is_any) return;
+    if (failure) std::rethrow_exception(failure);
+    throw Refusal(as_written +
+                  ": not a codex-companion state directory (no state.json, no jobs/), nor a "
+                  "workspace that has one (no " +
+                  called + " in " + where_state_directories_are() + ")");
 }
 
 }  // namespace
 
+std::string where_state_directories_are() {
+    std::string all;
+    for (const CompanionRoot& root : roots()) all += (all.empty() ? "" : ", ") + root.describe();
+    return all;
+}
+
+std::vector<CompanionDirectory> own_companion_directories() {
+    Found found;
+    for (const std::string& place : places())
+        for (const std::string& name : names_in(place)) {
+            try {
+                if (auto directory = state_directory(path_in(place, name), ::geteuid()))
+                    found.add(*std::move(directory));
+            } catch (const std::exception&) {
+                continue;  // a file, or not for us to enter
+            }
+        }
+    return std::move(found).take();
+}
+
 std::vector<CompanionDirectory> companion_directories(const CtlOptions& options) {
-    std::vector<CompanionDirectory> found;
-    const auto add = [&](const std::string& path) {
-        CompanionDirectory directory(path);
-        if (std::none_of(found.begin(), found.end(), [&](const CompanionDirectory& other) {
-                return other.top().is_same_as(directory.top());
-            }))
-            found.push_back(std::move(directory));
-    };
+    Found found;
     for (const std::string& name : options.companions) {
         const Directory given = Directory::open(name);
-        if (is_companion_directory(given)) {
-            add(name);
-            continue;
-        }
-        const std::string real = workspace_of(given);
-        const std::size_t before = found.size();
-        for (const std::string& root : roots())
-            if (const std::string path = path_in(root, companion_name(real, real));
-                is_there(path, given.owner()))
-                add(path);
-        if (found.size() == before)
-            throw Refusal(name +
-                          ": not a codex-companion state directory (no state.json, no jobs/), nor "
-                          "a workspace that has one (no " +
-                          path_in(roots().front(), companion_name(real, real)) + ")");
+        if (is_companion_directory(given))
+            found.add(CompanionDirectory(given));
+        else
+            add_of_workspace(found, name, given);
     }
-    if (options.all_states)
-        for (const std::string& root : roots())
-            for (const std::string& path : directories_in(root)) add(path);
-    return found;
+    if (options.all_states) {
+        auto own = own_companion_directories();
+        if (own.empty() && options.companions.empty())
+            complain("no codex-companion state directory of yours in " +
+                     where_state_directories_are());
+        for (CompanionDirectory& directory : own) found.add(std::move(directory));
+    }
+    return std::move(found).take();
 }
 
 }  // namespace jobshim

@@ -1,6 +1,7 @@
-// Which state directories of codex-companion a command line means.
+// Which state directories of codex-companion a command means.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "common/companion/state_directory.hpp"
@@ -8,9 +9,17 @@
 
 namespace jobshim {
 
-// The state directories that the command line names. A name that is not a state directory is taken
-// for a workspace. Throws Refusal if that has no state
-// directory, std::system_error for a directory that cannot be opened.
+// The state directories that the command line means. A name that is not a state directory is taken
+// for a workspace, which may have several: one for each plugin. Throws Refusal, which says where it
+// looked, if that has none; std::system_error for a directory that cannot be opened. Complains if
+// --all-states finds none.
 std::vector<CompanionDirectory> companion_directories(const CtlOptions& options);
+
+// All that belong to the effective user, in all the places where they may be. In a place that
+// everybody may write to, those of others are passed by.
+std::vector<CompanionDirectory> own_companion_directories();
+
+// Those places, for a sentence.
+std::string where_state_directories_are();
 
 }  // namespace jobshim

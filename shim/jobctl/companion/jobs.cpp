@@ -66,6 +66,10 @@ private:
     std::optional<std::map<int, std::string>> workers_;
 };
 
+IndexSight index_of(const CompanionDirectory& state, const Context& context) {
+    return look_at_index(state, context.observer.patience(torn_companion_patience));
+}
+
 }  // namespace
 
 std::map<std::string, std::string> own_records(const CompanionDirectory& state,
@@ -93,19 +97,45 @@ CompanionJobs companion_jobs(const Context& context) {
     CompanionJobs found;
     for (const CompanionDirectory& state : context.companions) {
         std::set<std::string> ids;
-        if (const auto index = read_theirs(state.top(), CompanionDirectory::index,
-                                           context.observer.patience(torn_companion_patience))) {
-            if (const auto parsed = CompanionIndex::parse(index->text))
-                for (std::string& id : parsed->ids()) ids.insert(std::move(id));
-            else
-                found.broken_indexes.push_back(state.index_path());
-        }
+        const IndexSight sight = index_of(state, context);
+        if (sight.index)
+            for (std::string& id : sight.index->ids()) ids.insert(std::move(id));
+        else if (sight.stamp)
+            found.broken_indexes.push_back(state.index_path());
         if (const auto jobs = state.jobs())
             for (const std::string& name : job_names_in(*jobs))
                 if (const std::string id = without_json(name); is_job_id(id)) ids.insert(id);
         if (const auto own = state.own())
             for (const auto& [id, name] : own_records(state, *own))
                 if (is_job_id(id)) ids.insert(id);
+        for (const std::string& id : ids) found.jobs.push_back({state, id});
+    }
+    return found;
+}
+
+CompanionJobs unsettled_companion_jobs(const Context& context) {
+    CompanionJobs found;
+    for (const CompanionDirectory& state : context.companions) {
+        std::set<std::string> ids;
+        const IndexSight sight = index_of(state, context);
+        if (!sight.index && sight.stamp) found.broken_indexes.push_back(state.index_path());
+        if (sight.index)
+            for (std::string& id : sight.index->ids())
+                if (!is_final(sight.index->find(id)->status())) ids.insert(std::move(id));
+        // The plugin writes the index after the job's file.
+        if (const auto jobs = state.jobs())
+            for (const std::string& name : job_names_in(*jobs)) {
+                const std::string id = without_json(name);
+                if (!is_job_id(id)) continue;
+                const auto stamp = jobs->stamp_if_known(name);
+                if (!sight.index || !sight.index->find(id) ||
+                    (stamp && stamp->modified_ns > sight.stamp->modified_ns))
+                    ids.insert(id);
+            }
+        const auto own = state.own();
+        if (own && !heartbeat_names_in(*own).empty())
+            for (const auto& [id, name] : own_records(state, *own))
+                if (is_job_id(id) && own->stamp_if_known(heartbeat_name_of(name))) ids.insert(id);
         for (const std::string& id : ids) found.jobs.push_back({state, id});
     }
     return found;

@@ -25,6 +25,10 @@ struct CompanionJobs {
 };
 CompanionJobs companion_jobs(const Context& context);
 
+// Only those that may have to be settled, by signs that cost little: what the index says, the
+// files' times, and the heartbeat files of shims. For whoever looks often.
+CompanionJobs unsettled_companion_jobs(const Context& context);
+
 // Finds a job by its id or the beginning of its id. Nothing: no such job. Throws AmbiguousJob.
 std::optional<CompanionJob> select_companion_job(const std::string& job, const Context& context,
                                                  Match match = Match::or_beginning);

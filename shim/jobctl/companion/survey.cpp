@@ -38,7 +38,7 @@ void look_again(std::vector<CompanionLook>& looks, const std::vector<CompanionJo
 
 // Does what is to be done, and looks at the result.
 void put_right(std::vector<CompanionLook>& looks, const std::vector<CompanionJob>& jobs,
-               const Context& context) {
+               const Context& context, KeepChecking keep_checking) {
     std::vector<std::size_t> mirrored;
     for (std::size_t i = 0; i < jobs.size(); ++i)
         if (looks[i].to_do && jobs[i].directory.may_act()) mirrored.push_back(i);
@@ -49,7 +49,7 @@ void put_right(std::vector<CompanionLook>& looks, const std::vector<CompanionJob
     mirrors.reserve(mirrored.size());
     for (const std::size_t i : mirrored) mirrors.emplace_back(jobs[i].directory, *looks[i].to_do);
     std::string trouble;
-    keep_in_step(mirrors, KeepChecking::no, put_right_for,
+    keep_in_step(mirrors, keep_checking, put_right_for,
                  [&](const std::string& what) { trouble = what; });
     CompanionLooker looker(context, true);
     for (std::size_t k = 0; k < mirrors.size(); ++k) {
@@ -73,7 +73,8 @@ void put_right(std::vector<CompanionLook>& looks, const std::vector<CompanionJob
 }  // namespace
 
 std::vector<CompanionReport> look_at_companion_jobs(const std::vector<CompanionJob>& jobs,
-                                                    const Context& unbounded, bool settle) {
+                                                    const Context& unbounded, bool settle,
+                                                    KeepChecking keep_checking) {
     Context context = unbounded;
     context.observer.hurry(survey_patience);
     if (settle)
@@ -86,7 +87,7 @@ std::vector<CompanionReport> look_at_companion_jobs(const std::vector<CompanionJ
         look.report.job.wrote = look.wrote_own;
         if (look.to_do) look.report.job.would_be_settled = true;
     }
-    if (settle) put_right(looks, jobs, context);
+    if (settle) put_right(looks, jobs, context, keep_checking);
     std::vector<CompanionReport> reports;
     reports.reserve(looks.size());
     for (CompanionLook& look : looks) reports.push_back(std::move(look.report));

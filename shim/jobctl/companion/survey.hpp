@@ -12,9 +12,11 @@
 namespace jobshim {
 
 // Looks at each job. With `settle`, dead jobs are settled: at once if a shim witnessed the end,
-// otherwise if a second look, a second later, finds the same.
-std::vector<CompanionReport> look_at_companion_jobs(const std::vector<CompanionJob>& jobs,
-                                                    const Context& context, bool settle);
+// otherwise if a second look, a second later, finds the same. The plugin may undo it, having read
+// its files before: that is put right for 3 s, or by the next look if the caller cannot wait.
+std::vector<CompanionReport> look_at_companion_jobs(
+    const std::vector<CompanionJob>& jobs, const Context& context, bool settle,
+    KeepChecking keep_checking = KeepChecking::after_a_write);
 
 // All jobs named by the indexes, `jobs/` or our own records. Complains of an index that cannot be
 // read. Throws std::system_error or Refusal for a directory that cannot be read.
