@@ -20,6 +20,16 @@ pid_t gone_pid() {
     if (pid == 0) _exit(0);
     waitpid(pid, nullptr, 0);
     return pid;
+Process spawn_companion(Sandbox& sandbox, const fs::path& script, const Words& arguments) {
+    const fs::path node = sandbox.dir / "runtime" / "node";
+    if (!fs::exists(node)) {
+        fs::create_directories(node.parent_path());
+        fs::create_symlink("/bin/sh", node);
+    }
+    const fs::path path = sandbox.dir / script;
+    fs::create_directories(path.parent_path());
+    put(path, for_ever_in_shell + "\n");
+    return sandbox.spawn(joined({{node, path}, arguments}));
 }
 
 std::string iso_now(std::chrono::milliseconds ago) {
@@ -61,6 +71,12 @@ void Companion::write_job(const Json& job) const {
 }
 
 void Companion::upsert(const Json& job) const {
+    Json stamped = job;
+    stamped["updatedAt"] = iso_now();
+    write_entry(stamped);
+}
+
+void Companion::write_entry(const Json& job) const {
     Json state = load();
     Json* found = nullptr;
     for (Json& entry : state["jobs"])
@@ -70,7 +86,6 @@ void Companion::upsert(const Json& job) const {
         found = &state["jobs"].front();
     }
     found->update(job);
-    (*found)["updatedAt"] = iso_now();
     save(state);
 }
 

@@ -14,6 +14,9 @@ class Companion {
 public:
     /// Creates the directory, with an empty index.
     explicit Companion(fs::path state_directory);
+    /// One that is there already.
+    enum AsItIs { as_it_is };
+    Companion(fs::path state_directory, AsItIs) : dir(std::move(state_directory)) {}
 
     const fs::path dir, index = dir / "state.json", jobs = dir / "jobs";
     fs::path job_file(const std::string& id) const { return jobs / (id + ".json"); }
@@ -23,9 +26,10 @@ public:
     /// A record as the plugin creates it.
     Json record(const std::string& id, const std::string& status,
                 std::optional<pid_t> pid = std::nullopt) const;
-    void write_job(const Json& job) const;   ///< the job file only
-    void upsert(const Json& job) const;      ///< the index only
-    void write_both(const Json& job) const;  ///< in the plugin's order
+    void write_job(const Json& job) const;    ///< the job file only
+    void upsert(const Json& job) const;       ///< the index only
+    void write_entry(const Json& job) const;  ///< likewise, and keeps its updatedAt
+    void write_both(const Json& job) const;   ///< in the plugin's order
     void append_log(const std::string& id, const std::string& line) const;
     /// What the plugin writes after it has killed the worker.
     void cancel(const std::string& id) const;
@@ -49,6 +53,9 @@ private:
 
 /// The pid of a process that is gone.
 pid_t gone_pid();
+/// A process with the command line of a companion's worker, "node SCRIPT ARGUMENTS...", which does
+/// nothing until it is killed. SCRIPT is created in the sandbox.
+Process spawn_companion(Sandbox& sandbox, const fs::path& script, const Words& arguments = {});
 
 std::string iso_now(std::chrono::milliseconds ago = 0ms);
 

@@ -99,6 +99,19 @@ TEST_CASE("companion: the table of verdicts on a job that no shim supervises") {
                  State::running,
                  false,
                  "The worker (pid 7) is alive"},
+             // A pid may be written long after the start of its job, but not after its own.
+             Row{R"({"status":"running","pid":7,"startedAt":"2026-01-01T00:00:00.000Z",)"
+                 R"("updatedAt":"2026-01-01T00:59:58.000Z"})",
+                 {alive, now, false},
+                 State::running,
+                 false,
+                 "The worker (pid 7) is alive"},
+             Row{R"({"status":"running","pid":7,"createdAt":"2026-01-01T00:00:00.000Z",)"
+                 R"("updatedAt":"2026-01-01T00:59:57.999Z"})",
+                 {alive, now, false},
+                 State::lost,
+                 true,
+                 "The worker (pid 7) is gone, and its pid now belongs to another process"},
              // Without a start time, the creation time counts.
              Row{R"({"status":"queued","pid":7,"createdAt":"2026-01-01T00:00:00.000Z"})",
                  {alive, now, false},
@@ -112,6 +125,53 @@ TEST_CASE("companion: the table of verdicts on a job that no shim supervises") {
         CHECK(verdict.settle == row.settle);
         CHECK_FALSE(verdict.ended);
         CHECK(verdict.because.starts_with(row.sentence));
+    }
+}
+
+namespace {
+
+// As the kernel has it.
+std::string command_line(std::initializer_list<const char*> words) {
+    std::string line;
+    for (const char* word : words) line += std::string(word) + '\0';
+    return line;
+}
+
+}  // namespace
+
+TEST_CASE("companion: whose command line is a companion's and whose is not") {
+    const char* const script =
+        "/home/you/.claude/plugins/cache/m/gemini/1.0/scripts/gemini-companion.mjs";
+    for (const auto& line :
+         {command_line({"node", "codex-companion.mjs"}),
+          command_line({"/usr/bin/node", script, "task-worker", "--job-id", "task-1"}),
+          command_line({"/opt/node22/bin/node22", "scripts/kimi-companion.mjs", "_worker"}),
+          command_line({"nodejs", "/a b/opencode-companion.js"}),
+          command_line({"node", "--no-warnings", "--import=file:///p/preload.mjs", script}),
+          command_line({"node", "--import", "/p/preload.mjs", "-r", "./a.cjs", script, "review"}),
+          command_line({"node", "inspect", script}),
+          command_line({"bun", "run", "/p/cursor-companion.ts"}),
+          command_line({"deno", "run", "-A", "/p/qwen-companion.mts"}),
+          command_line({"jobshim", "--companion", "/tmp/state", "--id", "task-1", "--",
+                        "/usr/bin/node", script, "task-worker"}),
+          std::string("node\0x-companion.cjs", 20)}) {
+        CAPTURE(line);
+        CHECK(runs_companion(line));
+    }
+    for (const auto& line :
+         {command_line({"vim", script}), command_line({"grep", "-r", "codex-companion.mjs", "."}),
+          command_line({"sh", "-c", "node gemini-companion.mjs"}),
+          command_line({"gemini-companion.mjs"}), command_line({"node"}),
+          command_line({"node", "server.mjs", script}),
+          command_line({"node", "/usr/bin/claude", "-p", "look at scripts/gemini-companion.mjs"}),
+          command_line({"node", "--import=/p/preload.mjs", "./lint.mjs", script}),
+          command_line({"node", "gemini-companion.mjs.bak"}),
+          command_line({"node", "gemini-companion"}),
+          command_line({"node", "companion.mjs.ts.txt"}),
+          command_line({"node", "/x-companion.mjs/broker.mjs"}), command_line({""}), std::string(),
+          std::string(3, '\0')}) {
+        CAPTURE(line);
+        CHECK_FALSE(runs_companion(line));
     }
 }
 

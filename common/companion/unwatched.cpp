@@ -1,5 +1,8 @@
 #include "common/companion/unwatched.hpp"
 
+#include <algorithm>
+#include <array>
+
 #include "common/record_limits.hpp"
 #include "common/units.hpp"
 
@@ -13,6 +16,27 @@ constexpr std::int64_t queued_at_most_ms = 60'000;
 std::optional<std::int64_t> time_in(const JobDocument& record, std::string_view key) {
     const auto text = record.string(key);
     return text ? parse_iso_time(*text) : std::nullopt;
+}
+
+std::string_view last_component(std::string_view path) {
+    return path.substr(path.rfind('/') + 1);  // npos + 1 is 0
+}
+
+// Not the whole name, because of node22 and nodejs. The shim's command line contains its worker's.
+bool is_runtime(std::string_view program) {
+    constexpr std::array<std::string_view, 4> names{"node", "bun", "deno", "jobshim"};
+    return std::any_of(names.begin(), names.end(), [&](std::string_view name) {
+        return last_component(program).starts_with(name);
+    });
+}
+
+bool is_companion_script(std::string_view path) {
+    const std::string_view name = last_component(path);
+    const std::string_view stem = name.substr(0, name.rfind('.'));
+    const std::string_view suffix = name.substr(stem.size());
+    constexpr std::array<std::string_view, 5> suffixes{".mjs", ".js", ".cjs", ".mts", ".ts"};
+    return stem.ends_with("-companion") &&
+           std::find(suffixes.begin(), suffixes.end(), suffix) != suffixes.end();
 }
 
 Verdict dead(const std::string& because) { return {State::lost, because, false, true}; }
@@ -40,6 +64,29 @@ std::int64_t begin_of(const JobDocument& record) {
     return 0;
 }
 
+// A name that is only mentioned does not count: in the arguments of an editor, or of another
+// script. But a worker that is not recognized may be called dead, which is worse than the opposite.
+// So what might be an option's value, or a word such as "run", is not taken for the script that
+// ends the search; and no plugin is looked for around it: an update removes that while workers run.
+bool runs_companion(std::string_view command_line) {
+    const auto take_word = [&] {
+        const std::string_view word = command_line.substr(0, command_line.find('\0'));
+        command_line.remove_prefix(std::min(word.size() + 1, command_line.size()));
+        return word;
+    };
+    if (!is_runtime(take_word())) return false;
+    bool may_be_value = false;
+    while (!command_line.empty()) {
+        const std::string_view word = take_word();
+        if (is_companion_script(word)) return true;
+        const bool is_option = word.starts_with('-');
+        const bool is_path = word.find_first_of("./") != std::string_view::npos;
+        if (is_path && !is_option && !may_be_value) return false;
+        may_be_value = is_option && word.find('=') == std::string_view::npos;
+    }
+    return false;
+}
+
 Verdict judge_unwatched(const JobDocument& record, const UnwatchedWorker& worker,
                         std::int64_t now) {
     const Status status = record.status();
@@ -58,8 +105,11 @@ Verdict judge_unwatched(const JobDocument& record, const UnwatchedWorker& worker
         case Liveness::alive:
             break;
     }
-    const std::int64_t began = begin_of(record);
-    if (began != 0 && worker.started > began + start_tolerance_ms && !worker.is_the_plugins)
+    // A pid is written while its process exists, but some write it long after the job's first
+    // times.
+    const std::int64_t written =
+        std::max(begin_of(record), time_in(record, "updatedAt").value_or(0));
+    if (written != 0 && worker.started > written + start_tolerance_ms && !worker.is_the_plugins)
         return dead(
             "The " + name +
             " is gone, and its pid now belongs to another process; how it ended is unknown.");

@@ -41,8 +41,7 @@ UnwatchedWorker look_up_worker(int pid, const std::optional<ProcessStat>& stat,
     if (worker.liveness != Liveness::alive || !stat) return worker;
     worker.started = wall_start_of(*stat);
     // Anybody can call a process that.
-    worker.is_the_plugins = owner_of_process(pid) == owner &&
-                            command_line_of(pid).find("codex-companion.mjs") != std::string::npos;
+    worker.is_the_plugins = owner_of_process(pid) == owner && runs_companion(command_line_of(pid));
     return worker;
 }
 
