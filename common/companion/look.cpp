@@ -30,7 +30,20 @@ TheirFile their_file(const std::string& path, std::string text, FileStamp stamp)
     return file;
 }
 
+bool is_record(const JobDocument& document) {
+    return document.value("status") || document.value("id");
+}
+
 }  // namespace
+
+JobDocument in_our_words(JobDocument record) {
+    if (record.status() != Status::other) return record;
+    const auto word = record.string("status");
+    const char* const ours = word == "pending"    ? "\"queued\""
+                             : word == "canceled" ? "\"cancelled\""
+                                                  : nullptr;
+    return ours == nullptr ? record : JobDocument::parse(record.with({{"status", ours}}));
+}
 
 std::optional<TheirFile> read_theirs(const Directory& directory, const std::string& name,
                                      milliseconds patience, std::size_t limit) {
@@ -63,14 +76,19 @@ CompanionView look_at_companion(const CompanionDirectory& state, const std::stri
     if (index.index) {
         view.index_is_whole = true;
         view.index_has_trailing_text = index.has_trailing_text;
-        view.entry = index.index->find(id);
+        if (auto entry = index.index->find(id)) view.entry = in_our_words(std::move(*entry));
     }
     const auto jobs = state.jobs();
     if (!jobs) return view;
     if (auto file = read_theirs(*jobs, CompanionDirectory::job_name(id), patience, limit)) {
+        const bool has_trailing_text = file->has_trailing_text;
+        if (file->whole) {
+            auto job = JobDocument::parse(std::move(file->text));
+            if (!is_record(job)) return view;
+            view.job = in_our_words(std::move(job));
+        }
         view.file_exists = true;
-        view.file_has_trailing_text = file->has_trailing_text;
-        if (file->whole) view.job = JobDocument::parse(std::move(file->text));
+        view.file_has_trailing_text = has_trailing_text;
     }
     return view;
 }

@@ -31,6 +31,10 @@ std::optional<TheirFile> read_theirs(const Directory& directory, const std::stri
                                      std::chrono::milliseconds patience,
                                      std::size_t limit = max_job_file_bytes);
 
+// A record in our words for its status. Kin of codex-companion have others: "pending" before a
+// worker has started, and "canceled".
+JobDocument in_our_words(JobDocument record);
+
 // What the index currently says, about all jobs. Throws likewise.
 struct IndexSight {
     std::optional<FileStamp> stamp;  // nothing: there is no index
@@ -39,9 +43,10 @@ struct IndexSight {
 };
 IndexSight look_at_index(const CompanionDirectory& state, std::chrono::milliseconds patience);
 
-// What the job file and the index currently say about a job. Throws likewise. Whoever looks at many
-// jobs looks at the index once; it must not have been looked at after the job file, because the
-// plugin removes a job's file before its entry.
+// What the job file and the index currently say about a job, in our words. Throws likewise. Some
+// kin keep a job's result, and no record, in the file of its name: that is no job file. Whoever
+// looks at many jobs looks at the index once; it must not have been looked at after the job file,
+// because the plugin removes a job's file before its entry.
 CompanionView look_at_companion(const CompanionDirectory& state, const std::string& id,
                                 std::chrono::milliseconds patience);
 CompanionView look_at_companion(const CompanionDirectory& state, const std::string& id,

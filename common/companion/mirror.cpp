@@ -182,7 +182,7 @@ bool CompanionMirror::change_file(const CompanionRemedy& remedy, const Companion
             if (!view.entry) return std::nullopt;
             return JobDocument::parse(as_job_file(*view.entry)).with(members);
         }
-        const JobDocument job = JobDocument::parse(theirs.text);
+        const JobDocument job = in_our_words(JobDocument::parse(theirs.text));
         if (is_final(job.status())) return std::nullopt;
         return job.with(members);
     });
@@ -194,7 +194,7 @@ bool CompanionMirror::change_index(const CompanionRemedy& remedy, const Companio
         const auto index = theirs.whole ? CompanionIndex::parse(theirs.text) : std::nullopt;
         if (!index) return std::nullopt;
         if (const auto entry = index->find(job_.id)) {
-            if (is_final(entry->status())) return std::nullopt;
+            if (is_final(in_our_words(*entry).status())) return std::nullopt;
             return index->with(job_.id, entry->with(members));
         }
         // To remove a job from the index, the plugin removes its file first. While the file is
