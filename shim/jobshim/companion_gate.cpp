@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "common/clocks.hpp"
+#include "common/companion/last_word.hpp"
+#include "common/companion/look.hpp"
 #include "common/companion/unwatched.hpp"
 #include "common/job_files.hpp"
 #include "common/job_names.hpp"
@@ -22,6 +24,9 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds gate_patience{10'000};
 constexpr milliseconds gate_tick{20};
+// Kin of codex-companion that keep no job file while a job runs list it before they start its
+// worker. The others write the job file first.
+constexpr milliseconds entry_alone_patience{500};
 // The plugin kills a worker first and writes its record afterwards: give it time to write first.
 // But not much: Claude Code, which stops a task by SIGTERM, kills what is left 1.3 s later. If the
 // plugin is slower, it overwrites our word with its own.
@@ -55,10 +60,18 @@ CompanionView look(const CompanionDirectory& state, const std::string& id) {
     }
 }
 
+IndexSight look_at_index_if_readable(const CompanionDirectory& state) {
+    try {
+        return look_at_index(state, milliseconds(0));
+    } catch (const std::exception&) {
+        return {};
+    }
+}
+
 // Why the worker must not start: the plugin has already ended the job. "" if it has not.
 std::string refusal_by(const CompanionView& view, bool was_there) {
-    if (view.job && is_final(view.job->status()))
-        return "the plugin's record was already " + std::string(word(view.job->status()));
+    if (const JobDocument* const last = final_word_in(view))
+        return "the plugin's record was already " + std::string(word(last->status()));
     if (was_there && !view.file_exists) return "the plugin removed its record";
     return "";
 }
@@ -93,13 +106,17 @@ CompanionGate::GateResult CompanionGate::wait_at_gate(const std::function<bool()
     if (!was_given_) return {};
     const auto deadline = monotonic_now() + gate_patience;
     bool was_there = false;
+    auto entry_alone_since = monotonic_now();
     for (;;) {
         const CompanionView view = look(state_, id_);
         if (std::string refusal = refusal_by(view, was_there); !refusal.empty())
             return {.refusal = std::move(refusal)};
         if (view.job && view.entry) return {};
+        const auto now = monotonic_now();
+        if (!view.entry || view.file_exists) entry_alone_since = now;
+        if (now - entry_alone_since >= entry_alone_patience) return {};
         if (called_off()) return {.called_off = true};
-        if (monotonic_now() >= deadline) return result_after_timeout(view);
+        if (now >= deadline) return result_after_timeout(view);
         was_there = was_there || view.file_exists;
         pause_for(gate_tick);
     }
@@ -107,18 +124,28 @@ CompanionGate::GateResult CompanionGate::wait_at_gate(const std::function<bool()
 
 bool CompanionGate::find_job_of(const WorkerIdentity& worker) {
     if (!id_.empty()) return true;
-    const auto jobs = state_.jobs();
-    if (!jobs) return false;
-    for (const std::string& id : ids_in(*jobs)) {
-        const auto stamp = jobs->stamp_if_known(CompanionDirectory::job_name(id));
-        // An old record may name a pid that the worker has been given since.
-        if (!stamp || stamp->modified_ns / 1'000'000 < began_ms_) continue;
-        const CompanionView view = look(state_, id);
-        const auto pid = view.job ? worker_pid_in(*view.job) : std::nullopt;
-        if (!pid || !is_of(worker, *pid)) continue;
-        const auto started = view.job->string("startedAt");
-        const auto time = started ? parse_iso_time(*started) : std::nullopt;
-        if (!time || *time + clock_tolerance_ms < began_ms_) continue;
+    const auto is_its_job = [&](const std::optional<JobDocument>& record) {
+        const auto pid = record ? worker_pid_in(*record) : std::nullopt;
+        return pid && is_of(worker, *pid) && begin_of(*record) + clock_tolerance_ms >= began_ms_;
+    };
+    // An old record may name a pid that the worker has been given since.
+    const auto is_recent = [&](const std::optional<FileStamp>& stamp) {
+        return stamp && stamp->modified_ns / 1'000'000 >= began_ms_;
+    };
+    if (const auto jobs = state_.jobs())
+        for (const std::string& id : ids_in(*jobs)) {
+            if (!is_recent(jobs->stamp_if_known(CompanionDirectory::job_name(id)))) continue;
+            if (!is_its_job(look(state_, id).job)) continue;
+            id_ = id;
+            return true;
+        }
+    // Some kin of codex-companion have no job file while the job runs.
+    if (!is_recent(state_.top().stamp_if_known(CompanionDirectory::index))) return false;
+    const IndexSight sight = look_at_index_if_readable(state_);
+    if (!sight.index) return false;
+    for (const std::string& id : sight.index->ids()) {
+        const auto entry = sight.index->find(id);
+        if (!is_its_job(entry)) continue;
         id_ = id;
         return true;
     }
@@ -128,8 +155,7 @@ bool CompanionGate::find_job_of(const WorkerIdentity& worker) {
 bool CompanionGate::worker_reported() const {
     // Some foreground commands keep no job at all.
     if (id_.empty()) return true;
-    const CompanionView view = look(state_, id_);
-    return view.job && is_final(view.job->status());
+    return final_word_in(look(state_, id_)) != nullptr;
 }
 
 bool CompanionGate::may_have_ended_worker(const Ending& ending) {

@@ -23,7 +23,8 @@ public:
     const std::string& job() const { return id_; }
 
     // Waits up to 10 s for the plugin to write both of its files, because it starts the worker
-    // before it writes them. `called_off` is polled, and ends the wait when it returns true.
+    // before it writes them; but not for a job file that never comes, if the index lists the job.
+    // `called_off` is polled, and ends the wait when it returns true.
     struct GateResult {
         std::string refusal = {};   // why the worker must not be started; "" if it may
         std::string evidence = {};  // what was odd, though the worker may start
