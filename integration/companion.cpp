@@ -20,6 +20,8 @@ pid_t gone_pid() {
     if (pid == 0) _exit(0);
     waitpid(pid, nullptr, 0);
     return pid;
+}
+
 Process spawn_companion(Sandbox& sandbox, const fs::path& script, const Words& arguments) {
     const fs::path node = sandbox.dir / "runtime" / "node";
     if (!fs::exists(node)) {
@@ -30,6 +32,12 @@ Process spawn_companion(Sandbox& sandbox, const fs::path& script, const Words& a
     fs::create_directories(path.parent_path());
     put(path, for_ever_in_shell + "\n");
     return sandbox.spawn(joined({{node, path}, arguments}));
+}
+
+std::string state_of(const Json& array, const std::string& id) {
+    for (const Json& job : array)
+        if (at(job, "/id") == id) return at(job, "/verdict/state").get<std::string>();
+    return "not listed";
 }
 
 std::string iso_now(std::chrono::milliseconds ago) {

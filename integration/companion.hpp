@@ -53,9 +53,13 @@ private:
 
 /// The pid of a process that is gone.
 pid_t gone_pid();
+
 /// A process with the command line of a companion's worker, "node SCRIPT ARGUMENTS...", which does
 /// nothing until it is killed. SCRIPT is created in the sandbox.
 Process spawn_companion(Sandbox& sandbox, const fs::path& script, const Words& arguments = {});
+
+/// The verdict on a job in what `list --json` printed.
+std::string state_of(const Json& array, const std::string& id);
 
 std::string iso_now(std::chrono::milliseconds ago = 0ms);
 

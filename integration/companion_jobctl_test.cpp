@@ -6,16 +6,6 @@
 
 using namespace harness;
 
-namespace {
-
-std::string state_of(const Json& array, const std::string& id) {
-    for (const Json& job : array)
-        if (at(job, "/id") == id) return at(job, "/verdict/state").get<std::string>();
-    return "not listed";
-}
-
-}  // namespace
-
 TEST_CASE_METHOD(Sandbox, "companion: each kind of job that no shim started is judged by its pid",
                  "[quick]") {
     const Companion plugin(dir / "ws-0123456789abcdef");
