@@ -135,6 +135,40 @@ TEST_CASE_METHOD(Prune, "prune spares jobs that are active or young or unknown",
     ::kill(worker, SIGKILL);
 }
 
+TEST_CASE_METHOD(Prune, "prune --keep spares the jobs that ended last", "[quick]") {
+    // Their names and their beginnings are in another order.
+    for (const auto& [name, ended] : std::map<std::string, std::string>{
+             {"a", "2020-01-03"}, {"b", "2020-01-01"}, {"c", "2020-01-04"}, {"d", "2020-01-02"}})
+        put(jobs / (name + ".json"),
+            R"({"status":"failed","completedAt":")" + ended + R"(T00:00:00.000Z"})");
+    put(jobs / "queued.json", R"({"status":"queued","updatedAt":"2020-01-01T00:00:00.000Z"})");
+    auto running = start_job(jobs / "running.json", for_ever);
+    worker_of(jobs / "running.json");
+    const auto keep = [&](const Words& more) {
+        return ctl(joined({{"prune", "--dir", jobs}, more}));
+    };
+    const auto left_jobs = [&] {
+        auto names = names_in(jobs, ".json");
+        std::erase_if(names, [](const std::string& name) { return name.starts_with('.'); });
+        return names;
+    };
+    CHECK(contains(keep({"--keep", "2", "--dry-run"}).out, "2 jobs would be removed"));
+    CHECK(keep({"--keep", "4"}).out == "0 jobs removed\n");
+    CHECK(keep({"--keep", "99999999999"}).out == "0 jobs removed\n");
+    CHECK(keep({"--keep", "0", "--older-than", "36500d"}).out == "0 jobs removed\n");
+    const auto removed = keep({"--keep", "2"});
+    INFO(removed.out << removed.err);
+    CHECK(lines_of(removed.out).size() == 3);
+    CHECK(left_jobs() == Words{"a.json", "c.json", "queued.json", "running.json"});
+    CHECK(keep({"--keep", "1", "--older-than", "1h"}).out.ends_with("1 job removed\n"));
+    CHECK(keep({"--keep", "0"}).out.ends_with("1 job removed\n"));
+    CHECK(left_jobs() == Words{"queued.json", "running.json"});
+    for (const char* wrong : {"", "-1", "x", "1.5", "99999999999999999999999"})
+        CHECK(keep({"--keep", wrong}).ended() == "exit 2");
+    running.kill(SIGTERM);
+    running.wait();
+}
+
 TEST_CASE_METHOD(Prune, "prune keeps a log that is not only this job's") {
     const auto log = jobs / "old.log";
     run_job(jobs / "old.json", "echo line", {"--log", log});

@@ -77,6 +77,7 @@ struct Row {
     JobReport report;             // without its record, which may be large
     std::int64_t created_ms = 0;  // the sort key of the table
     std::string started, duration, title;
+    std::string why;   // a line of its own below the job
     std::string json;  // if that is what will be printed
 };
 
@@ -108,6 +109,8 @@ public:
         }
         constexpr std::size_t longest_title = 1'000;
         row.title = printable(row.title.substr(0, longest_title));
+        if (options_.why && report.job && report.verdict.state != State::completed)
+            row.why = printable(report.verdict.because);
         if (options_.json) row.json = json_of(report);
         report.job.reset();
         row.report = std::move(report);
@@ -154,22 +157,26 @@ std::string cut_to(std::string text, std::size_t width) {
     return text;
 }
 
-using Cells = std::vector<std::string>;
+struct Line {
+    std::vector<std::string> cells;
+    std::string below = {};  // an indented line, if not empty
+};
 
 // The last column is not padded; it is cut off where the terminal ends.
-std::string table_of(const std::vector<Cells>& lines, std::size_t screen_width) {
-    std::vector<std::size_t> widths(lines.front().size(), 0);
-    for (const Cells& cells : lines)
+std::string table_of(const std::vector<Line>& lines, std::size_t screen_width) {
+    std::vector<std::size_t> widths(lines.front().cells.size(), 0);
+    for (const auto& [cells, below] : lines)
         for (std::size_t i = 0; i < cells.size(); ++i)
             widths[i] = std::max(widths[i], width_of(cells[i]));
     std::string text;
-    for (const Cells& cells : lines) {
+    for (const auto& [cells, below] : lines) {
         std::string line;
         for (std::size_t i = 0; i + 1 < cells.size(); ++i)
             line += cells[i] + std::string(widths[i] - width_of(cells[i]) + 2, ' ');
         line += cells.back();
         line.erase(line.find_last_not_of(' ') + 1);
         text += cut_to(std::move(line), screen_width) + "\n";
+        if (!below.empty()) text += cut_to("    " + below, screen_width) + "\n";
     }
     return text;
 }
@@ -184,12 +191,13 @@ std::string id_in_table(const std::string& id, std::size_t screen_width) {
     return cut_to(std::move(shown), most - 1) + "\u2026";
 }
 
-std::vector<Cells> cells_of(const std::list<Row>& rows, std::size_t screen_width) {
-    std::vector<Cells> lines{{"ID", "STATUS", "STARTED", "DURATION", "TITLE"}};
+std::vector<Line> lines_of(const std::list<Row>& rows, std::size_t screen_width) {
+    std::vector<Line> lines{{{"ID", "STATUS", "STARTED", "DURATION", "TITLE"}}};
     for (const Row& row : rows)
-        lines.push_back({id_in_table(row.report.id, screen_width),
-                         std::string(word(row.report.verdict.state)), row.started, row.duration,
-                         row.title});
+        lines.push_back(
+            {{id_in_table(row.report.id, screen_width), std::string(word(row.report.verdict.state)),
+              row.started, row.duration, row.title},
+             row.why});
     return lines;
 }
 
@@ -222,7 +230,7 @@ std::string screenful_of(const std::string& table, std::size_t height) {
 void print_rows(const std::list<Row>& rows, bool json, bool redraws = false) {
     if (!json) {
         const Screen screen = look_at_screen();
-        const std::string table = table_of(cells_of(rows, screen.width), screen.width);
+        const std::string table = table_of(lines_of(rows, screen.width), screen.width);
         return print(redraws ? "\x1b[H\x1b[2J" + screenful_of(table, screen.height) : table);
     }
     JsonArrayPrinter array;

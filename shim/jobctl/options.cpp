@@ -197,12 +197,11 @@ void declare_result(CLI::App* sub, CtlOptions& options) {
 
 // An option whose value is a duration.
 void add_duration(CLI::App* sub, const char* name, const char* description,
-                  const std::function<void(milliseconds)>& on_value, bool required = false) {
+                  const std::function<void(milliseconds)>& on_value) {
     sub->add_option_function<std::string>(
            name, [on_value](const std::string& text) { on_value(duration_value(text)); },
            description)
-        ->type_name("DUR")
-        ->required(required);
+        ->type_name("DUR");
 }
 
 void declare_wait(CLI::App* sub, CtlOptions& options) {
@@ -229,6 +228,8 @@ void declare_list(CLI::App* sub, CtlOptions& options) {
         ->allow_extra_args(false);
     sub->add_flag("--watch", options.watch,
                   "Keep running, and print the table again when something changes");
+    sub->add_flag("--why", options.why,
+                  "Below each job that did not simply complete, print the reason");
     add_reading(sub, options);
     sub->get_option("--watch")->excludes("--companion")->excludes("--all-states");
 }
@@ -289,9 +290,17 @@ void declare_settle(CLI::App* sub, CtlOptions& options) {
 }
 
 void declare_prune(CLI::App* sub, CtlOptions& options) {
-    add_duration(
-        sub, "--older-than", "Jobs that ended more than DUR ago (0: all that have ended)",
-        [&options](milliseconds age) { options.older_than = age; }, true);
+    add_duration(sub, "--older-than", "Jobs that ended more than DUR ago (0: all that have ended)",
+                 [&options](milliseconds age) { options.older_than = age; });
+    sub->add_option_function<std::string>(
+           "--keep",
+           [&options](const std::string& text) {
+               const auto keep = parse_count(text);
+               if (!keep) throw CLI::ValidationError("invalid number '" + text + "'");
+               options.keep = *keep;
+           },
+           "All jobs that have ended but the last N")
+        ->type_name("N");
     sub->add_flag("--dry-run", options.dry_run, "Only list them and their files, change nothing");
     sub->add_flag("--logs", options.logs,
                   "Also remove logs elsewhere, if nothing but the removed job wrote to them");
@@ -440,6 +449,12 @@ std::vector<std::string> words_of(const CLI::App& app, int argc, const char* con
     return words;
 }
 
+// To remove all ended jobs is possible, but must be said.
+void demand_a_limit(const CLI::App& prune) {
+    if (prune.count("--older-than") == 0 && prune.count("--keep") == 0)
+        throw CLI::ValidationError("prune needs --older-than or --keep");
+}
+
 }  // namespace
 
 std::variant<CtlOptions, EarlyExit> parse_options(int argc, const char* const* argv) {
@@ -452,6 +467,7 @@ std::variant<CtlOptions, EarlyExit> parse_options(int argc, const char* const* a
             if (job.starts_with(shield)) job.erase(0, 1);
         if (options.mirror && options.jobs.size() != 1)
             throw CLI::ValidationError("--mirror takes only one JOB");
+        if (options.command == Command::prune) demand_a_limit(*app.get_subcommand("prune"));
     } catch (const CLI::RequiredError& error) {
         // CLI11 only says that a subcommand is missing, whatever was written in its place.
         const std::string wrong = argc > 1 && app.get_subcommands().empty()

@@ -46,6 +46,7 @@ struct CtlOptions {
     // list
     std::vector<State> states;  // empty: all
     bool watch = false;
+    bool why = false;
 
     // logs
     bool follow = false;
@@ -63,7 +64,10 @@ struct CtlOptions {
     bool dry_run = false;
     std::optional<std::chrono::milliseconds> presume_dead;
     std::chrono::milliseconds older_than{0};
-    bool logs = false;  // prune
+
+    // prune
+    bool logs = false;
+    std::uint64_t keep = 0;  // how many of the jobs that ended last
 
     // hook: of Claude Code, the only agent there is so far
     std::string event;

@@ -1,5 +1,5 @@
-// jobctl prune --older-than DUR: removes jobs that ended at least that long ago, with everything
-// that belongs to them.
+// jobctl prune: removes jobs that ended at least --older-than DUR ago, but not the last --keep N of
+// them, with everything that belongs to them.
 //
 // The job file goes last but one and the heartbeat file last, so that after a kill in the middle
 // the next run can carry on; a heartbeat file without a job is found by itself. All of this happens
@@ -77,20 +77,23 @@ public:
         complain_of_missing_directories(context_);
         directories_ = open_directories(context_.directories);
         std::vector<Pruned> old;
-        std::set<std::string> logs;
         const SurveyOptions looks{.settle = !options_.dry_run, .tidy_copies = !options_.dry_run};
         survey(context_, looks, [&](Surveyed job) {
             const std::string log = job.report.job ? log_path_of(*job.report.job) : "";
-            const bool goes = is_old(job.report.job);
-            // What two jobs wrote to is not all of either's.
-            if (!goes || !logs.insert(log).second) logs_in_use_.insert(log);
-            if (!goes) return;
+            if (!is_old(job.report.job)) {
+                logs_in_use_.insert(log);
+                return;
+            }
             Pruned& pruned = old.emplace_back();
+            pruned.log = log;
+            pruned.ended_ms = *end_time_of(*job.report.job);
             if (options_.json) pruned.json = json_of(job.report);
             job.report.job.reset();  // it is read again
             pruned.report = std::move(job.report);
             pruned.copy = std::move(job.copy);
         });
+        spare_the_last(old);
+        note_shared_logs(old);
         std::erase_if(old, [&](Pruned& job) { return !attempt([&] { return prune(job); }); });
         remove_heartbeats_without_job();
         show(old);
@@ -99,14 +102,32 @@ public:
 
 private:
     struct Pruned {
-        JobReport report;                        // without its record
-        std::string json;                        // if that is what will be printed
+        JobReport report;       // without its record
+        std::string json = {};  // if that is what will be printed
+        std::string log = {};   // that the record names, if any
+        std::int64_t ended_ms = 0;
         std::optional<UnrecordedEnd> copy = {};  // all that is left of it
         std::vector<std::string> files = {};     // paths, in the order of their removal
     };
 
     bool is_old(const std::optional<JobDocument>& job) const {
         return job && is_final(job->status()) && is_older(end_time_of(*job), options_.older_than);
+    }
+
+    void spare_the_last(std::vector<Pruned>& old) {
+        std::sort(old.begin(), old.end(),
+                  [](const Pruned& a, const Pruned& b) { return a.ended_ms < b.ended_ms; });
+        for (std::uint64_t spared = 0; spared < options_.keep && !old.empty(); ++spared) {
+            logs_in_use_.insert(old.back().log);
+            old.pop_back();
+        }
+    }
+
+    // What two jobs wrote to is not all of either's.
+    void note_shared_logs(const std::vector<Pruned>& old) {
+        std::set<std::string_view> logs;
+        for (const Pruned& job : old)
+            if (!logs.insert(job.log).second) logs_in_use_.insert(job.log);
     }
 
     template <class Action>

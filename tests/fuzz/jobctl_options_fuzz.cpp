@@ -40,7 +40,8 @@ const std::map<std::string, CommandGrammar> commands = {
       {},
       true}},
     {"result", {Command::result, 1, 1, {}, {"--json", "--no-reap"}, {}, true}},
-    {"list", {Command::list, 0, 0, {"--status"}, {"--watch", "--json", "--no-reap"}, {}, true}},
+    {"list",
+     {Command::list, 0, 0, {"--status"}, {"--watch", "--why", "--json", "--no-reap"}, {}, true}},
     {"logs", {Command::logs, 1, 1, {"--lines"}, {"--follow"}}},
     {"cancel",
      {Command::cancel,
@@ -51,7 +52,7 @@ const std::map<std::string, CommandGrammar> commands = {
     {"settle", {Command::settle, 1, 1, {"--as", "--because"}, {"--json"}, {"--as", "--because"}}},
     {"reap", {Command::reap, 0, 0, {"--presume-dead"}, {"--dry-run", "--json"}, {}, true}},
     {"prune",
-     {Command::prune, 0, 0, {"--older-than"}, {"--dry-run", "--logs", "--json"}, {"--older-than"}}},
+     {Command::prune, 0, 0, {"--older-than", "--keep"}, {"--dry-run", "--logs", "--json"}}},
     {"doctor", {Command::doctor, 0, 1, {}, {"--json"}}},
 };
 
@@ -83,7 +84,7 @@ bool is_good_value(const std::string& name, const std::string& text) {
     if (name == "--signal") return parse_signal(text).has_value();
     if (name == "--as") return text == "failed" || text == "cancelled";
     if (name == "--status") return is_state(text);
-    if (name == "--lines") return parse_count(text).has_value();
+    if (name == "--lines" || name == "--keep") return parse_count(text).has_value();
     if (name == "--dir") return !text.empty();
     return true;
 }
@@ -104,6 +105,8 @@ bool is_good(const Reading& reading, const CommandGrammar& command) {
     if (is_there("--companion") || is_there("--all-states"))
         if (std::any_of(not_of_the_companion.begin(), not_of_the_companion.end(), is_there))
             return false;
+    if (command.command == Command::prune && !is_there("--older-than") && !is_there("--keep"))
+        return false;
     const int jobs = static_cast<int>(reading.operands.size());
     return jobs >= command.fewest_jobs && jobs <= command.most_jobs &&
            (!reading.has("--mirror") || jobs == 1);
@@ -138,6 +141,8 @@ void check_options(const CtlOptions& options, const Reading& reading) {
         demand(taken == parse_duration(reading.value(name)), name);
     if (const std::string text = reading.value("--older-than"); !text.empty())
         demand(options.older_than == parse_duration(text), "--older-than");
+    if (const std::string text = reading.value("--keep"); !text.empty())
+        demand(options.keep == parse_count(text), "--keep");
     demand(options.signal == parse_signal(reading.value("--signal")), "--signal");
     if (const std::string text = reading.value("--as"); !text.empty())
         demand(word(options.settle_as) == text, "--as");
@@ -151,6 +156,7 @@ void check_options(const CtlOptions& options, const Reading& reading) {
     demand(options.any == reading.has("--any"), "--any");
     demand(options.mirror == reading.has("--mirror"), "--mirror");
     demand(options.watch == reading.has("--watch"), "--watch");
+    demand(options.why == reading.has("--why"), "--why");
     demand(options.follow == reading.has("--follow"), "--follow");
     demand(options.dry_run == reading.has("--dry-run"), "--dry-run");
 }
