@@ -10,7 +10,7 @@ TEST_CASE_METHOD(Sandbox, "companion: each kind of job that no shim started is j
                  "[quick]") {
     const Companion plugin(dir / "ws-0123456789abcdef");
     const auto sleeper = spawn({"sleep", "600"});
-    const auto plugins_own = spawn_companion(*this, "codex-companion.mjs");
+    const auto plugins_own = spawn({"sh", "-c", for_ever_in_shell, "codex-companion.mjs"});
     // Its parent never reaps it.
     const auto parent = spawn({"sh", "-c", "sh -c 'exit 0' & echo $!; exec sleep 600"});
     REQUIRE(wait_until([&] { return !lines_of(parent.out()).empty(); }));

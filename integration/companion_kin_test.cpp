@@ -74,7 +74,6 @@ TEST_CASE_METHOD(Kin, "companion kin: a worker's script may have any name that e
 TEST_CASE_METHOD(Kin, "companion kin: a process that only mentions such a script is not a worker") {
     const std::string script = dir / "plugins/gemini/scripts/gemini-companion.mjs";
     std::map<std::string, Process> others;
-    others.emplace("editor", spawn({"sh", "-c", for_ever_in_shell, script}));
     others.emplace("linter", spawn_companion(*this, "lint.mjs", {script}));
     others.emplace("prompt", spawn_companion(*this, "claude.mjs", {"-p", "look at " + script}));
     for (const auto& [id, process] : others)

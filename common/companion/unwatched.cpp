@@ -22,14 +22,6 @@ std::string_view last_component(std::string_view path) {
     return path.substr(path.rfind('/') + 1);  // npos + 1 is 0
 }
 
-// Not the whole name, because of node22 and nodejs. The shim's command line contains its worker's.
-bool is_runtime(std::string_view program) {
-    constexpr std::array<std::string_view, 4> names{"node", "bun", "deno", "jobshim"};
-    return std::any_of(names.begin(), names.end(), [&](std::string_view name) {
-        return last_component(program).starts_with(name);
-    });
-}
-
 bool is_companion_script(std::string_view path) {
     const std::string_view name = last_component(path);
     const std::string_view stem = name.substr(0, name.rfind('.'));
@@ -64,17 +56,17 @@ std::int64_t begin_of(const JobDocument& record) {
     return 0;
 }
 
-// A name that is only mentioned does not count: in the arguments of an editor, or of another
-// script. But a worker that is not recognized may be called dead, which is worse than the opposite.
-// So what might be an option's value, or a word such as "run", is not taken for the script that
-// ends the search; and no plugin is looked for around it: an update removes that while workers run.
+// A name that another script is given does not count. But a worker that is not recognized may be
+// called dead, which is worse than the opposite. So any program will do, in a shell too; what might
+// be an option's value, or a word such as "run", is not taken for the script that ends the search;
+// and no plugin is looked for around it: an update removes that while workers run.
 bool runs_companion(std::string_view command_line) {
     const auto take_word = [&] {
         const std::string_view word = command_line.substr(0, command_line.find('\0'));
         command_line.remove_prefix(std::min(word.size() + 1, command_line.size()));
         return word;
     };
-    if (!is_runtime(take_word())) return false;
+    take_word();
     bool may_be_value = false;
     while (!command_line.empty()) {
         const std::string_view word = take_word();
