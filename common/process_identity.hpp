@@ -8,8 +8,10 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "common/place.hpp"
@@ -128,5 +130,9 @@ struct RunningCommand {
     std::uint32_t owner = 0;  // who started it: its real uid
 };
 std::vector<RunningCommand> find_processes_named(const std::string& name);
+
+// A process whose command line, as the kernel has it, fits. Of this pid namespace.
+std::optional<int> find_process(const std::function<bool(std::string_view command_line)>& fits,
+                                std::uint32_t owner);
 
 }  // namespace jobshim

@@ -441,4 +441,13 @@ std::vector<RunningCommand> find_processes_named(const std::string& name) {
     return found;
 }
 
+std::optional<int> find_process(const std::function<bool(std::string_view command_line)>& fits,
+                                std::uint32_t owner) {
+    std::optional<int> found;
+    for_each_process([&](int pid) {
+        if (!found && fits(command_line_of(pid)) && owner_of_process(pid) == owner) found = pid;
+    });
+    return found;
+}
+
 }  // namespace jobshim

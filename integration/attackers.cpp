@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <sstream>
 
+#include "integration/companion.hpp"
 #include "integration/support/error.hpp"
 
 namespace harness {

@@ -173,6 +173,23 @@ TEST_CASE("companion: whose command line is a companion's and whose is not") {
     }
 }
 
+TEST_CASE("companion: which command lines are about to cancel jobs") {
+    for (const auto& line :
+         {command_line({"node", "/p/scripts/codex-companion.mjs", "cancel", "task-1"}),
+          command_line({"node", "--import=file:///x", "gemini-companion.mjs", "cancel"}),
+          command_line({"node", "/p/scripts/session-lifecycle-hook.mjs", "SessionEnd"})}) {
+        CAPTURE(line);
+        CHECK(cancels_jobs(line));
+    }
+    for (const auto& line : {command_line({"node", "codex-companion.mjs", "task", "cancel"}),
+                             command_line({"node", "codex-companion.mjs"}),
+                             command_line({"node", "session-lifecycle-hook.mjs", "SessionStart"}),
+                             command_line({"cancel"}), std::string()}) {
+        CAPTURE(line);
+        CHECK_FALSE(cancels_jobs(line));
+    }
+}
+
 TEST_CASE("companion: what counts as a worker's pid and what does not") {
     CHECK(worker_pid_in(doc(R"({"pid":7})")) == 7);
     CHECK(worker_pid_in(doc(R"({"pid":4194304})")) == 4194304);

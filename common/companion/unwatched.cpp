@@ -22,6 +22,13 @@ std::string_view last_component(std::string_view path) {
     return path.substr(path.rfind('/') + 1);  // npos + 1 is 0
 }
 
+// The first argument, which is taken off the command line.
+std::string_view take_word(std::string_view& command_line) {
+    const std::string_view word = command_line.substr(0, command_line.find('\0'));
+    command_line.remove_prefix(std::min(word.size() + 1, command_line.size()));
+    return word;
+}
+
 bool is_companion_script(std::string_view path) {
     const std::string_view name = last_component(path);
     const std::string_view stem = name.substr(0, name.rfind('.'));
@@ -61,20 +68,26 @@ std::int64_t begin_of(const JobDocument& record) {
 // be an option's value, or a word such as "run", is not taken for the script that ends the search;
 // and no plugin is looked for around it: an update removes that while workers run.
 bool runs_companion(std::string_view command_line) {
-    const auto take_word = [&] {
-        const std::string_view word = command_line.substr(0, command_line.find('\0'));
-        command_line.remove_prefix(std::min(word.size() + 1, command_line.size()));
-        return word;
-    };
-    take_word();
+    take_word(command_line);
     bool may_be_value = false;
     while (!command_line.empty()) {
-        const std::string_view word = take_word();
+        const std::string_view word = take_word(command_line);
         if (is_companion_script(word)) return true;
         const bool is_option = word.starts_with('-');
         const bool is_path = word.find_first_of("./") != std::string_view::npos;
         if (is_path && !is_option && !may_be_value) return false;
         may_be_value = is_option && word.find('=') == std::string_view::npos;
+    }
+    return false;
+}
+
+bool cancels_jobs(std::string_view command_line) {
+    while (!command_line.empty()) {
+        const std::string_view word = take_word(command_line);
+        const std::string_view next = command_line.substr(0, command_line.find('\0'));
+        if (is_companion_script(word) && next == "cancel") return true;
+        if (last_component(word) == "session-lifecycle-hook.mjs" && next == "SessionEnd")
+            return true;
     }
     return false;
 }

@@ -24,6 +24,10 @@ std::int64_t begin_of(const JobDocument& record);
 // it: each argument is followed by a null byte.
 bool runs_companion(std::string_view command_line);
 
+// True if this is the command line of a script that cancels jobs, and writes that down afterwards:
+// a companion's `cancel`, or its hook for the end of a session.
+bool cancels_jobs(std::string_view command_line);
+
 // What was seen of the process with that pid.
 struct UnwatchedWorker {
     Liveness liveness = Liveness::none;

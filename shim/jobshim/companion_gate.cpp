@@ -27,11 +27,12 @@ constexpr milliseconds gate_tick{20};
 // Kin of codex-companion that keep no job file while a job runs list it before they start its
 // worker. The others write the job file first.
 constexpr milliseconds entry_alone_patience{500};
-// The plugin kills a worker first and writes its record afterwards: give it time to write first.
-// But not much: Claude Code, which stops a task by SIGTERM, kills what is left 1.3 s later. If the
-// plugin is slower, it overwrites our word with its own.
-constexpr milliseconds after_an_end{250};
-constexpr milliseconds after_a_kill{500};
+// The plugin kills a worker first and writes its record afterwards. A cancel of its own that is
+// seen to be under way is given time to write first; for all others this must do: Claude Code,
+// which stops a task by SIGTERM, kills what is left a second later. Whoever is slower overwrites
+// our word.
+constexpr milliseconds after_an_end{200};
+constexpr milliseconds cancel_patience{2000};
 constexpr milliseconds check_for_at_most{30'000};
 // The plugin reads the same clock as we do, but stamps a moment earlier or later.
 constexpr std::int64_t clock_tolerance_ms = 2000;
@@ -168,7 +169,12 @@ bool CompanionGate::may_have_ended_worker(const Ending& ending) {
 void CompanionGate::keep_in_step(const Conclusion& last, const JobFiles& own, bool was_killed,
                                  const std::function<void(const std::string&)>& complain) {
     if (id_.empty()) return;
-    pause_for(was_killed ? after_a_kill : after_an_end);
+    const auto began = monotonic_now();
+    const auto is_before = [&](milliseconds limit) { return monotonic_now() - began < limit; };
+    while (is_before(after_an_end) || (was_killed && is_before(cancel_patience) &&
+                                       final_word_in(look(state_, id_)) == nullptr &&
+                                       find_process(cancels_jobs, state_.parties().owner)))
+        pause_for(gate_tick);
     std::vector<CompanionMirror> mirrors;
     mirrors.emplace_back(state_, CompanionMirror::Job{id_, last, began_ms_, false, own});
     // Nobody waits for a background job, so keep watching its files even if they were right. The
