@@ -1294,33 +1294,26 @@ TEST_CASE_METHOD(Attacked, "the preload runs no jobshim of the directory it is s
     make_directory(repository / "bin", user_b, 0755);
     for (const auto& fake : {repository / "jobshim", repository / "bin/jobshim"})
         make_file(fake, user_b, 0755, "#!/bin/sh\n: > '" + (dir / "evil").string() + "'\n");
-    make_file(dir / "codex-companion.mjs", root, 0644,
-              "import fs from 'node:fs'; fs.writeFileSync('" + (dir / "ran").string() + "', '');");
-    make_file(dir / "host.mjs", root, 0644,
-              "import { spawn } from 'node:child_process';\n"
-              "spawn(process.execPath, ['" +
-                  (dir / "codex-companion.mjs").string() +
-                  "', 'task-worker', '--cwd', process.cwd(), '--job-id', 'job1'],"
-                  " { stdio: 'ignore' });\n");
+    const auto ran = dir / "data/state/repository-0123456789abcdef/seen.json";
     const auto tools = (dir / "no-such-directory").string();
     for (const auto& path : {std::string(), ":" + tools, tools + ":", tools + "::" + tools,
                              "." + (":" + tools), "bin:" + tools, "./bin:" + tools}) {
         CAPTURE(path);
-        fs::remove(dir / "ran");
+        fs::remove(ran);
         // Without a limit to its memory: node reserves far more than it uses.
-        auto host =
-            spawn({node, dir / "host.mjs"},
-                  {.env = {{"NODE_OPTIONS",
-                            "--import=" + fixture("../codex-companion/preload.mjs").string()},
-                           {"PATH", path},
-                           {"JOBSHIM", ""},
-                           {"TMPDIR", dir},
-                           {"HOME", home_of_root}},
-                   .cwd = repository});
+        auto host = spawn(
+            {node, fixture("stand_in/scripts/codex-companion.mjs"), "task", "exit 0"},
+            {.env = {{"NODE_OPTIONS",
+                      "--import=" + fixture("../claude-code/plugin/lib/preload.mjs").string()},
+                     {"PATH", path},
+                     {"JOBSHIM", ""},
+                     {"CLAUDE_PLUGIN_DATA", dir / "data"},
+                     {"HOME", home_of_root}},
+             .cwd = repository});
         const auto seen = watch(host, 20s);
         INFO(said(seen));
         judge("preload: PATH", !fs::exists(dir / "evil"), no_job);
-        CHECK(fs::exists(dir / "ran"));
+        CHECK(fs::exists(ran));
         fs::remove(dir / "evil");
     }
 }

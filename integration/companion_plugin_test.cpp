@@ -29,12 +29,13 @@ struct PluginSandbox : Sandbox {
     }();
     fs::path scripts = fs::path(checkout) / "plugins/codex/scripts";
     const fs::path workspace = dir / "work";
-    Env env{{"PATH", (dir / "bin").string() + ":" + std::getenv("PATH")},
-            {"TMPDIR", (dir / "tmp").string()},
-            {"CLAUDE_PLUGIN_DATA", (dir / "data").string()},
-            {"CODEX_COMPANION_SESSION_ID", "session-1"},
-            {"JOBSHIM", jobshim},
-            {"NODE_OPTIONS", "--import=" + fixture("../codex-companion/preload.mjs").string()}};
+    Env env{
+        {"PATH", (dir / "bin").string() + ":" + std::getenv("PATH")},
+        {"TMPDIR", (dir / "tmp").string()},
+        {"CLAUDE_PLUGIN_DATA", (dir / "data").string()},
+        {"CODEX_COMPANION_SESSION_ID", "session-1"},
+        {"JOBSHIM", jobshim},
+        {"NODE_OPTIONS", "--import=" + fixture("../claude-code/plugin/lib/preload.mjs").string()}};
 
     ~PluginSandbox() {
         // The broker outlives every command, and so does what it started: all are our descendants.
@@ -720,6 +721,66 @@ TEST_CASE_METHOD(PluginSandbox, "codex plugin: a foreground job is wrapped by ha
     CHECK(plugin({"result", id}).ended() == "exit 0");
     const auto said = ctl({"result", "--companion", workspace, id}, {.env = env});
     CHECK(contains(said.out, "signal (observed)"));
+    resume();
+}
+
+// As Claude Code starts most of them: the preload puts jobshim in front.
+TEST_CASE_METHOD(PluginSandbox, "codex plugin: a foreground job is killed", "[serial]") {
+    NEEDS_THE_PLUGIN;
+    set_up("interruptible-slow-task");
+    const auto only_job = [&] {
+        std::string id;
+        REQUIRE(wait_until(
+            [&] {
+                if (!fs::exists(dir / "data/state")) return false;
+                const auto jobs = names_in(state() / "jobs", ".json");
+                if (!jobs.empty()) id = jobs.front().substr(0, jobs.front().size() - 5);
+                return !id.empty();
+            },
+            20s));
+        return id;
+    };
+    // Neither the broker nor what it starts is told of the preload or of the job.
+    const auto check_broker = [&] {
+        REQUIRE(fs::exists(state() / "broker.json"));  // it has two seconds to start
+        const auto variables = slurp("/proc/" + std::to_string(broker()) + "/environ");
+        CHECK_FALSE(contains(variables, "preload.mjs"));
+    };
+    std::string id;
+    SECTION("a task") {
+        auto task = spawn(command({"task", "do it"}), options());
+        id = only_job();
+        const pid_t worker = worker_in_turn(id);
+        CHECK(worker != task.pid());
+        check_broker();
+        kill(worker, SIGKILL);
+        CHECK(task.wait().ended() == "SIGKILL");
+    }
+    SECTION("the review that the stop gate waits for") {
+        CHECK(plugin({"setup", "--enable-review-gate", "--json"}).ended() == "exit 0");
+        auto how = options();
+        how.input = Json{{"cwd", workspace.string()}, {"session_id", "session-1"}}.dump();
+        auto gate = spawn({"node", scripts / "stop-review-gate-hook.mjs"}, how);
+        id = only_job();
+        const pid_t worker = worker_in_turn(id);
+        check_broker();
+        kill(worker, SIGKILL);
+        const auto ended = gate.wait();
+        CHECK(ended.ended() == "exit 0");
+        CHECK(at(parse_plugin_json(ended.out), "/decision") == "block");
+    }
+    CHECK(becomes(id, "failed failed", 3s));
+    for (const Json& side : {job_of(id), entry_of(id)}) {
+        const auto message = at(side, "/errorMessage").dump();
+        CHECK(contains(message, "SIGKILL"));
+        CHECK(contains(message, "Resume with thread thr_"));
+    }
+    CHECK(wait_until([&] {
+        const auto records = names_in(state() / "jobshim", ".json");
+        return records.size() == 1 && at(read_json(state() / "jobshim" / records.front()),
+                                         "/jobshim/exit/signal") == SIGKILL;
+    }));
+    CHECK(contains(plugin({"result", id}).out, "SIGKILL"));
     resume();
 }
 
