@@ -155,7 +155,7 @@ TEST_CASE_METHOD(User, "hook: a job whose shim died is settled by what the shim 
     plugin.write_both(plugin.record("task-1", "queued"));
     auto shim = spawn({jobshim, "--companion", plugin.dir, "--id", "task-1", "--", "sh", "-c",
                        plugin.worker("task-1", for_ever_in_shell)});
-    REQUIRE(wait_until([&] { return plugin.statuses("task-1") == "running running"; }));
+    REQUIRE(wait_until([&] { return plugin.job("task-1").value("status", "") == "running"; }));
     const auto worker = at(plugin.job("task-1"), "/pid").get<pid_t>();
     shim.kill(SIGKILL);
     shim.wait();
