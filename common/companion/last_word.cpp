@@ -7,6 +7,7 @@
 #include "common/clocks.hpp"
 #include "common/heartbeat.hpp"
 #include "common/job_file.hpp"
+#include "common/posix_error.hpp"
 #include "common/units.hpp"
 
 namespace jobshim {
