@@ -28,6 +28,7 @@ struct Aftermath {
     std::string because;  ///< the error message in the job file
     std::string shown;    ///< the job's status in the answer to /codex:status
     bool is_waited_for = false, has_result = false, is_resumed = false;
+    bool is_resumable = true;  ///< no review is
 };
 
 class ClaudeSandbox : public Sandbox {
@@ -281,6 +282,7 @@ public:
         seen.settled = statuses(id);
         const auto message = at(job_of(id), "/errorMessage");
         seen.because = message.is_string() ? message.get<std::string>() : message.dump();
+        seen.is_resumable = at(job_of(id), "/jobClass") != "review";
         fs::remove(hold);
         const auto waited = plugin({"status", id, "--wait", "--timeout-ms", "1500", "--json"});
         seen.is_waited_for = !contains(waited.out, "\"waitTimedOut\": true");
@@ -296,7 +298,10 @@ public:
                     seen.has_result         ? "ok"
                     : seen.settled == "- -" ? "-"
                                             : "REFUSED",
-                    seen.is_resumed ? "ok" : "REFUSED", seen.because.c_str());
+                    seen.is_resumed     ? "ok"
+                    : seen.is_resumable ? "REFUSED"
+                                        : "-",
+                    seen.because.c_str());
         std::fflush(stdout);
     }
 
@@ -337,11 +342,10 @@ private:
     /// Its turns and reviews end when the file `hold` is gone, so that no test depends on a timer.
     void install_fake_codex() {
         put(hold, "");
+        const std::string install =
+            "import(process.argv[1]).then((m) => m.installFakeCodex(process.argv[2], 'review-ok'))";
         const auto installed =
-            run({"node", "-e",
-                 "import(process.argv[1]).then((m) => m.installFakeCodex(process.argv[2], "
-                 "'review-ok'))",
-                 checkout / "tests/fake-codex-fixture.mjs", bin});
+            run({"node", "-e", install, checkout / "tests/fake-codex-fixture.mjs", bin});
         INFO(installed.err);
         REQUIRE(installed.ended() == "exit 0");
         auto script = slurp(bin / "codex");
@@ -400,7 +404,7 @@ struct FaultSandbox : ClaudeSandbox {
         for (const auto& word : because) CHECK(contains(seen.because, word));
         CHECK(seen.is_waited_for);
         CHECK(seen.has_result);
-        CHECK(seen.is_resumed);
+        CHECK(seen.is_resumed == seen.is_resumable);
     }
     /// After a session that may have removed its jobs: either they are gone, or they have ended.
     void next_session(const std::string& id, const std::string& fault) {
