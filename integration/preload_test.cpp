@@ -6,6 +6,9 @@
 
 #include <signal.h>
 
+#include <algorithm>
+#include <cctype>
+#include <cstdio>
 #include <cstdlib>
 
 #include "integration/support.hpp"
