@@ -84,7 +84,7 @@ struct Preloaded : Sandbox {
     Json own_record() const {
         auto names = names_in(state / "jobshim", ".json");
         // While the job runs, what it has reserved for the last record is there too.
-        std::erase_if(names, [](const auto& name) { return name.starts_with('.'); });
+        std::erase_if(names, [](const auto& each) { return each.starts_with('.'); });
         return names.size() == 1 ? read_json(state / "jobshim" / names.front()) : Json::object();
     }
     bool was_supervised() const {
@@ -127,7 +127,7 @@ TEST_CASE_METHOD(Preloaded, "preload: a foreground command becomes jobshim") {
         CHECK(at(what, "/input") == "from stdin");
         CHECK(at(what, "/execArgv") == Json({"--no-deprecation"}));
         CHECK(at(what, "/NODE_OPTIONS") == kept);
-        CHECK(at(what, "/JOBSHIM_JOB_FILE") != "/inherited");
+        CHECK(at(what, "/JOBSHIM_JOB_FILE") == nullptr);
         if (can_exec(node)) CHECK(at(what, "/ppid") == process.pid());
         CHECK(at(own_record(), "/jobshim/worker/pid") == at(what, "/pid"));
         CHECK(at(own_record(), "/jobshim/exit/code") == 7);
@@ -269,7 +269,7 @@ TEST_CASE_METHOD(Preloaded, "preload: what is no foreground work runs as it is",
             CHECK(ended.err == "");
             CHECK(was_supervised() == supervised);
             CHECK(at(seen(), "/execArgv") == Json({"--no-deprecation"}));
-            CHECK(at(seen(), "/JOBSHIM_JOB_FILE") != "/inherited");
+            CHECK(at(seen(), "/JOBSHIM_JOB_FILE") == nullptr);
         };
         for (const auto& other : {"status", "cancel", "setup", "tasks", ""})
             check({other, "exit 3"}, false);
@@ -378,6 +378,7 @@ TEST_CASE_METHOD(Preloaded, "preload: a worker in the background") {
             REQUIRE(wait_until([&] { return contains(slurp(state / "seen.json"), "}"); }));
             CHECK(was_supervised());
             CHECK(at(seen(), "/execArgv") == Json::array());
+            CHECK(at(seen(), "/JOBSHIM_JOB_FILE") == nullptr);
             CHECK(at(seen(), "/NODE_OPTIONS").get<std::string>().empty());
             ::kill(at(seen(), "/pid").get<pid_t>(), SIGKILL);
             CHECK(wait_until([&] { return at(job_of_plugin("job-2"), "/status") == "failed"; }));

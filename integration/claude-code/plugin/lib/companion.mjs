@@ -17,8 +17,10 @@ const { spawn, spawnSync } = childProcess;
 export async function supervise(preload) {
   const me = fs.realpathSync(fileURLToPath(preload));
   if (!leaveOut(me)) return;
-  // It is the record of a job that this one is at most a part of, and the broker would inherit it.
+  // The broker would inherit it, and hand it on to the jobs that come after this one. That is why the
+  // worker below jobshim has the preload too.
   delete process.env.JOBSHIM_JOB_FILE;
+  const withPreload = (words) => [`--import=${preload.href}`, ...words];
 
   const [, script, ...words] = process.argv;
   const isGate = !isCompanion(script);
@@ -42,11 +44,14 @@ export async function supervise(preload) {
   if (isGate) {
     instead("spawnSync", (node, args, options) => {
       const [file, ...given] = args;
-      return isCompanion(file) ? foreground(file, given, options?.cwd, [node, ...args]) : null;
+      return isCompanion(file)
+        ? foreground(file, given, options?.cwd, [node, ...withPreload(args)])
+        : null;
     });
     return;
   }
-  const shim = foreground(script, words, "", [process.execPath, ...process.execArgv, script, ...words]);
+  const itself = [process.execPath, ...withPreload([...process.execArgv, script, ...words])];
+  const shim = foreground(script, words, "", itself);
   if (shim) {
     await become(...shim);
     return;
@@ -56,7 +61,7 @@ export async function supervise(preload) {
     const id = valueAfter(args, "--job-id");
     if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/.test(id ?? "")) return null;
     const state = plugin.resolveStateDir(path.resolve(options?.cwd ?? "", valueAfter(args, "--cwd") ?? ""));
-    return inFront(state, ["--companion", state, "--id", id], [node, ...args]);
+    return inFront(state, ["--companion", state, "--id", id], [node, ...withPreload(args)]);
   });
 }
 
