@@ -491,6 +491,30 @@ TEST_CASE_METHOD(CompanionSandbox,
     CHECK(at(own(id), "/status") == "cancelled");
 }
 
+// The plugin kills first, and writes what it did afterwards. While its cancel is at work, nothing
+// else is written in its place.
+TEST_CASE_METHOD(CompanionSandbox,
+                 "companion: a cancel of the plugin's that is under way is waited for", "[quick]") {
+    auto shim = enqueue(id, for_ever);
+    const auto worker = wait_until_running(id);
+    auto canceller = spawn_companion(*this, "scripts/codex-companion.mjs", {"cancel", id});
+    kill(worker, SIGKILL);
+    REQUIRE(wait_until([&] { return at(own(id), "/status") == "failed"; }));
+    SECTION("it writes") {
+        CHECK_FALSE(wait_until([&] { return plugin.statuses(id) == "failed failed"; }, 700ms));
+        plugin.cancel(id);
+        CHECK(shim.wait().ended() == "SIGKILL");
+        CHECK(plugin.statuses(id) == "cancelled cancelled");
+        CHECK_FALSE(contains(slurp(plugin.log_file(id)), "killed by SIGKILL"));
+    }
+    SECTION("it ends without a word") {
+        canceller.kill(SIGKILL);
+        CHECK(becomes(id, "failed failed"));
+        CHECK(shim.wait().ended() == "SIGKILL");
+    }
+    canceller.kill(SIGKILL);
+}
+
 // One job had two rows: the plugin's, and ours under a name that jobshim had made up.
 TEST_CASE_METHOD(CompanionSandbox, "companion: a foreground job is one job however it ends",
                  "[quick]") {

@@ -155,8 +155,8 @@ bool CompanionMirror::step() {
     if (remedy.status)
         append_to_log(*remedy.status == job_.last.status ? companion_sentence(job_.last, "")
                                                          : std::string());
-    file_stamp_ = stamp_of_file();
-    index_stamp_ = stamp_of_index();
+    // The stamps stay those of before, so that the next step looks again: what is there now may be
+    // what the plugin has written since.
     return true;
 }
 
