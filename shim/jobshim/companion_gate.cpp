@@ -31,7 +31,7 @@ constexpr milliseconds entry_alone_patience{500};
 // seen to be under way is given time to write first; for all others this must do: Claude Code,
 // which stops a task by SIGTERM, kills what is left a second later. Whoever is slower overwrites
 // our word.
-constexpr milliseconds after_an_end{200};
+constexpr milliseconds after_an_end{150};
 constexpr milliseconds cancel_patience{2000};
 constexpr milliseconds check_for_at_most{30'000};
 // The plugin reads the same clock as we do, but stamps a moment earlier or later.

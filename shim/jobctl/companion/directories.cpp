@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <exception>
 #include <set>
+#include <system_error>
 
 #include "common/companion/directory_name.hpp"
 #include "common/companion/roots.hpp"
@@ -128,8 +129,11 @@ std::vector<CompanionDirectory> own_companion_directories() {
             try {
                 if (auto directory = state_directory(path_in(place, name), ::geteuid()))
                     found.add(*std::move(directory));
-            } catch (const std::exception&) {
-                continue;  // a file, or not for us to enter
+            } catch (const std::system_error& error) {
+                // All others: a file, or not for us to enter.
+                if (error.code() == std::errc::too_many_files_open) throw;
+            } catch (const Refusal&) {
+                continue;  // another user's link
             }
         }
     return std::move(found).take();
