@@ -50,13 +50,13 @@ TEST_CASE("companion: the state roots") {
         return all;
     };
     using Roots = std::vector<std::string>;
-    const Roots in_tmp{"/tmp/codex-companion", "/tmp/*-companion"};
+    const Roots in_tmp{"/tmp/*-companion", "/tmp/codex-companion"};
     CHECK(roots({}) == in_tmp);
     CHECK(roots({"", "", "", "", "", ""}) == in_tmp);
     CHECK(roots({.claude_plugin_data = "/p", .tmpdir = "/t/", .tmp = "/u"}) ==
-          Roots{"/p/state", "/t/codex-companion", "/t/*-companion"});
-    CHECK(roots({.tmp = "/u", .temp = "/v"}) == Roots{"/u/codex-companion", "/u/*-companion"});
-    CHECK(roots({.temp = "/"}) == Roots{"/codex-companion", "/*-companion"});
+          Roots{"/p/state", "/t/*-companion", "/t/codex-companion"});
+    CHECK(roots({.tmp = "/u", .temp = "/v"}) == Roots{"/u/*-companion", "/u/codex-companion"});
+    CHECK(roots({.temp = "/"}) == Roots{"/*-companion", "/codex-companion"});
     // A user's own terminal knows no plugin's directory, but all of them are in one place.
     CHECK(roots({.home = "/home/you"}).front() == "/home/you/.claude/plugins/data/*/state");
     CHECK(roots({.claude_config_dir = "/c", .home = "/home/you"}).front() ==

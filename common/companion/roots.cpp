@@ -32,8 +32,8 @@ std::vector<CompanionRoot> companion_roots(const CompanionVariables& variables) 
         claude = path_in(variables.home, ".claude");
     if (!claude.empty()) roots.push_back({path_in(claude, "plugins/data"), true, "", "state"});
     const std::string temporary = temporary_directory(variables);
+    roots.push_back({temporary, true, "-companion"});  // its kin's
     roots.push_back({path_in(temporary, "codex-companion")});
-    roots.push_back({temporary, true, "-companion"});  // its kin
     return roots;
 }
 

@@ -86,6 +86,16 @@ private:
     std::vector<CompanionDirectory> all_;
 };
 
+// Where a state directory of that name may be, for a sentence; if it is "", where any may be.
+std::string paths_of(const std::string& name) {
+    std::string all;
+    for (const CompanionRoot& root : roots()) {
+        all += all.empty() ? "" : ", ";
+        all += name.empty() ? root.describe() : path_in(root.describe(), name);
+    }
+    return all;
+}
+
 void add_of_workspace(Found& found, const std::string& as_written, const Directory& given) {
     const std::string workspace = workspace_of(given);
     const std::string called = companion_name(workspace, workspace);
@@ -111,16 +121,10 @@ void add_of_workspace(Found& found, const std::string& as_written, const Directo
     throw Refusal(as_written +
                   ": not a codex-companion state directory (no state.json, no jobs/), nor a "
                   "workspace that has one (no " +
-                  called + " in " + where_state_directories_are() + ")");
+                  paths_of(called) + ")");
 }
 
 }  // namespace
-
-std::string where_state_directories_are() {
-    std::string all;
-    for (const CompanionRoot& root : roots()) all += (all.empty() ? "" : ", ") + root.describe();
-    return all;
-}
 
 std::vector<CompanionDirectory> own_companion_directories() {
     Found found;
@@ -151,8 +155,7 @@ std::vector<CompanionDirectory> companion_directories(const CtlOptions& options)
     if (options.all_states) {
         auto own = own_companion_directories();
         if (own.empty() && options.companions.empty())
-            complain("no codex-companion state directory of yours in " +
-                     where_state_directories_are());
+            complain("no codex-companion state directory of yours in " + paths_of(""));
         for (CompanionDirectory& directory : own) found.add(std::move(directory));
     }
     return std::move(found).take();

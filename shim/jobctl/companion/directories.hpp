@@ -1,7 +1,6 @@
 // Which state directories of codex-companion a command means.
 #pragma once
 
-#include <string>
 #include <vector>
 
 #include "common/companion/state_directory.hpp"
@@ -18,8 +17,5 @@ std::vector<CompanionDirectory> companion_directories(const CtlOptions& options)
 // All that belong to the effective user, in all the places where they may be. In a place that
 // everybody may write to, those of others are passed by.
 std::vector<CompanionDirectory> own_companion_directories();
-
-// Those places, for a sentence.
-std::string where_state_directories_are();
 
 }  // namespace jobshim
