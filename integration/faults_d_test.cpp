@@ -226,7 +226,8 @@ TEST_CASE_METHOD(Sandbox, "a pipe that is the log ends when the worker closes it
 }
 
 // A shell's `mkfifo f; cat f & COMMAND > f` works whichever of the two is first.
-TEST_CASE_METHOD(Sandbox, "a FIFO that is the log may get its reader a moment later", "[quick]") {
+// Alone: the moment is a second.
+TEST_CASE_METHOD(Sandbox, "a FIFO that is the log may get its reader a moment later", "[serial]") {
     if (!in_path("strace")) SKIP_TEST("no strace");
     const auto fifo = dir / "fifo";
     REQUIRE(mkfifo(fifo.c_str(), 0600) == 0);
