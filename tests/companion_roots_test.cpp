@@ -33,14 +33,15 @@ TEST_CASE("companion: the name of a workspace's state directory matches the plug
 }
 
 TEST_CASE("companion: the kin call a workspace's state directory by other names") {
-    const std::string root = "/home/you/project", hash = "55e8fbffcaa6d84b";
+    const std::string codex = companion_name("/home/you/project", "/home/you/project");
+    const std::string hash = "55e8fbffcaa6d84b";
     for (const auto& name : {"project-" + hash, hash, "other_slug-" + hash,
                              "project-" + hash.substr(0, 12), hash.substr(0, 12)})
-        CHECK(is_companion_name(name, root));
+        CHECK(is_companion_name(name, codex));
     for (const auto& name :
          {"project" + hash, "project-" + hash + "0", "project-" + hash.substr(1),
           "project-" + hash.substr(0, 13), std::string("project"), std::string()})
-        CHECK_FALSE(is_companion_name(name, root));
+        CHECK_FALSE(is_companion_name(name, codex));
 }
 
 TEST_CASE("companion: the state roots") {

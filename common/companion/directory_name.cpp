@@ -49,8 +49,8 @@ std::string companion_name(std::string_view root, std::string_view real_root) {
     return (slug.empty() ? "workspace" : slug) + "-" + short_hash(to_utf8(real_root));
 }
 
-bool is_companion_name(std::string_view name, std::string_view real_root) {
-    const std::string hash = short_hash(to_utf8(real_root));
+bool is_companion_name(std::string_view name, std::string_view codex_name) {
+    const std::string hash(codex_name.substr(codex_name.rfind('-') + 1));
     for (const std::size_t digits : {std::size_t{16}, std::size_t{12}}) {
         const std::string tail = hash.substr(0, digits);
         if (name == tail || name.ends_with("-" + tail)) return true;

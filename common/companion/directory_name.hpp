@@ -12,8 +12,9 @@ namespace jobshim {
 // `real_root` its real path.
 std::string companion_name(std::string_view root, std::string_view real_root);
 
-// True if the plugin or one of its kin may call the state directory of that workspace so: the slug
-// differs among them, or is left out, and some take only 12 digits of the hash.
-bool is_companion_name(std::string_view name, std::string_view real_root);
+// True if the plugin or one of its kin may call the state directory so that codex-companion calls
+// `codex_name`: the slug differs among them, or is left out, and some take only 12 digits of the
+// hash.
+bool is_companion_name(std::string_view name, std::string_view codex_name);
 
 }  // namespace jobshim

@@ -36,8 +36,8 @@ Outcome settle_job(const CtlOptions& options, const Context& context);
 Outcome reap_jobs(const CtlOptions& options, const Context& context);
 Outcome prune_jobs(const CtlOptions& options, const Context& context);
 Outcome run_doctor(const CtlOptions& options, const Context& context);
-// Never throws, and says nothing if it fails: a hook must not hold up its agent.
-Outcome answer_hook(const CtlOptions& options, const Context& context) noexcept;
+// Whoever calls it says nothing if it fails: a hook must not hold up its agent.
+Outcome answer_hook(const CtlOptions& options, const Context& context);
 
 // Returns an exit status rather than an Outcome, because of --mirror.
 int wait_for_jobs(const CtlOptions& options, const Context& context);

@@ -53,8 +53,7 @@ void settle_dead_jobs(const Context& context) {
         try {
             Context one = context;
             one.companions.push_back(std::move(directory));
-            for (CompanionJob& job : unsettled_companion_jobs(one).jobs)
-                jobs.push_back(std::move(job));
+            for (CompanionJob& job : unsettled_companion_jobs(one)) jobs.push_back(std::move(job));
         } catch (const std::exception&) {
             continue;  // the others may be readable
         }
@@ -93,20 +92,13 @@ void answer_tool_use(const std::string& text) {
 
 }  // namespace
 
-Outcome answer_hook(const CtlOptions& options, const Context& context) noexcept {
-    try {
-        const std::string input = read_input();
-        if (options.event == "PreToolUse") {
-            answer_tool_use(input);
-        } else {
-            // UserPromptExpansion: only that one comes before a slash command's own commands.
-            for (const char* event :
-                 {"SessionStart", "UserPromptExpansion", "UserPromptSubmit", "Stop", "SessionEnd"})
-                if (options.event == event) settle_dead_jobs(context);
-        }
-    } catch (const std::exception&) {
-        return Outcome::completed;  // not a word: it would be taken for something about the command
-    }
+Outcome answer_hook(const CtlOptions& options, const Context& context) {
+    const std::string input = read_input();
+    if (options.event == "PreToolUse") answer_tool_use(input);
+    // UserPromptExpansion: only that one comes before a slash command's own commands.
+    for (const char* event :
+         {"SessionStart", "UserPromptExpansion", "UserPromptSubmit", "Stop", "SessionEnd"})
+        if (options.event == event) settle_dead_jobs(context);
     return Outcome::completed;
 }
 

@@ -79,7 +79,7 @@ int main(int argc, char** argv) {
         say("jobctl", ambiguous.what(), true);
         return usage_exit_status;
     } catch (const std::exception& error) {
-        if (is_hook) return 0;
+        if (is_hook) return 0;  // not a word: it would be taken for something about the command
         complain(error.what());
         return exit_status(Outcome::own_failure);
     }

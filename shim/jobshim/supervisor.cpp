@@ -137,8 +137,7 @@ private:
                                        describe_duration(since(began_)));
         // A stopped process could not obey. Only then: a SIGCONT right after the signal makes GNU
         // make lose track of its children.
-        if (signal != SIGKILL && signal != SIGCONT && somebody_worker_is_stopped())
-            (void)send(SIGCONT);
+        if (signal != SIGKILL && signal != SIGCONT && somebody_is_stopped()) (void)send(SIGCONT);
         // A grace of 0 has no end. Another request does not postpone a kill that is already
         // scheduled.
         if (grace.count() > 0) timers_.set_no_later(Timer::kill, monotonic_now() + grace);
@@ -177,7 +176,7 @@ private:
             ending_.evidence.push_back(why);
     }
 
-    bool somebody_worker_is_stopped() const {
+    bool somebody_is_stopped() const {
         if (worker_is_stopped()) return true;
         if (worker_.group == Group::share) return false;
         const auto members = members_of_group(worker_.pid, 0);

@@ -44,11 +44,15 @@ std::vector<std::string> names_in(const std::string& path) {
 std::vector<std::string> places() {
     std::vector<std::string> all;
     for (const CompanionRoot& root : roots()) {
-        if (!root.each) all.push_back(root.path);
-        if (root.each)
-            for (const std::string& name : names_in(root.path))
-                if (const std::string path = path_in(root.path, name); name.ends_with(root.ending))
-                    all.push_back(root.below.empty() ? path : path_in(path, root.below));
+        if (!root.each) {
+            all.push_back(root.path);
+            continue;
+        }
+        for (const std::string& name : names_in(root.path)) {
+            if (!name.ends_with(root.ending)) continue;
+            const std::string path = path_in(root.path, name);
+            all.push_back(root.below.empty() ? path : path_in(path, root.below));
+        }
     }
     return all;
 }
@@ -104,7 +108,7 @@ void add_of_workspace(Found& found, const std::string& as_written, const Directo
     for (const std::string& place : places()) {
         std::set<std::string> names{called};
         for (const std::string& name : names_in(place))
-            if (is_companion_name(name, workspace)) names.insert(name);
+            if (is_companion_name(name, called)) names.insert(name);
         for (const std::string& name : names) {
             try {
                 auto directory = state_directory(path_in(place, name), given.owner());

@@ -113,12 +113,11 @@ CompanionJobs companion_jobs(const Context& context) {
     return found;
 }
 
-CompanionJobs unsettled_companion_jobs(const Context& context) {
-    CompanionJobs found;
+std::vector<CompanionJob> unsettled_companion_jobs(const Context& context) {
+    std::vector<CompanionJob> found;
     for (const CompanionDirectory& state : context.companions) {
         std::set<std::string> ids;
         const IndexSight sight = index_of(state, context);
-        if (!sight.index && sight.stamp) found.broken_indexes.push_back(state.index_path());
         if (sight.index)
             for (std::string& id : sight.index->ids())
                 if (!is_final(sight.index->find(id)->status())) ids.insert(std::move(id));
@@ -136,7 +135,7 @@ CompanionJobs unsettled_companion_jobs(const Context& context) {
         if (own && !heartbeat_names_in(*own).empty())
             for (const auto& [id, name] : own_records(state, *own))
                 if (is_job_id(id) && own->stamp_if_known(heartbeat_name_of(name))) ids.insert(id);
-        for (const std::string& id : ids) found.jobs.push_back({state, id});
+        for (const std::string& id : ids) found.push_back({state, id});
     }
     return found;
 }

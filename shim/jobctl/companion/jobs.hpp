@@ -27,7 +27,7 @@ CompanionJobs companion_jobs(const Context& context);
 
 // Only those that may have to be settled, by signs that cost little: what the index says, the
 // files' times, and the heartbeat files of shims. For whoever looks often.
-CompanionJobs unsettled_companion_jobs(const Context& context);
+std::vector<CompanionJob> unsettled_companion_jobs(const Context& context);
 
 // Finds a job by its id or the beginning of its id. Nothing: no such job. Throws AmbiguousJob.
 std::optional<CompanionJob> select_companion_job(const std::string& job, const Context& context,
