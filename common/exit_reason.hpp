@@ -10,33 +10,13 @@
 #include <vector>
 
 #include "common/shim_identity.hpp"
+#include "common/words.hpp"
 
 namespace jobshim {
-
-// systemd's words first (systemd.exec(5), $SERVICE_RESULT), then ours.
-enum class ExitReason {
-    success,
-    exit_code,
-    signal,
-    core_dump,
-    oom_kill,
-    timeout,
-    cancelled,
-    spawn_failed,  // COMMAND could not be executed
-    no_result,     // exit 0, but no final status where one was expected
-    shim_lost,     // the shim died, and nobody saw the worker's end
-    host_rebooted,
-    unknown,
-};
-
-// How certain the recorded reason is.
-enum class Certainty { observed, inferred, told, presumed, unknown };
 
 // The status in a job file. `none`: it has no status; `other`: a word of the host's own.
 enum class Status { none, queued, running, completed, failed, cancelled, other };
 
-std::string_view word(ExitReason reason);
-std::string_view word(Certainty certainty);
 std::string_view word(Status status);  // "" for none and other
 std::optional<ExitReason> exit_reason_from(std::string_view word);
 std::optional<Certainty> certainty_from(std::string_view word);

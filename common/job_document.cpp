@@ -4,6 +4,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "common/job_names.hpp"
 #include "common/record_json.hpp"
 
 namespace jobshim {
@@ -303,6 +304,11 @@ std::string JobEdit::applied_to(const JobDocument& document, bool worker_reporte
 std::string JobEdit::as_new_file() const { return applied_to(JobDocument::parse("{\n}\n"), false); }
 
 std::string run_text(const RunRecord& run) { return dump(to_json(run)); }
+
+std::string id_of(const std::optional<JobDocument>& job, std::string_view file_name) {
+    const auto id = job ? job->string("id") : std::nullopt;
+    return id && !id->empty() ? *id : job_id_from_name(file_name);
+}
 
 std::string json_string(std::string_view text) { return dump(Json(text)); }
 

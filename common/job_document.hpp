@@ -119,6 +119,9 @@ public:
 // The `jobshim` member as JSON text.
 std::string run_text(const RunRecord& run);
 
+// The record's own id, else one derived from the file name.
+std::string id_of(const std::optional<JobDocument>& job, std::string_view file_name);
+
 // A JSON string literal; invalid UTF-8 becomes U+FFFD.
 std::string json_string(std::string_view text);
 

@@ -104,6 +104,15 @@ JobFiles job_files_of(const Directory& directory, const std::string& name) {
     return files_at(find_target(directory, name, directory.path_of(name)));
 }
 
+std::optional<JobFiles> job_files_if_reachable(const std::string& path) {
+    try {
+        return job_files_of(path);
+    } catch (const std::system_error& error) {
+        if (error.code().value() == ENOENT || error.code().value() == ENOTDIR) return std::nullopt;
+        throw;
+    }
+}
+
 JobFiles job_files_in(const Directory& directory, const std::string& name) {
     return files_at({directory, name, directory.stamp_at(name)});
 }

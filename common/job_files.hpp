@@ -60,6 +60,8 @@ struct JobFiles {
 // link, and for a path that cannot name a file.
 JobFiles job_files_of(const std::string& path);
 JobFiles job_files_of(const Directory& directory, const std::string& name);
+// Nothing if part of the path does not exist.
+std::optional<JobFiles> job_files_if_reachable(const std::string& path);
 
 // A job in a directory, in which no link is followed: a link counts as a job file of its own.
 JobFiles job_files_in(const Directory& directory, const std::string& name);

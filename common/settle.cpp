@@ -141,6 +141,35 @@ Conclusion conclusion_on(const Observation& seen) {
     return judge_lost(reason, seen.worker_was_started, std::move(evidence), oom);
 }
 
+Settled look(const JobFiles& files, const Observer& observer, bool settle,
+             const Judgement& judgement) {
+    if (settle && files.directory.stamp_at(files.name))
+        return observe_and_settle(files, observer, judgement);
+    Settled looked;
+    looked.now = observe(files, observer);
+    looked.unwritten = judgement(looked.now);
+    // A known end is known, even if we are not to record it.
+    if (looked.unwritten && looked.now.known_end && !is_gone(looked.now)) {
+        Conclusion known = *looked.now.known_end;
+        return show_as_settled(std::move(looked), std::move(known), "looking only");
+    }
+    return looked;
+}
+
+bool is_gone(const Observation& seen) {
+    return !seen.file_exists && seen.probe.lock != LivenessLock::held;
+}
+
+std::optional<ExitRecord> end_of(const Settled& settled) {
+    const Observation& seen = settled.now;
+    if (is_final(seen.status())) {
+        const auto run = seen.document->run();
+        return run ? run->exit : std::nullopt;
+    }
+    if (settled.unwritten) return settled.unwritten->exit;
+    return std::nullopt;
+}
+
 std::optional<Conclusion> conclude_if_dead(const Observation& seen) {
     if (!seen.verdict.settle) return std::nullopt;
     return conclusion_on(seen);

@@ -41,6 +41,18 @@ Judgement with_eyewitness(const Eyewitness& eyewitness);
 Settled observe_and_settle(const JobFiles& files, const Observer& observer,
                            const Judgement& judgement = conclude_if_dead);
 
+// Settles what is certainly dead, if `settle` is set. A job whose file was deleted is gone,
+// whatever its heartbeat file still says; settling it would bring it back, so it is not settled.
+Settled look(const JobFiles& files, const Observer& observer, bool settle,
+             const Judgement& judgement = conclude_if_dead);
+
+// There is no file, and no shim holds the job.
+bool is_gone(const Observation& seen);
+
+// The end of the run that the verdict is about: the recorded one, or the one that would be recorded
+// if it could be. Nothing while the run goes on, or if the record does not give its end.
+std::optional<ExitRecord> end_of(const Settled& settled);
+
 // The result as if `last` had been written; `why_not` says why it was not.
 Settled show_as_settled(Settled seen, Conclusion last, const std::string& why_not);
 

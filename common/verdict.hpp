@@ -9,6 +9,7 @@
 
 #include "common/exit_reason.hpp"
 #include "common/run_record.hpp"
+#include "common/words.hpp"
 
 namespace jobshim {
 
@@ -54,19 +55,6 @@ struct Sighting {
     std::string obstacle;  // why the shim cannot be looked up
     std::string end_sentence;
 };
-
-enum class State {
-    queued,
-    running,
-    stalled,
-    orphaned,
-    lost,
-    unknown,
-    completed,
-    failed,
-    cancelled,
-};
-std::string_view word(State state);
 
 struct Verdict {
     State state = State::unknown;

@@ -217,44 +217,18 @@ Verdict verdict_on_final(const JobDocument& document) {
 Settled look_at(const JobFiles& files, const Context& context, bool settle,
                 const Judgement& judgement) {
     if (settle) say_whose_it_is(files, context, "settled");
-    const Observer& observer = context.observer;
-    if (settle && files.directory.stamp_at(files.name)) {
-        Settled settled = observe_and_settle(files, observer, judgement);
-        for (const std::string& notice : settled.notices) complain(notice);
-        return settled;
-    }
-    Settled looked;
-    looked.now = observe(files, observer);
-    looked.unwritten = judgement(looked.now);
-    // A known end is known, even if we are not to record it.
-    if (looked.unwritten && looked.now.known_end && !is_gone(looked.now)) {
-        Conclusion known = *looked.now.known_end;
-        return show_as_settled(std::move(looked), std::move(known), "looking only");
-    }
-    return looked;
+    Settled settled = look(files, context.observer, settle, judgement);
+    for (const std::string& notice : settled.notices) complain(notice);
+    return settled;
 }
 
 Requester requester(std::string how, const Context& context) {
     return {std::move(how), context.observer.here.pid, own_user_outside(), "jobctl"};
 }
 
-bool is_gone(const Observation& seen) {
-    return !seen.file_exists && seen.probe.lock != LivenessLock::held;
-}
-
 bool has_fresh_beat(const Observation& seen) {
     const auto age = seen.sighting.beat_age;
     return age && *age <= overdue_after(seen.sighting.interval);
-}
-
-std::optional<ExitRecord> end_of(const Settled& settled) {
-    const Observation& seen = settled.now;
-    if (is_final(seen.status())) {
-        const auto run = seen.document->run();
-        return run ? run->exit : std::nullopt;
-    }
-    if (settled.unwritten) return settled.unwritten->exit;
-    return std::nullopt;
 }
 
 void complain_of_missing_directories(const Context& context) {

@@ -13,8 +13,6 @@
 
 namespace jobshim {
 
-// Settles what is certainly dead, if `settle` is set. A job whose file was deleted is gone,
-// whatever its heartbeat file still says; settling it would bring it back, so it is not settled.
 // Another user's job is only looked at; whose, is said once.
 Settled look_at(const JobFiles& files, const Context& context, bool settle,
                 const Judgement& judgement = conclude_if_dead);
@@ -29,16 +27,9 @@ Verdict verdict_on_final(const JobDocument& document);
 // This process, as the requester of something.
 Requester requester(std::string how, const Context& context);
 
-// There is no file, and no shim holds the job.
-bool is_gone(const Observation& seen);
-
 // The last beat is so recent that the shim may well be alive, wherever it is; a beat from the
 // future counts as recent.
 bool has_fresh_beat(const Observation& seen);
-
-// The end of the run that the verdict is about: the recorded one, or the one that would be recorded
-// if it could be. Nothing while the run goes on, or if the record does not give its end.
-std::optional<ExitRecord> end_of(const Settled& settled);
 
 // How long a survey waits in total: for processes that may be about to die, for other settlers, for
 // writers. Any of its jobs may have been made to keep us waiting.

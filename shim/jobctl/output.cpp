@@ -156,11 +156,6 @@ std::string TerminalFilter::fit(std::string_view text) {
     return fit;
 }
 
-std::string id_of(const std::optional<JobDocument>& job, std::string_view file_name) {
-    const auto id = job ? job->string("id") : std::nullopt;
-    return id && !id->empty() ? *id : job_id_from_name(file_name);
-}
-
 JobReport report_of(const JobFiles& files, const Settled& settled) {
     const Observation& seen = settled.now;
     return {.id = id_of(seen.document, files.name),

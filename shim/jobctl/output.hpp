@@ -26,9 +26,6 @@ struct JobReport {
 
 JobReport report_of(const JobFiles& files, const Settled& settled);
 
-// The record's own id, else one derived from the file name.
-std::string id_of(const std::optional<JobDocument>& job, std::string_view file_name);
-
 // "ID  STATE  because", with a line feed at the end. Nothing in it moves a terminal's cursor, and
 // only its columns are separated by two spaces.
 std::string status_line(const JobReport& report);

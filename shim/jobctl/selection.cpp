@@ -1,7 +1,6 @@
 #include "shim/jobctl/selection.hpp"
 
 #include <algorithm>
-#include <cerrno>
 #include <set>
 
 #include "common/heartbeat.hpp"
@@ -23,16 +22,6 @@ std::optional<JobFiles> files_if_there(JobFiles files) {
     return is_there(files) ? std::optional(std::move(files)) : std::nullopt;
 }
 
-// Nothing if part of the path does not exist.
-std::optional<JobFiles> files_if_reachable(const std::string& path) {
-    try {
-        return job_files_of(path);
-    } catch (const std::system_error& error) {
-        if (error.code().value() == ENOENT || error.code().value() == ENOTDIR) return std::nullopt;
-        throw;
-    }
-}
-
 // Skips duplicates: links may lead to the same file.
 class Found {
 public:
@@ -49,7 +38,7 @@ std::vector<JobFiles> named_exactly(const std::string& job,
                                     const std::vector<Directory>& directories) {
     Found found;
     if (may_be_path(job))
-        if (auto files = files_if_reachable(job)) found.add(files_if_there(*std::move(files)));
+        if (auto files = job_files_if_reachable(job)) found.add(files_if_there(*std::move(files)));
     for (const Directory& directory : directories) {
         try {
             found.add(files_if_there(job_files_of(directory, job + std::string(suffix))));
@@ -142,7 +131,7 @@ std::vector<Directory> directories_for(const std::string& job,
     try {
         return open_each_once(paths);
     } catch (const std::exception&) {
-        const auto here = may_be_path(job) ? files_if_reachable(job) : std::nullopt;
+        const auto here = may_be_path(job) ? job_files_if_reachable(job) : std::nullopt;
         if (!here || !is_there(*here)) throw;
         return {};
     }
@@ -154,7 +143,7 @@ std::optional<JobFiles> select_job(const std::string& job, const std::vector<std
                                    Match match) {
     if (job.empty()) return std::nullopt;
     if (is_path(job)) {
-        auto files = files_if_reachable(job);
+        auto files = job_files_if_reachable(job);
         return files ? files_if_there(*std::move(files)) : std::nullopt;
     }
     const std::vector<Directory> directories = directories_for(job, paths);
@@ -199,7 +188,7 @@ Whereabouts whereabouts_of(const std::string& job, const std::vector<std::string
         where.complete = where.directories.size() == paths.size();
     }
     if (may_be_path(job)) {
-        const auto files = files_if_reachable(job);
+        const auto files = job_files_if_reachable(job);
         if (files) where.directories.push_back(files->directory);
         where.complete = where.complete && files;
     }

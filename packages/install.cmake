@@ -1,0 +1,47 @@
+# What `cmake --install` installs, in two components: `programs`, which the packages are made of, and
+# `reader`, the library for other C++ programs.
+
+install(TARGETS jobshim RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}" COMPONENT programs)
+if(JOBSHIM_JOBCTL)
+  install(TARGETS jobctl RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}" COMPONENT programs)
+endif()
+install(DIRECTORY man/ DESTINATION "${CMAKE_INSTALL_MANDIR}/man1" COMPONENT programs
+  FILES_MATCHING PATTERN "*.1")
+install(DIRECTORY packages/schema/ DESTINATION "${CMAKE_INSTALL_DATADIR}/jobshim" COMPONENT programs
+  FILES_MATCHING PATTERN "*.schema.json")
+
+# The licences of everything that is linked in, and of nothing else.
+set(licences boost cli11 nlohmann-json)
+if(JOBSHIM_JOBCTL)
+  list(APPEND licences libmd)
+endif()
+if(JOBSHIM_MUSL)
+  list(APPEND licences musl llvm)
+elseif(jobshim_is_static)
+  list(APPEND licences gnu)
+endif()
+list(TRANSFORM licences PREPEND docs/licences/)
+list(TRANSFORM licences APPEND .txt)
+install(FILES LICENSE DESTINATION "${CMAKE_INSTALL_DOCDIR}" COMPONENT programs)
+install(FILES ${licences} DESTINATION "${CMAKE_INSTALL_DOCDIR}/licences" COMPONENT programs)
+
+# It must be built by the compiler that builds its user, and Zig's libc++ is nobody else's.
+if(JOBSHIM_MUSL)
+  return()
+endif()
+include(CMakePackageConfigHelpers)
+set(reader_dir "${CMAKE_INSTALL_LIBDIR}/cmake/jobshim")
+configure_package_config_file(packages/cpp/jobshim-config.cmake.in jobshim-config.cmake
+  INSTALL_DESTINATION "${reader_dir}" PATH_VARS CMAKE_INSTALL_LIBDIR CMAKE_INSTALL_INCLUDEDIR)
+write_basic_package_version_file(jobshim-config-version.cmake COMPATIBILITY SameMinorVersion)
+configure_file(packages/cpp/jobshim.pc.in jobshim.pc @ONLY)
+install(FILES "$<TARGET_FILE:jobshim_common>" DESTINATION "${CMAKE_INSTALL_LIBDIR}"
+  RENAME libjobshim.a COMPONENT reader)
+install(FILES common/reader.hpp common/words.hpp
+  DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/jobshim" COMPONENT reader)
+install(FILES
+  "${CMAKE_CURRENT_BINARY_DIR}/jobshim-config.cmake"
+  "${CMAKE_CURRENT_BINARY_DIR}/jobshim-config-version.cmake"
+  DESTINATION "${reader_dir}" COMPONENT reader)
+install(FILES "${CMAKE_CURRENT_BINARY_DIR}/jobshim.pc"
+  DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig" COMPONENT reader)
