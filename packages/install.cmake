@@ -16,7 +16,7 @@ if(JOBSHIM_JOBCTL)
   list(APPEND licences libmd)
 endif()
 if(JOBSHIM_MUSL)
-  list(APPEND licences musl llvm)
+  list(APPEND licences musl llvm zig)
 elseif(jobshim_is_static)
   list(APPEND licences gnu)
 endif()
@@ -25,8 +25,9 @@ list(TRANSFORM licences APPEND .txt)
 install(FILES LICENSE DESTINATION "${CMAKE_INSTALL_DOCDIR}" COMPONENT programs)
 install(FILES ${licences} DESTINATION "${CMAKE_INSTALL_DOCDIR}/licences" COMPONENT programs)
 
-# It must be built by the compiler that builds its user, and Zig's libc++ is nobody else's.
 if(JOBSHIM_MUSL)
+  include(packages/debian/cpack.cmake)
+  # The library must be built by the compiler that builds its user, and Zig's libc++ is nobody else's.
   return()
 endif()
 include(CMakePackageConfigHelpers)
@@ -34,6 +35,7 @@ set(reader_dir "${CMAKE_INSTALL_LIBDIR}/cmake/jobshim")
 configure_package_config_file(packages/cpp/jobshim-config.cmake.in jobshim-config.cmake
   INSTALL_DESTINATION "${reader_dir}" PATH_VARS CMAKE_INSTALL_LIBDIR CMAKE_INSTALL_INCLUDEDIR)
 write_basic_package_version_file(jobshim-config-version.cmake COMPATIBILITY SameMinorVersion)
+file(RELATIVE_PATH above_pkgconfig "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/")
 configure_file(packages/cpp/jobshim.pc.in jobshim.pc @ONLY)
 install(FILES "$<TARGET_FILE:jobshim_common>" DESTINATION "${CMAKE_INSTALL_LIBDIR}"
   RENAME libjobshim.a COMPONENT reader)
