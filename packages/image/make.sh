@@ -64,7 +64,7 @@ printf '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json"
     "$manifests" >"$work/index"
 index=$(keep "$work/index" application/vnd.oci.image.index.v1+json)
 printf '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[\n%s]}\n' \
-    "$index,\"annotations\":{\"org.opencontainers.image.ref.name\":\"$JOBSHIM_VERSION\"}}" \
+    "$index,\"annotations\":{\"org.opencontainers.image.ref.name\":\"jobshim:$JOBSHIM_VERSION\"}}" \
     >"$layout/index.json"
 printf '{"imageLayoutVersion":"1.0.0"}' >"$layout/oci-layout"
 
