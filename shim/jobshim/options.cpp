@@ -71,6 +71,8 @@ std::string names_of(Known known) {
     return names += known.option().name;
 }
 
+std::string help_of(Known known) { return std::string(known.option().help); }
+
 // True for an option to declare.
 using Wanted = std::function<bool(const ShimOption&)>;
 
@@ -80,51 +82,43 @@ public:
     Declaration(CLI::App& app, const Wanted& wanted) : app_(app), wanted_(wanted) {}
 
     template <class OnValue>
-    void option(Known known, const OnValue& on_value, const char* help) {
+    void option(Known known, const OnValue& on_value) {
         if (wanted_(known.option()))
-            app_.add_option_function<std::string>(names_of(known), on_value, help)
+            app_.add_option_function<std::string>(names_of(known), on_value, help_of(known))
                 ->type_name(std::string(known.option().value));
     }
-    void flag(Known known, bool& value, const char* help) {
-        if (wanted_(known.option())) app_.add_flag(names_of(known), value, help);
+    void flag(Known known, bool& value) {
+        if (wanted_(known.option())) app_.add_flag(names_of(known), value, help_of(known));
     }
     // For a "file", or whatever `what` is. An empty name comes from a script's unset variable, and
     // does not ask for the default.
-    void path(Known known, const char* what, std::string& value, const char* help) {
-        option(
-            known,
-            [&value, known, what](const std::string& text) {
-                if (text.empty())
-                    throw CLI::ValidationError(names_of(known) + ": the " + what +
-                                               " name is empty");
-                value = text;
-            },
-            help);
+    void path(Known known, const char* what, std::string& value) {
+        option(known, [&value, known, what](const std::string& text) {
+            if (text.empty())
+                throw CLI::ValidationError(names_of(known) + ": the " + what + " name is empty");
+            value = text;
+        });
     }
     template <class Value>
-    void duration(Known known, Value& value, const char* help) {
-        option(
-            known, [&value](const std::string& text) { value = duration_value(text); }, help);
+    void duration(Known known, Value& value) {
+        option(known, [&value](const std::string& text) { value = duration_value(text); });
     }
     // An option that takes one of a few words.
     template <class Value>
     void choice(Known known, Value& value,
-                std::initializer_list<std::pair<const char*, Value>> words, const char* help) {
+                std::initializer_list<std::pair<const char*, Value>> words) {
         if (!wanted_(known.option())) return;
-        option(
-            known,
-            [&value, known,
-             words = std::vector<std::pair<const char*, Value>>(words)](const std::string& word) {
-                for (const auto& [each, meaning] : words)
-                    if (word == each) {
-                        value = meaning;
-                        return;
-                    }
-                throw CLI::ValidationError(std::string(known.option().name) + ": invalid value '" +
-                                           word + "' (must be " +
-                                           std::string(known.option().value) + ")");
-            },
-            help);
+        option(known, [&value, known, words = std::vector<std::pair<const char*, Value>>(words)](
+                          const std::string& word) {
+            for (const auto& [each, meaning] : words)
+                if (word == each) {
+                    value = meaning;
+                    return;
+                }
+            throw CLI::ValidationError(std::string(known.option().name) + ": invalid value '" +
+                                       word + "' (must be " + std::string(known.option().value) +
+                                       ")");
+        });
     }
 
 private:
@@ -136,83 +130,54 @@ void declare(CLI::App& app, ShimOptions& options, const Wanted& wanted) {
     app.description(description);
     app.formatter(std::make_shared<HelpFormatter>());
     app.footer(footer);
-    app.set_help_flag(names_of("--help"), "Print this help and exit");
+    app.set_help_flag(names_of("--help"), help_of("--help"));
     app.set_version_flag(names_of("--version"), std::string("jobshim ") + JOBSHIM_VERSION,
-                         "Print the version and exit");
+                         help_of("--version"));
 
     Declaration declare(app, wanted);
-    declare.path("--job", "file", options.job,
-                 "Job file ($XDG_STATE_HOME/jobshim/jobs/ID.json, else below ~/.local/state)");
-    declare.option(
-        "--id",
-        [&options](const std::string& id) {
-            if (!is_job_id(id))
-                throw CLI::ValidationError("--id: invalid id '" + id +
-                                           "' (must match [A-Za-z0-9][A-Za-z0-9._-]{0,127})");
-            options.id = id;
-        },
-        "Id of the job (the one in the file, else the file's name, else generated)");
-    declare.option(
-        "--title", [&options](const std::string& title) { options.title = title; },
-        "Title for jobctl to show (the command)");
-    declare.option(
-        "--heartbeat-interval",
-        [&options](const std::string& text) {
-            options.heartbeat_interval = duration_value(text);
-            if (options.heartbeat_interval < milliseconds(100) ||
-                options.heartbeat_interval > std::chrono::hours(1))
-                throw CLI::ValidationError("--heartbeat-interval: must be 100ms to 1h");
-        },
-        "How often to touch the heartbeat file, 100ms to 1h (5s)");
-    declare.path("--log", "file", options.log,
-                 "Append the worker's stdout and stderr to FILE (inherit both)");
-    declare.option(
-        "--tail",
-        [&options](const std::string& text) {
-            const auto bytes = parse_count(text);
-            if (!bytes || *bytes > 65536)
-                throw CLI::ValidationError("--tail: invalid number '" + text +
-                                           "' (must be 0 to 65536)");
-            options.tail_bytes = *bytes;
-        },
-        "How much of the end of the log to record, 0 to 65536 (2048)");
-    declare.duration("--timeout", options.timeout, "Signal the worker after DUR (never)");
-    declare.option(
-        "--signal",
-        [&options](const std::string& text) {
-            const auto signal = parse_signal(text);
-            if (!signal) throw CLI::ValidationError("--signal: invalid signal '" + text + "'");
-            options.signal = *signal;
-        },
-        "First signal to send on timeout (TERM)");
-    declare.duration("--kill-after", options.kill_after,
-                     "Send KILL if the worker is still alive DUR later (10s; 0: never)");
-    declare.duration("--stall-after", options.stall_after,
-                     "Have jobctl call the job stalled when the worker's log has not grown and it "
-                     "has used no CPU for DUR; nothing is done about it (never)");
+    declare.path("--job", "file", options.job);
+    declare.option("--id", [&options](const std::string& id) {
+        if (!is_job_id(id))
+            throw CLI::ValidationError("--id: invalid id '" + id +
+                                       "' (must match [A-Za-z0-9][A-Za-z0-9._-]{0,127})");
+        options.id = id;
+    });
+    declare.option("--title", [&options](const std::string& title) { options.title = title; });
+    declare.option("--heartbeat-interval", [&options](const std::string& text) {
+        options.heartbeat_interval = duration_value(text);
+        if (options.heartbeat_interval < milliseconds(100) ||
+            options.heartbeat_interval > std::chrono::hours(1))
+            throw CLI::ValidationError("--heartbeat-interval: must be 100ms to 1h");
+    });
+    declare.path("--log", "file", options.log);
+    declare.option("--tail", [&options](const std::string& text) {
+        const auto bytes = parse_count(text);
+        if (!bytes || *bytes > 65536)
+            throw CLI::ValidationError("--tail: invalid number '" + text +
+                                       "' (must be 0 to 65536)");
+        options.tail_bytes = *bytes;
+    });
+    declare.duration("--timeout", options.timeout);
+    declare.option("--signal", [&options](const std::string& text) {
+        const auto signal = parse_signal(text);
+        if (!signal) throw CLI::ValidationError("--signal: invalid signal '" + text + "'");
+        options.signal = *signal;
+    });
+    declare.duration("--kill-after", options.kill_after);
+    declare.duration("--stall-after", options.stall_after);
     declare.choice<bool>("--on-shim-death", options.kill_on_shim_death,
-                         {{"kill", true}, {"keep", false}},
-                         "What to do with the worker if the shim dies (kill)");
-    declare.choice<bool>(
-        "--leftovers", options.kill_leftovers, {{"keep", false}, {"kill", true}},
-        "What to do with processes left in the worker's own group when it ends (keep)");
-    declare.choice<std::optional<Group>>(
-        "--group", options.group, {{"own", Group::own}, {"share", Group::share}},
-        "The worker's process group (own without a controlling terminal, share with one)");
-    declare.flag("--expect-record", options.expect_record,
-                 "The worker writes its own final status; exit 0 without one is a failure");
-    declare.path("--companion", "directory", options.companion,
-                 "Also record the end in this codex-companion state directory; the job file goes "
-                 "into its jobshim directory (implies --expect-record and --group own)");
-    declare.flag("--detach", options.detach,
-                 "Run in the background, and print the id once COMMAND has started");
-    declare.flag("--best-effort", options.best_effort,
-                 "If the record cannot be kept, say so and run COMMAND anyway");
+                         {{"kill", true}, {"keep", false}});
+    declare.choice<bool>("--leftovers", options.kill_leftovers, {{"keep", false}, {"kill", true}});
+    declare.choice<std::optional<Group>>("--group", options.group,
+                                         {{"own", Group::own}, {"share", Group::share}});
+    declare.flag("--expect-record", options.expect_record);
+    declare.path("--companion", "directory", options.companion);
+    declare.flag("--detach", options.detach);
+    declare.flag("--best-effort", options.best_effort);
     declare.choice<SyncPolicy>("--sync", options.sync,
                                {{"always", SyncPolicy::always},
                                 {"final", SyncPolicy::final},
-                                {"never", SyncPolicy::never}},
-                               "Which writes of the record to flush to disk (final)");
+                                {"never", SyncPolicy::never}});
 }
 
 // The words of argv that belong to jobshim: up to the first that is neither an option nor an
