@@ -38,6 +38,10 @@ Outcome prune_jobs(const CtlOptions& options, const Context& context);
 Outcome run_doctor(const CtlOptions& options, const Context& context);
 // Whoever calls it says nothing if it fails: a hook must not hold up its agent.
 Outcome answer_hook(const CtlOptions& options, const Context& context);
+Outcome print_completion(const CtlOptions& options);
+// Prints what may be typed next; never complains. `line` is the program that is being called and
+// its arguments, up to the one at the cursor, of which only what is left of the cursor.
+Outcome complete(const std::vector<std::string>& line);
 
 // Returns an exit status rather than an Outcome, because of --mirror.
 int wait_for_jobs(const CtlOptions& options, const Context& context);

@@ -53,6 +53,8 @@ int run(const CtlOptions& options, const Context& context) {
             return exit_status(reap_jobs(options, context));
         case Command::hook:
             return exit_status(answer_hook(options, context));
+        case Command::completion:
+            return exit_status(print_completion(options));
     }
     return exit_status(Outcome::own_failure);
 }
@@ -66,6 +68,9 @@ int main(int argc, char** argv) {
             "does not run with more privileges than its caller has (set-user-ID, capabilities)");
         return exit_status(Outcome::own_failure);
     }
+    // For the completion scripts, so no command that people would look for.
+    if (argc > 2 && std::string_view(argv[1]) == "__complete")
+        return exit_status(complete({argv + 2, argv + argc}));
     try {
         const auto parsed = parse_options(argc, argv);
         if (const auto* early_exit = std::get_if<EarlyExit>(&parsed)) {

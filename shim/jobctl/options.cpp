@@ -125,6 +125,8 @@ std::string exit_statuses_of(Command command) {
                                   own_failure});
         case Command::hook:
             return exit_statuses({{0, "always, so that nothing of the agent's is held up"}});
+        case Command::completion:
+            return exit_statuses({{0, "the script was printed"}, bad_usage, own_failure});
     }
     return "";
 }
@@ -280,8 +282,8 @@ void declare_settle(CLI::App* sub, CtlOptions& options) {
                    throw CLI::ValidationError("invalid status '" + text +
                                               "' (must be failed or cancelled)");
            },
-           "Status to settle the job with: failed or cancelled")
-        ->type_name("STATUS")
+           "Status to settle the job with")
+        ->type_name("failed|cancelled")
         ->required();
     sub->add_option("--because", options.reason, "How you know; stored in the record")
         ->type_name("TEXT")
@@ -340,6 +342,20 @@ void declare_hook(CLI::App* sub, CtlOptions& options) {
         ->required();
 }
 
+void declare_completion(CLI::App* sub, CtlOptions& options) {
+    sub->add_option_function<std::string>(
+           "SHELL",
+           [&options](const std::string& shell) {
+               if (shell != "bash" && shell != "zsh" && shell != "fish")
+                   throw CLI::ValidationError("unknown shell '" + shell +
+                                              "' (must be bash, zsh or fish)");
+               options.shell = shell;
+           },
+           "The shell, which reads the script")
+        ->type_name("bash|zsh|fish")
+        ->required();
+}
+
 struct CommandEntry {
     Command command;
     const char* name;
@@ -362,7 +378,13 @@ constexpr CommandEntry commands[] = {
     {Command::doctor, "doctor", "Check what jobctl can determine on this host", declare_doctor},
     {Command::hook, "hook", "Answer a hook of a coding agent (JSON on standard input)",
      declare_hook},
+    {Command::completion, "completion",
+     "Print a script that completes the command lines of jobshim and jobctl", declare_completion},
 };
+
+bool has_directories(Command command) {
+    return command != Command::hook && command != Command::completion;
+}
 
 // `called`: the first word. If it is a command, the options of the others are left out: to declare
 // them would double what a status costs.
@@ -395,7 +417,7 @@ void set_up(CLI::App& app, CtlOptions& options, std::string_view called) {
         if (!declare_all && !is_called(command)) continue;
         sub->callback([&options, which = command.command] { options.command = which; });
         sub->footer(exit_statuses_of(command.command));
-        if (command.command != Command::hook) add_dir(sub, options);
+        if (has_directories(command.command)) add_dir(sub, options);
         command.declare(sub, options);
     }
 }
@@ -449,6 +471,19 @@ std::vector<std::string> words_of(const CLI::App& app, int argc, const char* con
     return words;
 }
 
+OptionSyntax syntax_of(const CLI::Option& option) {
+    OptionSyntax syntax;
+    for (const std::string& name : option.get_snames()) syntax.names.push_back("-" + name);
+    for (const std::string& name : option.get_lnames()) syntax.names.push_back("--" + name);
+    syntax.help = option.get_description();
+    for (const CLI::Option* excluded : option.get_excludes())
+        syntax.excluded.push_back(excluded->get_name());
+    if (option.get_items_expected_max() == 0) return syntax;
+    syntax.value = option.get_type_name();
+    syntax.may_repeat = option.get_expected_max() > 1;
+    return syntax;
+}
+
 // To remove all ended jobs is possible, but must be said.
 void demand_a_limit(const CLI::App& prune) {
     if (prune.count("--older-than") == 0 && prune.count("--keep") == 0)
@@ -483,6 +518,33 @@ std::variant<CtlOptions, EarlyExit> parse_options(int argc, const char* const* a
         return EarlyExit{wrong ? usage_exit_status : 0, out.str(), err.str()};
     }
     return options;
+}
+
+std::vector<CommandSyntax> list_commands() {
+    std::vector<CommandSyntax> all;
+    for (const CommandEntry& command : commands) all.push_back({command.name, command.description});
+    return all;
+}
+
+std::optional<CommandSyntax> syntax_of(const std::string& command) {
+    const auto is_called = [&](const CommandEntry& each) { return command == each.name; };
+    if (!command.empty() && std::none_of(std::begin(commands), std::end(commands), is_called))
+        return std::nullopt;
+    CtlOptions options;
+    CLI::App app;
+    set_up(app, options, command);
+    const CLI::App* declared = command.empty() ? &app : app.get_subcommand(command);
+    CommandSyntax syntax{command, declared->get_description()};
+    for (const CLI::Option* option : declared->get_options()) {
+        if (option->nonpositional()) {
+            syntax.options.push_back(syntax_of(*option));
+        } else if (syntax.operand.empty()) {
+            const std::string values = option->get_type_name();
+            syntax.operand = values.empty() ? option->get_name(true) : values;
+            syntax.takes_many = option->get_expected_max() > 1;
+        }
+    }
+    return syntax;
 }
 
 }  // namespace jobshim

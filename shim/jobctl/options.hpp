@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "common/verdict.hpp"
+#include "shim/jobctl/syntax.hpp"
 
 namespace jobshim {
 
@@ -24,6 +25,7 @@ enum class Command {
     prune,
     doctor,
     hook,
+    completion,
 };
 
 struct CtlOptions {
@@ -71,6 +73,9 @@ struct CtlOptions {
 
     // hook: of Claude Code, the only agent there is so far
     std::string event;
+
+    // completion
+    std::string shell;
 };
 
 // The command line asked only for some text, or was wrong: print this and exit.
@@ -81,5 +86,10 @@ struct EarlyExit {
 };
 
 std::variant<CtlOptions, EarlyExit> parse_options(int argc, const char* const* argv);
+
+// The commands that --help lists, without their syntax.
+std::vector<CommandSyntax> list_commands();
+// The syntax of a command, or with "" of jobctl itself; nothing if there is no such command.
+std::optional<CommandSyntax> syntax_of(const std::string& command);
 
 }  // namespace jobshim
