@@ -11,6 +11,7 @@
 #include "integration/support/process.hpp"
 #include "integration/support/programs.hpp"
 #include "integration/support/sandbox.hpp"
+#include "integration/support/terminal.hpp"
 #include "integration/support/text.hpp"
 #include "integration/support/waiting.hpp"
 #include "tests/catch.hpp"

@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,84 +16,6 @@ using namespace harness;
 namespace {
 
 constexpr const char *ctrl_c = "\x03", *ctrl_z = "\x1a", *ctrl_backslash = "\x1c";
-
-/// A terminal with a program on it that leads the session, as after a login.
-class Terminal {
-public:
-    Terminal(Sandbox& box, const Words& argv, std::map<std::string, std::string> env)
-        : master_(posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK)) {
-        must(grantpt(master_.get()), "grantpt");
-        must(unlockpt(master_.get()), "unlockpt");
-        resize(80, 24);
-        const std::string name = ptsname(master_.get());
-        env["TERM"] = "dumb";
-        Options options{.env = std::move(env)};
-        options.before_exec = [name] {
-            const int slave = open(name.c_str(), O_RDWR | O_CLOEXEC);
-            must(slave, "open the terminal");
-            must(ioctl(slave, TIOCSCTTY, 0), "TIOCSCTTY");
-            for (const int fd : {0, 1, 2}) must(dup2(slave, fd), "dup2");
-            close(slave);
-        };
-        program = box.spawn(argv, options);
-    }
-
-    void type(const std::string& text) {
-        REQUIRE(write(master_.get(), text.data(), text.size()) ==
-                static_cast<ssize_t>(text.size()));
-    }
-    void resize(unsigned short columns, unsigned short rows) {
-        const winsize size{rows, columns, 0, 0};
-        must(ioctl(master_.get(), TIOCSWINSZ, &size), "TIOCSWINSZ");
-    }
-    /// Waits until `text` has been printed, after the text awaited before.
-    void await(const std::string& text) {
-        const bool came = wait_until([&] {
-            read_on();
-            return printed_.find(text, seen_) != std::string::npos;
-        });
-        INFO("awaited: " << text << "\nprinted: " << printed_.substr(seen_));
-        REQUIRE(came);
-        seen_ = printed_.find(text, seen_) + text.size();
-    }
-    /// The foreground process group.
-    pid_t foreground() const { return tcgetpgrp(master_.get()); }
-    /// The exit status that a shell reports for its last command.
-    int status() {
-        type("echo status:$?\n");  // its echo, maybe repeated, has no number
-        std::size_t number = 0;
-        REQUIRE(wait_until([&] {
-            read_on();
-            number = printed_.find_first_of("0123456789", seen_);
-            while (number != std::string::npos &&
-                   (number < 7 || printed_.compare(number - 7, 7, "status:") != 0))
-                number = printed_.find_first_of("0123456789", number + 1);
-            return number != std::string::npos &&
-                   printed_.find("\r\n", number) != std::string::npos;
-        }));
-        seen_ = number;
-        await("\r\n");
-        return std::stoi(printed_.substr(number));
-    }
-    /// Everything printed so far.
-    std::string printed() {
-        read_on();
-        return printed_;
-    }
-
-    Process program;
-
-private:
-    void read_on() {
-        char block[4096];
-        for (ssize_t n = 0; (n = read(master_.get(), block, sizeof block)) > 0;)
-            printed_.append(block, static_cast<std::size_t>(n));
-    }
-
-    Fd master_;
-    std::string printed_;
-    std::size_t seen_ = 0;
-};
 
 /// Whether both, or neither, of a job's shim and worker are stopped.
 bool both_stopped(pid_t shim, pid_t worker) {
