@@ -21,6 +21,7 @@ struct CommandGrammar {
     std::set<std::string> flags;
     std::set<std::string> needed = {};  // options that are required
     bool knows_the_companion = false;   // takes --companion and --all-states
+    bool is_about_jobs = true;          // takes --dir, and no operands but JOBs
 };
 
 // What these two exclude, if a command has it.
@@ -54,12 +55,13 @@ const std::map<std::string, CommandGrammar> commands = {
     {"prune",
      {Command::prune, 0, 0, {"--older-than", "--keep"}, {"--dry-run", "--logs", "--json"}}},
     {"doctor", {Command::doctor, 0, 1, {}, {"--json"}}},
+    {"completion", {Command::completion, 1, 1, {}, {}, {}, false, false}},
 };
 
 Grammar grammar_of(const CommandGrammar& command) {
     Grammar grammar;
     grammar.with_value = command.with_value;
-    grammar.with_value.insert("--dir");
+    if (command.is_about_jobs) grammar.with_value.insert("--dir");
     grammar.flags = command.flags;
     grammar.flags.insert("--help");
     if (command.knows_the_companion) {
@@ -107,6 +109,12 @@ bool is_good(const Reading& reading, const CommandGrammar& command) {
             return false;
     if (command.command == Command::prune && !is_there("--older-than") && !is_there("--keep"))
         return false;
+    const auto is_shell = [](const std::string& name) {
+        return name == "bash" || name == "zsh" || name == "fish";
+    };
+    if (command.command == Command::completion &&
+        !std::all_of(reading.operands.begin(), reading.operands.end(), is_shell))
+        return false;
     const int jobs = static_cast<int>(reading.operands.size());
     return jobs >= command.fewest_jobs && jobs <= command.most_jobs &&
            (!reading.has("--mirror") || jobs == 1);
@@ -124,7 +132,10 @@ std::vector<std::string> all_values(const Reading& reading, const std::string& n
 }
 
 void check_options(const CtlOptions& options, const Reading& reading) {
-    demand(options.jobs == reading.operands, "JOBs are taken as they are");
+    if (options.command == Command::completion)
+        demand(options.shell == reading.operands.front() && options.jobs.empty(), "SHELL");
+    else
+        demand(options.jobs == reading.operands, "JOBs are taken as they are");
     demand(options.directories == all_values(reading, "--dir"), "--dir");
     demand(options.companions == all_values(reading, "--companion"), "--companion");
     demand(options.all_states == reading.has("--all-states"), "--all-states");
