@@ -244,7 +244,7 @@ TEST_CASE_METHOD(Sandbox, "10,000 jobs are completed within 50 ms", "[serial]") 
     CHECK(*std::min_element(times.begin(), times.end()) < 50ms);
 }
 
-// ---- the shells themselves
+// ---- the shells themselves, with the scripts as packages install them, and as users read them
 
 namespace {
 
@@ -357,19 +357,23 @@ TEST_CASE_METHOD(Shells, "completion in bash") {
 TEST_CASE_METHOD(Shells, "completion in bash, with the package bash-completion") {
     if (!in_path("bash")) SKIP_TEST("no bash in PATH");
     if (!fs::exists(bash_package)) SKIP_TEST("the package bash-completion is not installed");
-    auto terminal = start(
-        {"bash", "--norc", "--noprofile", "-i"},
-        joined({{". " + bash_package, "eval \"$(jobctl completion bash)\""}, posix_functions}));
-    check_all(terminal, true);
-    check_list(terminal);
-    leave(terminal);
+    const std::string folder = "data/bash-completion/completions";
+    for (const Words& commands :
+         {Words{"mkdir -p " + folder, "command jobctl completion bash > " + folder + "/jobctl",
+                "ln -s jobctl " + folder + "/jobshim", ". " + bash_package},
+          Words{". " + bash_package, "eval \"$(command jobctl completion bash)\""}}) {
+        auto terminal =
+            start({"bash", "--norc", "--noprofile", "-i"}, joined({commands, posix_functions}));
+        check_all(terminal, true);
+        check_list(terminal);
+        leave(terminal);
+    }
 }
 
 TEST_CASE_METHOD(Shells, "completion in zsh") {
     if (!in_path("zsh")) SKIP_TEST("no zsh in PATH");
     // Zsh's own Tab expands first, which runs what is between $( and ).
     const std::string init = "autoload -Uz compinit; compinit -D -u; bindkey '^I' complete-word";
-    // As packages install it, and as users who have no package read it.
     for (const Words& commands :
          {Words{"mkdir functions; command jobctl completion zsh > functions/_jobctl",
                 "fpath=($PWD/functions $fpath)", init},
@@ -383,12 +387,18 @@ TEST_CASE_METHOD(Shells, "completion in zsh") {
 
 TEST_CASE_METHOD(Shells, "completion in fish") {
     if (!in_path("fish")) SKIP_TEST("no fish in PATH");
-    auto terminal = start({"fish", "--no-config", "-i"},
-                          {"command jobctl completion fish | source",
-                           "function jobctl; printf '<%s>' $argv; echo; end",
-                           "function jobshim; printf '<%s>' $argv; echo; end"},
-                          "xterm");
-    check_all(terminal, true);
-    check_list(terminal);
-    leave(terminal);
+    for (const Words& commands :
+         {Words{"mkdir completions; command jobctl completion fish > completions/jobctl.fish",
+                "ln -s jobctl.fish completions/jobshim.fish",
+                "set fish_complete_path $PWD/completions $fish_complete_path"},
+          Words{"command jobctl completion fish | source"}}) {
+        auto terminal = start({"fish", "--no-config", "-i"},
+                              joined({commands,
+                                      {"function jobctl; printf '<%s>' $argv; echo; end",
+                                       "function jobshim; printf '<%s>' $argv; echo; end"}}),
+                              "xterm");
+        check_all(terminal, true);
+        check_list(terminal);
+        leave(terminal);
+    }
 }
