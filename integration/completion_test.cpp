@@ -37,6 +37,16 @@ Offered complete(Sandbox& box, const Words& line) {
     return offered;
 }
 
+/// The same, once so many candidates are described: jobctl takes little time for that.
+Offered complete_described(Sandbox& box, const Words& line, std::size_t described) {
+    Offered offered;
+    REQUIRE(wait_until([&] {
+        offered = complete(box, line);
+        return offered.help.size() == described;
+    }));
+    return offered;
+}
+
 Names set_of(const Words& words) { return {words.begin(), words.end()}; }
 
 /// The names in the options' lines of a help text: "  -f,--follow      Keep printing".
@@ -177,7 +187,7 @@ TEST_CASE_METHOD(Jobs, "jobs are completed with their state and title, the last 
     }));
     const auto before = names_in(jobs, "");
     const auto record = slurp(jobs / "dead.json");
-    const auto offered = complete(*this, {"jobctl", "status", ""});
+    const auto offered = complete_described(*this, {"jobctl", "status", ""}, 3);
     CHECK(set_of(offered.words) == Names{"live", "dead", "old"});
     CHECK(offered.words.back() == "old");
     CHECK(offered.help.at("live") == "running: a live one");
@@ -195,7 +205,7 @@ TEST_CASE_METHOD(Jobs, "jobs are completed with their state and title, the last 
 }
 
 TEST_CASE_METHOD(Jobs, "names and titles that could deceive are not completed", "[quick]") {
-    const auto offered = complete(*this, {"jobctl", "status", ""});
+    const auto offered = complete_described(*this, {"jobctl", "status", ""}, 6);
     CHECK(set_of(offered.words) ==
           Names{"job-a", "my job", "it's \"q\"", "co:lon", "$(touch pwned)", "evil"});
     CHECK(offered.help.at("evil") == "completed: evil\uFFFD[35;7m\uFFFDtab\uFFFDand a line");
@@ -313,17 +323,18 @@ public:
             check(terminal, "jobshim jobctl status my", {"jobctl", "status", "my job"});
         }
         // What is on the line is not run because somebody presses Tab.
-        for (const std::string line :
-             {"jobctl status $(touch pwned) my", "jobctl status $(touch pwned",
-              "jobctl `touch pwned`", "jobctl list --dir \"$(touch pwned)\" --status=c",
-              "jobshim --log=$(touch pwned) "
-              "--id ",
-              "jobshim -- $(touch pwned) ", "jobctl status <(touch pwned) "})
-            terminal.type(line + "\t\t\x15");
+        const Words lines{"jobctl status $(touch pwned) my",
+                          "jobctl status $(touch pwned",
+                          "jobctl `touch pwned`",
+                          "jobctl list --dir \"$(touch pwned)\" --status=c",
+                          "jobshim --log=$(touch pwned) --id ",
+                          "jobshim -- $(touch pwned) ",
+                          "jobctl status <(touch pwned) "};
+        for (const auto& line : lines) terminal.type(line + "\t\t\x15");  // Tab twice, then ^U
         check(terminal, "jobctl stat", {"status"});
         CHECK_FALSE(fs::exists(dir / "pwned"));
     }
-    /// The list that appears on two Tabs; `\x15` removes the line.
+    /// The list that appears on two Tabs.
     static void check_list(Terminal& terminal) {
         terminal.type("jobctl status \t\t");
         terminal.await("completed: nightly build");

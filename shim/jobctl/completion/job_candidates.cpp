@@ -19,8 +19,8 @@ using std::chrono::milliseconds;
 
 // Of a directory of 10,000 jobs, nobody reads more descriptions than these.
 constexpr std::size_t most_described = 50;
-// Any of the jobs may have been made to keep us busy.
-constexpr milliseconds time_to_describe{20};
+// It takes a tenth of that, but any of the jobs may have been made to keep us busy.
+constexpr milliseconds time_to_describe{100};
 constexpr std::size_t largest_record = std::size_t{64} << 10U;
 constexpr std::size_t longest_help = 80;
 
