@@ -86,7 +86,8 @@ public:
         add("esc\x1b[35;7m", "colours");
         add("rtl\u202e", "from right to left");
         put(dir / "first.json", "{}");
-        fs::create_directory(dir / "folder");
+        fs::create_directory(dir / "my folder");
+        put(dir / "my folder/only-here.json", "{}");
     }
     void add(const std::string& name, const std::string& title,
              const std::string& status = "completed") {
@@ -310,7 +311,11 @@ public:
         check(terminal, "jobctl status \"my job\" ev", {"status", "my job", "evil"});
         check(terminal, "jobctl status firs", {"status", "first.json"});
         check(terminal, "jobctl status ./firs", {"status", "./first.json"});
-        check(terminal, "jobctl list --dir fold; jobctl stat", {"status"});
+        check(terminal, "jobctl status './firs", {"status", "./first.json"});
+        const Words elsewhere{"status", "--dir", "my folder", "only-here"};
+        check(terminal, "jobctl status --dir 'my folder' on", elsewhere);
+        check(terminal, "jobctl status --dir my\\ folder on", elsewhere);
+        check(terminal, "true; jobctl stat", {"status"});
         check(terminal, "jobshim --on-shim-death ke", {"--on-shim-death", "keep"});
         check(terminal, "jobshim --log firs", {"--log", "first.json"});
         check(terminal, "jobshim --log=firs", {"--log=first.json"});
