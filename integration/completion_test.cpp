@@ -326,6 +326,8 @@ public:
             check(terminal, "jobshim --id=x --log 'y z' -- jobctl resu",
                   {"--id=x", "--log", "y z", "--", "jobctl", "result"});
             check(terminal, "jobshim jobctl status my", {"jobctl", "status", "my job"});
+            check(terminal, "jobshim jobctl status --dir 'my folder' on",
+                  joined({{"jobctl"}, elsewhere}));
         }
         // What is on the line is not run because somebody presses Tab.
         const Words lines{"jobctl status $(touch pwned) my",

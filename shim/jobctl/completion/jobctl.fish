@@ -4,8 +4,7 @@
 function __jobctl_complete
     set -l before (commandline -opc)
     set -l raw (commandline -ct)
-    # A quote that is still open cannot be unescaped.
-    set -l typed (string unescape -- "$raw"; or string replace -r '^["\']' '' -- "$raw")
+    set -l typed (string unescape -- "$raw")
     set -l program (string replace -r '.*/' '' -- $before[1])
     set -l lines (command jobctl __complete $program $before[2..] "$typed" </dev/null 2>/dev/null)
     set -q lines[1]; or return
