@@ -2,6 +2,7 @@
 // acted upon.
 
 #include <signal.h>
+#include <sys/stat.h>
 
 #include "integration/support.hpp"
 
