@@ -1,6 +1,8 @@
 // Completion: what `jobctl __complete` offers, and what bash, zsh and fish make of it when somebody
 // presses Tab.
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <set>
 
@@ -45,6 +47,16 @@ Offered complete_described(Sandbox& box, const Words& line, std::size_t describe
         return offered.help.size() == described;
     }));
     return offered;
+}
+
+/// What all children that have been reaped have used of the processor.
+Milliseconds time_of_children() {
+    rusage used{};
+    REQUIRE(getrusage(RUSAGE_CHILDREN, &used) == 0);
+    const auto of = [](const timeval& time) {
+        return std::chrono::seconds(time.tv_sec) + std::chrono::microseconds(time.tv_usec);
+    };
+    return std::chrono::duration_cast<Milliseconds>(of(used.ru_utime) + of(used.ru_stime));
 }
 
 Names set_of(const Words& words) { return {words.begin(), words.end()}; }
@@ -235,6 +247,7 @@ TEST_CASE_METHOD(Sandbox, "what cannot be read completes nothing, and says nothi
     CHECK(result.err.empty());
 }
 
+// The processor's time, because it waits for nothing, and other processes stretch the clock's.
 TEST_CASE_METHOD(Sandbox, "10,000 jobs are completed within 50 ms", "[serial]") {
     if (is_sanitized()) SKIP_TEST("the programs are sanitized");
     const auto jobs = dir / "jobs";
@@ -243,14 +256,15 @@ TEST_CASE_METHOD(Sandbox, "10,000 jobs are completed within 50 ms", "[serial]") 
     const auto record = slurp(jobs / "first.json");
     for (int i = 1; i < 10'000; ++i) put(jobs / ("job-" + std::to_string(i) + ".json"), record);
     std::vector<Milliseconds> times;
-    for (int i = 0; i < 9; ++i) {
+    for (int i = 0; i < 5; ++i) {
+        const auto before = time_of_children();
         const auto result = ctl({"__complete", "jobctl", "status", "--dir", jobs, ""});
         const auto lines = lines_of(result.out);
         CHECK(lines.size() == 10'001);
         CHECK(std::count_if(lines.begin(), lines.end(), [](const std::string& line) {
                   return contains(line, "\tcompleted: one of many");
               }) == 50);
-        times.push_back(result.wall);
+        times.push_back(time_of_children() - before);
     }
     CHECK(*std::min_element(times.begin(), times.end()) < 50ms);
 }
