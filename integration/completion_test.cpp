@@ -112,8 +112,7 @@ public:
 
 }  // namespace
 
-TEST_CASE_METHOD(Sandbox, "every option and command in a help text is completed, and no other",
-                 "[quick]") {
+TEST_CASE_METHOD(Sandbox, "what a help text lists is completed and nothing else", "[quick]") {
     const auto commands = commands_in(ctl({"--help"}).out);
     CHECK(commands.size() > 10);
     CHECK(set_of(complete(*this, {"jobctl", ""}).words) == commands);
@@ -183,7 +182,7 @@ TEST_CASE_METHOD(Sandbox, "what is completed depends on what stands before it", 
     CHECK(contains(complete(*this, {"jobshim", "--lo"}).help["--log"], "stdout"));
 }
 
-TEST_CASE_METHOD(Jobs, "jobs are completed with their state and title, the last active first",
+TEST_CASE_METHOD(Jobs, "jobs are completed with state and title and the last active first",
                  "[quick]") {
     for (const auto& entry : fs::directory_iterator(jobs)) fs::remove(entry);
     add("old", "an old one", "failed");
@@ -226,7 +225,7 @@ TEST_CASE_METHOD(Jobs, "names and titles that could deceive are not completed", 
     CHECK(complete(*this, {"jobctl", "status", "--", "-"}).words == Words{"-dash"});
 }
 
-TEST_CASE_METHOD(Sandbox, "what cannot be read completes nothing, and says nothing", "[quick]") {
+TEST_CASE_METHOD(Sandbox, "what cannot be read completes nothing and says nothing", "[quick]") {
     const auto jobs = dir / "jobs";
     fs::create_directory(jobs);
     put(jobs / "torn.json", "{\"id\": ");
@@ -248,7 +247,7 @@ TEST_CASE_METHOD(Sandbox, "what cannot be read completes nothing, and says nothi
 }
 
 // The processor's time, because it waits for nothing, and other processes stretch the clock's.
-TEST_CASE_METHOD(Sandbox, "10,000 jobs are completed within 50 ms", "[serial]") {
+TEST_CASE_METHOD(Sandbox, "ten thousand jobs are completed within 50 ms", "[serial]") {
     if (is_sanitized()) SKIP_TEST("the programs are sanitized");
     const auto jobs = dir / "jobs";
     fs::create_directory(jobs);
@@ -386,7 +385,7 @@ TEST_CASE_METHOD(Shells, "completion in bash") {
     leave(terminal);
 }
 
-TEST_CASE_METHOD(Shells, "completion in bash, with the package bash-completion") {
+TEST_CASE_METHOD(Shells, "completion in bash with the package bash-completion") {
     if (!in_path("bash")) SKIP_TEST("no bash in PATH");
     if (!fs::exists(bash_package)) SKIP_TEST("the package bash-completion is not installed");
     const std::string folder = "data/bash-completion/completions";
