@@ -7,6 +7,22 @@ if(JOBSHIM_JOBCTL)
 endif()
 install(DIRECTORY man/ DESTINATION "${CMAKE_INSTALL_MANDIR}/man1" COMPONENT programs
   FILES_MATCHING PATTERN "*.1")
+# Each of these completes both programs, but bash and fish look for a file of the command's name.
+if(JOBSHIM_JOBCTL)
+  set(completion shim/jobctl/completion)
+  set(links "${PROJECT_BINARY_DIR}/completion")
+  file(MAKE_DIRECTORY "${links}")
+  file(CREATE_LINK jobctl "${links}/jobshim" SYMBOLIC)
+  file(CREATE_LINK jobctl.fish "${links}/jobshim.fish" SYMBOLIC)
+  set(folder "${CMAKE_INSTALL_DATADIR}/bash-completion/completions")
+  install(FILES ${completion}/jobctl.bash DESTINATION "${folder}" RENAME jobctl COMPONENT programs)
+  install(FILES "${links}/jobshim" DESTINATION "${folder}" COMPONENT programs)
+  set(folder "${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d")
+  install(FILES ${completion}/jobctl.fish "${links}/jobshim.fish" DESTINATION "${folder}"
+    COMPONENT programs)
+  set(folder "${CMAKE_INSTALL_DATADIR}/zsh/vendor-completions")
+  install(FILES ${completion}/jobctl.zsh DESTINATION "${folder}" RENAME _jobctl COMPONENT programs)
+endif()
 install(DIRECTORY packages/schema/ DESTINATION "${CMAKE_INSTALL_DATADIR}/jobshim" COMPONENT programs
   FILES_MATCHING PATTERN "*.schema.json")
 
