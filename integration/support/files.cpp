@@ -10,6 +10,7 @@
 #include <system_error>
 
 #include "integration/support/error.hpp"
+#include "integration/support/records.hpp"
 
 namespace harness {
 
@@ -25,6 +26,7 @@ void put(const fs::path& file, std::string_view content) {
     out.write(content.data(), static_cast<std::streamsize>(content.size()));
     out.close();
     if (!out) throw std::runtime_error("cannot write " + file.string());
+    keep_forgery(file, content);
 }
 
 Words names_in(const fs::path& directory, std::string_view part) {

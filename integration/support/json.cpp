@@ -1,5 +1,6 @@
 #include "integration/support/json.hpp"
 
+#include "integration/support/records.hpp"
 #include "tests/catch.hpp"
 
 namespace harness {
@@ -7,6 +8,7 @@ namespace harness {
 Json read_json(const fs::path& file) {
     const auto text = slurp(file);
     INFO(file << " holds: " << text.substr(0, 2000));
+    keep_record(file, text);
     return Json::parse(text);
 }
 

@@ -23,6 +23,7 @@
 #include "integration/support/error.hpp"
 #include "integration/support/json.hpp"
 #include "integration/support/proc.hpp"
+#include "integration/support/records.hpp"
 #include "tests/catch.hpp"
 
 namespace harness {
@@ -140,7 +141,8 @@ std::string Result::ended() const {
 
 int Result::code() const { return WIFEXITED(status) ? WEXITSTATUS(status) : -1; }
 
-Process::Process(const Words& argv, const Options& options, const fs::path& cwd) : argv_(argv) {
+Process::Process(const Words& argv, const Options& options, const fs::path& cwd)
+    : argv_(argv), cwd_(options.cwd.empty() ? cwd : options.cwd) {
     if (gave_up) FAIL("not started, because an earlier process hung: " << quoted(argv));
     out_ = memory_file("stdout");
     err_ = memory_file("stderr");
@@ -152,10 +154,8 @@ Process::Process(const Words& argv, const Options& options, const fs::path& cwd)
     Pipe report;
     std::cout.flush();
     begin_ = Clock::now();
-    pid_ = checked(
-        Launch(argv, options, options.cwd.empty() ? cwd : options.cwd, fds, report.write.get())
-            .start(),
-        "cannot start a process");
+    pid_ = checked(Launch(argv, options, cwd_, fds, report.write.get()).start(),
+                   "cannot start a process");
     forget_status(pid_);
     pidfd_ = Fd(static_cast<int>(checked(syscall(SYS_pidfd_open, pid_, 0), "pidfd_open")));
     report.write.close();
@@ -194,7 +194,9 @@ Result Process::wait(Milliseconds limit) {
         checked(waitpid(pid_, &status, 0), "waitpid");
         keep_status(pid_, status);
     }
-    return {*end_of(pid_), out(), err(), wall};
+    Result result{*end_of(pid_), out(), err(), wall};
+    keep_output(argv_, cwd_, result.status, result.out);
+    return result;
 }
 
 std::string Process::out() const { return content_of(out_.get()); }

@@ -63,6 +63,7 @@ private:
     pid_t pid_ = -1;
     Clock::time_point begin_;
     Words argv_;
+    fs::path cwd_;
     Fd out_, err_, pidfd_;
 };
 

@@ -7,6 +7,7 @@
 
 #include "integration/support/error.hpp"
 #include "integration/support/proc.hpp"
+#include "integration/support/records.hpp"
 #include "tests/catch.hpp"
 
 namespace harness {
@@ -25,9 +26,10 @@ Sandbox::Sandbox() {
 
 Sandbox::~Sandbox() noexcept(false) {
     // A process that has just been told to end may need a moment; one that stays is a failure.
-    if (wait_until([] { return living_descendants().empty(); },
-                   std::uncaught_exceptions() ? 0s : 2s))
-        return;
+    const bool all_ended = wait_until([] { return living_descendants().empty(); },
+                                      std::uncaught_exceptions() ? 0s : 2s);
+    keep_records_in(dir);
+    if (all_ended) return;
     std::string left;
     for (pid_t pid : living_descendants()) left += "\n  " + command_of(pid);
     kill_everything();
