@@ -10,7 +10,8 @@ that the schema does not know is an error.
 A record that a test wrote itself is left out. So is a job file that jobshim has never written. A
 test that writes into job files, as their owner would, may put anything there but into `jobshim`: its
 records need not have all members and may have others, and those that jobshim sets only if they are
-missing may be of any type.
+missing may be of any type. So may those that jobshim leaves alone once the worker has written a
+final status itself.
 
 Exit status: 0 all is valid, 1 something is not or nothing was checked, 77 this Python has no jsonschema.
 """
@@ -28,7 +29,10 @@ except ImportError:
     print("test skipped: no python3-jsonschema")
     sys.exit(77)
 
-OWNERS = ("id", "title", "command", "cwd", "logFile", "createdAt")
+RECORDS = "JobRecord", "AdoptedRecord", "AdoptedEnd"
+FINAL = "completed", "failed", "cancelled"
+OWNERS = "id", "title", "command", "cwd", "logFile", "createdAt"
+REPORTERS = "phase", "startedAt", "updatedAt", "completedAt", "errorMessage"
 BASE64 = re.compile("([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 RANDOM_NAMES = "jobshim-test-[0-9A-Za-z]{6}|job-[0-9a-z]{8}-[0-9a-z]{6}"
 MOST_ERRORS = 20
@@ -57,6 +61,9 @@ def schemas():
     adopted["additionalProperties"] = True
     for key in OWNERS:
         adopted["properties"][key] = {}
+    end = types["AdoptedEnd"] = copy.deepcopy(adopted)
+    for key in REPORTERS:
+        end["properties"][key] = {}
     # Of a job whose folder is gone, only the copy of its end is left.
     record["required"] = sorted(set(record["properties"]) - {"logFile", "title", "command", "cwd"})
     return types
@@ -86,7 +93,7 @@ class Checker:
             name: jsonschema.Draft7Validator(
                 {"$ref": f"#/definitions/{name}", "definitions": definitions}
             )
-            for name in ("JobRecord", "AdoptedRecord", "JobReport", "DoctorFinding", "JobEvent")
+            for name in (*RECORDS, "JobReport", "DoctorFinding", "JobEvent")
         }
         self.seen = set()
         self.ranges = {}
@@ -155,19 +162,21 @@ def parsed(text):
 
 
 def all_parsed(text):
-    """Several values, one after the other, as `list --watch` prints them."""
+    """Several values, one after the other, as `list --watch` and `events` print them."""
     decoder = json.JSONDecoder()
     values = []
-    text = text.strip()
-    while text:
-        value, end = decoder.raw_decode(text)
+    at = 0
+    while at < len(text.rstrip()):
+        value, at = decoder.raw_decode(text, at)
         values.append(value)
-        text = text[end:].lstrip()
+        while at < len(text) and text[at].isspace():
+            at += 1
     return values
 
 
-def canonical(value):
-    return hash(json.dumps(value, sort_keys=True))
+def likeness_of(value, text):
+    """The same for two texts with the same value."""
+    return hash(text if value is None else json.dumps(value, sort_keys=True))
 
 
 class Test:
@@ -176,14 +185,13 @@ class Test:
     def __init__(self, checker, entries):
         self.checker = checker
         self.forgeries = set()
-        writes = any(entry["kind"] == "forgery" for entry in entries)
-        self.kind = "AdoptedRecord" if writes else "JobRecord"
+        self.writes = any(entry["kind"] == "forgery" for entry in entries)
         for entry in entries:
             where = (entry["test"], entry["file"])
             if entry["kind"] == "forgery":
-                self.forgeries.add(canonical(parsed(entry["text"])))
+                self.forgeries.add(likeness_of(parsed(entry["text"]), entry["text"]))
             elif entry["kind"] == "record":
-                self.check_record(parsed(entry["text"]), where)
+                self.check_record(parsed(entry["text"]), where, entry["text"])
             else:
                 self.check_output(entry, where)
 
@@ -197,23 +205,29 @@ class Test:
             return
         for value in values:
             for item in value if isinstance(value, list) else [value]:
-                if "verdict" in item:
-                    self.check_record(item.get("job"), (where[0], item.get("file")))
-                    item["job"] = None
-                    self.checker.check("JobReport", item, where)
-                else:
-                    self.checker.check("DoctorFinding", item, where)
+                report = item.get("job") if "event" in item else item
+                if isinstance(report, dict) and report.get("job") is not None:
+                    self.check_record(report["job"], (where[0], report.get("file")))
+                    report["job"] = None
+                names = ("event", "JobEvent"), ("verdict", "JobReport"), ("works", "DoctorFinding")
+                name = next((name for key, name in names if key in item), "JobReport")
+                self.checker.check(name, item, where)
 
-    def check_record(self, record, where):
+    def check_record(self, record, where, text=""):
         counts = self.checker.counts
-        if not isinstance(record, dict):
-            counts["not readable"] += 1
-        elif canonical(record) in self.forgeries:
+        if likeness_of(record, text) in self.forgeries:
             counts["made by a test"] += 1
+        elif not isinstance(record, dict):
+            counts["not readable"] += 1
         elif not isinstance(record.get("jobshim"), dict):
             counts["without a run"] += 1
         else:
-            self.checker.check(self.kind, record, where)
+            self.checker.check(self.kind_of(record), record, where)
+
+    def kind_of(self, record):
+        if not self.writes:
+            return "JobRecord"
+        return "AdoptedEnd" if record.get("status") in FINAL else "AdoptedRecord"
 
 
 def main():
@@ -224,13 +238,14 @@ def main():
         with open(file, encoding="utf-8") as lines:
             Test(checker, [json.loads(line) for line in lines])
     counts = checker.counts
-    records = counts["JobRecord"] + counts["AdoptedRecord"]
+    records = sum(counts[name] for name in RECORDS)
     for (test, what), file in list(checker.errors.items())[:MOST_ERRORS]:
         print(f"invalid: {what}\n    {file}, in: {test}")
     if len(checker.errors) > MOST_ERRORS:
         print(f"and {len(checker.errors) - MOST_ERRORS} more")
     print(
-        f"schema: {records} records ({counts['JobRecord']} of jobshim alone), {counts['JobReport']} reports and {counts['DoctorFinding']} "
+        f"schema: {records} records ({counts['JobRecord']} of jobshim alone), "
+        f"{counts['JobReport']} reports, {counts['JobEvent']} events and {counts['DoctorFinding']} "
         f"findings checked, of {checker.validated} shapes, {len(checker.errors)} errors; "
         f"records left out: {counts['made by a test']} made by a test, "
         f"{counts['without a run']} without a run, {counts['not readable']} not readable"
