@@ -13,12 +13,15 @@ records need not have all members and may have others, and those that jobshim se
 missing may be of any type. So may those that jobshim leaves alone once the worker has written a
 final status itself.
 
-Exit status: 0 all is valid, 1 something is not or nothing was checked, 77 this Python has no jsonschema.
+Exit status: 0 all is valid, 1 something is not, 77 nothing was checked: there are no records, or
+this Python has no jsonschema.
 """
 
 import collections
 import copy
+import functools
 import json
+import marshal
 import pathlib
 import re
 import sys
@@ -135,6 +138,7 @@ class Checker:
         return kind
 
 
+@functools.lru_cache(maxsize=100_000)
 def shape_of_text(text):
     """All that the schemas can tell of it: no word and no pattern but that of base64 and of absolute
     paths is longer than 36 characters, and it makes no difference which digit it is, or what a test
@@ -176,7 +180,7 @@ def all_parsed(text):
 
 def likeness_of(value, text):
     """The same for two texts with the same value."""
-    return hash(text if value is None else json.dumps(value, sort_keys=True))
+    return hash(text if value is None else marshal.dumps(value, 2))
 
 
 class Test:
@@ -185,6 +189,7 @@ class Test:
     def __init__(self, checker, entries):
         self.checker = checker
         self.forgeries = set()
+        self.checked = set()  # a list shows the same jobs again and again
         self.writes = any(entry["kind"] == "forgery" for entry in entries)
         for entry in entries:
             where = (entry["test"], entry["file"])
@@ -215,7 +220,10 @@ class Test:
 
     def check_record(self, record, where, text=""):
         counts = self.checker.counts
-        if likeness_of(record, text) in self.forgeries:
+        likeness = likeness_of(record, text)
+        if likeness in self.checked:
+            counts[self.kind_of(record)] += 1
+        elif likeness in self.forgeries:
             counts["made by a test"] += 1
         elif not isinstance(record, dict):
             counts["not readable"] += 1
@@ -223,6 +231,7 @@ class Test:
             counts["without a run"] += 1
         else:
             self.checker.check(self.kind_of(record), record, where)
+            self.checked.add(likeness)
 
     def kind_of(self, record):
         if not self.writes:
@@ -239,6 +248,9 @@ def main():
             Test(checker, [json.loads(line) for line in lines])
     counts = checker.counts
     records = sum(counts[name] for name in RECORDS)
+    if records == 0:
+        print("test skipped: no records in " + sys.argv[1])
+        return 77
     for (test, what), file in list(checker.errors.items())[:MOST_ERRORS]:
         print(f"invalid: {what}\n    {file}, in: {test}")
     if len(checker.errors) > MOST_ERRORS:
@@ -250,7 +262,7 @@ def main():
         f"records left out: {counts['made by a test']} made by a test, "
         f"{counts['without a run']} without a run, {counts['not readable']} not readable"
     )
-    return 1 if checker.errors or records == 0 else 0
+    return 1 if checker.errors else 0
 
 
 if __name__ == "__main__":
