@@ -22,6 +22,7 @@ import copy
 import functools
 import json
 import marshal
+import os
 import pathlib
 import re
 import sys
@@ -34,11 +35,12 @@ except ImportError:
 
 RECORDS = "JobRecord", "AdoptedRecord", "AdoptedEnd"
 FINAL = "completed", "failed", "cancelled"
+# What a job file's owner may have set, and what its worker may, with a final status.
 OWNERS = "id", "title", "command", "cwd", "logFile", "createdAt"
 REPORTERS = "phase", "startedAt", "updatedAt", "completedAt", "errorMessage"
 BASE64 = re.compile("([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 RANDOM_NAMES = "jobshim-test-[0-9A-Za-z]{6}|job-[0-9a-z]{8}-[0-9a-z]{6}"
-MOST_ERRORS = 20
+MOST_ERRORS = 20  # that are shown
 
 
 def schemas():
@@ -168,9 +170,10 @@ def parsed(text):
 def all_parsed(text):
     """Several values, one after the other, as `list --watch` and `events` print them."""
     decoder = json.JSONDecoder()
+    text = text.strip()
     values = []
     at = 0
-    while at < len(text.rstrip()):
+    while at < len(text):
         value, at = decoder.raw_decode(text, at)
         values.append(value)
         while at < len(text) and text[at].isspace():
@@ -204,19 +207,24 @@ class Test:
         try:
             values = all_parsed(entry["text"])
         except (ValueError, RecursionError) as error:
-            # What was cut off by the test itself is no complaint.
-            if entry["status"] == 0:
+            # One that was killed, or could not write, may have written half of it.
+            code = os.waitstatus_to_exitcode(entry["status"])
+            if 0 <= code < 125:
                 self.checker.complain(where, f"jobctl printed what is no JSON: {error}")
             return
         for value in values:
             for item in value if isinstance(value, list) else [value]:
-                report = item.get("job") if "event" in item else item
-                if isinstance(report, dict) and report.get("job") is not None:
-                    self.check_record(report["job"], (where[0], report.get("file")))
-                    report["job"] = None
-                names = ("event", "JobEvent"), ("verdict", "JobReport"), ("works", "DoctorFinding")
-                name = next((name for key, name in names if key in item), "JobReport")
-                self.checker.check(name, item, where)
+                self.check_item(item, where)
+
+    def check_item(self, item, where):
+        is_event = isinstance(item, dict) and "event" in item
+        report = item.get("job") if is_event else item
+        if isinstance(report, dict) and report.get("job") is not None:
+            self.check_record(report["job"], (where[0], report.get("file")))
+            report["job"] = None
+        is_finding = isinstance(item, dict) and "works" in item
+        name = "JobEvent" if is_event else "DoctorFinding" if is_finding else "JobReport"
+        self.checker.check(name, item, where)
 
     def check_record(self, record, where, text=""):
         counts = self.checker.counts

@@ -113,7 +113,7 @@ export interface JobReport {
   status: string | null;
   verdict: JobVerdict;
   /**
-   * The record; null if it cannot be read, or is not for every JSON parser.
+   * The record; null if it cannot be read, or is not for every JSON parser. A file that jobshim has not written is printed as it is.
    */
   job: JobRecord | null;
   [k: string]: unknown;
@@ -138,7 +138,7 @@ export interface JobVerdict {
   [k: string]: unknown;
 }
 /**
- * A job file: what jobshim records about one job. Members that are not described here belong to the program that owns the file.
+ * A job file: what jobshim records about one job. Other members belong to the program that owns the file.
  */
 export interface JobRecord {
   /**
