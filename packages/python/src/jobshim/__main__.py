@@ -1,0 +1,6 @@
+"""python -m jobshim: the program jobshim."""
+
+from ._find import become
+
+if __name__ == "__main__":
+    become("jobshim")

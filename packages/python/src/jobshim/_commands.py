@@ -1,0 +1,311 @@
+"""What the API for threads and the one for asyncio have in common: which command to run, and what
+its outcome means. Nothing here runs anything or waits."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+import os
+from typing import Iterable, List, Literal, NamedTuple, Optional, Sequence, Tuple, Union
+
+from ._errors import (
+    JobCancelled,
+    JobError,
+    JobFailed,
+    JobNotFound,
+    JobshimError,
+    JobUnknown,
+    WaitTimeout,
+    exit_of,
+    returncode_of,
+)
+from ._find import jobctl_path, jobshim_path
+from ._record import JobReport, Reason, State
+
+StrPath = Union[str, "os.PathLike[str]"]
+Duration = Union[float, datetime.timedelta]
+Signal = Union[int, str]
+
+
+class BaseJob:
+    """A job, as it was when it was last looked at."""
+
+    report: JobReport
+    """What jobctl said then; `report["job"]` is the record."""
+
+    def __init__(self, report: JobReport) -> None:
+        self.report = report
+
+    @property
+    def id(self) -> str:
+        return self.report["id"]
+
+    @property
+    def file(self) -> str:
+        """The absolute path of the job file."""
+        return self.report["file"]
+
+    @property
+    def title(self) -> Optional[str]:
+        return (self.report["job"] or {}).get("title")
+
+    @property
+    def state(self) -> State:
+        """The verdict: `running`, `stalled`, `failed` and so on."""
+        return self.report["verdict"]["state"]
+
+    @property
+    def because(self) -> str:
+        """The reason for the verdict, one sentence."""
+        return self.report["verdict"]["because"]
+
+    @property
+    def pid(self) -> Optional[int]:
+        """The worker's pid; None before it exists and after its end."""
+        return (self.report["job"] or {}).get("pid")
+
+    @property
+    def returncode(self) -> Optional[int]:
+        """As in subprocess: the exit code, or -N if signal N killed the worker. None if the job has
+        not ended, and if nobody saw the end."""
+        return returncode_of(self.report)
+
+    @property
+    def reason(self) -> Optional[Reason]:
+        """How the job ended, in one word; None if it has not ended."""
+        return exit_of(self.report).get("reason")
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id!r} {self.state}: {self.because}>"
+
+
+Ref = Union[str, "os.PathLike[str]", BaseJob]
+"""A job: its id, the path of its job file, or a Job. As for jobctl, a string is a path if it has a
+slash in it or ends in .json; a Path is always a path."""
+
+
+class Outcome(NamedTuple):
+    """How a program ended."""
+
+    program: str
+    returncode: int
+    stdout: bytes
+    stderr: bytes
+
+
+# Commands
+
+
+def spawn(
+    command: StrPath,
+    args: Iterable[StrPath],
+    *,
+    job: Optional[StrPath],
+    id: Optional[str],
+    title: Optional[str],
+    log: Optional[StrPath],
+    timeout: Optional[Duration],
+    kill_signal: Optional[Signal],
+    force_kill_after_delay: Optional[Duration],
+    on_shim_death: Literal["kill", "keep"],
+    expect_record: bool,
+) -> List[str]:
+    if isinstance(args, (str, bytes)):
+        raise TypeError("args must be a sequence of arguments, not a single one")
+    argv = [jobshim_path(), "--detach", f"--on-shim-death={on_shim_death}"]
+    # Absolute, because jobshim runs in the worker's directory.
+    if job is not None:
+        argv.append(f"--job={os.path.abspath(job)}")
+    if log is not None:
+        argv.append(f"--log={os.path.abspath(log)}")
+    if id is not None:
+        argv.append(f"--id={id}")
+    if title is not None:
+        argv.append(f"--title={title}")
+    if timeout is not None:
+        argv.append(f"--timeout={_duration(timeout)}")
+    if kill_signal is not None:
+        argv.append(f"--signal={_signal(kill_signal)}")
+    if force_kill_after_delay is not None:
+        argv.append(f"--kill-after={_duration(force_kill_after_delay)}")
+    if expect_record:
+        argv.append("--expect-record")
+    return [*argv, "--", os.fspath(command), *(os.fspath(arg) for arg in args)]
+
+
+def status(ref: Ref, *, settle: bool) -> List[str]:
+    return _jobctl("status", ["--json", *_reading(settle)], [ref])
+
+
+def wait(refs: Sequence[Ref], *, timeout: Optional[Duration], any: bool) -> List[str]:
+    options = ["--json"]
+    if any:
+        options.append("--any")
+    if timeout is not None:
+        options.append(f"--timeout={_duration(timeout)}")
+    return _jobctl("wait", options, refs)
+
+
+def list_jobs(dir: Optional[StrPath], *, settle: bool) -> List[str]:
+    options = ["--json", *_reading(settle)]
+    if dir is not None:
+        options.append(f"--dir={os.path.abspath(dir)}")
+    return _jobctl("list", options, [])
+
+
+def cancel(
+    ref: Ref, *, reason: Optional[str], signal: Optional[Signal], kill_after: Optional[Duration]
+) -> List[str]:
+    options = ["--json"]
+    if reason is not None:
+        options.append(f"--reason={reason}")
+    if signal is not None:
+        options.append(f"--signal={_signal(signal)}")
+    if kill_after is not None:
+        options.append(f"--kill-after={_duration(kill_after)}")
+    return _jobctl("cancel", options, [ref])
+
+
+def logs(ref: Ref, *, follow: bool, lines: Optional[int]) -> List[str]:
+    options = []
+    if follow:
+        options.append("--follow")
+    if lines is not None:
+        options.append(f"--lines={lines}")
+    return _jobctl("logs", options, [ref])
+
+
+def events(ref: Ref) -> List[str]:
+    return _jobctl("events", [], [ref])
+
+
+def _jobctl(command: str, options: Sequence[str], refs: Sequence[Ref]) -> List[str]:
+    return [jobctl_path(), command, *options, "--", *map(_text, refs)]
+
+
+def _reading(settle: bool) -> List[str]:
+    return [] if settle else ["--no-reap"]
+
+
+def _text(ref: Ref) -> str:
+    if isinstance(ref, BaseJob):
+        return ref.file
+    if isinstance(ref, str):
+        return ref
+    return os.path.abspath(ref)
+
+
+def refs_of(ref: Union[Ref, Iterable[Ref]]) -> Tuple[List[Ref], bool]:
+    """The jobs, and whether it is a single one rather than a collection."""
+    if isinstance(ref, (str, os.PathLike, BaseJob)):
+        return [ref], True
+    return list(ref), False
+
+
+def _duration(value: Duration) -> str:
+    seconds = value.total_seconds() if isinstance(value, datetime.timedelta) else float(value)
+    if not seconds >= 0:
+        raise ValueError(f"not a duration: {value!r}")
+    # For the programs 0 means never; for Python's users it means at once, and infinity never.
+    return "0" if math.isinf(seconds) else f"{max(seconds, 0.001):.3f}"
+
+
+def _signal(value: Signal) -> str:
+    # An enum's own text differs between versions of Python.
+    return value if isinstance(value, str) else str(int(value))
+
+
+# Outcomes
+
+
+def spawned(outcome: Outcome) -> str:
+    """The id of the job that was started."""
+    if outcome.returncode != 0:
+        raise _failure(outcome)
+    return os.fsdecode(outcome.stdout).strip()
+
+
+def looked(outcome: Outcome) -> JobReport:
+    return _reports(outcome, 0, 1, 3, 5, 6)[0]
+
+
+def listed(outcome: Outcome) -> List[JobReport]:
+    return _reports(outcome, 0)
+
+
+def waited(
+    outcome: Outcome, *, timeout: Optional[Duration], any: bool, check: bool
+) -> List[JobReport]:
+    """What became of the jobs that were waited for; with `any`, of the first that has ended."""
+    reports = _reports(outcome, 0, 1, 5, 6, 124)
+    if outcome.returncode == 124:
+        raise _timed_out(outcome, reports, timeout)
+    if any:
+        reports = [report for report in reports if _ended(report)][:1] or reports[:1]
+    if check:
+        for report in reports:
+            _raise_unless_completed(report)
+    return reports
+
+
+def cancelled(outcome: Outcome) -> JobReport:
+    reports = _reports(outcome, 0, 1, 6, 124)
+    if outcome.returncode == 124:
+        raise _timed_out(outcome, reports, None)
+    if outcome.returncode == 6:
+        raise JobUnknown(_message(outcome), reports[0])
+    return reports[0]
+
+
+def streamed(outcome: Outcome) -> None:
+    """Checks how a program ended whose output was read line by line."""
+    if outcome.returncode != 0:
+        raise _failure(outcome)
+
+
+def _reports(outcome: Outcome, *expected: int) -> List[JobReport]:
+    if outcome.returncode not in expected:
+        raise _failure(outcome)
+    # What another program wrote into the record need not be UTF-8.
+    reports: List[JobReport] = json.loads(outcome.stdout.decode(errors="replace"))
+    return reports
+
+
+def _ended(report: JobReport) -> bool:
+    return report["verdict"]["state"] in ("completed", "failed", "cancelled", "lost")
+
+
+def _raise_unless_completed(report: JobReport) -> None:
+    state = report["verdict"]["state"]
+    message = f"{report['id']}: {report['verdict']['because']}"
+    if state == "cancelled":
+        raise JobCancelled(message, report)
+    if state in ("failed", "lost"):
+        raise JobFailed(message, report)
+    if state != "completed":
+        raise JobUnknown(message, report)
+
+
+def _timed_out(
+    outcome: Outcome, reports: Sequence[JobReport], timeout: Optional[Duration]
+) -> WaitTimeout:
+    report = next((report for report in reports if not _ended(report)), None)
+    seconds = timeout.total_seconds() if isinstance(timeout, datetime.timedelta) else timeout
+    return WaitTimeout(_message(outcome), report, seconds)
+
+
+def _failure(outcome: Outcome) -> JobError:
+    message = _message(outcome)
+    if outcome.program == "jobctl" and outcome.returncode == 4:
+        return JobNotFound(message)
+    return JobshimError(message, outcome.returncode)
+
+
+def _message(outcome: Outcome) -> str:
+    said = outcome.stderr.decode(errors="replace").strip()
+    if said:
+        return said
+    if outcome.returncode < 0:
+        return f"{outcome.program} was killed by signal {-outcome.returncode}"
+    return f"{outcome.program} exited with status {outcome.returncode}"

@@ -1,0 +1,6 @@
+"""python -m jobshim.ctl: the program jobctl."""
+
+from ._find import become
+
+if __name__ == "__main__":
+    become("jobctl")
