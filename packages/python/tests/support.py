@@ -86,5 +86,5 @@ class JobCase(unittest.TestCase):
             if not os.path.isdir(folder):
                 continue
             for job in jobshim.list_jobs(folder):
-                if job.state in ("running", "stalled", "orphaned"):
+                if job.verdict in ("running", "stalled", "orphaned"):
                     jobshim.cancel_job(job, signal="KILL")

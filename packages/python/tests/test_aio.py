@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import signal
 import subprocess
@@ -34,7 +35,7 @@ class Twin(JobCase, unittest.IsolatedAsyncioTestCase):
             force_kill_after_delay=1,
             on_shim_death="keep",
         )
-        self.assertEqual((job.id, job.title, job.state), ("a", "a title", "running"))
+        self.assertEqual((job.id, job.title, job.verdict), ("a", "a title", "running"))
         lines = job.logs(follow=True)
         self.assertEqual(await lines.__anext__(), "begun\n")
         with self.assertRaises(jobshim.WaitTimeout):
@@ -61,9 +62,15 @@ class Twin(JobCase, unittest.IsolatedAsyncioTestCase):
 
     async def test_cancel(self) -> None:
         job = await aio.spawn_job("sleep", ["1000"])
-        self.assertEqual((await job.cancel(reason="enough")).state, "cancelled")
-        with self.assertRaises(jobshim.JobCancelled):
-            await aio.wait_job(job.id)
+        self.assertEqual((await job.cancel(reason="enough")).verdict, "cancelled")
+        with self.assertRaises(jobshim.JobCancelled) as caught:
+            await aio.wait_job([job.id])
+        self.assertEqual([job.id for job in caught.exception.results], [job.id])
+        jobs = await asyncio.gather(*(aio.spawn_job("sleep", ["1000"]) for _ in range(2)))
+        with self.assertRaises(jobshim.WaitTimeout):
+            await aio.cancel_job(jobs, signal=0, kill_after=math.inf, timeout=0)
+        for job in await aio.cancel_job(jobs):
+            self.assertEqual(job.verdict, "cancelled")
 
     async def test_errors(self) -> None:
         with self.assertRaises(jobshim.JobNotFound):
@@ -108,7 +115,7 @@ class Twin(JobCase, unittest.IsolatedAsyncioTestCase):
         with self.assertRaises(asyncio.TimeoutError):
             await asyncio.wait_for(job.wait(), 0.1)
         self.assertEqual(programs_running(), [])
-        self.assertEqual((await job.refresh()).state, "running")
+        self.assertEqual((await job.refresh()).verdict, "running")
 
     async def test_cancelling_the_launch(self) -> None:
         # Wherever the launch is interrupted: either nothing is known of the job, or it runs.
@@ -120,7 +127,7 @@ class Twin(JobCase, unittest.IsolatedAsyncioTestCase):
             with self.assertRaises(asyncio.CancelledError):
                 await launch
             self.assertEqual(programs_running(), [])
-        states = {job.id: job.state for job in await aio.list_jobs()}
+        states = {job.id: job.verdict for job in await aio.list_jobs()}
         self.assertEqual(set(states.values()), {"running"}, states)
         self.assertIn("t7", states)
 
@@ -141,7 +148,7 @@ class Twin(JobCase, unittest.IsolatedAsyncioTestCase):
         await lines.__anext__()
         await lines.aclose()
         self.assertEqual(programs_running(), [])
-        self.assertEqual((await job.refresh()).state, "running")
+        self.assertEqual((await job.refresh()).verdict, "running")
 
     async def test_long_lines(self) -> None:
         script = r"head -c 300000 /dev/zero | tr '\0' x; echo; printf 'a\n\nlast'"
@@ -187,7 +194,7 @@ class Interrupt(JobCase):
         until(waits, "jobctl waits")
         os.killpg(waiter.pid, signal.SIGINT)
         self.assertNotEqual(waiter.wait(30), 0)
-        self.assertEqual(job.refresh().state, "running")
+        self.assertEqual(job.refresh().verdict, "running")
 
 
 def _program(pid: str) -> str:

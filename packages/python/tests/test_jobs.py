@@ -30,7 +30,7 @@ class Life(JobCase):
             env={**os.environ, "GO": go},
         )
         self.assertEqual((job.id, job.file, job.title), ("b", self.path("b.json"), "a title"))
-        self.assertEqual((job.state, job.returncode, job.reason), ("running", None, None))
+        self.assertEqual((job.verdict, job.returncode, job.reason), ("running", None, None))
         self.assertIsInstance(job.pid, int)
         with self.assertRaises(jobshim.WaitTimeout) as caught:
             job.wait(timeout=0)
@@ -38,11 +38,12 @@ class Life(JobCase):
         with open(go, "w") as file:
             file.write("ended\n")
         self.assertIs(job.wait(), job)
-        self.assertEqual((job.state, job.returncode, job.reason), ("completed", 0, "success"))
+        self.assertEqual((job.verdict, job.returncode, job.reason), ("completed", 0, "success"))
         self.assertIsNone(job.pid)
         self.assertEqual(list(job.logs()), ["begun\n", "ended\n"])
         self.assertEqual(list(job.logs(lines=1)), ["ended\n"])
-        self.assertEqual(job.because, "Completed.")
+        self.assertEqual((job.because, job.status), ("Completed.", "completed"))
+        self.assertGreater(job.duration or 0, 0)
         self.assertIn("'b' completed", repr(job))
 
     def test_exit_code(self) -> None:
@@ -52,7 +53,7 @@ class Life(JobCase):
         error = caught.exception
         self.assertIsInstance(error, jobshim.JobError)
         self.assertIsInstance(error, subprocess.CalledProcessError)
-        self.assertEqual(error.code, "JOB_FAILED")
+        self.assertEqual(error.code, "ERR_JOB_FAILED")
         self.assertEqual(error.returncode, 3)
         self.assertEqual(error.cmd, ["sh", "-c", "echo why; exit 3"])
         self.assertEqual((error.output, error.stdout, error.stderr), ("why\n", "why\n", None))
@@ -76,7 +77,7 @@ class Life(JobCase):
         with self.assertRaises(jobshim.JobFailed) as caught:
             job.wait()
         self.assertEqual(caught.exception.returncode, -signal.SIGKILL)
-        self.assertEqual((job.state, job.returncode, job.reason), ("failed", -9, "signal"))
+        self.assertEqual((job.verdict, job.returncode, job.reason), ("failed", -9, "signal"))
 
     def test_shim_killed(self) -> None:
         job = jobshim.spawn_job("sleep", ["1000"], job=self.path("a.json"))
@@ -90,16 +91,16 @@ class Life(JobCase):
     def test_look_without_settling(self) -> None:
         job = jobshim.spawn_job("sleep", ["1000"], job=self.path("a.json"))
         os.kill(self.shim_pid(job), signal.SIGKILL)
-        until(lambda: job.refresh(settle=False).state == "lost", "the job is lost")
+        until(lambda: job.refresh(settle=False).verdict == "lost", "the job is lost")
         self.assertEqual(job.report["status"], "running")
-        self.assertEqual(jobshim.list_jobs(self.folder, settle=False)[0].state, "lost")
-        self.assertEqual(jobshim.read_job(job).state, "failed")
+        self.assertEqual(jobshim.list_jobs(self.folder, settle=False)[0].verdict, "lost")
+        self.assertEqual(jobshim.read_job(job).verdict, "failed")
 
     def test_orphan(self) -> None:
         job = jobshim.spawn_job("sleep", ["1000"], id="o", on_shim_death="keep")
         os.kill(self.shim_pid(job), signal.SIGKILL)
-        until(lambda: job.refresh().state == "orphaned", "the job is orphaned")
-        self.assertEqual(job.cancel(reason="enough").state, "cancelled")
+        until(lambda: job.refresh().verdict == "orphaned", "the job is orphaned")
+        self.assertEqual(job.cancel(reason="enough").verdict, "cancelled")
 
     def test_timeout_of_the_job(self) -> None:
         job = jobshim.spawn_job(
@@ -125,13 +126,13 @@ class Life(JobCase):
 
     def test_cancel(self) -> None:
         job = jobshim.spawn_job("sleep", ["1000"], id="c")
-        self.assertEqual(jobshim.cancel_job("c", reason="wrong branch").state, "cancelled")
+        self.assertEqual(jobshim.cancel_job("c", reason="wrong branch").verdict, "cancelled")
         with self.assertRaises(jobshim.JobCancelled) as caught:
             job.wait()
         self.assertIn("wrong branch", str(caught.exception))
-        self.assertEqual((job.state, job.returncode), ("cancelled", -signal.SIGTERM))
+        self.assertEqual((job.verdict, job.returncode), ("cancelled", -signal.SIGTERM))
         # To cancel it again is no error.
-        self.assertEqual(job.cancel().state, "cancelled")
+        self.assertEqual(job.cancel().verdict, "cancelled")
 
     def test_cancel_with_another_signal(self) -> None:
         job = jobshim.spawn_job("sh", ["-c", "trap '' TERM; read x < fifo"], cwd=self.fifo())
@@ -144,7 +145,26 @@ class Life(JobCase):
 
     def test_cancel_what_has_ended(self) -> None:
         job = jobshim.spawn_job("true").wait()
-        self.assertEqual(job.cancel().state, "completed")
+        self.assertEqual(job.cancel().verdict, "completed")
+
+    def test_cancel_several(self) -> None:
+        jobs = [jobshim.spawn_job("sleep", ["1000"]) for _ in range(3)]
+        cancelled = jobshim.cancel_job([*jobs, jobs[0].id], reason="all of them")
+        self.assertEqual([job.id for job in cancelled], [job.id for job in jobs])
+        self.assertEqual({job.verdict for job in cancelled}, {"cancelled"})
+        self.assertEqual(jobshim.cancel_job([]), [])
+
+    def test_cancel_gives_up_waiting(self) -> None:
+        script = "trap '' TERM; echo; while :; do sleep 0.02; done"
+        stubborn = jobshim.spawn_job("sh", ["-c", script])
+        next(stubborn.logs(follow=True))
+        willing = jobshim.spawn_job("sleep", ["1000"])
+        with self.assertRaises(jobshim.WaitTimeout) as caught:
+            jobshim.cancel_job([willing, stubborn], kill_after=math.inf, timeout=0.2)
+        error = caught.exception
+        assert error.report is not None
+        self.assertEqual((error.report["id"], error.timeout), (stubborn.id, 0.2))
+        self.assertEqual(stubborn.cancel(signal="KILL").returncode, -9)
 
     def test_expect_record(self) -> None:
         job = jobshim.spawn_job("true", expect_record=True)
@@ -186,7 +206,8 @@ class Launch(JobCase):
         with self.assertRaises(jobshim.JobshimError) as caught:
             jobshim.spawn_job("no-such-command")
         self.assertEqual(caught.exception.returncode, 127)
-        self.assertEqual(str(caught.exception), "jobshim: no-such-command: not found in PATH")
+        self.assertEqual(str(caught.exception), "no-such-command: not found in PATH")
+        self.assertEqual(caught.exception.stderr, "jobshim: no-such-command: not found in PATH\n")
 
     def test_cannot_keep_the_record(self) -> None:
         with self.assertRaises(jobshim.JobshimError) as caught:
@@ -209,7 +230,7 @@ class Launch(JobCase):
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         subprocess.run([sys.executable, "-c", code], env=env, check=True)
         job = jobshim.read_job(self.path("a.json"))
-        self.assertEqual(job.state, "running")
+        self.assertEqual(job.verdict, "running")
         assert job.pid is not None
         self.assertNotEqual(os.getsid(job.pid), os.getsid(0))
 
@@ -229,6 +250,7 @@ class Wait(JobCase):
         with self.assertRaises(jobshim.JobFailed) as caught:
             jobshim.wait_job(jobs)
         self.assertEqual(caught.exception.returncode, 1)
+        self.assertEqual([job.returncode for job in caught.exception.results], [0, 1, 2])
         self.assertEqual(jobshim.wait_job([]), [])
 
     def test_any(self) -> None:
@@ -250,7 +272,7 @@ class Wait(JobCase):
         assert error.report is not None
         self.assertEqual((error.report["id"], error.timeout), ("late", 0.2))
         self.assertEqual(error.cmd, ["sleep", "1000"])
-        self.assertEqual(long.refresh().state, "running")
+        self.assertEqual(long.refresh().verdict, "running")
 
     def test_not_found(self) -> None:
         calls: list[Callable[[str], object]]
@@ -273,14 +295,14 @@ class Wait(JobCase):
         with open(self.path("q.json"), "wb") as file:
             file.write(b'{"id": "q", "status": "running", "jobshim": 7, "other": "\xff"}')
         job = jobshim.read_job(self.path("q.json"))
-        self.assertEqual((job.state, job.returncode, job.reason), ("unknown", None, None))
+        self.assertEqual((job.verdict, job.returncode, job.reason), ("unknown", None, None))
         with self.assertRaises(jobshim.JobUnknown) as caught:
             job.cancel()
-        self.assertEqual(caught.exception.code, "JOB_UNKNOWN")
+        self.assertEqual(caught.exception.code, "ERR_JOB_UNKNOWN")
         with open(self.path("r.json"), "w") as file:
             file.write("no JSON")
         job = jobshim.read_job(self.path("r.json"))
-        self.assertEqual((job.state, job.report["job"], job.title), ("unknown", None, None))
+        self.assertEqual((job.verdict, job.report["job"], job.title), ("unknown", None, None))
 
     def test_list(self) -> None:
         self.assertEqual(jobshim.list_jobs(), [])
@@ -310,7 +332,7 @@ class Streams(JobCase):
         self.assertEqual(len(programs_running()), 1)
         lines.close()
         self.assertEqual(programs_running(), [])
-        self.assertEqual(job.refresh().state, "running")
+        self.assertEqual(job.refresh().verdict, "running")
 
     def test_text(self) -> None:
         script = r"printf 'a\rb\xff\n'; head -c 300000 /dev/zero | tr '\0' x; echo"
@@ -343,7 +365,7 @@ class Streams(JobCase):
         for _ in job.events():
             break
         self.assertEqual(programs_running(), [])
-        self.assertEqual(job.refresh().state, "running")
+        self.assertEqual(job.refresh().verdict, "running")
 
 
 class Errors(JobCase):
@@ -362,7 +384,7 @@ class Errors(JobCase):
             with self.subTest(type(error.exception).__name__):
                 copy = pickle.loads(pickle.dumps(error.exception))
                 self.assertEqual(str(copy), str(error.exception))
-                self.assertEqual(vars(copy), vars(error.exception))
+                self.assertEqual(repr(vars(copy)), repr(vars(error.exception)))
 
     def test_report_is_what_jobctl_prints(self) -> None:
         job = jobshim.spawn_job("true").wait()

@@ -14,11 +14,10 @@ from ._errors import (
     WaitTimeout,
 )
 from ._find import jobctl_path, jobshim_path
-from ._record import Exit, JobEvent, JobRecord, JobReport, Reason, State, Status, Verdict
+from ._record import JobEvent, JobRecord, JobReport
 from ._sync import Job, cancel_job, list_jobs, read_job, spawn_job, wait_job
 
 __all__ = [
-    "Exit",
     "Job",
     "JobCancelled",
     "JobError",
@@ -29,10 +28,6 @@ __all__ = [
     "JobReport",
     "JobUnknown",
     "JobshimError",
-    "Reason",
-    "State",
-    "Status",
-    "Verdict",
     "WaitTimeout",
     "cancel_job",
     "jobctl_path",

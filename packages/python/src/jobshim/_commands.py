@@ -7,6 +7,7 @@ import datetime
 import json
 import math
 import os
+import re
 from typing import Iterable, List, Literal, NamedTuple, Optional, Sequence, Tuple, Union
 
 from ._errors import (
@@ -21,7 +22,7 @@ from ._errors import (
     returncode_of,
 )
 from ._find import jobctl_path, jobshim_path
-from ._record import JobReport, Reason, State
+from ._record import JobReport, Reason, VerdictState
 
 StrPath = Union[str, "os.PathLike[str]"]
 Duration = Union[float, datetime.timedelta]
@@ -51,8 +52,13 @@ class BaseJob:
         return (self.report["job"] or {}).get("title")
 
     @property
-    def state(self) -> State:
-        """The verdict: `running`, `stalled`, `failed` and so on."""
+    def status(self) -> Optional[str]:
+        """What the record says. It still says `running` if the job is stalled or orphaned."""
+        return self.report["status"]
+
+    @property
+    def verdict(self) -> VerdictState:
+        """What jobctl found: `running`, `stalled`, `orphaned`, `failed` and so on."""
         return self.report["verdict"]["state"]
 
     @property
@@ -76,8 +82,14 @@ class BaseJob:
         """How the job ended, in one word; None if it has not ended."""
         return exit_of(self.report).get("reason")
 
+    @property
+    def duration(self) -> Optional[float]:
+        """How long the job took, in seconds; None if that is not known."""
+        milliseconds = exit_of(self.report).get("durationMs")
+        return None if milliseconds is None else milliseconds / 1000
+
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.id!r} {self.state}: {self.because}>"
+        return f"<{type(self).__name__} {self.id!r} {self.verdict}: {self.because}>"
 
 
 Ref = Union[str, "os.PathLike[str]", BaseJob]
@@ -134,8 +146,8 @@ def spawn(
     return [*argv, "--", os.fspath(command), *(os.fspath(arg) for arg in args)]
 
 
-def status(ref: Ref, *, settle: bool) -> List[str]:
-    return _jobctl("status", ["--json", *_reading(settle)], [ref])
+def status(refs: Sequence[Ref], *, settle: bool) -> List[str]:
+    return _jobctl("status", ["--json", *_reading(settle)], refs)
 
 
 def wait(refs: Sequence[Ref], *, timeout: Optional[Duration], any: bool) -> List[str]:
@@ -155,7 +167,12 @@ def list_jobs(dir: Optional[StrPath], *, settle: bool) -> List[str]:
 
 
 def cancel(
-    ref: Ref, *, reason: Optional[str], signal: Optional[Signal], kill_after: Optional[Duration]
+    refs: Sequence[Ref],
+    *,
+    reason: Optional[str],
+    signal: Optional[Signal],
+    kill_after: Optional[Duration],
+    timeout: Optional[Duration],
 ) -> List[str]:
     options = ["--json"]
     if reason is not None:
@@ -164,7 +181,9 @@ def cancel(
         options.append(f"--signal={_signal(signal)}")
     if kill_after is not None:
         options.append(f"--kill-after={_duration(kill_after)}")
-    return _jobctl("cancel", options, [ref])
+    if timeout is not None:
+        options.append(f"--timeout={_duration(timeout)}")
+    return _jobctl("cancel", options, refs)
 
 
 def logs(ref: Ref, *, follow: bool, lines: Optional[int]) -> List[str]:
@@ -226,36 +245,59 @@ def spawned(outcome: Outcome) -> str:
     return os.fsdecode(outcome.stdout).strip()
 
 
-def looked(outcome: Outcome) -> JobReport:
-    return _reports(outcome, 0, 1, 3, 5, 6)[0]
+def looked(outcome: Outcome) -> List[JobReport]:
+    return _reports(outcome, 0, 1, 3, 5, 6)
 
 
 def listed(outcome: Outcome) -> List[JobReport]:
     return _reports(outcome, 0)
 
 
-def waited(
-    outcome: Outcome, *, timeout: Optional[Duration], any: bool, check: bool
-) -> List[JobReport]:
+def waited(outcome: Outcome, *, timeout: Optional[Duration], any: bool) -> List[JobReport]:
     """What became of the jobs that were waited for; with `any`, of the first that has ended."""
     reports = _reports(outcome, 0, 1, 5, 6, 124)
-    if outcome.returncode == 124:
-        raise _timed_out(outcome, reports, timeout)
-    if any:
-        reports = [report for report in reports if _ended(report)][:1] or reports[:1]
-    if check:
-        for report in reports:
-            _raise_unless_completed(report)
+    if is_late(outcome):
+        raise late(outcome, reports, timeout)
+    if not any:
+        return reports
+    ended = [report for report in reports if _ended(report)] or reports
+    # A worker may write its final status itself. The job has not ended before its shim says so.
+    return [report for report in ended if exit_of(report)][:1] or ended[:1]
+
+
+def error_in(reports: Iterable[JobReport]) -> Optional[JobError]:
+    """About the first job that did not complete; None if all did."""
+    for report in reports:
+        verdict = report["verdict"]["state"]
+        message = f"{report['id']}: {report['verdict']['because']}"
+        if verdict == "cancelled":
+            return JobCancelled(message, report)
+        if verdict in ("failed", "lost"):
+            return JobFailed(message, report)
+        if verdict != "completed":
+            return JobUnknown(message, report)
+    return None
+
+
+def is_late(outcome: Outcome) -> bool:
+    """Whether jobctl gave up waiting."""
+    return outcome.returncode == 124
+
+
+def late(
+    outcome: Outcome, reports: Iterable[JobReport], timeout: Optional[Duration]
+) -> WaitTimeout:
+    report = next((report for report in reports if not _ended(report)), None)
+    seconds = timeout.total_seconds() if isinstance(timeout, datetime.timedelta) else timeout
+    return WaitTimeout(_message(outcome), report, seconds)
+
+
+def cancelled(outcome: Outcome) -> List[JobReport]:
+    reports = _reports(outcome, 0, 1, 6)
+    for report in reports:
+        if not _ended(report):
+            raise JobUnknown(_message(outcome), report)
     return reports
-
-
-def cancelled(outcome: Outcome) -> JobReport:
-    reports = _reports(outcome, 0, 1, 6, 124)
-    if outcome.returncode == 124:
-        raise _timed_out(outcome, reports, None)
-    if outcome.returncode == 6:
-        raise JobUnknown(_message(outcome), reports[0])
-    return reports[0]
 
 
 def streamed(outcome: Outcome) -> None:
@@ -276,36 +318,18 @@ def _ended(report: JobReport) -> bool:
     return report["verdict"]["state"] in ("completed", "failed", "cancelled", "lost")
 
 
-def _raise_unless_completed(report: JobReport) -> None:
-    state = report["verdict"]["state"]
-    message = f"{report['id']}: {report['verdict']['because']}"
-    if state == "cancelled":
-        raise JobCancelled(message, report)
-    if state in ("failed", "lost"):
-        raise JobFailed(message, report)
-    if state != "completed":
-        raise JobUnknown(message, report)
-
-
-def _timed_out(
-    outcome: Outcome, reports: Sequence[JobReport], timeout: Optional[Duration]
-) -> WaitTimeout:
-    report = next((report for report in reports if not _ended(report)), None)
-    seconds = timeout.total_seconds() if isinstance(timeout, datetime.timedelta) else timeout
-    return WaitTimeout(_message(outcome), report, seconds)
-
-
 def _failure(outcome: Outcome) -> JobError:
-    message = _message(outcome)
     if outcome.program == "jobctl" and outcome.returncode == 4:
-        return JobNotFound(message)
-    return JobshimError(message, outcome.returncode)
+        return JobNotFound(_message(outcome))
+    stderr = outcome.stderr.decode(errors="replace")
+    return JobshimError(_message(outcome), outcome.returncode, stderr)
 
 
 def _message(outcome: Outcome) -> str:
+    """What the program said, without its name before each line."""
     said = outcome.stderr.decode(errors="replace").strip()
     if said:
-        return said
+        return re.sub(f"^{outcome.program}: ", "", said, flags=re.MULTILINE)
     if outcome.returncode < 0:
         return f"{outcome.program} was killed by signal {-outcome.returncode}"
     return f"{outcome.program} exited with status {outcome.returncode}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from typing import List, Optional
+from typing import Any, List, Optional, Sequence
 
 from ._record import Exit, JobReport
 
@@ -34,11 +34,14 @@ def _command_of(report: JobReport) -> Optional[List[str]]:
 class JobError(Exception):
     """Something is wrong with a job, or with jobshim itself."""
 
-    code = "JOB_ERROR"
+    code = "ERR_JOB"
     """Says which of the errors this is, for logs; the same words as in the API for Node."""
 
     report: Optional[JobReport]
     """What jobctl said about the job, if it said anything."""
+
+    results: Sequence[Any] = ()
+    """From wait_job: a Job for each job that was waited for."""
 
     def __init__(self, message: str, report: Optional[JobReport] = None) -> None:
         self.message = message
@@ -51,7 +54,7 @@ class JobError(Exception):
 class JobFailed(JobError, subprocess.CalledProcessError):
     """The job has ended, and neither successfully nor by a cancellation."""
 
-    code = "JOB_FAILED"
+    code = "ERR_JOB_FAILED"
     # None if nobody saw the end: no number is invented.
     returncode: Optional[int]  # type: ignore[assignment]
 
@@ -66,26 +69,26 @@ class JobFailed(JobError, subprocess.CalledProcessError):
 class JobCancelled(JobError):
     """The job was cancelled."""
 
-    code = "JOB_CANCELLED"
+    code = "ERR_JOB_CANCELLED"
 
 
 class JobNotFound(JobError):
     """There is no such job."""
 
-    code = "JOB_NOT_FOUND"
+    code = "ERR_JOB_NOT_FOUND"
 
 
 class JobUnknown(JobError):
     """What became of the job cannot be determined from here."""
 
-    code = "JOB_UNKNOWN"
+    code = "ERR_JOB_UNKNOWN"
 
 
 class WaitTimeout(JobError, subprocess.TimeoutExpired):
     """The job had not ended when the waiting ended. The job goes on."""
 
-    code = "WAIT_TIMEOUT"
-    # None if it was cancel_job that waited, as long as jobctl cancel does.
+    code = "ERR_WAIT_TIMEOUT"
+    # None if cancel_job waited as long as it does by default.
     timeout: Optional[float]  # type: ignore[assignment]
 
     def __init__(
@@ -101,11 +104,13 @@ class WaitTimeout(JobError, subprocess.TimeoutExpired):
 class JobshimError(JobError):
     """jobshim or jobctl failed, or could not be found."""
 
-    code = "JOBSHIM_ERROR"
+    code = "ERR_JOBSHIM"
 
     def __init__(
-        self, message: str, returncode: Optional[int] = None, report: Optional[JobReport] = None
+        self, message: str, returncode: Optional[int] = None, stderr: str = ""
     ) -> None:
-        JobError.__init__(self, message, report)
+        JobError.__init__(self, message)
         self.returncode = returncode
         """The exit status of the program; None if it was not run."""
+        self.stderr = stderr
+        """What it wrote to standard error."""

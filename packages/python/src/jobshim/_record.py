@@ -10,7 +10,7 @@ from typing import List, Literal, Optional, TypedDict
 
 Status = Literal["queued", "running", "completed", "failed", "cancelled"]
 
-State = Literal[
+VerdictState = Literal[
     "queued",
     "running",
     "stalled",
@@ -77,7 +77,7 @@ class CancelRequest(TypedDict, total=False):
     by: Requester
     reason: Optional[str]
     at: str
-    signal: int
+    signal: str
     killAfterMs: int
     startTime: int
 
@@ -159,7 +159,7 @@ class JobRecord(TypedDict, total=False):
 
 
 class _Verdict(TypedDict):
-    state: State
+    state: VerdictState
     because: str
     lastBeatAgeMs: Optional[int]
 

@@ -46,9 +46,12 @@ class Job(BaseJob):
         reason: Optional[str] = None,
         signal: Optional[Signal] = None,
         kill_after: Optional[Duration] = None,
+        timeout: Optional[Duration] = None,
     ) -> Job:
         """Cancel the job, as cancel_job does, and return it."""
-        job = cancel_job(self, reason=reason, signal=signal, kill_after=kill_after)
+        job = cancel_job(
+            self, reason=reason, signal=signal, kill_after=kill_after, timeout=timeout
+        )
         self.report = job.report
         return self
 
@@ -98,16 +101,19 @@ def spawn_job(
         on_shim_death=on_shim_death,
         expect_record=expect_record,
     )
-    started = _commands.spawned(_run(argv, cwd=cwd, env=env))
+    # A ^C while the shim is about to leave the terminal's session is not meant for the job.
+    started = _commands.spawned(_run(argv, cwd=cwd, env=env, start_new_session=True))
     ref = started if job is None else os.path.abspath(job)
     # Where jobs are by default depends on the environment that jobshim got.
-    return Job(_commands.looked(_run(_commands.status(ref, settle=True), env=env)))
+    (report,) = _commands.looked(_run(_commands.status([ref], settle=False), env=env))
+    return Job(report)
 
 
 def read_job(ref: Ref, *, settle: bool = True) -> Job:
     """Look at a job. If it is dead and its end is not on record, record it, unless `settle` is
     false."""
-    return Job(_commands.looked(_run(_commands.status(ref, settle=settle))))
+    (report,) = _commands.looked(_run(_commands.status([ref], settle=settle)))
+    return Job(report)
 
 
 @overload
@@ -151,8 +157,12 @@ def wait_job(
             raise ValueError("no jobs to wait for")
         return []
     argv = _commands.wait(refs, timeout=timeout, any=any)
-    reports = _commands.waited(_run(argv), timeout=timeout, any=any, check=check)
+    reports = _commands.waited(_run(argv), timeout=timeout, any=any)
     jobs = [Job(report) for report in reports]
+    error = _commands.error_in(reports) if check else None
+    if error is not None:
+        error.results = jobs
+        raise error
     return jobs[0] if single or any else jobs
 
 
@@ -161,22 +171,67 @@ def list_jobs(dir: Optional[StrPath] = None, *, settle: bool = True) -> List[Job
     return [Job(report) for report in _commands.listed(_run(_commands.list_jobs(dir, settle=settle)))]
 
 
-def cancel_job(
+@overload
+def cancel_job(  # type: ignore[misc] # see wait_job
     ref: Ref,
+    *,
+    reason: Optional[str] = ...,
+    signal: Optional[Signal] = ...,
+    kill_after: Optional[Duration] = ...,
+    timeout: Optional[Duration] = ...,
+) -> Job: ...
+
+
+@overload
+def cancel_job(
+    ref: Iterable[Ref],
+    *,
+    reason: Optional[str] = ...,
+    signal: Optional[Signal] = ...,
+    kill_after: Optional[Duration] = ...,
+    timeout: Optional[Duration] = ...,
+) -> List[Job]: ...
+
+
+def cancel_job(
+    ref: Union[Ref, Iterable[Ref]],
     *,
     reason: Optional[str] = None,
     signal: Optional[Signal] = None,
     kill_after: Optional[Duration] = None,
-) -> Job:
-    """Cancel a job, and wait for its record. A job that has ended otherwise is returned as it is."""
-    argv = _commands.cancel(ref, reason=reason, signal=signal, kill_after=kill_after)
-    return Job(_commands.cancelled(_run(argv)))
+    timeout: Optional[Duration] = None,
+) -> Union[Job, List[Job]]:
+    """Cancel a job, or several at once, and wait for the records. A job that has ended otherwise is
+    returned as it is, and one that is named twice only once."""
+    refs, single = _commands.refs_of(ref)
+    if not refs:
+        return []
+    argv = _commands.cancel(
+        refs, reason=reason, signal=signal, kill_after=kill_after, timeout=timeout
+    )
+    outcome = _run(argv)
+    if _commands.is_late(outcome):
+        now = _commands.looked(_run(_commands.status(refs, settle=False)))
+        raise _commands.late(outcome, now, timeout)
+    jobs = [Job(report) for report in _commands.cancelled(outcome)]
+    return jobs[0] if single else jobs
 
 
 def _run(
-    argv: Sequence[str], *, cwd: Optional[StrPath] = None, env: Optional[Mapping[str, str]] = None
+    argv: Sequence[str],
+    *,
+    cwd: Optional[StrPath] = None,
+    env: Optional[Mapping[str, str]] = None,
+    start_new_session: bool = False,
 ) -> Outcome:
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, cwd=cwd, env=env)
+    done = subprocess.run(
+        argv,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        cwd=cwd,
+        env=env,
+        start_new_session=start_new_session,
+    )
     return Outcome(os.path.basename(argv[0]), done.returncode, done.stdout, done.stderr)
 
 

@@ -52,9 +52,12 @@ class Job(BaseJob):
         reason: Optional[str] = None,
         signal: Optional[Signal] = None,
         kill_after: Optional[Duration] = None,
+        timeout: Optional[Duration] = None,
     ) -> Job:
         """Cancel the job, as cancel_job does, and return it."""
-        job = await cancel_job(self, reason=reason, signal=signal, kill_after=kill_after)
+        job = await cancel_job(
+            self, reason=reason, signal=signal, kill_after=kill_after, timeout=timeout
+        )
         self.report = job.report
         return self
 
@@ -106,7 +109,8 @@ async def spawn_job(
         on_shim_death=on_shim_death,
         expect_record=expect_record,
     )
-    launch = asyncio.ensure_future(_run(argv, cwd=cwd, env=env))
+    # A ^C while the shim is about to leave the terminal's session is not meant for the job.
+    launch = asyncio.ensure_future(_run(argv, cwd=cwd, env=env, start_new_session=True))
     try:
         outcome = await asyncio.shield(launch)
     except asyncio.CancelledError:
@@ -116,13 +120,15 @@ async def spawn_job(
     started = _commands.spawned(outcome)
     ref = started if job is None else os.path.abspath(job)
     # Where jobs are by default depends on the environment that jobshim got.
-    return Job(_commands.looked(await _run(_commands.status(ref, settle=True), env=env)))
+    (report,) = _commands.looked(await _run(_commands.status([ref], settle=False), env=env))
+    return Job(report)
 
 
 async def read_job(ref: Ref, *, settle: bool = True) -> Job:
     """Look at a job. If it is dead and its end is not on record, record it, unless `settle` is
     false."""
-    return Job(_commands.looked(await _run(_commands.status(ref, settle=settle))))
+    (report,) = _commands.looked(await _run(_commands.status([ref], settle=settle)))
+    return Job(report)
 
 
 @overload
@@ -166,8 +172,12 @@ async def wait_job(
             raise ValueError("no jobs to wait for")
         return []
     argv = _commands.wait(refs, timeout=timeout, any=any)
-    reports = _commands.waited(await _run(argv), timeout=timeout, any=any, check=check)
+    reports = _commands.waited(await _run(argv), timeout=timeout, any=any)
     jobs = [Job(report) for report in reports]
+    error = _commands.error_in(reports) if check else None
+    if error is not None:
+        error.results = jobs
+        raise error
     return jobs[0] if single or any else jobs
 
 
@@ -177,22 +187,60 @@ async def list_jobs(dir: Optional[StrPath] = None, *, settle: bool = True) -> Li
     return [Job(report) for report in _commands.listed(outcome)]
 
 
-async def cancel_job(
+@overload
+async def cancel_job(  # type: ignore[misc] # see wait_job
     ref: Ref,
+    *,
+    reason: Optional[str] = ...,
+    signal: Optional[Signal] = ...,
+    kill_after: Optional[Duration] = ...,
+    timeout: Optional[Duration] = ...,
+) -> Job: ...
+
+
+@overload
+async def cancel_job(
+    ref: Iterable[Ref],
+    *,
+    reason: Optional[str] = ...,
+    signal: Optional[Signal] = ...,
+    kill_after: Optional[Duration] = ...,
+    timeout: Optional[Duration] = ...,
+) -> List[Job]: ...
+
+
+async def cancel_job(
+    ref: Union[Ref, Iterable[Ref]],
     *,
     reason: Optional[str] = None,
     signal: Optional[Signal] = None,
     kill_after: Optional[Duration] = None,
-) -> Job:
-    """Cancel a job, and wait for its record. A job that has ended otherwise is returned as it is."""
-    argv = _commands.cancel(ref, reason=reason, signal=signal, kill_after=kill_after)
-    return Job(_commands.cancelled(await _run(argv)))
+    timeout: Optional[Duration] = None,
+) -> Union[Job, List[Job]]:
+    """Cancel a job, or several at once, and wait for the records. A job that has ended otherwise is
+    returned as it is, and one that is named twice only once."""
+    refs, single = _commands.refs_of(ref)
+    if not refs:
+        return []
+    argv = _commands.cancel(
+        refs, reason=reason, signal=signal, kill_after=kill_after, timeout=timeout
+    )
+    outcome = await _run(argv)
+    if _commands.is_late(outcome):
+        now = _commands.looked(await _run(_commands.status(refs, settle=False)))
+        raise _commands.late(outcome, now, timeout)
+    jobs = [Job(report) for report in _commands.cancelled(outcome)]
+    return jobs[0] if single else jobs
 
 
 async def _run(
-    argv: Sequence[str], *, cwd: Optional[StrPath] = None, env: Optional[Mapping[str, str]] = None
+    argv: Sequence[str],
+    *,
+    cwd: Optional[StrPath] = None,
+    env: Optional[Mapping[str, str]] = None,
+    start_new_session: bool = False,
 ) -> Outcome:
-    async with _started(argv, cwd=cwd, env=env) as process:
+    async with _started(argv, cwd, env, start_new_session) as process:
         stdout, stderr = await process.communicate()
     return _outcome(argv, process, stdout, stderr)
 
@@ -210,11 +258,20 @@ async def _output(argv: Sequence[str]) -> AsyncIterator[asyncio.StreamReader]:
 
 @contextlib.asynccontextmanager
 async def _started(
-    argv: Sequence[str], *, cwd: Optional[StrPath] = None, env: Optional[Mapping[str, str]] = None
+    argv: Sequence[str],
+    cwd: Optional[StrPath] = None,
+    env: Optional[Mapping[str, str]] = None,
+    start_new_session: bool = False,
 ) -> AsyncIterator[Process]:
     """A program that does not outlive the interest in it."""
     process = await asyncio.create_subprocess_exec(
-        *argv, stdin=DEVNULL, stdout=PIPE, stderr=PIPE, cwd=cwd, env=env
+        *argv,
+        stdin=DEVNULL,
+        stdout=PIPE,
+        stderr=PIPE,
+        cwd=cwd,
+        env=env,
+        start_new_session=start_new_session,
     )
     try:
         yield process
