@@ -150,6 +150,16 @@ class Twin(JobCase, unittest.IsolatedAsyncioTestCase):
         self.assertEqual(programs_running(), [])
         self.assertEqual((await job.refresh()).verdict, "running")
 
+    async def test_stop_reading_a_large_log(self) -> None:
+        # The pipe from jobctl is full then, and waiting for jobctl alone would never end.
+        job = await aio.spawn_job("sh", ["-c", "yes | head -c 5000000"])
+        await job.wait()
+        lines = job.logs()
+        self.assertEqual(await lines.__anext__(), "y\n")
+        await asyncio.sleep(0)
+        await asyncio.wait_for(lines.aclose(), 20)
+        self.assertEqual(programs_running(), [])
+
     async def test_long_lines(self) -> None:
         script = r"head -c 300000 /dev/zero | tr '\0' x; echo; printf 'a\n\nlast'"
         job = await aio.spawn_job("sh", ["-c", script])

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import unittest
 from typing import Callable
+from unittest import mock
 
 from support import JobCase, needs_events, programs_running, until
 
@@ -233,6 +234,15 @@ class Launch(JobCase):
         self.assertEqual(job.verdict, "running")
         assert job.pid is not None
         self.assertNotEqual(os.getsid(job.pid), os.getsid(0))
+
+    def test_launch_is_out_of_reach_of_ctrl_c(self) -> None:
+        with open(self.path("jobshim"), "w") as file:
+            file.write("#!/bin/sh\ncut -d ' ' -f 6 /proc/$$/stat >&2; exit 125\n")
+        os.chmod(self.path("jobshim"), 0o755)
+        with mock.patch.dict(os.environ, JOBSHIM_BINARY_DIR=self.folder):
+            with self.assertRaises(jobshim.JobshimError) as caught:
+                jobshim.spawn_job("true")
+        self.assertNotEqual(int(caught.exception.stderr), os.getsid(0))
 
     def test_worker_has_the_usual_signals(self) -> None:
         # Python ignores SIGPIPE, and the worker must not inherit that.

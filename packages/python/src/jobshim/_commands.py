@@ -309,8 +309,7 @@ def streamed(outcome: Outcome) -> None:
 def _reports(outcome: Outcome, *expected: int) -> List[JobReport]:
     if outcome.returncode not in expected:
         raise _failure(outcome)
-    # What another program wrote into the record need not be UTF-8.
-    reports: List[JobReport] = json.loads(outcome.stdout.decode(errors="replace"))
+    reports: List[JobReport] = json.loads(outcome.stdout)
     return reports
 
 

@@ -66,7 +66,7 @@ class Job(BaseJob):
     def events(self) -> Generator[JobEvent, None, None]:
         """What happens to the job: first its present state, at last its end."""
         for line in _stream(_commands.events(self)):
-            event: JobEvent = json.loads(line.decode(errors="replace"))
+            event: JobEvent = json.loads(line)
             yield event
 
 

@@ -74,7 +74,7 @@ class Job(BaseJob):
         """What happens to the job: first its present state, at last its end."""
         async with _output(_commands.events(self)) as stream:
             while line := await _line(stream):
-                event: JobEvent = json.loads(line.decode(errors="replace"))
+                event: JobEvent = json.loads(line)
                 yield event
 
 
@@ -279,7 +279,8 @@ async def _started(
         # Also when the task is cancelled, and when the caller stops iterating.
         with contextlib.suppress(ProcessLookupError):
             process.kill()
-        await process.wait()
+        # Not wait(), which may never return if a pipe is full.
+        await process.communicate()
         raise
 
 
