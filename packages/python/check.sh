@@ -44,6 +44,7 @@ done
 
 echo "== other ways to install it"
 python=/usr/bin/python3
+export PIP_ROOT_USER_ACTION=ignore
 pip() { "$python" -m pip install --quiet --disable-pip-version-check --no-index "$@" "$wheel"; }
 runs() { # NAME PYTHONPATH PYTHON
     PYTHONPATH=$2 "$3" -m jobshim --version >/dev/null

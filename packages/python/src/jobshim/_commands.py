@@ -1,4 +1,4 @@
-"""What the API for threads and the one for asyncio have in common: which command to run, and what
+"""What the API for ordinary programs and the one for asyncio share: which command to run, and what
 its outcome means. Nothing here runs anything or waits."""
 
 from __future__ import annotations

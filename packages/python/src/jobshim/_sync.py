@@ -1,4 +1,4 @@
-"""The API for ordinary programs, threads included. `jobshim.aio` is its twin."""
+"""The API for ordinary programs. `jobshim.aio` is its twin."""
 
 from __future__ import annotations
 
