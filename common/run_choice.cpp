@@ -54,9 +54,13 @@ bool asks_for_a_new_run(const RunSigns& signs) {
     // record that says `running`, or that names a process of that run.
     if (signs.status != Status::queued || names_a_process_of(*signs.beat.run, signs.pid))
         return false;
-    // Some hosts write no times; the file has one.
     const std::int64_t updated = time_or_0(signs.updated_at);
-    return (updated != 0 ? updated : signs.written_ms) > over;
+    if (updated != 0) return updated > over;
+    // Some hosts write no times; the file has one. But a file's time may be some milliseconds
+    // behind the clock (the kernel's tick), so it is compared with that of the heartbeat file, which
+    // was written at the end.
+    return signs.written_ms > over ||
+           (signs.beat.last && signs.last_beat_ms != 0 && signs.written_ms >= signs.last_beat_ms);
 }
 
 }  // namespace

@@ -376,7 +376,20 @@ TEST_CASE("run choice: the record describes no run of ours") {
          says(Status::queued, changed(without_times(with_end(heartbeat_alone())),
                                       [](RunSigns& signs) { signs.written_ms = ms(12); })),
          Of::none, End::unknown, Agrees::no, Worker::not_started, Begun::no, Before::no},
-        {"likewise, and it names that run's worker: an old copy",
+        {"likewise, within the tick of the clock in which that end was written",
+         says(Status::queued, changed(without_times(with_end(heartbeat_alone())),
+                                      [](RunSigns& signs) {
+                                          signs.last_beat_ms = signs.written_ms = ms(11) - 4;
+                                      })),
+         Of::none, End::unknown, Agrees::no, Worker::not_started, Begun::no, Before::no},
+        {"likewise, but before that end was written: an old copy",
+         says(Status::queued, changed(without_times(with_end(heartbeat_alone())),
+                                      [](RunSigns& signs) {
+                                          signs.last_beat_ms = ms(11) - 4;
+                                          signs.written_ms = ms(11) - 8;
+                                      })),
+         Of::heartbeat, End::known, Agrees::yes, Worker::started, Begun::no, Before::no},
+        {"after the end, and it names that run's worker: an old copy",
          says(Status::queued, changed(without_times(with_end(heartbeat_alone())),
                                       [](RunSigns& signs) {
                                           signs.written_ms = ms(12);
