@@ -387,7 +387,7 @@ async function readJob(ref, { settle = true } = {}) {
 }
 
 async function waitJob(refs, { signal, timeout, any = false, reject = true } = {}) {
-  const all = listOf(refs);
+  const all = [].concat(refs);
   if (all.length === 0) {
     if (any) throw new TypeError("there is no job to wait for");
     return [];
@@ -425,7 +425,7 @@ async function listJobs({ dir, status, settle = true } = {}) {
 }
 
 async function cancelJob(refs, { reason, signal, killAfter, timeout } = {}) {
-  const names = listOf(refs).map(nameOf);
+  const names = [].concat(refs).map(nameOf);
   if (names.length === 0) return [];
   const options = argumentsOf([
     ["--reason", reason],
