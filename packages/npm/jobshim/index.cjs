@@ -22,6 +22,15 @@ function findProgram(name) {
 const jobshimPath = findProgram("jobshim");
 const jobctlPath = findProgram("jobctl");
 
+function whyMissing() {
+  if (!(platformPackage in require("./package.json").optionalDependencies))
+    return `there are no programs for this platform (${process.platform}-${process.arch})`;
+  return (
+    `the package ${platformPackage}, which contains the programs, is not installed; it is an ` +
+    "optional dependency of jobshim: install again without --omit=optional or --no-optional"
+  );
+}
+
 // --- Errors -------------------------------------------------------------------------------------
 
 class JobError extends Error {
@@ -134,10 +143,7 @@ function nameOf(ref) {
 
 function startProgram(name, args, options) {
   const program = name === "jobshim" ? jobshimPath : jobctlPath;
-  if (program === null)
-    throw new JobshimError(
-      `the package ${platformPackage}, which contains the programs, is not installed`,
-    );
+  if (program === null) throw new JobshimError(whyMissing());
   return spawn(program, args, { ...options, stdio: ["ignore", "pipe", "pipe"] });
 }
 

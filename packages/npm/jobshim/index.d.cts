@@ -100,7 +100,7 @@ export interface EventsOptions {
 }
 
 export class Job {
-  private constructor();
+  protected constructor();
   readonly id: string;
   /** The absolute path of the job file. */
   readonly file: string;
