@@ -91,6 +91,22 @@ function abortError(signal) {
   return Object.assign(error, { name: "AbortError", code: "ABORT_ERR" });
 }
 
+const callbacksOf = new WeakMap();
+
+// Calls back once if the signal is aborted, until the function that it returns is called. One listener
+// for each signal, however many wait with it: from the eleventh on, Node warns of a leak.
+function onAbort(signal, callback) {
+  if (signal === undefined) return () => {};
+  let callbacks = callbacksOf.get(signal);
+  if (callbacks === undefined) {
+    callbacks = new Set();
+    callbacksOf.set(signal, callbacks);
+    signal.addEventListener("abort", () => callbacks.forEach((each) => each()), { once: true });
+  }
+  callbacks.add(callback);
+  return () => callbacks.delete(callback);
+}
+
 // What a program wrote on stderr, without its name before each line.
 function complaint(stderr) {
   return stderr.trim().replace(/^(jobshim|jobctl): /gm, "");
@@ -161,12 +177,10 @@ function runProgram(name, args, { signal, ...options } = {}) {
     const child = startProgram(name, args, options);
     const out = [];
     const err = [];
-    const stop = () => {
+    const settled = onAbort(signal, () => {
       child.kill();
       reject(abortError(signal));
-    };
-    const settled = () => signal?.removeEventListener("abort", stop);
-    signal?.addEventListener("abort", stop, { once: true });
+    });
     child.on("error", (error) => {
       settled();
       reject(startError(name, error, options.cwd));
@@ -205,11 +219,10 @@ async function* linesOf(args, signal) {
     });
     child.on("close", (exitCode, killedBy) => fulfil({ exitCode, killedBy }));
   });
-  const stop = () => {
+  const settled = onAbort(signal, () => {
     child.kill();
     child.stdout?.destroy(abortError(signal));
-  };
-  signal?.addEventListener("abort", stop, { once: true });
+  });
   child.stderr?.setEncoding("utf8").on("data", (chunk) => (stderr += chunk));
   try {
     let rest = "";
@@ -227,7 +240,7 @@ async function* linesOf(args, signal) {
     if (exitCode === 4) throw new JobNotFoundError(complaint(stderr));
     if (exitCode !== 0) throw failureOf({ name: "jobctl", exitCode, killedBy, stderr });
   } finally {
-    signal?.removeEventListener("abort", stop);
+    settled();
     child.kill();
     await closed;
   }
@@ -316,7 +329,7 @@ function resultsOf(reports, reject) {
 
 // --- Cancelling by an AbortSignal ---------------------------------------------------------------
 
-// For each signal the runs that it cancels: one listener, and one jobctl, for all of them.
+// For each signal the runs that it cancels: one jobctl for all of them.
 const runsOfSignal = new WeakMap();
 // What to do once it is known that the job, a Job of spawnJob, has ended.
 const atEnd = new WeakMap();
@@ -345,7 +358,7 @@ function cancelOnAbort(signal, job, report) {
   if (runs === undefined) {
     runs = new Map();
     runsOfSignal.set(signal, runs);
-    signal.addEventListener("abort", () => cancel(runs), { once: true });
+    onAbort(signal, () => cancel(runs));
   }
   runs.set(job.file, identityOfRun(report));
   atEnd.set(job, () => runs.delete(job.file));

@@ -59,7 +59,21 @@ test("cancelSignal, aborted while the job starts", async () => {
   await assert.rejects((await starting).wait(), jobshim.JobCancelledError);
 });
 
-test("one cancelSignal for many jobs cancels all, and warns of no leak", async () => {
+test("one signal for many that wait: it stops all, and Node warns of no leak", async () => {
+  const warnings = [];
+  const listener = (warning) => warnings.push(warning);
+  process.on("warning", listener);
+  const job = await start("sleep", ["60"]);
+  const controller = new AbortController();
+  const waiting = Array.from({ length: 20 }, () => job.wait({ signal: controller.signal }));
+  controller.abort();
+  for (const each of waiting) await assert.rejects(each, isAbort);
+  process.off("warning", listener);
+  assert.deepEqual(warnings, []);
+  await job.cancel();
+});
+
+test("one cancelSignal for many jobs cancels all, and Node warns of no leak", async () => {
   const warnings = [];
   const listener = (warning) => warnings.push(warning);
   process.on("warning", listener);
