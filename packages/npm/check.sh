@@ -45,6 +45,10 @@ until_true() {
     done
 }
 
+if ! command -v npm >/dev/null || ! command -v script >/dev/null; then
+    skipped "npm or script is not installed"
+    exit 0
+fi
 case $(uname -m) in
 x86_64) cpu=x64 ;;
 aarch64) cpu=arm64 ;;

@@ -1,6 +1,7 @@
 // The life of a job: it starts, runs, is looked at, and ends in every way that there is.
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
 import { pathToFileURL } from "node:url";
@@ -369,13 +370,50 @@ test("the launcher may exit, and even be killed with its whole process group", a
   assert.equal(ended.exitCode, 5);
 
   const launcher = spawn(process.execPath, ["-e", script, "kill"], { detached: true });
-  const [, killedBy] = await new Promise((fulfil) =>
-    launcher.on("close", (...how) => fulfil(how)),
-  );
-  assert.equal(killedBy, "SIGKILL");
+  assert.deepEqual(await once(launcher, "close"), [null, "SIGKILL"]);
   const again = await waitJob(inFolder("outlives.json"), { reject: false });
   assert.equal(again.exitCode, 5);
   assert.notEqual(again.report.job.startedAt, ended.report.job.startedAt);
+});
+
+test("^C while a job starts is not for the job", async () => {
+  // jobshim waits for the reader of a FIFO: so it is still starting when the signal comes.
+  const fifo = inFolder("fifo");
+  execFileSync("mkfifo", [fifo]);
+  const script = `
+    process.on("SIGINT", () => {});
+    require(${JSON.stringify(library)})
+      .spawnJob("true", { job: ${JSON.stringify(inFolder("interrupted.json"))}, log: "${fifo}" })
+      .then(() => process.exit(0));
+    console.log("starting");`;
+  const launcher = spawn(process.execPath, ["-e", script], { detached: true });
+  await once(launcher.stdout, "data");
+  process.kill(-launcher.pid, "SIGINT");
+  const reader = spawn("cat", [fifo]);
+  try {
+    assert.deepEqual(await once(launcher, "close"), [0, null]);
+  } finally {
+    reader.kill();
+  }
+  assert.equal((await waitJob(inFolder("interrupted.json"))).verdict, "completed");
+});
+
+test("programs that are not ours, or die: JobshimError", () => {
+  const script = `
+    const { JobshimError, readJob } = require(${JSON.stringify(library)});
+    readJob("x").catch((error) => {
+      console.log(error instanceof JobshimError, error.exitCode, error.message);
+    });`;
+  const ends = [
+    ["exit 1", "true 1 jobctl exited with 1\n"],
+    ["kill -KILL $$", "true null jobctl died of SIGKILL\n"],
+    ["echo 'jobctl: in words' >&2; exit 125", "true 125 in words\n"],
+  ];
+  for (const [program, expected] of ends) {
+    writeFileSync(inFolder("jobctl"), `#!/bin/sh\n${program}\n`, { mode: 0o755 });
+    const env = { ...process.env, JOBSHIM_BINARY_DIR: folder };
+    assert.equal(String(execFileSync(process.execPath, ["-e", script], { env })), expected);
+  }
 });
 
 test("import and require are the same", async () => {
