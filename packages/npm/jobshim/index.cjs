@@ -343,6 +343,7 @@ async function cancelRuns(runs) {
   const files = [...runs.keys()];
   if (files.length === 0) return;
   const now = await runProgram("jobctl", ["status", "--json", "--no-reap", "--", ...files]);
+  if (now.stdout === "") throw failureOf(now);
   const same = JSON.parse(now.stdout).filter((r) => runs.get(r.file) === identityOfRun(r));
   if (same.length > 0) await cancelJob(same, { reason: "aborted by the program that started it" });
 }
