@@ -9,6 +9,10 @@ here=$(CDPATH='' cd -- "$(dirname "$0")" && pwd)
 tarballs=${JOBSHIM_OUT:-$here/../../build/package}/npm
 work=$(mktemp -d)
 jobs=
+# The package managers and Node leave caches behind.
+home=$HOME
+export HOME="$work/home" TMPDIR="$work/tmp"
+mkdir "$HOME" "$TMPDIR"
 cleanup() {
     for pid in $jobs; do kill -KILL "$pid" 2>/dev/null || :; done
     rm -rf "$work"
@@ -79,7 +83,7 @@ for each in x64 arm64; do
 done
 
 # get PACKAGE...: into $work/tools
-get() { npm install --prefix "$work/tools" --ignore-scripts --no-audit --no-fund "$@" >/dev/null 2>&1; }
+get() { HOME=$home npm install --prefix "$work/tools" --ignore-scripts --no-audit --no-fund "$@" >/dev/null 2>&1; }
 modules=$work/tools/node_modules
 mkdir "$work/tools"
 
@@ -252,7 +256,7 @@ fi
 step=pnpm
 if get pnpm@10; then
     project pnpm
-    if HOME=$work node "$modules/pnpm/bin/pnpm.cjs" install --offline --ignore-scripts \
+    if node "$modules/pnpm/bin/pnpm.cjs" install --offline --ignore-scripts \
         --store-dir "$work/store" >log 2>&1; then
         check_bins node_modules/.bin/jobshim node_modules/.bin/jobctl
         expect "the API, imported" ok "$(node api.mjs 2>&1)"
@@ -269,7 +273,7 @@ bun=$modules/@oven/bun-linux-x64/bin/bun
 [ "$cpu" = x64 ] || bun=$modules/@oven/bun-linux-aarch64/bin/bun
 if get bun && "$bun" --version >/dev/null 2>&1; then
     project bun
-    if BUN_INSTALL_CACHE_DIR=$work/bun-cache "$bun" install --ignore-scripts >log 2>&1; then
+    if "$bun" install --ignore-scripts >log 2>&1; then
         check_bins node_modules/.bin/jobshim node_modules/.bin/jobctl
         expect "the API, by bun" ok "$("$bun" api.mjs 2>&1)"
     else
