@@ -49,7 +49,7 @@ TEST_CASE("units: signals by name and number") {
     for (const char* text : {"TERM", "SIGTERM", "term", "sigterm", "15"})
         CHECK(parse_signal(text) == SIGTERM);
     CHECK(parse_signal("RTMIN") == 34);  // with glibc and with musl, where SIGRTMIN is 35
-    CHECK(parse_signal("SIGRTMIN+1") == SIGRTMIN + 1);
+    CHECK(parse_signal("SIGRTMIN+1") == 35);
     CHECK(parse_signal("RTMAX-2") == SIGRTMAX - 2);
     for (const char* text : {"0", "EXIT", "exit"}) CHECK(parse_signal(text) == 0);
     for (const char* text : {"", "-1", "-9", "65", "1000000000000", "NOPE", "SIG", "RTMIN+99",
@@ -61,7 +61,7 @@ TEST_CASE("units: signals by name and number") {
         const std::string name = signal_name(signal);
         CHECK(parse_signal(name) == signal);
     }
-    CHECK(signal_name(SIGRTMIN + 1) == "SIGRTMIN+1");
+    CHECK(signal_name(35) == "SIGRTMIN+1");
     CHECK(parse_signal(signal_name(SIGRTMAX)) == SIGRTMAX);
 }
 
