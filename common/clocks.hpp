@@ -49,6 +49,10 @@ inline std::int64_t ns_of(const timespec& time) {
     return seconds * 1'000'000'000 + time.tv_nsec;
 }
 
+// What was changed before this call is stamped with a time up to the result, and what is changed
+// after it with a later one: waits for the clock of local files to move on, a few milliseconds.
+std::int64_t wait_for_file_clock();
+
 // For the few places that must look again later and have nothing to wait on.
 inline void pause_for(std::chrono::milliseconds duration) {
     const timespec time = to_timespec(duration);

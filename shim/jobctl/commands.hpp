@@ -30,6 +30,7 @@ struct Context {
 Outcome show_status(const CtlOptions& options, const Context& context);
 Outcome show_result(const CtlOptions& options, const Context& context);
 Outcome list_jobs(const CtlOptions& options, const Context& context);
+Outcome tell_events(const CtlOptions& options, const Context& context);
 Outcome show_log(const CtlOptions& options, const Context& context);
 Outcome cancel_jobs(const CtlOptions& options, const Context& context);
 Outcome settle_job(const CtlOptions& options, const Context& context);

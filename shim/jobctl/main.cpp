@@ -39,6 +39,8 @@ int run(const CtlOptions& options, const Context& context) {
             return exit_status(show_result(options, context));
         case Command::list:
             return exit_status(list_jobs(options, context));
+        case Command::events:
+            return exit_status(tell_events(options, context));
         case Command::logs:
             return exit_status(show_log(options, context));
         case Command::cancel:

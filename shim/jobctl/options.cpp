@@ -9,6 +9,7 @@
 
 #include "common/say.hpp"
 #include "common/units.hpp"
+#include "shim/jobctl/event_cursor.hpp"
 #include "shim/jobctl/outcome.hpp"
 #include "shim/option_values.hpp"
 
@@ -88,6 +89,12 @@ std::string exit_statuses_of(Command command) {
                                   unknown, own_failure});
         case Command::list:
             return exit_statuses({{0, "the jobs were listed"}, bad_usage, own_failure});
+        case Command::events:
+            return exit_statuses({{0, "all JOBs have ended, or nobody reads any more"},
+                                  ambiguous,
+                                  no_such_job,
+                                  own_failure},
+                                 "Without a JOB, it runs until it is killed.");
         case Command::logs:
             return exit_statuses({{0, "the log was printed"},
                                   {1, "this run keeps no log"},
@@ -236,6 +243,21 @@ void declare_list(CLI::App* sub, CtlOptions& options) {
     sub->get_option("--watch")->excludes("--companion")->excludes("--all-states");
 }
 
+void declare_events(CLI::App* sub, CtlOptions& options) {
+    add_jobs(sub, options);
+    sub->get_option("JOB")->required(false);
+    sub->add_option_function<std::string>(
+           "--since",
+           [&options](const std::string& cursor) {
+               if (!parse_cursor(cursor))
+                   throw CLI::ValidationError("invalid cursor '" + cursor + "'");
+               options.since = cursor;
+           },
+           "Go on after the line that had this cursor")
+        ->type_name("CURSOR");
+    add_no_reap(sub, options);
+}
+
 void declare_logs(CLI::App* sub, CtlOptions& options) {
     add_job(sub, options);
     sub->add_flag("-f,--follow", options.follow, "Keep printing until the job has ended");
@@ -369,6 +391,8 @@ constexpr CommandEntry commands[] = {
     {Command::wait, "wait", "Wait until all jobs have ended", declare_wait},
     {Command::result, "result", "Show the final record", declare_result},
     {Command::list, "list", "List jobs, newest first", declare_list},
+    {Command::events, "events", "Print a line of JSON for each thing that happens to a job",
+     declare_events},
     {Command::logs, "logs", "Show what this run wrote to its log", declare_logs},
     {Command::cancel, "cancel", "Cancel jobs, and wait for their records", declare_cancel},
     {Command::settle, "settle", "Record what you know about a job that stays unknown",

@@ -18,6 +18,7 @@ enum class Command {
     wait,
     result,
     list,
+    events,
     logs,
     cancel,
     settle,
@@ -49,6 +50,9 @@ struct CtlOptions {
     std::vector<State> states;  // empty: all
     bool watch = false;
     bool why = false;
+
+    // events
+    std::string since;  // a cursor; "": from now on
 
     // logs
     bool follow = false;
