@@ -13,9 +13,12 @@ constexpr int key_bytes = 6;
 constexpr int directory_bytes = 4;
 constexpr int time_bytes = 8;
 constexpr int count_bytes = 2;
-// Events that are named although the time says that they were told: a record that another program
-// changes right after them has a later time.
-constexpr std::size_t last_ones = 8;
+// Ends that are named although the time says that they were told: a record that another program
+// changes right after its end has a later time.
+constexpr std::size_t ends_named = 4;
+// Starts that are: when exactly that was recorded, the record of the end does not say any more.
+constexpr std::size_t starts_named = 64;
+constexpr std::int64_t start_is_named_for_ns = 1'000'000'000;
 // Of states that do no harm if they are told once more.
 constexpr std::size_t most_repeatable = 32;
 
@@ -91,31 +94,40 @@ bool EventPosition::was_told(std::uint64_t key) const {
     return std::any_of(told.begin(), told.end(), [&](const Told& each) { return each.key == key; });
 }
 
-void EventPosition::tell(std::uint64_t key, std::int64_t changed_ns) {
-    std::erase_if(told, [&](const Told& each) { return each.key == key; });
-    told.push_back({key, changed_ns});
+void EventPosition::tell(const Told& event) {
+    std::erase_if(told, [&](const Told& each) {
+        return each.key == event.key || (each.job != 0 && each.job == event.job && !each.is_end);
+    });
+    told.push_back(event);
 }
 
-void EventPosition::advance_to(std::int64_t changed_ns) {
-    told_before = std::max(told_before, changed_ns);
-    const std::size_t old = told.size() - std::min(told.size(), last_ones);
-    const auto first_kept =
-        std::remove_if(told.begin(), told.begin() + static_cast<std::ptrdiff_t>(old),
-                       [&](const Told& each) { return each.changed_ns < told_before; });
-    told.erase(first_kept, told.begin() + static_cast<std::ptrdiff_t>(old));
+void EventPosition::advance_to(std::int64_t moment) {
+    told_before = std::max(told_before, moment);
+    std::size_t later_ends = 0;
+    std::size_t later_starts = 0;
+    for (std::size_t i = told.size(); i > 0; --i) {
+        const Told& each = told[i - 1];
+        const bool is_named =
+            each.changed_ns >= told_before ||
+            (each.is_end ? later_ends < ends_named
+                         : later_starts < starts_named &&
+                               each.changed_ns >= told_before - start_is_named_for_ns);
+        ++(each.is_end ? later_ends : later_starts);
+        if (!is_named) told.erase(told.begin() + static_cast<std::ptrdiff_t>(i - 1));
+    }
 }
 
-std::int64_t EventPosition::beginning_of_news() const { return std::max(told_before, ends_after); }
+std::int64_t EventPosition::beginning_of_news() const { return std::max(told_before, began_at); }
 
 std::string text_of(const std::vector<EventPosition>& cursor) {
     std::string bytes(1, version);
     for (const EventPosition& position : cursor) {
         append_number(bytes, position.directory, directory_bytes);
         append_number(bytes, static_cast<std::uint64_t>(position.told_before), time_bytes);
-        const bool has_floor = position.ends_after > position.told_before;
+        const bool has_floor = position.began_at > position.told_before;
         bytes += has_floor ? '\1' : '\0';
         if (has_floor)
-            append_number(bytes, static_cast<std::uint64_t>(position.ends_after), time_bytes);
+            append_number(bytes, static_cast<std::uint64_t>(position.began_at), time_bytes);
         append_number(bytes, position.told.size(), count_bytes);
         for (const auto& told : position.told) append_number(bytes, told.key, key_bytes);
         append_odd(bytes, position.odd);
@@ -134,7 +146,7 @@ std::optional<std::vector<EventPosition>> parse_cursor(std::string_view text) {
         position.told_before = reader.time();
         const std::uint64_t has_floor = reader.number(1);
         if (has_floor > 1) return std::nullopt;
-        if (has_floor == 1) position.ends_after = reader.time();
+        if (has_floor == 1) position.began_at = reader.time();
         for (auto left = reader.number(count_bytes); left > 0 && !reader.failed(); --left)
             position.told.push_back({reader.number(key_bytes), position.told_before});
         for (auto left = reader.number(count_bytes); left > 0 && !reader.failed(); --left) {

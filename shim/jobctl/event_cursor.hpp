@@ -39,23 +39,25 @@ struct EventPosition {
     // Every change of a job file before this moment was told (nanoseconds since 1970). Of later
     // ones only those among `told`.
     std::int64_t told_before = 0;
-    // Ends that were recorded up to this moment are not to be told: they were there before the first
-    // reader began.
-    std::int64_t ends_after = 0;
+    // When the first reader began. What happened up to then is not told; of what is still going on
+    // it wants to know the present state.
+    std::int64_t began_at = 0;
 
     struct Told {
         std::uint64_t key;
         std::int64_t changed_ns;  // when the file was changed that it was told of
+        std::uint64_t job = 0;    // the key of its name; 0: not known
+        bool is_end = false;
     };
     std::vector<Told> told;
     std::map<std::uint64_t, Oddity> odd;  // by the key of the job file's name
 
     bool was_told(std::uint64_t key) const;
-    // Also to correct `changed_ns`.
-    void tell(std::uint64_t key, std::int64_t changed_ns);
+    // In place of what was told of this job before, unless that was an end.
+    void tell(const Told& event);
     // Every change before this moment was told.
-    void advance_to(std::int64_t changed_ns);
-    // At which changes are surely news.
+    void advance_to(std::int64_t moment);
+    // Changes before this moment are no news.
     std::int64_t beginning_of_news() const;
 };
 

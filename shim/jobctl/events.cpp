@@ -127,6 +127,7 @@ Seen seen_in(const Settled& settled) {
     seen.is_queued = now.verdict.state == State::queued;
     seen.has_worker = now.run && now.run->worker;
     seen.phase = phase_of(now, seen.has_worker);
+    seen.is_closing = has_final_record(now) && !looks_over(now);
     seen.created_ms = time_recorded(now.document, "createdAt");
     if (seen.phase == Phase::ended) seen.end = end_in(settled);
     if (now.run && !now.run->previous.empty()) {
@@ -184,6 +185,10 @@ struct JobDirectory {
 
 std::uint64_t name_key(const std::string& name) { return event_key({name}); }
 
+bool is_end(const JobEvent& event) {
+    return event.kind == JobEvent::Kind::ended || event.kind == JobEvent::Kind::settled;
+}
+
 // Of an event that a change of the file led to. 0: of any other.
 std::uint64_t key_of(const JobEvent& event, const std::string& name) {
     // Ends of jobs without a shim differ only in their time.
@@ -218,8 +223,17 @@ Told told_until(EventPosition& position, const std::string& name, const Seen& se
                 std::int64_t changed_ns, bool is_recorded) {
     const std::int64_t until = position.told_before;
     const std::int64_t news = position.beginning_of_news();
+    const auto was_told = [&](JobEvent::Kind kind, std::optional<std::int64_t> time_ms) {
+        const std::uint64_t key = key_of(JobEvent{kind, time_ms.value_or(0), seen.run}, name);
+        if (!position.was_told(key)) return false;
+        // The cursor did not say when, and of which job.
+        position.tell({key, changed_ns, name_key(name), kind == JobEvent::Kind::ended});
+        return true;
+    };
     if (const auto odd = position.odd.find(name_key(name)); odd != position.odd.end()) {
-        const bool began_later = seen.run != 0 && is_after(seen.started_ms, until);
+        const bool began_later = seen.run != 0 && is_after(seen.started_ms, until) &&
+                                 !was_told(JobEvent::Kind::started, seen.started_ms) &&
+                                 !was_told(JobEvent::Kind::ended, seen.end.at_ms);
         const RunKey run = began_later ? earlier_run : seen.run;
         switch (odd->second) {
             case Oddity::stalled:
@@ -234,22 +248,18 @@ Told told_until(EventPosition& position, const std::string& name, const Seen& se
                 return {Phase::ended, run, true};
         }
     }
-    const auto was_told = [&](JobEvent::Kind kind, std::optional<std::int64_t> time_ms) {
-        const std::uint64_t key = key_of(JobEvent{kind, time_ms.value_or(0), seen.run}, name);
-        if (!position.was_told(key)) return false;
-        position.tell(key, changed_ns);  // the cursor did not say when
-        return true;
-    };
     const bool is_old = changed_ns < until;
+    // Else it has not changed since the first reader began.
+    const bool is_news = changed_ns > position.began_at;
     if (seen.phase == Phase::ended && is_recorded &&
-        (is_old || changed_ns <= position.ends_after ||
-         is_before(seen.end.at_ms, news - latest_record_ns) ||
-         was_told(JobEvent::Kind::ended, seen.end.at_ms)))
+        (is_old || was_told(JobEvent::Kind::ended, seen.end.at_ms) ||
+         (is_news && is_before(seen.end.at_ms, news - latest_record_ns))))
         return {Phase::ended, seen.run, true};
     if (seen.has_worker &&
-        (is_old || is_before(seen.started_ms, until - start_takes_ns) ||
-         was_told(JobEvent::Kind::started, seen.started_ms)))
+        (is_old || was_told(JobEvent::Kind::started, seen.started_ms) ||
+         (is_news && is_before(seen.started_ms, until - start_takes_ns))))
         return {Phase::started, seen.run, true};
+    if (!is_old && !is_news) return {};
     if (seen.has_former_run && is_after(seen.former_end.at_ms, news))
         return {Phase::started, earlier_run, true};
     if (seen.has_former_run || is_old || is_before(seen.created_ms, until - start_takes_ns) ||
@@ -360,7 +370,7 @@ private:
                 [&](const auto& place) { return place->directory.is_same_as(*directory); });
             if (is_known) continue;
             JobDirectory& place = add_place(*directory);
-            if (is_beginning && !place.is_resumed) place.position.ends_after = began_at_ns_;
+            if (is_beginning && !place.is_resumed) place.position.began_at = began_at_ns_;
             scan(place, is_beginning && !place.is_resumed);
         }
     }
@@ -378,6 +388,7 @@ private:
             });
             JobDirectory& place = at != places_.end() ? **at : add_place(files->directory);
             place.is_followed_whole = false;
+            if (!place.is_resumed) place.position.began_at = began_at_ns_;
             // Copies share a descriptor.
             files->directory = place.directory.as(files->directory.identity());
             add_job(place, *std::move(files), !place.is_resumed);
@@ -425,7 +436,7 @@ private:
             budget_.spend(contents->text.size());
             const JobDocument document = JobDocument::parse(std::move(contents->text));
             const std::int64_t changed_ns = contents->stamp.changed_ns;
-            const bool is_old = changed_ns <= place.position.ends_after ||
+            const bool is_old = changed_ns <= place.position.began_at ||
                                 changed_ns < place.position.told_before;
             if (document.fault() != JsonFault::none || !is_final(document.status()) || !is_old ||
                 place.position.odd.count(name_key(name)) != 0)
@@ -498,48 +509,52 @@ private:
         const bool is_recorded = has_final_record(now);
         if (!job.was_looked_at && job.place.is_resumed && job.told.phase == Phase::nothing)
             job.told = told_until(position, job.name(), seen, now.changed_ns, is_recorded);
-        const bool is_first = !std::exchange(job.was_looked_at, true) && job.is_present_state;
-        if (is_first && seen.phase == Phase::ended && is_recorded &&
-            now.changed_ns <= position.ends_after)
+        const bool is_from_before = now.changed_ns <= position.began_at;
+        const bool is_first = !std::exchange(job.was_looked_at, true) &&
+                              (job.is_present_state || is_from_before);
+        if (is_first && is_from_before && job.place.is_followed_whole &&
+            seen.phase == Phase::ended && is_recorded)
             job.told = {Phase::ended, seen.run, true};
-        News news;
-        news.events = tell(job.told, seen, is_first);
-        note_oddity(job, seen, is_recorded);
-        if (!news.events.empty()) {
+        const std::vector<JobEvent> events = tell(job.told, seen, is_first);
+        const std::optional<Oddity> oddity =
+            seen.is_closing ? Oddity::awaited : oddity_of(job.told.phase, is_recorded);
+        if (events.empty() && untold_.count(&job) == 0) {
+            note_oddity(job, oddity);
+        } else {
+            News& news = untold_[&job];
+            news.events.insert(news.events.end(), events.begin(), events.end());
             news.changed_ns = now.changed_ns;
             news.report = report_of(job.watcher.files(), settled);
-            untold_[&job] = std::move(news);
+            news.oddity = oddity;
         }
         if (job.told.phase == Phase::ended && is_recorded) over_.insert(&job);
     }
 
-    static void note_oddity(const Job& job, const Seen& seen, bool is_recorded) {
-        auto& odd = job.place.position.odd;
-        const std::uint64_t key = name_key(job.name());
-        std::optional<Oddity> oddity;
-        switch (job.told.phase) {
+    static std::optional<Oddity> oddity_of(Phase told, bool is_recorded) {
+        switch (told) {
             case Phase::nothing:
             case Phase::appeared:
             case Phase::started:
-                if (is_recorded && seen.phase != Phase::ended) oddity = Oddity::awaited;
-                break;
+                return std::nullopt;
             case Phase::stalled:
-                oddity = Oddity::stalled;
-                break;
+                return Oddity::stalled;
             case Phase::orphaned:
-                oddity = Oddity::orphaned;
-                break;
+                return Oddity::orphaned;
             case Phase::unknown:
-                oddity = Oddity::unknown;
-                break;
+                return Oddity::unknown;
             case Phase::ended:
-                if (!is_recorded) oddity = Oddity::unrecorded;
-                break;
+                return is_recorded ? std::nullopt : std::optional(Oddity::unrecorded);
         }
+        return std::nullopt;
+    }
+
+    // Once the events that led to it are told.
+    static void note_oddity(const Job& job, std::optional<Oddity> oddity) {
+        auto& odd = job.place.position.odd;
         if (oddity)
-            odd[key] = *oddity;
+            odd[name_key(job.name())] = *oddity;
         else
-            odd.erase(key);
+            odd.erase(name_key(job.name()));
     }
 
     // Without a sign from the kernel.
@@ -594,6 +609,7 @@ private:
                 if (descriptors_.size() > before) watched_.push_back(job.get());
             }
         }
+        wake_at = std::min(wake_at, look_for_places_at_);
         if (needs_ticks) wake_at = std::min(wake_at, monotonic_now() + blind_tick);
         poll_until(wake_at, descriptors_);
         return (descriptors_.front().revents & (POLLERR | POLLNVAL)) == 0;
@@ -613,6 +629,7 @@ private:
             for (const auto& [name, job] : place->jobs)
                 if (job->look_again_at <= now && !has_beaten(*job)) due_.insert(job.get());
         take(watch_.read());
+        if (look_for_places_at_ <= now) leave_what_is_gone();
         find_missing_directories(false);
         for (const auto& place : places_)
             if (!place->gives_signs() && place->is_followed_whole) look_for_changes(*place);
@@ -652,7 +669,7 @@ private:
             JobDirectory* const place = place_of(change.watch);
             if (place == nullptr) continue;
             if (change.name.empty())
-                leave_if_gone(*place);
+                look_for_places_at_ = nanoseconds(0);
             else
                 take_change(*place, change.name);
         }
@@ -675,10 +692,13 @@ private:
             return;
         }
         if (!place.is_followed_whole || name.starts_with('.') || !name.ends_with(".json")) return;
-        if (place.directory.stamp_if_known(name))
+        if (place.directory.stamp_if_known(name)) {
             new_names_.emplace(&place, name);
-        else
+        } else {
             place.ended.erase(name_key(name));
+            // Perhaps the directory goes as well, which the kernel does not report while it is open.
+            look_for_places_at_ = monotonic_now() + reappearance_patience;
+        }
     }
 
     // A job whose end is told, and cannot be recorded, is not looked at because of the files that
@@ -709,20 +729,21 @@ private:
         }
     }
 
-    void leave_if_gone(JobDirectory& place) {
-        if (place.directory.still_exists()) return;
-        for (const auto& [name, job] : place.jobs) {
-            untold_.erase(job.get());
-            due_.erase(job.get());
-            over_.erase(job.get());
-        }
-        std::erase_if(new_names_, [&](const auto& each) { return each.first == &place; });
-        if (place.is_followed_whole)
-            missing_.insert(place.directory.path());
-        else
-            for (std::size_t i = 0; i < place.jobs.size(); ++i)
-                outcomes_.push_back(Outcome::no_such_job);
-        std::erase_if(places_, [&](const auto& each) { return each.get() == &place; });
+    // Directories that were removed. Others may come in their place.
+    void leave_what_is_gone() {
+        look_for_places_at_ = end_of_time;
+        std::erase_if(places_, [&](const auto& place) {
+            if (place->directory.still_exists()) return false;
+            for (const auto& [name, job] : place->jobs) {
+                untold_.erase(job.get());
+                due_.erase(job.get());
+                over_.erase(job.get());
+                if (!place->is_followed_whole) outcomes_.push_back(Outcome::no_such_job);
+            }
+            std::erase_if(new_names_, [&](const auto& each) { return each.first == place.get(); });
+            if (place->is_followed_whole) missing_.insert(place->directory.path());
+            return true;
+        });
     }
 
     // ---- telling
@@ -731,6 +752,7 @@ private:
         std::vector<JobEvent> events;
         std::int64_t changed_ns = 0;
         JobReport report;
+        std::optional<Oddity> oddity;
     };
 
     std::map<const JobDirectory*, std::int64_t> latest_change() const {
@@ -758,6 +780,7 @@ private:
             for (const JobEvent& event : news.events) {
                 const bool is_last = &event == &news.events.back();
                 move_position(*job, event, news.changed_ns, is_last);
+                if (is_last) note_oddity(*job, news.oddity);
                 lines += line_of(event, news.report, object);
                 if (lines.size() >= enough) print(std::exchange(lines, {}));
             }
@@ -770,7 +793,7 @@ private:
                        bool is_last) {
         EventPosition& position = job.place.position;
         if (const std::uint64_t key = key_of(event, job.name()); key != 0)
-            position.tell(key, changed_ns);
+            position.tell({key, changed_ns, name_key(job.name()), is_end(event)});
         if (!is_last) return;
         const auto limit = seen_until_.find(&job.place);
         if (limit != seen_until_.end() && changed_ns <= limit->second)
@@ -825,6 +848,7 @@ private:
     FileWatch watch_;
     std::vector<std::unique_ptr<JobDirectory>> places_;
     std::set<std::string> missing_;  // directories that do not exist (yet)
+    nanoseconds look_for_places_at_ = end_of_time;
     RecordBudget budget_;            // of one round
 
     std::vector<pollfd> descriptors_;

@@ -59,7 +59,7 @@ public:
         told_.run = run;
         if (told_.phase == Phase::ended) told_ = {Phase::appeared, run, false};
         tell_the_present();
-        told_.phase = seen_.phase;
+        if (!seen_.is_closing || told_.phase == Phase::nothing) told_.phase = seen_.phase;
         return std::move(events_);
     }
 
@@ -83,7 +83,7 @@ private:
         }
         if (told_.phase == Phase::nothing && seen_.phase != Phase::unknown) tell_of_appearance();
         if (!told_.started && seen_.has_worker && seen_.phase != Phase::unknown) tell_of_start();
-        if (seen_.phase != told_.phase) tell_phase();
+        if (seen_.phase != told_.phase && !seen_.is_closing) tell_phase();
     }
 
     void tell_of_appearance() {

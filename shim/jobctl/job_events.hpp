@@ -48,7 +48,8 @@ struct Seen {
     Phase phase = Phase::unknown;  // neither `nothing` nor ended for a job that is still there
     RunKey run = 0;
     bool is_queued = false;
-    bool has_worker = false;        // its command was started
+    bool has_worker = false;        // its worker was started
+    bool is_closing = false;        // its record is final, but its shim is still alive
     std::int64_t now_ms = 0;        // when it was looked at, since 1970
     std::optional<std::int64_t> created_ms;
     std::optional<std::int64_t> started_ms;

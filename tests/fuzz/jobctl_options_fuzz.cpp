@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "shim/jobctl/event_cursor.hpp"
 #include "shim/jobctl/outcome.hpp"
 #include "tests/fuzz/fuzz.hpp"
 #include "tests/fuzz/words.hpp"
@@ -43,6 +44,7 @@ const std::map<std::string, CommandGrammar> commands = {
     {"result", {Command::result, 1, 1, {}, {"--json", "--no-reap"}, {}, true}},
     {"list",
      {Command::list, 0, 0, {"--status"}, {"--watch", "--why", "--json", "--no-reap"}, {}, true}},
+    {"events", {Command::events, 0, any_number, {"--since"}, {"--no-reap"}}},
     {"logs", {Command::logs, 1, 1, {"--lines"}, {"--follow"}}},
     {"cancel",
      {Command::cancel,
@@ -88,6 +90,7 @@ bool is_good_value(const std::string& name, const std::string& text) {
     if (name == "--status") return is_state(text);
     if (name == "--lines" || name == "--keep") return parse_count(text).has_value();
     if (name == "--dir") return !text.empty();
+    if (name == "--since") return parse_cursor(text).has_value();
     return true;
 }
 
@@ -162,6 +165,7 @@ void check_options(const CtlOptions& options, const Reading& reading) {
     demand(options.lines.has_value() == (reading.values.count("--lines") != 0) &&
                (!options.lines || options.lines == parse_count(reading.value("--lines"))),
            "--lines");
+    demand(options.since == reading.value("--since"), "--since");
     demand(options.json == reading.has("--json"), "--json");
     demand(options.settle == !reading.has("--no-reap"), "--no-reap");
     demand(options.any == reading.has("--any"), "--any");
