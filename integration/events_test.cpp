@@ -98,7 +98,8 @@ TEST_CASE_METHOD(EventSandbox, "events tells the life of a job", "[quick][libc]"
         CHECK(event["id"] == "one");
         CHECK(event["file"] == file.string());
         CHECK(event["cursor"].get<std::string>().size() < 200);
-        CHECK(event["time"].get<std::string>().size() == std::string("2026-11-22T18:34:37.183Z").size());
+        CHECK(event["time"].get<std::string>().size() ==
+              std::string("2026-11-22T18:34:37.183Z").size());
     }
     const auto events = events_of(reader);
     CHECK(events[1]["time"] == record["startedAt"]);
@@ -162,15 +163,14 @@ TEST_CASE_METHOD(EventSandbox, "events tells each kind of end, and who concluded
     CHECK(tells(reader, "far", {"unknown", "settled"}));
 
     // Another reader is told the same.
-    auto other = spawn(joined({{jobctl, "events"},
-                               {file("failed"), file("lost"), file("kept"), file("far")}}));
+    auto other = spawn(
+        joined({{jobctl, "events"}, {file("failed"), file("lost"), file("kept"), file("far")}}));
     CHECK(other.wait().ended() == "exit 0");
     std::map<std::string, std::string> kinds;
     for (const Json& event : events_of(other)) kinds[event["id"]] = event["event"];
-    CHECK(kinds == std::map<std::string, std::string>{{"failed", "ended"},
-                                                      {"lost", "settled"},
-                                                      {"kept", "settled"},
-                                                      {"far", "settled"}});
+    CHECK(kinds ==
+          std::map<std::string, std::string>{
+              {"failed", "ended"}, {"lost", "settled"}, {"kept", "settled"}, {"far", "settled"}});
     stop(reader);
 }
 
@@ -200,8 +200,8 @@ TEST_CASE_METHOD(EventSandbox, "events tells that a job stalls and goes on", "[q
 TEST_CASE_METHOD(EventSandbox, "a worker without a sign of work is told as stalled") {
     auto reader = start_reader();
     const auto file = jobs / "idle.json";
-    auto shim = start_job(file, for_ever,
-                          {"--stall-after", "300ms", "--heartbeat-interval", "100ms"});
+    auto shim =
+        start_job(file, for_ever, {"--stall-after", "300ms", "--heartbeat-interval", "100ms"});
     worker_of(file);
     CHECK(tells(reader, "idle", {"appeared", "started", "stalled"}));
     shim.kill(SIGTERM);
@@ -355,8 +355,8 @@ TEST_CASE_METHOD(EventSandbox, "what happens while nobody reads is told to the n
     auto running = start_job(jobs / "runs.json", for_ever);
     auto lost = start_job(jobs / "lost.json", for_ever);
     const auto file = jobs / "keeps.json";
-    auto keeps = start_job(file, until_running + R"(printf '{"status":"completed"}' > jobs/keeps.json; )" +
-                                     for_ever);
+    auto keeps = start_job(
+        file, until_running + R"(printf '{"status":"completed"}' > jobs/keeps.json; )" + for_ever);
     for (const char* id : {"runs", "lost"}) worker_of(jobs / (std::string(id) + ".json"));
     REQUIRE(wait_until([&] { return slurp(file) == R"({"status":"completed"})"; }));
     auto first = start_reader();

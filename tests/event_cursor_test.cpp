@@ -8,7 +8,9 @@ using namespace jobshim;
 
 namespace {
 
-EventPosition::Told told_end(std::uint64_t key, std::int64_t at_ns) { return {key, at_ns, key, true}; }
+EventPosition::Told told_end(std::uint64_t key, std::int64_t at_ns) {
+    return {key, at_ns, key, true};
+}
 
 }  // namespace
 

@@ -56,8 +56,8 @@ bool is_repeatable(Oddity oddity) {
 }
 
 std::optional<Oddity> oddity_from(std::uint64_t letter) {
-    for (const Oddity oddity : {Oddity::stalled, Oddity::orphaned, Oddity::unknown, Oddity::awaited,
-                                Oddity::unrecorded})
+    for (const Oddity oddity :
+         {Oddity::stalled, Oddity::orphaned, Oddity::unknown, Oddity::awaited, Oddity::unrecorded})
         if (letter == static_cast<unsigned char>(oddity)) return oddity;
     return std::nullopt;
 }

@@ -4,8 +4,8 @@
 // The kernel stamps a job file when it is put in place (its ctime), and puts files into a directory
 // one after another. So in one directory "everything up to this moment was told" says exactly which
 // ends were, however they are interleaved, and a few bytes are enough for it. What it cannot say is
-// added: what was told of that very moment or after it, and which jobs are in a state that no change
-// of their file led to.
+// added: what was told of that very moment or after it, and which jobs are in a state that no
+// change of their file led to.
 //
 // Caveats: a clock that is set back makes changes look older than what was told before.
 #pragma once

@@ -40,11 +40,13 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::nanoseconds;
 
-// For what gives no sign: directories that are missing or shared with other hosts, and stalled jobs,
-// whose next beat is only a touch.
+// For what gives no sign: directories that are missing or shared with other hosts, and stalled
+// jobs, whose next beat is only a touch.
 constexpr milliseconds blind_tick{2000};
 // Between two rounds: when much happens, one round deals with more of it.
 constexpr milliseconds pause_between_rounds{5};
+// Of a job whose shim is just ending or starting.
+constexpr milliseconds between_runs_tick{20};
 // A job file that vanishes may be about to be replaced.
 constexpr milliseconds reappearance_patience{1000};
 // A shim tries to record an end for 30 seconds, and so the end is older than the change that
@@ -82,7 +84,7 @@ RunKey run_in(const JobDocument& document) {
 }
 
 std::optional<std::int64_t> time_recorded(const std::optional<JobDocument>& document,
-                                    std::string_view key) {
+                                          std::string_view key) {
     const auto text = document ? document->string(key) : std::nullopt;
     return text ? parse_iso_time(*text) : std::nullopt;
 }
@@ -111,6 +113,16 @@ Phase phase_of(const Observation& seen, bool has_worker) {
     return Phase::unknown;
 }
 
+// Its shim has just ended, or a new one has the lock and has not said yet who it is. The next look
+// shows which, and nothing is to be told before.
+bool is_between_runs(const Observation& seen) {
+    return seen.sighting.new_run_began && !seen.run && !has_final_record(seen);
+}
+
+RunKey key_of(const std::optional<RunRecord>& run) {
+    return run && run->shim.pid > 0 ? key_of(run->shim) : RunKey{0};
+}
+
 RunEnd end_in(const Settled& settled) {
     const auto exit = end_of(settled);
     RunEnd end = exit ? run_end_of(*exit) : RunEnd{};
@@ -119,27 +131,38 @@ RunEnd end_in(const Settled& settled) {
     return end;
 }
 
+void add_former_run(Seen& seen, const RunRecord& run) {
+    seen.has_former_run = !run.previous.empty();
+    if (seen.has_former_run) seen.former_end = run_end_in(run.previous);
+}
+
 Seen seen_in(const Settled& settled) {
     const Observation& now = settled.now;
+    const auto recorded = now.document ? now.document->run() : std::nullopt;
+    const RunKey recorded_run = key_of(recorded);
     Seen seen;
     seen.now_ms = wall_now_ms();
-    if (now.run) seen.run = now.run->shim.pid > 0 ? key_of(now.run->shim) : 0;
+    seen.created_ms = time_recorded(now.document, "createdAt");
+    seen.run = key_of(now.run);
+    if (has_final_record(now) && recorded_run != 0 && recorded_run != seen.run) {
+        // A new run has begun. Nothing is told of it before it is on record, which it may never be.
+        seen.run = recorded_run;
+        seen.phase = Phase::ended;
+        seen.has_worker = recorded->worker.has_value();
+        seen.started_ms = time_recorded(now.document, "startedAt");
+        seen.end = end_in(settled);
+        add_former_run(seen, *recorded);
+        return seen;
+    }
     seen.is_queued = now.verdict.state == State::queued;
     seen.has_worker = now.run && now.run->worker;
     seen.phase = phase_of(now, seen.has_worker);
     seen.is_closing = has_final_record(now) && !looks_over(now);
-    seen.created_ms = time_recorded(now.document, "createdAt");
     if (seen.phase == Phase::ended) seen.end = end_in(settled);
-    if (now.run && !now.run->previous.empty()) {
-        seen.has_former_run = true;
-        seen.former_end = run_end_in(now.run->previous);
-    }
-    const auto recorded = now.document ? now.document->run() : std::nullopt;
-    const RunKey recorded_run =
-        recorded && recorded->shim.pid > 0 ? key_of(recorded->shim) : RunKey{0};
-    if (recorded_run == seen.run)
+    if (now.run) add_former_run(seen, *now.run);
+    if (recorded_run == seen.run) {
         seen.started_ms = time_recorded(now.document, "startedAt");
-    else if (recorded && recorded->exit) {
+    } else if (recorded && recorded->exit) {
         seen.recorded_run = recorded_run;
         seen.recorded_end = run_end_of(*recorded->exit);
     }
@@ -168,6 +191,11 @@ struct Job {
     nanoseconds gone_at = end_of_time;  // it was not there at the last look
 };
 
+struct EndedRun {
+    RunKey run = 0;
+    std::optional<std::int64_t> ended_ms;  // if that was told
+};
+
 // A directory of jobs.
 struct JobDirectory {
     Directory directory;
@@ -178,7 +206,7 @@ struct JobDirectory {
     std::map<std::string, std::unique_ptr<Job>> jobs = {};
     // Of those that have ended, and of which that was told or need not be: by the key of their
     // names. May lack some that ended before a resumed reader began.
-    std::unordered_map<std::uint64_t, RunKey> ended = {};
+    std::unordered_map<std::uint64_t, EndedRun> ended = {};
 
     bool gives_signs() const { return watch && directory.is_local(); }
 };
@@ -189,19 +217,17 @@ bool is_end(const JobEvent& event) {
     return event.kind == JobEvent::Kind::ended || event.kind == JobEvent::Kind::settled;
 }
 
-// Of an event that a change of the file led to. 0: of any other.
+// Of an event that a change of the file led to, for the cursor. 0: of any other.
 std::uint64_t key_of(const JobEvent& event, const std::string& name) {
-    // Ends of jobs without a shim differ only in their time.
-    const std::string run = event.run != 0 ? std::to_string(event.run)
-                                           : "at " + std::to_string(event.time_ms);
     switch (event.kind) {
         case JobEvent::Kind::appeared:
             return event_key({name, "appeared"});
         case JobEvent::Kind::started:
-            return event_key({name, "started", run});
+            return event_key({name, "started", std::to_string(event.run)});
         case JobEvent::Kind::ended:
         case JobEvent::Kind::settled:
-            return event_key({name, "ended", run});
+            // The next run's record does not say which run it was, only when it ended.
+            return event_key({name, "ended", std::to_string(event.time_ms)});
         case JobEvent::Kind::stalled:
         case JobEvent::Kind::resumed:
         case JobEvent::Kind::orphaned:
@@ -255,12 +281,12 @@ Told told_until(EventPosition& position, const std::string& name, const Seen& se
         (is_old || was_told(JobEvent::Kind::ended, seen.end.at_ms) ||
          (is_news && is_before(seen.end.at_ms, news - latest_record_ns))))
         return {Phase::ended, seen.run, true};
-    if (seen.has_worker &&
-        (is_old || was_told(JobEvent::Kind::started, seen.started_ms) ||
-         (is_news && is_before(seen.started_ms, until - start_takes_ns))))
+    if (seen.has_worker && (is_old || was_told(JobEvent::Kind::started, seen.started_ms) ||
+                            (is_news && is_before(seen.started_ms, until - start_takes_ns))))
         return {Phase::started, seen.run, true};
     if (!is_old && !is_news) return {};
-    if (seen.has_former_run && is_after(seen.former_end.at_ms, news))
+    if (seen.has_former_run && is_after(seen.former_end.at_ms, news) &&
+        !was_told(JobEvent::Kind::ended, seen.former_end.at_ms))
         return {Phase::started, earlier_run, true};
     if (seen.has_former_run || is_old || is_before(seen.created_ms, until - start_takes_ns) ||
         was_told(JobEvent::Kind::appeared, seen.created_ms))
@@ -436,15 +462,15 @@ private:
             budget_.spend(contents->text.size());
             const JobDocument document = JobDocument::parse(std::move(contents->text));
             const std::int64_t changed_ns = contents->stamp.changed_ns;
-            const bool is_old = changed_ns <= place.position.began_at ||
-                                changed_ns < place.position.told_before;
+            const bool is_old =
+                changed_ns <= place.position.began_at || changed_ns < place.position.told_before;
             if (document.fault() != JsonFault::none || !is_final(document.status()) || !is_old ||
                 place.position.odd.count(name_key(name)) != 0)
                 return false;
-            if (has_heartbeat && probe_heartbeat(job_files_in(place.directory, name)).lock ==
-                                     LivenessLock::held)
+            if (has_heartbeat &&
+                probe_heartbeat(job_files_in(place.directory, name)).lock == LivenessLock::held)
                 return false;  // its worker wrote the status, and goes on
-            place.ended[name_key(name)] = run_in(document);
+            place.ended[name_key(name)] = {run_in(document), std::nullopt};
             return true;
         } catch (const std::exception&) {
             return false;  // a closer look says why
@@ -454,9 +480,10 @@ private:
     // A job of which nothing is known but that its file has changed.
     void look_at_new(JobDirectory& place, const std::string& name) {
         const auto known = place.ended.find(name_key(name));
-        if (known != place.ended.end() && still_tells_of(place, name, known->second)) return;
+        if (known != place.ended.end() && still_tells_of(place, name, known->second.run)) return;
         Job& job = add_job(place, job_files_in(place.directory, name), false);
-        if (known != place.ended.end()) job.told = {Phase::ended, known->second, true};
+        if (known != place.ended.end())
+            job.told = {Phase::ended, known->second.run, true, known->second.ended_ms};
         look(job);
         if (job.gone_at != end_of_time) drop(job);
     }
@@ -503,15 +530,17 @@ private:
         EventPosition& position = job.place.position;
         job.changed_ns = now.changed_ns;
         job.look_again_at = next_look(job, now);
-        // A new shim has the lock, and has not said yet who it is.
-        if (now.sighting.new_run_began && !now.run) return;
+        if (is_between_runs(now)) {
+            job.look_again_at = monotonic_now() + between_runs_tick;
+            return;
+        }
         const Seen seen = seen_in(settled);
         const bool is_recorded = has_final_record(now);
         if (!job.was_looked_at && job.place.is_resumed && job.told.phase == Phase::nothing)
             job.told = told_until(position, job.name(), seen, now.changed_ns, is_recorded);
         const bool is_from_before = now.changed_ns <= position.began_at;
-        const bool is_first = !std::exchange(job.was_looked_at, true) &&
-                              (job.is_present_state || is_from_before);
+        const bool is_first =
+            !std::exchange(job.was_looked_at, true) && (job.is_present_state || is_from_before);
         if (is_first && is_from_before && job.place.is_followed_whole &&
             seen.phase == Phase::ended && is_recorded)
             job.told = {Phase::ended, seen.run, true};
@@ -566,7 +595,8 @@ private:
         if (now.verdict.state == State::unknown && !now.run && job.place.gives_signs())
             then = end_of_time;
         if (!now.run || !is_active(now.status())) return then;
-        if (now.verdict.state == State::stalled) return std::min(then, monotonic_now() + blind_tick);
+        if (now.verdict.state == State::stalled)
+            return std::min(then, monotonic_now() + blind_tick);
         if (now.verdict.state != State::running) return then;
         if (then == end_of_time && !now.sighting.stall_after)
             job.overdue_after = overdue_after(now.sighting.interval) + milliseconds(1);
@@ -581,9 +611,9 @@ private:
         if (seen.stall_after) {
             milliseconds idle{0};
             if (seen.activity)
-                idle = milliseconds(std::min(seen.activity->no_cpu_ms,
-                                             seen.activity->silent_ms.value_or(
-                                                 seen.activity->no_cpu_ms)));
+                idle = milliseconds(
+                    std::min(seen.activity->no_cpu_ms,
+                             seen.activity->silent_ms.value_or(seen.activity->no_cpu_ms)));
             left = std::min(left, std::max(*seen.stall_after - idle, seen.interval));
         }
         return std::max(left, shortest);
@@ -684,7 +714,8 @@ private:
     void take_change(JobDirectory& place, const std::string& name) {
         if (const auto job = place.jobs.find(name); job != place.jobs.end()) {
             const auto stamp = place.directory.stamp_if_known(name);
-            if (!stamp || stamp->changed_ns != job->second->changed_ns) due_.insert(job->second.get());
+            if (!stamp || stamp->changed_ns != job->second->changed_ns)
+                due_.insert(job->second.get());
             return;
         }
         if (is_heartbeat_name(name)) {
@@ -696,7 +727,8 @@ private:
             new_names_.emplace(&place, name);
         } else {
             place.ended.erase(name_key(name));
-            // Perhaps the directory goes as well, which the kernel does not report while it is open.
+            // Perhaps the directory goes as well, which the kernel does not report while it is
+            // open.
             look_for_places_at_ = monotonic_now() + reappearance_patience;
         }
     }
@@ -811,7 +843,7 @@ private:
     }
 
     void finish(Job& job) {
-        job.place.ended[name_key(job.name())] = job.told.run;
+        job.place.ended[name_key(job.name())] = {job.told.run, job.told.ended_ms};
         drop(job);
     }
 
@@ -849,7 +881,7 @@ private:
     std::vector<std::unique_ptr<JobDirectory>> places_;
     std::set<std::string> missing_;  // directories that do not exist (yet)
     nanoseconds look_for_places_at_ = end_of_time;
-    RecordBudget budget_;            // of one round
+    RecordBudget budget_;  // of one round
 
     std::vector<pollfd> descriptors_;
     std::vector<Job*> watched_;  // those whose processes are the last descriptors

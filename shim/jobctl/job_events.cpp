@@ -1,7 +1,5 @@
 #include "shim/jobctl/job_events.hpp"
 
-#include <algorithm>
-
 #include "common/json_text.hpp"
 #include "common/units.hpp"
 
@@ -54,10 +52,10 @@ public:
         if (told_.phase == Phase::ended && run == told_.run && !seen_.is_queued) return {};
         if (told_.phase != Phase::nothing && run != told_.run) {
             // It is known already, so it does not appear again.
-            told_ = {Phase::appeared, run, false};
+            told_ = {Phase::appeared, run, false, told_.ended_ms};
         }
         told_.run = run;
-        if (told_.phase == Phase::ended) told_ = {Phase::appeared, run, false};
+        if (told_.phase == Phase::ended) told_ = {Phase::appeared, run, false, told_.ended_ms};
         tell_the_present();
         if (!seen_.is_closing || told_.phase == Phase::nothing) told_.phase = seen_.phase;
         return std::move(events_);
@@ -66,14 +64,20 @@ public:
 private:
     // Another run has begun before the end of the last one was looked at.
     void end_the_former_run() {
-        if (!told_.is_going_on() || told_.run == 0) return;
-        if (told_.run == seen_.recorded_run)
-            add(end_kind(seen_.recorded_end), seen_.recorded_end.at_ms);
-        else if ((seen_.run != 0 && seen_.run != told_.run) || seen_.is_queued)
-            add(end_kind(seen_.former_end), seen_.former_end.at_ms);
-        else
-            return;
-        told_ = {Phase::ended, told_.run, true};
+        const bool is_another =
+            (seen_.run != 0 && seen_.run != told_.run) || (seen_.is_queued && told_.run != 0);
+        if (told_.is_going_on() && told_.run == seen_.recorded_run)
+            end_with(seen_.recorded_end);
+        else if (told_.is_going_on() && is_another)
+            end_with(seen_.former_end);
+        else if (told_.phase == Phase::ended && is_another && told_.ended_ms &&
+                 seen_.former_end.at_ms.value_or(0) > *told_.ended_ms)
+            end_with(seen_.former_end);  // one that began and ended meanwhile
+    }
+
+    void end_with(const RunEnd& end) {
+        add(end_kind(end), end.at_ms);
+        told_ = {Phase::ended, told_.run, true, end.at_ms};
     }
 
     void tell_the_present() {
@@ -118,6 +122,7 @@ private:
             case Phase::unknown:
                 return add(Kind::unknown);
             case Phase::ended:
+                told_.ended_ms = seen_.end.at_ms;
                 return add(end_kind(seen_.end), seen_.end.at_ms);
         }
     }
@@ -128,7 +133,7 @@ private:
 
     // What no record gives a time for has happened now.
     void add(Kind kind, std::optional<std::int64_t> time_ms = std::nullopt) {
-        events_.push_back({kind, std::min(time_ms.value_or(seen_.now_ms), seen_.now_ms), told_.run});
+        events_.push_back({kind, time_ms.value_or(seen_.now_ms), told_.run});
     }
 
     Told& told_;
@@ -149,11 +154,11 @@ RunEnd run_end_in(std::string_view exit) {
     if (!exit.starts_with('{')) return {};
     const auto reason = exit_reason_from(word_in(exit, "reason"));
     const auto certainty = certainty_from(word_in(exit, "certainty"));
-    return {parse_iso_time(word_in(exit, "endedAt")),
-            was_settled(reason.value_or(ExitReason::unknown),
-                        certainty.value_or(Certainty::unknown),
-                        is_there(find_json_member(exit, "waitStatus")),
-                        is_there(find_json_member(exit, "resources")))};
+    return {
+        parse_iso_time(word_in(exit, "endedAt")),
+        was_settled(reason.value_or(ExitReason::unknown), certainty.value_or(Certainty::unknown),
+                    is_there(find_json_member(exit, "waitStatus")),
+                    is_there(find_json_member(exit, "resources")))};
 }
 
 std::string_view word(JobEvent::Kind kind) {

@@ -28,10 +28,11 @@ constexpr RunKey earlier_run = 1;
 struct Told {
     Phase phase = Phase::nothing;
     RunKey run = 0;
-    bool started = false;  // also told that this run had started
+    bool started = false;                       // also told that this run had started
+    std::optional<std::int64_t> ended_ms = {};  // when the last run ended of which that was told
 
     bool is_going_on() const {
-        return phase == Phase::started || phase == Phase::stalled || phase == Phase::orphaned;
+        return run != 0 && phase != Phase::nothing && phase != Phase::ended;
     }
 };
 
@@ -48,9 +49,9 @@ struct Seen {
     Phase phase = Phase::unknown;  // neither `nothing` nor ended for a job that is still there
     RunKey run = 0;
     bool is_queued = false;
-    bool has_worker = false;        // its worker was started
-    bool is_closing = false;        // its record is final, but its shim is still alive
-    std::int64_t now_ms = 0;        // when it was looked at, since 1970
+    bool has_worker = false;  // its worker was started
+    bool is_closing = false;  // its record is final, but its shim is still alive
+    std::int64_t now_ms = 0;  // when it was looked at, since 1970
     std::optional<std::int64_t> created_ms;
     std::optional<std::int64_t> started_ms;
     RunEnd end;  // if it has ended
