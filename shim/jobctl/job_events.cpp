@@ -49,7 +49,8 @@ public:
     std::vector<JobEvent> run() {
         end_the_former_run();
         const RunKey run = seen_.run != 0 || seen_.is_queued ? seen_.run : told_.run;
-        if (told_.phase == Phase::ended && run == told_.run && !seen_.is_queued) return {};
+        if (told_.phase == Phase::ended && run == told_.run && !seen_.is_queued)
+            return std::move(events_);
         if (told_.phase != Phase::nothing && run != told_.run) {
             // It is known already, so it does not appear again.
             told_ = {Phase::appeared, run, false, told_.ended_ms};
