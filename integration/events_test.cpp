@@ -350,6 +350,34 @@ TEST_CASE_METHOD(EventSandbox, "events goes on after any line", "[quick][libc]")
     stop(reader);
 }
 
+TEST_CASE_METHOD(EventSandbox,
+                 "a reader that was killed at its start is followed by one that tells the rest",
+                 "[quick]") {
+    for (const char* id : {"a", "b", "c"})
+        put(jobs / (std::string(id) + ".json"), R"({"status": "queued"})");
+    auto shim = start_job(jobs / "d.json", for_ever);
+    worker_of(jobs / "d.json");
+    run_job(jobs / "e.json", "exit 0");
+    auto first = start_reader();
+    REQUIRE(wait_until([&] { return events_of(first).size() == 4; }));
+    const auto events = events_of(first);
+    stop(first);
+    run_job(jobs / "f.json", "exit 0");
+    for (std::size_t i = 0; i < events.size(); ++i) {
+        CAPTURE(i);
+        auto next = start_reader({"--since", events[i]["cursor"]});
+        CHECK(tells(next, "f", whole_life));
+        std::multiset<std::string> expected, found;
+        for (std::size_t k = i + 1; k < events.size(); ++k) expected.insert(events[k]["id"]);
+        for (const Json& event : events_of(next))
+            if (event["id"] != "f") found.insert(event["id"]);
+        CHECK(found == expected);
+        stop(next);
+    }
+    shim.kill(SIGTERM);
+    shim.wait();
+}
+
 TEST_CASE_METHOD(EventSandbox, "what happens while nobody reads is told to the next reader",
                  "[quick]") {
     auto running = start_job(jobs / "runs.json", for_ever);

@@ -284,12 +284,11 @@ Told told_until(EventPosition& position, const std::string& name, const Seen& se
     if (seen.has_worker && (is_old || was_told(JobEvent::Kind::started, seen.started_ms) ||
                             (is_news && is_before(seen.started_ms, until - start_takes_ns))))
         return {Phase::started, seen.run, true};
-    if (!is_old && !is_news) return {};
-    if (seen.has_former_run && is_after(seen.former_end.at_ms, news) &&
+    if (is_news && seen.has_former_run && is_after(seen.former_end.at_ms, news) &&
         !was_told(JobEvent::Kind::ended, seen.former_end.at_ms))
         return {Phase::started, earlier_run, true};
-    if (seen.has_former_run || is_old || is_before(seen.created_ms, until - start_takes_ns) ||
-        was_told(JobEvent::Kind::appeared, seen.created_ms))
+    if (was_told(JobEvent::Kind::appeared, seen.created_ms) || is_old ||
+        (is_news && (seen.has_former_run || is_before(seen.created_ms, until - start_takes_ns))))
         return {Phase::appeared, seen.run, false};
     return {};
 }
@@ -451,7 +450,7 @@ private:
     static bool is_long_told(const JobDirectory& place, const std::string& name) {
         const auto stamp = place.directory.stamp_if_known(name);
         return stamp && place.position.odd.count(name_key(name)) == 0 &&
-               stamp->changed_ns < place.position.beginning_of_news() - 2 * latest_record_ns;
+               stamp->changed_ns < place.position.told_before - 2 * latest_record_ns;
     }
 
     // If so, remembers it.
