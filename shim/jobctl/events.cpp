@@ -595,11 +595,18 @@ private:
             then = end_of_time;
         if (!now.run || !is_active(now.status())) return then;
         if (now.verdict.state == State::stalled)
-            return std::min(then, monotonic_now() + blind_tick);
+            return std::min(then, with_others(monotonic_now() + milliseconds(1)));
         if (now.verdict.state != State::running) return then;
         if (then == end_of_time && !now.sighting.stall_after)
             job.overdue_after = overdue_after(now.sighting.interval) + milliseconds(1);
-        return std::min(then, monotonic_now() + time_to_stall(now.sighting));
+        return std::min(then, with_others(monotonic_now() + time_to_stall(now.sighting)));
+    }
+
+    // Looks that can wait are taken together: however many jobs there are, they wake nobody more
+    // often than every two seconds.
+    static nanoseconds with_others(nanoseconds then) {
+        const nanoseconds step = blind_tick;
+        return (then / step + 1) * step;
     }
 
     // In how much time it may be stalled at the earliest.
@@ -677,7 +684,7 @@ private:
         if (!stamp) return false;
         const milliseconds age(wall_now_ms() - stamp->modified_ns / 1'000'000);
         if (age < milliseconds(0) || age >= job.overdue_after) return false;
-        job.look_again_at = monotonic_now() + (job.overdue_after - age);
+        job.look_again_at = with_others(monotonic_now() + (job.overdue_after - age));
         return true;
     }
 
