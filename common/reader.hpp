@@ -40,7 +40,7 @@ struct Job {
     std::optional<JobEnd> end;
     // Since the last heartbeat; nothing without one, negative if it is dated in the future.
     std::optional<std::chrono::milliseconds> last_beat_age;
-    std::string record;  // the job file's text, as it was read; "" if it is not a JSON object
+    std::string record;        // the job file's text, as it was read; "" if it is not a JSON object
     std::string not_recorded;  // why the end of a dead job could not be recorded; "" otherwise
 };
 

@@ -57,8 +57,8 @@ bool asks_for_a_new_run(const RunSigns& signs) {
     const std::int64_t updated = time_or_0(signs.updated_at);
     if (updated != 0) return updated > over;
     // Some hosts write no times; the file has one. But a file's time may be some milliseconds
-    // behind the clock (the kernel's tick), so it is compared with that of the heartbeat file, which
-    // was written at the end.
+    // behind the clock (the kernel's tick), so it is compared with that of the heartbeat file,
+    // which was written at the end.
     return signs.written_ms > over ||
            (signs.beat.last && signs.last_beat_ms != 0 && signs.written_ms >= signs.last_beat_ms);
 }

@@ -13,6 +13,7 @@
 
 #include "integration/strace.hpp"
 #include "integration/support.hpp"
+#include "integration/support/error.hpp"
 
 using namespace harness;
 
@@ -25,9 +26,9 @@ void shrink_stack() {
 }
 
 // A pseudoterminal of this size.
-class Terminal {
+class Screen {
 public:
-    Terminal(unsigned short rows, unsigned short columns)
+    Screen(unsigned short rows, unsigned short columns)
         : master_(checked(posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), "posix_openpt")) {
         checked(grantpt(master_.get()), "grantpt");
         checked(unlockpt(master_.get()), "unlockpt");
@@ -237,7 +238,7 @@ TEST_CASE_METHOD(Sandbox, "a table fits on the screen", "[quick]") {
                  {"title", wide},
                  {"createdAt", "2026-01-01T00:00:" + std::to_string(i) + ".000Z"}}
                 .dump());
-    Terminal terminal(rows, columns);
+    Screen terminal(rows, columns);
     auto list = spawn({jobctl, "list", "--watch", "--dir", jobs}, {.fds = {{1, terminal.slave()}}});
     REQUIRE(wait_until([&] { return contains(terminal.text(), "more"); }, 5s));
     list.kill(SIGTERM);

@@ -377,10 +377,9 @@ TEST_CASE("run choice: the record describes no run of ours") {
                                       [](RunSigns& signs) { signs.written_ms = ms(12); })),
          Of::none, End::unknown, Agrees::no, Worker::not_started, Begun::no, Before::no},
         {"likewise, within the tick of the clock in which that end was written",
-         says(Status::queued, changed(without_times(with_end(heartbeat_alone())),
-                                      [](RunSigns& signs) {
-                                          signs.last_beat_ms = signs.written_ms = ms(11) - 4;
-                                      })),
+         says(Status::queued,
+              changed(without_times(with_end(heartbeat_alone())),
+                      [](RunSigns& signs) { signs.last_beat_ms = signs.written_ms = ms(11) - 4; })),
          Of::none, End::unknown, Agrees::no, Worker::not_started, Begun::no, Before::no},
         {"likewise, but before that end was written: an old copy",
          says(Status::queued, changed(without_times(with_end(heartbeat_alone())),

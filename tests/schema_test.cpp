@@ -10,6 +10,7 @@
 #include "common/job_document.hpp"
 #include "common/run_record.hpp"
 #include "common/verdict.hpp"
+#include "shim/jobctl/job_events.hpp"
 #include "shim/jobctl/output.hpp"
 #include "tests/catch.hpp"
 #include "tests/samples.hpp"
@@ -206,6 +207,7 @@ TEST_CASE("schema: each word of the code is in it and no other") {
     CHECK(words_of(job.type("ExitReason")) == words_in_code<ExitReason>());
     CHECK(words_of(job.type("Certainty")) == words_in_code<Certainty>());
     CHECK(words_of(Schema("report").type("JobState")) == words_in_code<State>());
+    CHECK(words_of(Schema("event").type("JobEventName")) == words_in_code<JobEvent::Kind>());
 
     Names phases{"queued", "starting", "running"};
     for (const Status status : {Status::completed, Status::failed, Status::cancelled})
