@@ -57,6 +57,25 @@ else
     wrong 'the second build failed'
 fi
 
+# The README's lines for Node and Python; those for the others are run by their check.sh.
+# try_line NAME LINE BIN: in a folder of its own, and with the programs that the line puts into BIN.
+try_line() {
+    mkdir "$elsewhere/$1"
+    ln -s "$JOBSHIM_OUT/npm" "$JOBSHIM_OUT/python" "$elsewhere/$1"
+    (
+        cd "$elsewhere/$1"
+        export PATH="$elsewhere/$1/$3:$PATH"
+        [ "$1" != python ] || /usr/bin/python3 -m venv venv
+        sh -ec "$2
+            $(life_of_a_job)"
+    ) >"$elsewhere/$1.log" 2>&1 || {
+        cat "$elsewhere/$1.log" >&2
+        wrong "the README's line: $2"
+    }
+}
+try_line node "$(install_line 'npm install')" node_modules/.bin
+try_line python "$(install_line 'pip install')" venv/bin
+
 # Each can be installed and used.
 for kind in debian tar npm python image; do
     say "checking $kind"
