@@ -153,6 +153,12 @@ TEST_CASE("job events: a run that began and ended between two looks is told of b
     const auto events = tell(meanwhile, seen, false);
     CHECK(words(events) == "ended started");
     CHECK(events.front().time_ms == 400);
+    // And if a worker of it has ended, that had started.
+    seen.former_end.started_ms = 350;
+    meanwhile = told;
+    const auto whole = tell(meanwhile, seen, false);
+    CHECK(words(whole) == "started ended started");
+    CHECK(whole.front().time_ms == 350);
     seen.former_end.at_ms = 300;
     CHECK(words(tell(told, seen, false)) == "started");
 }
@@ -174,6 +180,29 @@ TEST_CASE("job events: times are those of the record, if it has them") {
     told = running;
     seen = seen_as(Phase::stalled);
     CHECK(tell(told, seen, false)[0].time_ms == 1000);
+}
+
+TEST_CASE("job events: when a run that has ended began") {
+    struct Row {
+        const char* exit;
+        std::optional<std::int64_t> started_ms;
+    };
+    for (const Row& row : {
+             Row{R"({"waitStatus":0,"endedAt":"1970-01-01T00:00:03.000Z","durationMs":1000})",
+                 2000},
+             Row{R"({"waitStatus":0,"endedAt":"1970-01-01T00:00:03.000Z","durationMs":null})",
+                 3000},
+             Row{R"({"waitStatus":0,"endedAt":"1970-01-01T00:00:03.000Z","durationMs":4000})",
+                 3000},
+             Row{R"({"waitStatus":0,"endedAt":"1970-01-01T00:00:03.000Z",)"
+                 R"("durationMs":18446744073709551615})",
+                 3000},
+             Row{R"({"waitStatus":0,"endedAt":null,"durationMs":1000})", std::nullopt},
+             Row{R"({"endedAt":"1970-01-01T00:00:03.000Z","durationMs":1000})", std::nullopt},
+         }) {
+        CAPTURE(row.exit);
+        CHECK(run_end_in(row.exit).started_ms == row.started_ms);
+    }
 }
 
 TEST_CASE("job events: which ends a reader has settled") {

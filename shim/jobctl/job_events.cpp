@@ -41,6 +41,19 @@ std::string word_in(std::string_view object, std::string_view key) {
     return literal.starts_with('"') ? decode_json_string(literal) : std::string();
 }
 
+std::optional<std::int64_t> number_in(std::string_view object, std::string_view key) {
+    const auto number = parse_count(find_json_member(object, key));
+    return number ? std::optional(static_cast<std::int64_t>(*number)) : std::nullopt;
+}
+
+// A run whose length is not on record, or is not possible, began no later than it ended.
+std::optional<std::int64_t> start_of(std::optional<std::int64_t> end_ms,
+                                     std::optional<std::int64_t> duration_ms) {
+    if (!end_ms) return std::nullopt;
+    const std::int64_t duration = duration_ms.value_or(0);
+    return duration > 0 && duration <= *end_ms ? *end_ms - duration : *end_ms;
+}
+
 class Teller {
 public:
     Teller(Told& told, const Seen& seen, bool is_first)
@@ -73,7 +86,13 @@ private:
             end_with(seen_.former_end);
         else if (told_.phase == Phase::ended && is_another && told_.ended_ms &&
                  seen_.former_end.at_ms.value_or(0) > *told_.ended_ms)
-            end_with(seen_.former_end);  // one that began and ended meanwhile
+            tell_of_run_between(seen_.former_end);
+    }
+
+    // One that began and ended between two looks.
+    void tell_of_run_between(const RunEnd& end) {
+        if (end.started_ms) add(Kind::started, end.started_ms);
+        end_with(end);
     }
 
     void end_with(const RunEnd& end) {
@@ -146,20 +165,24 @@ private:
 }  // namespace
 
 RunEnd run_end_of(const ExitRecord& exit) {
-    return {parse_iso_time(exit.ended_at),
-            was_settled(exit.reason, exit.certainty, exit.wait_status.has_value(),
-                        exit.resources.has_value())};
+    RunEnd end{parse_iso_time(exit.ended_at),
+               was_settled(exit.reason, exit.certainty, exit.wait_status.has_value(),
+                           exit.resources.has_value())};
+    if (exit.wait_status) end.started_ms = start_of(end.at_ms, exit.duration_ms);
+    return end;
 }
 
 RunEnd run_end_in(std::string_view exit) {
     if (!exit.starts_with('{')) return {};
     const auto reason = exit_reason_from(word_in(exit, "reason"));
     const auto certainty = certainty_from(word_in(exit, "certainty"));
-    return {
+    const bool saw_status = is_there(find_json_member(exit, "waitStatus"));
+    RunEnd end{
         parse_iso_time(word_in(exit, "endedAt")),
         was_settled(reason.value_or(ExitReason::unknown), certainty.value_or(Certainty::unknown),
-                    is_there(find_json_member(exit, "waitStatus")),
-                    is_there(find_json_member(exit, "resources")))};
+                    saw_status, is_there(find_json_member(exit, "resources")))};
+    if (saw_status) end.started_ms = start_of(end.at_ms, number_in(exit, "durationMs"));
+    return end;
 }
 
 std::string_view word(JobEvent::Kind kind) {

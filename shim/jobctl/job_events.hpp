@@ -38,8 +38,9 @@ struct Told {
 
 // The end of a run, as far as it is on record.
 struct RunEnd {
-    std::optional<std::int64_t> at_ms;  // since 1970
-    bool was_settled = false;           // a reader concluded it: no shim saw it
+    std::optional<std::int64_t> at_ms;            // since 1970
+    bool was_settled = false;                     // a reader concluded it: no shim saw it
+    std::optional<std::int64_t> started_ms = {};  // when the run began; nothing: no worker ended
 };
 RunEnd run_end_of(const ExitRecord& exit);
 // Of the JSON text of an `exit`.

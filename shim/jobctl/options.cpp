@@ -90,11 +90,12 @@ std::string exit_statuses_of(Command command) {
         case Command::list:
             return exit_statuses({{0, "the jobs were listed"}, bad_usage, own_failure});
         case Command::events:
-            return exit_statuses({{0, "all JOBs have ended, or nobody reads any more"},
+            return exit_statuses({{0, "all JOBs have ended, or the output was closed"},
                                   ambiguous,
                                   no_such_job,
                                   own_failure},
-                                 "Without a JOB, it runs until it is killed.");
+                                 "Without JOB, it reports all jobs in the directories, until it is "
+                                 "killed or its output is closed.");
         case Command::logs:
             return exit_statuses({{0, "the log was printed"},
                                   {1, "this run keeps no log"},
@@ -253,7 +254,7 @@ void declare_events(CLI::App* sub, CtlOptions& options) {
                    throw CLI::ValidationError("invalid cursor '" + cursor + "'");
                options.since = cursor;
            },
-           "Go on after the line that had this cursor")
+           "Continue after the line with this cursor")
         ->type_name("CURSOR");
     add_no_reap(sub, options);
 }
@@ -373,7 +374,7 @@ void declare_completion(CLI::App* sub, CtlOptions& options) {
                                               "' (must be bash, zsh or fish)");
                options.shell = shell;
            },
-           "The shell, which reads the script")
+           "Shell to print the script for")
         ->type_name("bash|zsh|fish")
         ->required();
 }
@@ -391,8 +392,7 @@ constexpr CommandEntry commands[] = {
     {Command::wait, "wait", "Wait until all jobs have ended", declare_wait},
     {Command::result, "result", "Show the final record", declare_result},
     {Command::list, "list", "List jobs, newest first", declare_list},
-    {Command::events, "events", "Print a line of JSON for each thing that happens to a job",
-     declare_events},
+    {Command::events, "events", "Print job events, one JSON object per line", declare_events},
     {Command::logs, "logs", "Show what this run wrote to its log", declare_logs},
     {Command::cancel, "cancel", "Cancel jobs, and wait for their records", declare_cancel},
     {Command::settle, "settle", "Record what you know about a job that stays unknown",
@@ -402,8 +402,8 @@ constexpr CommandEntry commands[] = {
     {Command::doctor, "doctor", "Check what jobctl can determine on this host", declare_doctor},
     {Command::hook, "hook", "Answer a hook of a coding agent (JSON on standard input)",
      declare_hook},
-    {Command::completion, "completion",
-     "Print a script that completes the command lines of jobshim and jobctl", declare_completion},
+    {Command::completion, "completion", "Print a shell completion script for jobshim and jobctl",
+     declare_completion},
 };
 
 bool has_directories(Command command) {

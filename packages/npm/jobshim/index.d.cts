@@ -2,7 +2,7 @@ import type { JobEvent, JobRecord, JobReport } from "./record";
 
 export type { JobEvent, JobRecord, JobReport };
 
-/** A job: its id or the path of its job file (with a slash in it), or an object with its file. */
+/** A job: its id or the path of its job file (with a slash in it or ending in .json), or an object with its file. */
 export type JobRef = string | { readonly file: string };
 
 /** What jobctl found: see "Verdicts" in jobctl(1). */
