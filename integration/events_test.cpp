@@ -227,7 +227,7 @@ TEST_CASE_METHOD(EventSandbox, "a job file that is used again begins anew", "[qu
     CHECK(tells(reader, "again", joined({words, {"started", "ended"}})));
 
     // Runs that follow each other at once: no end is told twice, and each after its start.
-    for (int i = 0; i < 20; ++i) REQUIRE(run_job(file, "exit 2").ended() == "exit 2");
+    for (int i = 0; i < 60; ++i) REQUIRE(run_job(file, "exit 2").ended() == "exit 2");
     const auto last = at(read_json(file), "/jobshim/exit/endedAt");
     REQUIRE(wait_until([&] {
         const auto events = events_of(reader);

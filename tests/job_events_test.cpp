@@ -159,6 +159,12 @@ TEST_CASE("job events: a run that began and ended between two looks is told of b
     const auto whole = tell(meanwhile, seen, false);
     CHECK(words(whole) == "started ended started");
     CHECK(whole.front().time_ms == 350);
+    // Likewise of a run that was seen before its worker was there.
+    meanwhile = told;
+    Seen starting = seen_as(Phase::appeared, 8);
+    starting.has_worker = false;
+    CHECK(words(tell(meanwhile, starting, false)).empty());
+    CHECK(words(tell(meanwhile, seen, false)) == "started ended started");
     seen.former_end.at_ms = 300;
     CHECK(words(tell(told, seen, false)) == "started");
 }

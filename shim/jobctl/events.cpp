@@ -47,6 +47,8 @@ constexpr milliseconds blind_tick{2000};
 constexpr milliseconds pause_between_rounds{5};
 // Of a job whose shim is just ending or starting.
 constexpr milliseconds between_runs_tick{20};
+// Of the clock that files take their times from, with a margin.
+constexpr milliseconds longest_tick{20};
 // A job file that vanishes may be about to be replaced.
 constexpr milliseconds reappearance_patience{1000};
 // A shim tries to record an end for 30 seconds, and so the end is older than the change that
@@ -185,7 +187,7 @@ struct Job {
     Told told;
     bool was_looked_at = false;
     bool is_present_state = false;  // the reader has just begun
-    std::int64_t changed_ns = 0;    // of its file, at the last look
+    std::int64_t changed_ns = 0;    // of its file, as long as that is unchanged; 0: look
     nanoseconds look_again_at = end_of_time;
     milliseconds overdue_after{0};      // if only its beat can make that look worth while
     nanoseconds gone_at = end_of_time;  // it was not there at the last look
@@ -527,7 +529,9 @@ private:
     void note(Job& job, const Settled& settled) {
         const Observation& now = settled.now;
         EventPosition& position = job.place.position;
-        job.changed_ns = now.changed_ns;
+        // Within a tick of the file's clock, a further change would not show.
+        const bool would_show = wall_now_ms() > now.changed_ns / 1'000'000 + longest_tick.count();
+        job.changed_ns = would_show ? now.changed_ns : 0;
         job.look_again_at = next_look(job, now);
         if (is_between_runs(now)) {
             job.look_again_at = monotonic_now() + between_runs_tick;
@@ -555,7 +559,10 @@ private:
             news.report = report_of(job.watcher.files(), settled);
             news.oddity = oddity;
         }
-        if (job.told.phase == Phase::ended && is_recorded) over_.insert(&job);
+        if (job.told.phase == Phase::ended && is_recorded)
+            over_.insert(&job);
+        else
+            over_.erase(&job);  // the next run has begun before the end of the last one was told
     }
 
     static std::optional<Oddity> oddity_of(Phase told, bool is_recorded) {

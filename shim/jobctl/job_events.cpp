@@ -86,16 +86,17 @@ private:
             end_with(seen_.former_end);
         else if (told_.phase == Phase::ended && is_another && told_.ended_ms &&
                  seen_.former_end.at_ms.value_or(0) > *told_.ended_ms)
-            tell_of_run_between(seen_.former_end);
+            end_of_run_between(seen_.former_end);
     }
 
-    // One that began and ended between two looks.
-    void tell_of_run_between(const RunEnd& end) {
-        if (end.started_ms) add(Kind::started, end.started_ms);
+    // Of one that began and ended between two looks.
+    void end_of_run_between(const RunEnd& end) {
+        told_.started = false;
         end_with(end);
     }
 
     void end_with(const RunEnd& end) {
+        if (!told_.started && end.started_ms) add(Kind::started, end.started_ms);
         add(end_kind(end), end.at_ms);
         told_ = {Phase::ended, told_.run, true, end.at_ms};
     }
