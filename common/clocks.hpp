@@ -49,6 +49,10 @@ inline std::int64_t ns_of(const timespec& time) {
     return seconds * 1'000'000'000 + time.tv_nsec;
 }
 
+// Files take their times from a clock that moves in steps of some milliseconds. This is more than
+// any.
+constexpr std::chrono::milliseconds longest_file_clock_step{20};
+
 // What was changed before this call is stamped with a time up to the result, and what is changed
 // after it with a later one: waits for the clock of local files to move on, a few milliseconds.
 std::int64_t wait_for_file_clock();

@@ -8,12 +8,13 @@ std::chrono::nanoseconds monotonic_now() { return read_clock(CLOCK_MONOTONIC); }
 
 std::chrono::nanoseconds boottime_now() { return read_clock(CLOCK_BOOTTIME); }
 
-// File times come from a clock that moves in steps.
 std::int64_t wait_for_file_clock() {
     const std::int64_t now = read_clock(CLOCK_REALTIME).count();
-    constexpr int longest_step_ms = 20;  // unless the clock has just been set back
-    for (int i = 0; i < longest_step_ms && read_clock(CLOCK_REALTIME_COARSE).count() <= now; ++i)
-        pause_for(std::chrono::milliseconds(1));
+    constexpr std::chrono::milliseconds pause{1};
+    // It takes longer only if the clock has just been set back.
+    for (auto left = longest_file_clock_step;
+         left > pause.zero() && read_clock(CLOCK_REALTIME_COARSE).count() <= now; left -= pause)
+        pause_for(pause);
     return now;
 }
 

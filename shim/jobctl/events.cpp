@@ -47,8 +47,6 @@ constexpr milliseconds blind_tick{2000};
 constexpr milliseconds pause_between_rounds{5};
 // Of a job whose shim is just ending or starting.
 constexpr milliseconds between_runs_tick{20};
-// Of the clock that files take their times from, with a margin.
-constexpr milliseconds longest_tick{20};
 // A job file that vanishes may be about to be replaced.
 constexpr milliseconds reappearance_patience{1000};
 // A shim tries to record an end for 30 seconds, and so the end is older than the change that
@@ -529,8 +527,9 @@ private:
     void note(Job& job, const Settled& settled) {
         const Observation& now = settled.now;
         EventPosition& position = job.place.position;
-        // Within a tick of the file's clock, a further change would not show.
-        const bool would_show = wall_now_ms() > now.changed_ns / 1'000'000 + longest_tick.count();
+        // Within a step of the file's clock, a further change would not show.
+        const milliseconds age(wall_now_ms() - now.changed_ns / 1'000'000);
+        const bool would_show = age > longest_file_clock_step;
         job.changed_ns = would_show ? now.changed_ns : 0;
         job.look_again_at = next_look(job, now);
         if (is_between_runs(now)) {
