@@ -8,7 +8,18 @@ import json
 import math
 import os
 import re
-from typing import Iterable, List, Literal, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import (
+    Any,
+    Callable,
+    Iterable,
+    List,
+    Literal,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+    Union,
+)
 
 from ._errors import (
     JobCancelled,
@@ -125,44 +136,34 @@ def spawn(
 ) -> List[str]:
     if isinstance(args, (str, bytes)):
         raise TypeError("args must be a sequence of arguments, not a single one")
-    argv = [jobshim_path(), "--detach", f"--on-shim-death={on_shim_death}"]
-    # Absolute, because jobshim runs in the worker's directory.
-    if job is not None:
-        argv.append(f"--job={os.path.abspath(job)}")
-    if log is not None:
-        argv.append(f"--log={os.path.abspath(log)}")
-    if id is not None:
-        argv.append(f"--id={id}")
-    if title is not None:
-        argv.append(f"--title={title}")
-    if timeout is not None:
-        argv.append(f"--timeout={_duration(timeout)}")
-    if kill_signal is not None:
-        argv.append(f"--signal={_signal(kill_signal)}")
-    if force_kill_after_delay is not None:
-        argv.append(f"--kill-after={_duration(force_kill_after_delay)}")
-    if expect_record:
-        argv.append("--expect-record")
+    argv = [
+        jobshim_path(),
+        "--detach",
+        f"--on-shim-death={on_shim_death}",
+        # Absolute, because jobshim runs in the worker's directory.
+        *_option("--job", job, os.path.abspath),
+        *_option("--log", log, os.path.abspath),
+        *_option("--id", id),
+        *_option("--title", title),
+        *_option("--timeout", timeout, _duration),
+        *_option("--signal", kill_signal, _signal),
+        *_option("--kill-after", force_kill_after_delay, _duration),
+        *_flag("--expect-record", expect_record),
+    ]
     return [*argv, "--", os.fspath(command), *(os.fspath(arg) for arg in args)]
 
 
 def status(refs: Sequence[Ref], *, settle: bool) -> List[str]:
-    return _jobctl("status", ["--json", *_reading(settle)], refs)
+    return _jobctl("status", ["--json", *_flag("--no-reap", not settle)], refs)
 
 
 def wait(refs: Sequence[Ref], *, timeout: Optional[Duration], any: bool) -> List[str]:
-    options = ["--json"]
-    if any:
-        options.append("--any")
-    if timeout is not None:
-        options.append(f"--timeout={_duration(timeout)}")
+    options = ["--json", *_flag("--any", any), *_option("--timeout", timeout, _duration)]
     return _jobctl("wait", options, refs)
 
 
 def list_jobs(dir: Optional[StrPath], *, settle: bool) -> List[str]:
-    options = ["--json", *_reading(settle)]
-    if dir is not None:
-        options.append(f"--dir={os.path.abspath(dir)}")
+    options = ["--json", *_flag("--no-reap", not settle), *_option("--dir", dir, os.path.abspath)]
     return _jobctl("list", options, [])
 
 
@@ -174,25 +175,18 @@ def cancel(
     kill_after: Optional[Duration],
     timeout: Optional[Duration],
 ) -> List[str]:
-    options = ["--json"]
-    if reason is not None:
-        options.append(f"--reason={reason}")
-    if signal is not None:
-        options.append(f"--signal={_signal(signal)}")
-    if kill_after is not None:
-        options.append(f"--kill-after={_duration(kill_after)}")
-    if timeout is not None:
-        options.append(f"--timeout={_duration(timeout)}")
+    options = [
+        "--json",
+        *_option("--reason", reason),
+        *_option("--signal", signal, _signal),
+        *_option("--kill-after", kill_after, _duration),
+        *_option("--timeout", timeout, _duration),
+    ]
     return _jobctl("cancel", options, refs)
 
 
 def logs(ref: Ref, *, follow: bool, lines: Optional[int]) -> List[str]:
-    options = []
-    if follow:
-        options.append("--follow")
-    if lines is not None:
-        options.append(f"--lines={lines}")
-    return _jobctl("logs", options, [ref])
+    return _jobctl("logs", [*_flag("--follow", follow), *_option("--lines", lines)], [ref])
 
 
 def events(ref: Ref) -> List[str]:
@@ -203,8 +197,13 @@ def _jobctl(command: str, options: Sequence[str], refs: Sequence[Ref]) -> List[s
     return [jobctl_path(), command, *options, "--", *map(_text, refs)]
 
 
-def _reading(settle: bool) -> List[str]:
-    return [] if settle else ["--no-reap"]
+def _flag(name: str, is_set: bool) -> List[str]:
+    return [name] if is_set else []
+
+
+def _option(name: str, value: object, text_of: Callable[[Any], str] = str) -> List[str]:
+    """The option with its value, unless that is None."""
+    return [] if value is None else [f"{name}={text_of(value)}"]
 
 
 def _text(ref: Ref) -> str:
