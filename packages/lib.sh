@@ -71,7 +71,8 @@ jobctl status job.json | grep -F 'failed  Killed by SIGKILL'
 COMMANDS
 }
 
-# make_bare RELEASE FOLDER: a system with nothing but its base. Fails, and says why, if it cannot be had.
+# make_bare RELEASE FOLDER [PACKAGE]: a system with nothing but its base, and PACKAGE. Fails, and says
+# why, if it cannot be had.
 make_bare() {
     if [ "$(id -u)" -ne 0 ] || ! command -v debootstrap >/dev/null; then
         say "test skipped: $1 needs root and debootstrap"
@@ -82,7 +83,7 @@ make_bare() {
         sed -n 's/^Debian Debian //p' | head -n 1)
     case "$1" in noble) mirror= ;; esac
     # shellcheck disable=SC2086 # no word at all, if there is no mirror
-    timeout 600 debootstrap --variant=minbase "$1" "$2" $mirror >"$2.log" 2>&1 </dev/null || {
+    timeout 600 debootstrap --variant=minbase ${3+--include="$3"} "$1" "$2" $mirror >"$2.log" 2>&1 </dev/null || {
         say "test skipped: $1 cannot be had: $(tail -n 1 "$2.log")"
         rm -f "$2.log"
         return 1
@@ -90,10 +91,10 @@ make_bare() {
     rm -f "$2.log"
 }
 
-# in_bare FOLDER COMMAND...: runs it there, as root, with no network. Its mounts are gone with it.
+# in_bare FOLDER COMMAND...: runs it there, as root, with no network. No process or mount outlives it.
 in_bare() {
     # shellcheck disable=SC2016 # the inner shell's words
-    unshare --mount --net --propagation private sh -c '
+    unshare --mount --net --pid --fork --propagation private sh -c '
         set -eu
         bare=$1
         shift

@@ -32,16 +32,11 @@ finish jobshim
 # platform CPU MACHINE. No `libc`, because the programs are static, and no script that runs on
 # installation.
 platform() {
-    bin=$(bin_of "$2") || return 0
-    mkdir -p "$stage/package/bin" "$stage/package/licences"
-    cp "$JOBSHIM_ROOT/LICENSE" "$stage/package"
-    for licence in boost cli11 libmd llvm musl nlohmann-json zig; do
-        cp "$JOBSHIM_ROOT/docs/licences/$licence.txt" "$stage/package/licences"
-    done
-    for program in jobshim jobctl; do
-        cp "$bin/$program" "$stage/package/bin"
-        chmod 755 "$stage/package/bin/$program"
-    done
+    bin_of "$2" >/dev/null || return 0
+    install_programs "$2" "$stage/installed"
+    mkdir "$stage/package"
+    cp -R "$stage/installed/bin" "$stage/installed/share/doc/jobshim/." "$stage/package"
+    rm -rf "$stage/installed"
     cat >"$stage/package/README.md" <<END
 The programs of jobshim for Linux on $2. Install \`jobshim\`, which depends on this package where it is
 needed. \`licences/\` has the licences of the libraries that

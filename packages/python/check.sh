@@ -4,6 +4,7 @@
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
+. "${JOBSHIM_ROOT:-$here/../..}/packages/lib.sh"
 machine=$(uname -m)
 wheel=${1-}
 if [ -z "$wheel" ]; then
@@ -64,21 +65,10 @@ unset PYTHONUSERBASE
 
 echo "== bare systems"
 for suite in bullseye bookworm trixie; do
-    if [ "$(id -u)" != 0 ] || ! command -v debootstrap >/dev/null; then
-        echo "test skipped: a bare $suite needs root and debootstrap"
-        continue
-    fi
     root=$folder/$suite
-    if ! debootstrap --variant=minbase --include=python3-venv "$suite" "$root" >"$folder/log" 2>&1; then
-        echo "test skipped: no bare $suite: $(tail -n 1 "$folder/log")"
-        continue
-    fi
+    make_bare "$suite" "$root" python3-venv || continue
     mkdir "$root/check"
     cp "$here"/tests/*.py "$here/tests/installed.sh" "$wheel" "$root/check"
-    # In namespaces of its own: no network, and no process or mount outlives it.
-    # shellcheck disable=SC2016
-    unshare --net --pid --fork --mount sh -euc '
-        mount -t proc proc "$1/proc"
-        exec chroot "$1" sh /check/installed.sh python3 "/check/${2##*/}"' - "$root" "$wheel"
-    rm -rf "$root"
+    in_bare "$root" sh /check/installed.sh python3 "/check/${wheel##*/}"
+    rm -rf --one-file-system "$root"
 done
